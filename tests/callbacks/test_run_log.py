@@ -1,0 +1,229 @@
+"""RunLog in real fits: rows, events, lines, resuming, and two ranks."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tflbt.callbacks.run_log import RunLog
+from tflbt.report.run_directory import RunDirectory
+
+X, Y = tf.random.stateless_normal([48, 3], [0, 1]), tf.ones([48, 1])
+
+
+def model(optimizer="sgd", **compile_arguments):
+    net = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(3,))])
+    net.compile(optimizer, "mse", metrics=["mae"], **compile_arguments)
+    return net
+
+
+def fit(net, log, epochs=2, verbose=0, callbacks=(), **arguments):
+    return net.fit(
+        X, Y, batch_size=16, epochs=epochs, verbose=verbose, callbacks=[*callbacks, log],
+        validation_data=(X, Y), **arguments,
+    )  # fmt: skip
+
+
+def steps(folder, tag="train/loss"):
+    return [event.step for event in EventAccumulator(str(folder)).Reload().Tensors(tag)]
+
+
+class Schedule:
+    """Stands for a callback with something to say about each epoch."""
+
+    def __init__(self):
+        """Starts with nothing."""
+        self.asked = 0
+
+    def epoch_columns(self):
+        self.asked += 1
+        return {
+            "phase": "exploration",
+            "eigenvalue": tf.constant(2.5),
+            "decays": 0,
+            "seconds_curvature": 0.25,
+        }
+
+
+def test_a_row_holds_what_keras_and_the_sources_say(tmp_path):
+    log = RunLog(RunDirectory.create(tmp_path, {"seed": 1}), sources=[Schedule()], verbose=0)
+    history = fit(model(), log).history
+    rows = log.run_directory.metrics.read()
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert [row["updates"] for row in rows] == [3, 6]
+    for name in ("loss", "mae", "val_loss", "val_mae"):
+        assert [row[name] for row in rows] == history[name]  # to the last bit
+    assert rows[0]["learning_rate"] == pytest.approx(0.01)
+    assert rows[0]["samples"] is None and rows[0]["batch_size"] is None
+    assert rows[1]["eigenvalue"] == 2.5 and rows[1]["phase"] == "exploration"
+    assert 0 < rows[0]["seconds"] < 60
+    assert list(rows[0])[:8] == (
+        ["epoch", "updates", "samples", "loss", "mae", "val_loss", "val_mae", "learning_rate"]
+    )
+
+
+def test_samples_and_batch_size_of_a_model_that_counts_them(tmp_path):
+    net = model()
+    net.batch_size, net.samples_seen = 16, tf.Variable(96, dtype=tf.int64)
+    log = RunLog(tmp_path, verbose=0)
+    fit(net, log, epochs=1)
+    row = log.run_directory.metrics.read()[0]
+    assert (row["samples"], row["batch_size"]) == (96, 16)
+
+
+def test_the_learning_rate_is_the_one_the_epoch_used(tmp_path):
+    """A schedule that decays at the epoch's end, before RunLog, does not change that epoch's."""
+    halve = tf.keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: net.optimizer.learning_rate.assign(0.5 / (epoch + 2))
+    )
+    net = model(tf.keras.optimizers.SGD(0.5))
+    log = RunLog(tmp_path, verbose=0)
+    fit(net, log, epochs=3, callbacks=[halve])
+    rates = [row["learning_rate"] for row in log.run_directory.metrics.read()]
+    assert rates == pytest.approx([0.5, 0.25, 0.5 / 3])
+
+
+@pytest.mark.parametrize("kind", ["schedule", "legacy", "loss_scale"])
+def test_any_optimizer_has_a_learning_rate(tmp_path, kind):
+    schedule = tf.keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.5)
+    optimizer = {
+        "schedule": lambda: tf.keras.optimizers.Adam(schedule),
+        "legacy": lambda: tf.keras.optimizers.legacy.SGD(0.1),
+        "loss_scale": lambda: tf.keras.mixed_precision.LossScaleOptimizer(
+            tf.keras.optimizers.SGD(0.1)
+        ),
+    }[kind]()
+    log = RunLog(tmp_path, verbose=0)
+    fit(model(optimizer), log, epochs=1)
+    row = log.run_directory.metrics.read()[0]
+    assert row["updates"] == 3
+    assert row["learning_rate"] == pytest.approx(0.025 if kind == "schedule" else 0.1)
+
+
+def test_a_loss_that_is_not_a_number_is_written(tmp_path):
+    log = RunLog(tmp_path, verbose=0)
+    net = model(tf.keras.optimizers.SGD(1e30))
+    fit(net, log, epochs=2)
+    assert not math.isfinite(log.run_directory.metrics.read()[-1]["loss"])
+
+
+def test_tensorboard_gets_scalars_and_hyper_parameters(tmp_path):
+    run = RunDirectory.create(tmp_path, {"model": {"depth": 20}})
+    fit(model(), RunLog(run, sources=[Schedule()], verbose=0))
+    assert steps(run.tensorboard) == [1, 2]
+    tags = EventAccumulator(str(run.tensorboard)).Reload().Tags()["tensors"]
+    assert {"train/mae", "val/loss", "learning_rate", "eigenvalue", "updates"} <= set(tags)
+    assert "_hparams_/session_start_info" in tags
+
+
+def test_a_resumed_run_writes_the_epochs_after_the_checkpoint_anew(tmp_path):
+    run = RunDirectory.create(tmp_path, {"seed": 1})
+    fit(model(), RunLog(run, verbose=0), epochs=4)
+    before = run.metrics.read()
+    resumed = RunDirectory.open(tmp_path, {"seed": 1})
+    fit(model(), RunLog(resumed, verbose=0), initial_epoch=2, epochs=5)
+    rows = run.metrics.read()
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5]
+    assert rows[:2] == before[:2]
+    assert rows[2]["updates"] == 3  # of the new model: written anew
+    assert steps(run.tensorboard) == [1, 2, 3, 4, 5]
+
+
+def test_a_run_resumed_before_its_first_checkpoint_starts_over(tmp_path):
+    run = RunDirectory.create(tmp_path, {})
+    fit(model(), RunLog(run, verbose=0), epochs=3)
+    fit(model(), RunLog(RunDirectory.open(tmp_path), verbose=0), epochs=1)
+    assert [row["epoch"] for row in run.metrics.read()] == [1]
+
+
+def test_the_rows_of_another_run_are_not_dropped(tmp_path):
+    fit(model(), RunLog(tmp_path, verbose=0))
+    before = (tmp_path / "metrics.csv").read_bytes()
+    with pytest.raises(FileExistsError, match=r"another run.*metrics\.csv"):
+        fit(model(), RunLog(tmp_path, verbose=0))
+    assert (tmp_path / "metrics.csv").read_bytes() == before
+
+
+def test_fitting_twice_goes_on_counting(tmp_path):
+    log, net = RunLog(tmp_path, verbose=0), model()
+    fit(net, log)
+    fit(net, log)
+    rows = log.run_directory.metrics.read()
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert [row["updates"] for row in rows] == [3, 6, 9, 12]
+    assert steps(tmp_path / "tensorboard") == [1, 2, 3, 4]
+
+
+def test_an_interrupted_fit_leaves_whole_files_and_can_go_on(tmp_path):
+    def stop(epoch, logs):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    log, net = RunLog(tmp_path, verbose=0), model()
+    interrupt = tf.keras.callbacks.LambdaCallback(on_epoch_begin=stop)
+    with pytest.raises(KeyboardInterrupt):
+        fit(net, log, epochs=5, callbacks=[interrupt])
+    assert [row["epoch"] for row in log.run_directory.metrics.read()] == [1, 2]
+    assert steps(tmp_path / "tensorboard") == [1, 2]
+    fit(net, log, initial_epoch=2, epochs=3)
+    assert steps(tmp_path / "tensorboard") == [1, 2, 3]
+
+
+LINE = re.compile(
+    r"^epoch \d/2 \| loss \S+ +mae \S+ +\| val_loss \S+ +val_mae \S+ +\| "
+    r"exploration  lr 0\.01 +eigenvalue 2\.5 +decays 0 \| \d+\.\d s$"
+)
+
+
+@pytest.mark.parametrize("keras_verbose", [0, 1, 2])
+def test_one_line_an_epoch_whatever_keras_prints(tmp_path, capsys, keras_verbose):
+    fit(model(), RunLog(tmp_path, sources=[Schedule()]), verbose=keras_verbose)
+    shown = re.sub("\x08+", "", capsys.readouterr().out)
+    assert len([line for line in shown.splitlines() if LINE.match(line)]) == 2
+    if keras_verbose == 0:
+        assert len(shown.splitlines()) == 2
+
+
+def test_quiet(tmp_path, capsys):
+    fit(model(), RunLog(tmp_path, verbose=0))
+    assert capsys.readouterr().out == ""
+
+
+def test_a_source_must_offer_columns(tmp_path):
+    with pytest.raises(ValueError, match="epoch_columns"):
+        RunLog(tmp_path, sources=[object()])
+
+
+def test_verbose_is_checked(tmp_path):
+    with pytest.raises(ValueError, match="verbose='loud'"):
+        RunLog(tmp_path, verbose="loud")
+
+
+@pytest.mark.ranks(2)
+def test_only_the_chief_writes_and_prints(run_ranks, tmp_path):
+    folder = tmp_path / "run"
+    done = run_ranks(
+        f"""
+        import tensorflow as tf
+        from tflbt.callbacks.run_log import RunLog
+        from tflbt.distributed import comm
+
+        class Source:
+            def epoch_columns(self):
+                return {{"eigenvalue": float(comm.rank())}}
+
+        comm.init()
+        net = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(2,))])
+        net.compile("sgd", "mse")
+        where = {str(folder)!r} if comm.is_chief() else "/proc/not/writable"
+        log = RunLog(where, sources=[Source()])
+        net.fit(tf.ones([8, 2]), tf.ones([8, 1]), epochs=2, verbose=0, callbacks=[log])
+        """,
+        n=2,
+    )
+    assert done.stdout.count("epoch 1/2 |") == 1
+    assert [row["eigenvalue"] for row in RunDirectory(folder).metrics.read()] == [0.0, 0.0]

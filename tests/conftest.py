@@ -1,0 +1,64 @@
+"""Fixtures that every test may use: `run_ranks` starts a real `horovodrun`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def rank_environment(**more: str) -> dict[str, str]:
+    """The environment in which ranks run: this interpreter's tools first, this checkout importable."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"} if os.geteuid() == 0 else {}
+    return {
+        **os.environ,
+        **root,
+        "PATH": path,
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+        "PYTHONUNBUFFERED": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        **more,
+    }
+
+
+@pytest.fixture
+def run_ranks(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs a script, or the text of one, on `n` real Horovod ranks and returns its output and exit status."""
+
+    def run(
+        script: str | Path,
+        n: int = 2,
+        *,
+        controller: str = "gloo",
+        timeout: float = 180,
+        args: Sequence[str] = (),
+        env: dict[str, str] | None = None,
+        check: bool = True,
+    ) -> subprocess.CompletedProcess[str]:
+        if isinstance(script, str):
+            path = tmp_path / "ranks.py"
+            path.write_text(textwrap.dedent(script))
+        else:
+            path = script
+        launcher = shutil.which("horovodrun", path=rank_environment()["PATH"])
+        assert launcher, "horovodrun is not installed: run mpi/install.sh"
+        done = subprocess.run(
+            [launcher, "-np", str(n), f"--{controller}", sys.executable, str(path), *args],
+            env=rank_environment(**(env or {})), cwd=tmp_path, timeout=timeout, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        if check:
+            assert done.returncode == 0, done.stdout[-6000:]
+        return done
+
+    return run

@@ -1,0 +1,72 @@
+"""Standardisation: NumPy's mean and deviation, with constant pixels kept at bay."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tflbt.data.digits import load_digits
+from tflbt.data.standardize import fit_standardize
+
+
+def _images(samples=3000):
+    rng = np.random.default_rng(0)
+    centre = rng.integers(60, 190, (1, 4, 5, 3))
+    return (centre + rng.integers(-60, 60, (samples, 4, 5, 3))).astype(np.uint8)
+
+
+def test_per_pixel_is_the_papers_formula():
+    images = _images()
+    standardize = fit_standardize(images)
+    expected = (images - images.mean(0)) / images.std(0)
+    result = standardize(images).numpy()
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, expected, atol=2e-6)
+    np.testing.assert_allclose(result.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(result.std(0), 1, atol=1e-5)
+
+
+def test_per_channel_has_one_mean_and_deviation_a_channel():
+    images = _images()
+    standardize = fit_standardize(images, "per_channel")
+    assert standardize.mean.shape == (3,)
+    expected = (images - images.mean((0, 1, 2))) / images.std((0, 1, 2))
+    np.testing.assert_allclose(standardize(images).numpy(), expected, atol=2e-6)
+
+
+def test_divide_255_divides_by_255():
+    images = _images(10)
+    result = fit_standardize(images, "divide_255")(images).numpy()
+    np.testing.assert_array_equal(result, images.astype(np.float32) / np.float32(255))
+
+
+def test_statistics_come_from_the_training_images_only():
+    images = _images()
+    standardize = fit_standardize(images)
+    np.testing.assert_allclose(
+        standardize(images[:7]).numpy(), standardize(images).numpy()[:7], atol=0
+    )
+
+
+def test_constant_pixels_become_zero_and_stay_bounded_in_the_test_images():
+    data = load_digits()
+    assert (data.x_train.std(0) == 0).any()
+    standardize = fit_standardize(data.x_train)
+    train, test = standardize(data.x_train).numpy(), standardize(data.x_test).numpy()
+    constant = data.x_train.std(0) == 0
+    assert (train[:, constant] == 0).all()
+    assert np.abs(test).max() < 12  # 16 grey levels over a quarter of a deviation of 6
+
+
+@pytest.mark.parametrize(
+    ("images", "options", "message"),
+    [
+        (_images(3), {"mode": "whiten"}, "mode must be one of .*'whiten'"),
+        (_images(3), {"floor": 0.0}, "floor must be above 0"),
+        (_images(3).astype(np.float32), {}, "must be uint8"),
+        (np.ones([3, 2, 2, 1], np.uint8), {}, "all be one value"),
+    ],
+)
+def test_wrong_arguments_are_named(images, options, message):
+    with pytest.raises(ValueError, match=message):
+        fit_standardize(images, **options)

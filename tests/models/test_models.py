@@ -1,0 +1,88 @@
+"""What holds for every network: logits in float32, plain Keras saving, configuration, names."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tflbt.models import MODELS, build
+
+
+@pytest.fixture(params=sorted(MODELS))
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def bfloat16():
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    yield
+    tf.keras.mixed_precision.set_global_policy("float32")
+
+
+def _images(model, samples=3):
+    return tf.random.stateless_normal([samples, *model.input_shape[1:]], [0, 1])
+
+
+def test_outputs_are_logits_for_any_number_of_images_and_classes(name):
+    model = build(name, classes=7)
+    logits = model(_images(model))
+    assert logits.shape == (3, 7)
+    assert np.abs(tf.reduce_sum(logits, axis=1) - 1).max() > 1e-3  # no softmax
+
+
+def test_logits_are_float32_under_mixed_precision(name, bfloat16):
+    model = build(name)
+    assert model(_images(model)).dtype == tf.float32
+    assert all(variable.dtype == tf.float32 for variable in model.trainable_variables)
+    assert {layer.compute_dtype for layer in model.layers} == {"bfloat16", "float32"}
+
+
+def test_the_configuration_rebuilds_the_network(name):
+    model = build(name, weight_decay=0.1)
+    again = tf.keras.Model.from_config(model.get_config())
+    again.set_weights(model.get_weights())
+    np.testing.assert_array_equal(again(_images(model)), model(_images(model)))
+    np.testing.assert_allclose(tf.add_n(again.losses), tf.add_n(model.losses), rtol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["model.keras", "saved_model"])
+def test_plain_keras_saves_and_loads_it(name, form, tmp_path):
+    model = build(name)
+    model.save(tmp_path / form)
+    again = tf.keras.models.load_model(tmp_path / form, compile=False)
+    np.testing.assert_allclose(again(_images(model)), model(_images(model)), atol=1e-6)
+
+
+def test_plain_keras_trains_it(name):
+    model = build(name, classes=2)
+    images, labels = _images(model, 8), tf.constant([0, 1] * 4)
+    loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(tf.keras.optimizers.SGD(0.01, momentum=0.9), loss)
+    losses = model.fit(images, labels, batch_size=8, epochs=8, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+
+
+def test_the_same_seed_gives_the_same_weights(name):
+    weights = []
+    for _ in range(2):
+        tf.keras.utils.set_random_seed(5)
+        weights.append(build(name).get_weights())
+    for first, second in zip(*weights):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_every_layer_has_a_name_of_its_own_choosing(name):
+    tf.keras.backend.clear_session()
+    first = [layer.name for layer in build(name).layers]
+    assert first == [layer.name for layer in build(name).layers]
+
+
+def test_unknown_names_and_options_list_those_that_exist(name):
+    with pytest.raises(ValueError, match="no model 'vgg'; name one of .*'cifar_resnet'.*'lenet'"):
+        build("vgg")
+    with pytest.raises(
+        ValueError, match=r"has no option \['colour'\]; its options are .*'classes'"
+    ):
+        build(name, colour="red")

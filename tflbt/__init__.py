@@ -1,0 +1,38 @@
+"""tflbt: large-batch training for TensorFlow/Keras over Horovod.
+
+The names most users need are here; they are imported when first used, so that `import tflbt` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "LargeBatchModel": "tflbt.training.large_batch_model",
+    "init": "tflbt.distributed.comm",
+    "is_chief": "tflbt.distributed.comm",
+    "rank": "tflbt.distributed.comm",
+    "size": "tflbt.distributed.comm",
+}
+_PACKAGES = (
+    "callbacks", "control", "curvature", "data", "distributed", "models", "optimizers", "report", "schedules", "training",
+)  # fmt: skip
+
+__all__ = ["__version__", *_HOMES, *_PACKAGES]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name from its home on first use."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _PACKAGES:
+        return importlib.import_module(f"tflbt.{name}")
+    raise AttributeError(f"module 'tflbt' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Lists the public names."""
+    return sorted(__all__)

@@ -1,0 +1,19 @@
+"""Keras's doors: what tflbt offers as callbacks for `fit`."""
+
+from tflbt.callbacks.checkpoint import Checkpoint
+from tflbt.callbacks.curvature_monitor import CurvatureMonitor
+from tflbt.callbacks.non_finite_loss import NonFiniteLoss
+from tflbt.callbacks.run_log import RunLog
+from tflbt.callbacks.step_decay import StepDecay
+from tflbt.callbacks.two_phase import TwoPhaseSchedule
+from tflbt.callbacks.warmup import Warmup
+
+__all__ = [
+    "Checkpoint",
+    "CurvatureMonitor",
+    "NonFiniteLoss",
+    "RunLog",
+    "StepDecay",
+    "TwoPhaseSchedule",
+    "Warmup",
+]

@@ -1,0 +1,95 @@
+"""Checkpoints at epoch ends, callbacks' state included, so that a resumed run equals an uninterrupted one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from tflbt.training.checkpoint import Checkpoints, restore_together, write_together
+
+
+class Checkpoint(tf.keras.callbacks.Callback):
+    """Writes a checkpoint every few epochs and after the last; `resume` goes on from the newest good one.
+
+    Unlike Keras's BackupAndRestore it keeps the state of callbacks (phase, plateau counter, learning-rate
+    factors), the batch size and the samples seen. Place it last among the callbacks. Under Horovod every rank
+    must run it; the chief writes, and a write that fails raises OSError on all of them.
+
+    Args:
+      directory: where the checkpoints go.
+      callbacks: the callbacks of this `fit` whose state to keep: any with `state()` and `restore(state)`; others
+        are passed over.
+      every: epochs between checkpoints, at least 1, default 1.
+      keep: how many of the newest to keep, at least 1, default 2.
+
+    Raises:
+      ValueError: if an argument is out of its range.
+      OSError: at an epoch's end, if the checkpoint cannot be written; earlier ones are intact.
+
+    Example:
+      >>> import tempfile
+      >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(2,))])
+      >>> model.compile("sgd", "mse")
+      >>> checkpoint = Checkpoint(tempfile.mkdtemp())
+      >>> x, y = tf.ones([8, 2]), tf.ones([8, 1])
+      >>> _ = model.fit(x, y, epochs=2, verbose=0, initial_epoch=checkpoint.resume(model), callbacks=[checkpoint])
+      >>> checkpoint.resume(model)
+      2
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        callbacks: Iterable[tf.keras.callbacks.Callback] = (),
+        every: int = 1,
+        keep: int = 2,
+    ) -> None:
+        super().__init__()
+        if every < 1:
+            raise ValueError(f"every={every!r} must be a number of epochs, at least 1.")
+        self.checkpoints = Checkpoints(Path(directory), keep)
+        self.every = every
+        self._stateful = {}
+        for callback in callbacks:
+            if hasattr(callback, "state") and hasattr(callback, "restore"):
+                name = type(callback).__name__
+                self._stateful[f"{name}_{len(self._stateful)}" if name in self._stateful else name] = callback
+
+    def resume(self, model: tf.keras.Model) -> int:
+        """Restores the newest good checkpoint, if any, into a built, compiled model and the callbacks.
+
+        Returns:
+          The number of finished epochs, for `fit(initial_epoch=...)`; 0 if there is nothing to go on from.
+
+        Raises:
+          ValueError: if the checkpoint is of another model.
+        """
+        state = restore_together(self.checkpoints, model)
+        if state is None:
+            return 0
+        for name, callback_state in state["callbacks"].items():
+            if name in self._stateful:
+                self._stateful[name].restore(callback_state)
+        if state.get("samples_seen") is not None:
+            model.samples_seen = state["samples_seen"]
+        self.batch_size = state.get("batch_size")
+        return int(state["epochs"])
+
+    batch_size: int | None = None  # of the restored run, which may have changed it
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Writes, if it is time or the end."""
+        last = epoch + 1 == self.params.get("epochs") or self.model.stop_training
+        if (epoch + 1) % self.every == 0 or last:
+            write_together(self.checkpoints, self.model, epoch + 1, self._state())
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "callbacks": {name: callback.state() for name, callback in self._stateful.items()},
+            "samples_seen": getattr(self.model, "samples_seen", None),
+            "batch_size": getattr(self.model, "batch_size", None),
+        }

@@ -1,0 +1,80 @@
+"""The one line a person reads at an epoch's end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_WIDTH = 8  # of a number, so that the lines of a run stand in columns
+_NOT_METRICS = (
+    "epoch",
+    "updates",
+    "samples",
+    "learning_rate",
+    "batch_size",
+    "phase",
+    "eigenvalue",
+    "decays",
+    "adversarial_ratio",
+)
+
+
+def epoch_line(row: Mapping[str, Any], epochs: int | None = None) -> str:
+    """Writes an epoch's row as one aligned line.
+
+    Args:
+        row: Values by column, as in `metrics.csv`.
+        epochs: The last epoch of the run, if known.
+
+    Returns:
+        Epoch, losses and metrics, phase, learning rate, eigenvalue, decays, seconds; of these
+        what the row has.
+
+    Example:
+        >>> print(epoch_line({"epoch": 3, "loss": 0.25, "learning_rate": 3.2, "seconds": 4.21}, 20))
+        epoch  3/20 | loss 0.2500   | lr 3.2      | 4.2 s
+    """
+    parts = [_epoch(row["epoch"], epochs), *_metrics(row), _schedule(row)]
+    if row.get("seconds") is not None:
+        parts.append(f"{row['seconds']:.1f} s")
+    return " | ".join(part for part in parts if part).rstrip()
+
+
+def _epoch(epoch: int, epochs: int | None) -> str:
+    """Returns the epoch's number, as wide as the last one's will be."""
+    return f"epoch {epoch}" if epochs is None else f"epoch {epoch:>{len(str(epochs))}}/{epochs}"
+
+
+def _metrics(row: Mapping[str, Any]) -> list[str]:
+    """Returns the training and the validation group."""
+    names = [name for name in row if name not in _NOT_METRICS and not name.startswith("seconds")]
+    groups = (
+        [name for name in names if not name.startswith("val_")],
+        [name for name in names if name.startswith("val_")],
+    )
+    return ["  ".join(f"{name} {_number(row[name])}" for name in group) for group in groups]
+
+
+def _schedule(row: Mapping[str, Any]) -> str:
+    """Returns phase, learning rate, batch size where it may change, eigenvalue, decays."""
+    parts = []
+    if row.get("phase"):
+        parts.append(f"{row['phase']:<11}")
+    if row.get("learning_rate") is not None:
+        parts.append(f"lr {_number(row['learning_rate'], 4)}")
+    if "eigenvalue" in row:
+        parts.append(f"eigenvalue {_number(row['eigenvalue'], 4)}")
+    if row.get("decays") is not None:
+        parts.append(f"decays {row['decays']}")
+    return "  ".join(parts)
+
+
+def _number(value: Any, digits: int | None = None) -> str:
+    """Returns a number in a fixed width: four decimals, or some significant digits."""
+    if value is None:
+        return f"{'-':<{_WIDTH}}"
+    if not isinstance(value, (int, float)):
+        return str(value)
+    if digits is None and (value == 0 or 1e-3 <= abs(value) < 1e3):
+        return f"{value:<{_WIDTH}.4f}"
+    return f"{value:<{_WIDTH}.{digits or 3}g}"

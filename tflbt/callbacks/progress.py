@@ -1,0 +1,107 @@
+"""How far an epoch is: a bar on a terminal, a line now and then in a log file."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any, TextIO
+
+_BAR = 24  # characters
+_REDRAW_SECONDS = 0.1  # faster than the eye needs, and negligible beside an update
+_LINE_SECONDS = 30.0  # in a log, where lines stay: only long epochs are reported on
+
+
+class Progress:
+    """Shows the progress of one epoch after another.
+
+    On a terminal, a bar that is redrawn in place and wiped away when the epoch ends. Elsewhere
+    (a file, `horovodrun`, Slurm), one line every 30 seconds, so that a long epoch shows life and
+    a short one adds nothing.
+
+    Args:
+        stream: Where to write; None for the standard output of the moment.
+
+    Example:
+        >>> import io
+        >>> text = io.StringIO()
+        >>> progress = Progress(text)
+        >>> progress.start("epoch 1/3", 10)
+        >>> progress.update(5, {"loss": 0.5})
+        >>> progress.clear()
+        >>> text.getvalue()
+        ''
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        """Begins with nothing shown."""
+        self._given = stream
+        self._shown = 0
+        self._label, self._steps = "", 0
+        self._began = self._last = 0.0
+
+    @property
+    def _stream(self) -> TextIO:
+        return self._given or sys.stdout
+
+    def start(self, label: str, steps: int | None) -> None:
+        """Begins an epoch.
+
+        Args:
+            label: What stands before the bar, such as ``"epoch 3/60"``.
+            steps: The steps of the epoch; None if not known yet.
+
+        Example:
+            >>> Progress().start("epoch 1/3", None)
+        """
+        self._label, self._steps = label, steps or 0
+        self._began = self._last = time.monotonic()
+
+    def update(self, step: int, logs: dict[str, Any] | None = None) -> None:
+        """Shows that some steps are done, unless that was shown a moment ago.
+
+        Args:
+            step: Steps done in this epoch.
+            logs: What Keras gives to `on_train_batch_end`; its loss is shown.
+
+        Example:
+            >>> progress = Progress()
+            >>> progress.start("epoch 1/3", 10)
+            >>> progress.update(1)
+        """
+        now = time.monotonic()
+        terminal = self._stream.isatty()
+        if now - self._last < (_REDRAW_SECONDS if terminal else _LINE_SECONDS):
+            return
+        self._last = now
+        text = self._text(step, now - self._began, logs or {})
+        if terminal:
+            self._stream.write("\r" + text.ljust(self._shown))
+            self._shown = len(text)
+        else:
+            self._stream.write(text + "\n")
+        self._stream.flush()
+
+    def clear(self) -> None:
+        """Wipes the bar, so that the next line starts at the margin.
+
+        Example:
+            >>> Progress().clear()
+        """
+        if self._shown:
+            self._stream.write("\r" + " " * self._shown + "\r")
+            self._stream.flush()
+            self._shown = 0
+
+    def _text(self, step: int, seconds: float, logs: dict[str, Any]) -> str:
+        """Returns the text of the bar."""
+        parts = [self._label]
+        if self._steps:
+            share = min(1.0, step / self._steps)
+            full = int(share * _BAR)
+            parts.append(f"[{'=' * full}{'.' * (_BAR - full)}] {share:4.0%}")
+            parts.append(f"{seconds / max(share, 1e-9) * (1 - share):.0f} s left")
+        else:
+            parts.append(f"{step} steps, {seconds:.0f} s")
+        if "loss" in logs:
+            parts.append(f"loss {float(logs['loss']):.4f}")
+        return "  ".join(parts)

@@ -1,0 +1,173 @@
+"""The two-phase schedule at Keras's door: explore at a large rate, then decay by beta as the landscape says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+from absl import logging
+
+from tflbt.callbacks.learning_rate import LearningRateFactor, learning_rate
+from tflbt.callbacks.output_curvature import OutputCurvature
+from tflbt.control.plateau import Plateau, patience_of_budget
+from tflbt.control.two_phase import TwoPhase
+from tflbt.distributed import comm
+
+
+class TwoPhaseSchedule(LearningRateFactor):
+    """Switches from exploration to convergence, then decays the learning rate where loss and curvature rise.
+
+    Exploration keeps the learning rate until the training loss has not improved for `patience` epochs, at epoch x,
+    and for ceil(x * extra_fraction) more. Convergence multiplies it by `beta` after each epoch whose mean training
+    loss and output-layer Hessian eigenvalue both exceed those of the epoch before, never in two epochs running.
+    Works with any Keras optimizer whose rate is a float, in plain Keras and under Horovod, where the loss is averaged over the ranks,
+    all samples of `curvature_data` count, and every rank takes and logs the same decision. Adds `learning_rate`
+    and, where it was measured, `eigenvalue` to the logs. Every rank must run it; it communicates at epoch ends.
+
+    Args:
+      beta: decay factor, in (0, 1), default 0.5 (the paper's best; 0.3 to 0.7 were tried).
+      patience: epochs without improvement that make a plateau, at least 1; default 5% of the epochs given to `fit`.
+      extra_fraction: extra epochs of exploration over those up to the plateau, at least 0, default 1/3.
+      curvature_data: (x, y[, sample_weight]): one large mini-batch to measure the eigenvalue on, the same arrays on
+        every rank.
+      min_delta: how much lower a loss must be to count as improved, at least 0, default 0.
+      min_learning_rate: the rate is never decayed below, at least 0, default 0.
+      measure_exploration: measure the eigenvalue in the exploration phase too, for the record; default False.
+      iterations: power iterations an estimate, default 10 (the paper's).
+      method: "finite_difference" (default, the paper's) or "exact".
+      seed: of the start vector, default 0.
+      sub_batch_size: samples of `curvature_data` in memory at a time; default the model's sub-batch size.
+      monitor: the logged loss to follow, default "loss".
+
+    Raises:
+      ValueError: if an argument is out of its range or missing; at the start of `fit`, if the optimizer was built
+        with a schedule, or the monitored name is not logged.
+
+    Source: Algorithm 1 and section 3.1 of `two-phase.txt`; the rules are `tflbt.control.TwoPhase`'s.
+
+    Example:
+      >>> import numpy as np
+      >>> x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+      >>> y = (x[:, 0] > 0).astype("int64")
+      >>> model = tf.keras.Sequential([tf.keras.layers.Dense(2, input_shape=(4,))])
+      >>> model.compile(tf.keras.optimizers.SGD(0.5), tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+      >>> schedule = TwoPhaseSchedule(patience=1, curvature_data=(x, y))
+      >>> history = model.fit(x, y, epochs=4, verbose=0, callbacks=[schedule])
+      >>> schedule.phase
+      'exploration'
+    """
+
+    owner = "two_phase"
+
+    def __init__(
+        self,
+        beta: float = 0.5,
+        patience: int | None = None,
+        extra_fraction: float = 1 / 3,
+        curvature_data: Any = None,
+        *,
+        min_delta: float = 0.0,
+        min_learning_rate: float = 0.0,
+        measure_exploration: bool = False,
+        iterations: int = 10,
+        method: str = "finite_difference",
+        seed: int = 0,
+        sub_batch_size: int | None = None,
+        monitor: str = "loss",
+    ) -> None:
+        super().__init__()
+        if not 0 < beta < 1:
+            raise ValueError(f"beta={beta!r} must be between 0 and 1; the paper's best is 0.5.")
+        if not min_learning_rate >= 0:
+            raise ValueError(f"min_learning_rate={min_learning_rate!r} must be at least 0.")
+        self.beta = beta
+        self.patience = patience
+        self.extra_fraction = extra_fraction
+        self.min_delta = min_delta
+        self.min_learning_rate = min_learning_rate
+        self.measure_exploration = measure_exploration
+        self.monitor = monitor
+        self.curvature = OutputCurvature(
+            curvature_data, iterations=iterations, method=method, seed=seed, sub_batch_size=sub_batch_size
+        )
+        self._machine = self._new_machine(patience or 1)
+
+    def _new_machine(self, patience: int) -> TwoPhase:
+        return TwoPhase(Plateau(patience, self.min_delta), self.extra_fraction)
+
+    @property
+    def phase(self) -> str:
+        """The phase now: "exploration" or "convergence"."""
+        return self._machine.phase
+
+    @property
+    def decays(self) -> int:
+        """How often the rate was decayed so far."""
+        return self._machine.decays
+
+    @property
+    def switch_epoch(self) -> int | None:
+        """The epoch (from 1) at whose end the phase switched; None before."""
+        return self._machine.switch_epoch
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Starts over, or goes on from a restored state."""
+        super().on_train_begin(logs)
+        if self._restored is not None:
+            self._machine = TwoPhase.from_state(self._restored["machine"])
+            self._restored = None
+        else:
+            self._machine = self._new_machine(self.patience or patience_of_budget(self.params["epochs"]))
+        if self.curvature.options["sub_batch_size"] is None:
+            plan = getattr(self.model, "batch_plan", None)
+            self.curvature.options["sub_batch_size"] = plan.sub_batch_size if plan else None
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Feeds the epoch to Algorithm 1 and does what it decides."""
+        logs = logs if logs is not None else {}
+        if self.monitor not in logs:
+            raise ValueError(f"monitor={self.monitor!r} is not logged; there are {sorted(logs)}.")
+        logs["learning_rate"] = learning_rate(self.model)
+        self.curvature.start_epoch()
+        loss = self._mean_over_ranks(float(logs[self.monitor]))
+        if self.measure_exploration:
+            self.curvature.measure(self.model)
+        decision = self._machine.end_of_epoch(loss, lambda: self.curvature.measure(self.model))
+        if self.curvature.eigenvalue is not None:
+            logs["eigenvalue"] = self.curvature.eigenvalue
+        if decision.switched:
+            self._log(epoch, "switches to the convergence phase")
+        if decision.decay:
+            self._decay()
+            self._log(epoch, f"decays the learning rate to {learning_rate(self.model):g}")
+
+    def _mean_over_ranks(self, loss: float) -> float:
+        """The mean of the ranks' losses; LargeBatchModel's are equal already, plain Keras's are not."""
+        reduction = getattr(self.model, "reduction", comm.EVERYONE)
+        (total,) = comm.all_reduce_sum(
+            [tf.constant(loss, tf.float64)], "tflbt.two_phase.loss", comm.Reduction(reduction.process_set)
+        )
+        return float(total) / reduction.size
+
+    def _decay(self) -> None:
+        rate = self._rate()
+        rate.observe(learning_rate(self.model))
+        factor = rate.factors.get(self.owner, 1.0)
+        others = rate.value / factor
+        lowest = min(factor, self.min_learning_rate / others) if others > 0 else 0.0
+        self.set_factor(max(factor * self.beta, lowest))
+
+    def _log(self, epoch: int, what: str) -> None:
+        logging.info("rank %d: two-phase, end of epoch %d: %s", comm.rank(), epoch + 1, what)
+
+    def epoch_columns(self) -> dict[str, Any]:
+        """What this callback adds to an epoch's row."""
+        return {
+            "phase": self.phase,
+            "decays": self.decays,
+            **self.curvature.epoch_columns(),
+        }
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold of this callback, as JSON values."""
+        return {**super().state(), "machine": self._machine.state()}

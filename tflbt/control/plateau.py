@@ -1,0 +1,57 @@
+"""When a loss counts as flat: no improvement for a number of epochs."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+
+@dataclasses.dataclass
+class Plateau:
+    """Detects that a loss has not improved for `patience` epochs in a row.
+
+    Args:
+      patience: epochs without improvement that make a plateau, at least 1.
+      min_delta: how far below the best loss counts as an improvement, at least 0 (default 0: any).
+
+    Raises:
+      ValueError: if an argument is out of its range.
+
+    Example:
+      >>> plateau = Plateau(patience=2)
+      >>> [plateau.update(loss) for loss in (1.0, 0.5, 0.6, 0.5, 0.4)]
+      [False, False, False, True, False]
+    """
+
+    patience: int
+    min_delta: float = 0.0
+    best: float = math.inf
+    waited: int = 0
+
+    def __post_init__(self) -> None:
+        """Checks the arguments."""
+        if self.patience < 1 or int(self.patience) != self.patience:
+            raise ValueError(f"patience={self.patience!r} must be a whole number of epochs, at least 1.")
+        if not self.min_delta >= 0:
+            raise ValueError(f"min_delta={self.min_delta!r} must be at least 0.")
+
+    def update(self, loss: float) -> bool:
+        """Takes in one epoch's loss; returns True while the loss is flat. A NaN is no improvement."""
+        if loss < self.best - self.min_delta:
+            self.best, self.waited = loss, 0
+        else:
+            self.waited += 1
+        return self.waited >= self.patience
+
+
+def patience_of_budget(epochs: int, share: float = 0.05) -> int:
+    """The paper's patience: 5% of the epoch budget, rounded up, at least one epoch.
+
+    Source: `two-phase.txt`, section 4, "The loss is considered as flattened if it is not reduced for 5% of the
+    epoch budget".
+
+    Example:
+      >>> patience_of_budget(300), patience_of_budget(30), patience_of_budget(5)
+      (15, 2, 1)
+    """
+    return max(1, math.ceil(round(epochs * share, 9)))

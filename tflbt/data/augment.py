@@ -1,0 +1,133 @@
+"""Pad, crop and flip, for a whole batch at once, with every sample's own seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from tflbt.data.sample_seeds import fold_in, uniform_integers
+
+_ROWS, _COLUMNS, _FLIP = range(3)  # the numbers a sample draws
+
+
+@dataclass(frozen=True)
+class PadCropFlip:
+    """Shifts each image by up to `padding` pixels each way and mirrors half of them.
+
+    The usual augmentation of CIFAR (He et al. 2016, section 4.2, "4 pixels are padded on each side,
+    and a 32x32 crop is randomly sampled from the padded image or its horizontal flip"), which Lin
+    et al. use, whose settings the two-phase paper follows (A.2). What is padded is 0: after the
+    standardisation, which therefore goes first, that is the mean pixel.
+
+    What a sample gets depends on its seeds only, so on (seed, epoch, sample index), not on its rank
+    or batch. There is nothing to save: it keeps no state. The batch is gathered pixel by pixel from
+    the padded one, about 150,000 CIFAR images a second on one core, and 1.6 times the batch's
+    memory while it runs.
+
+    Attributes:
+        padding: Zeros added on each side, 0 or more pixels. Shifts are uniform over
+            -padding .. padding in both directions.
+        flip: Whether to mirror left and right with probability 1/2. Not for digits.
+
+    Raises:
+        ValueError: When padding is negative.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from tflbt.data.augment import PadCropFlip
+        >>> seeds = tf.reshape(tf.range(10), [5, 2])
+        >>> PadCropFlip()(tf.ones([5, 32, 32, 3]), seeds).shape
+        TensorShape([5, 32, 32, 3])
+    """
+
+    padding: int = 4
+    flip: bool = True
+
+    def __post_init__(self) -> None:
+        """Checks the padding."""
+        if self.padding < 0:
+            raise ValueError(f"padding must be at least 0, got {self.padding}.")
+
+    def __call__(self, images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+        """Augments images ``[n, height, width, channels]`` by seeds, int32 ``[n, 2]``."""
+        rows, columns, flips = self.draws(seeds)
+        return crop_and_flip(images, rows, columns, flips, self.padding)
+
+    def draws(self, seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Draws what each sample gets: first row and column of its crop, and whether to mirror.
+
+        Args:
+            seeds: int32 ``[n, 2]``.
+
+        Returns:
+            int32 rows and columns, 0 .. 2 * padding, and bool flips, each of shape ``[n]``.
+        """
+        shifts = 2 * self.padding + 1
+        rows = uniform_integers(seeds, _ROWS, shifts)
+        columns = uniform_integers(seeds, _COLUMNS, shifts)
+        return rows, columns, uniform_integers(seeds, _FLIP, 2) < int(self.flip)
+
+
+def crop_and_flip(
+    images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, flips: tf.Tensor, padding: int
+) -> tf.Tensor:
+    """Pads images with zeros, crops them to their size and mirrors some.
+
+    ``out[i, y, x] = padded[i, rows[i] + y, columns[i] + (width - 1 - x if flips[i] else x)]``.
+
+    Args:
+        images: ``[n, height, width, channels]`` of any type; only n may be unknown.
+        rows: First row of each crop in the padded image, int32 ``[n]``.
+        columns: First column of each crop, int32 ``[n]``.
+        flips: Whether to mirror each crop, bool ``[n]``.
+        padding: Zeros on each side, 0 or more.
+
+    Returns:
+        Images of the same shape and type.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from tflbt.data.augment import crop_and_flip
+        >>> image = tf.reshape([1, 2, 3, 4], [1, 2, 2, 1])
+        >>> crop_and_flip(image, [1], [1], [True], 1).numpy().reshape(2, 2).tolist()
+        [[2, 1], [4, 3]]
+    """
+    images, rows, columns, flips = map(tf.convert_to_tensor, (images, rows, columns, flips))
+    height, width, channels = images.shape[1:]
+    around = [padding, padding]
+    padded = tf.pad(images, [[0, 0], around, around, [0, 0]])
+    x = tf.range(width)
+    x = tf.where(flips[:, None], width - 1 - x, x) + columns[:, None]
+    y = (rows[:, None] + tf.range(height)) * (width + 2 * padding)
+    positions = tf.reshape(y[:, :, None] + x[:, None, :], [-1, height * width])
+    pixels = tf.reshape(padded, [-1, (height + 2 * padding) * (width + 2 * padding), channels])
+    cropped = tf.gather(pixels, positions, axis=1, batch_dims=1)
+    return tf.reshape(cropped, [-1, height, width, channels])
+
+
+def chain(*transforms: Callable[[Any, tf.Tensor], Any]) -> Callable[[Any, tf.Tensor], Any]:
+    """Makes one transform of several, applied in order, each with random numbers of its own.
+
+    Args:
+        *transforms: Functions of (features, seeds), such as a `Standardize` and a `PadCropFlip`.
+
+    Returns:
+        A function of (features, seeds).
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from tflbt.data.augment import PadCropFlip, chain
+        >>> both = chain(lambda images, seeds: images / 2, PadCropFlip(1))
+        >>> both(tf.ones([1, 2, 2, 1]), tf.zeros([1, 2], tf.int32)).shape
+        TensorShape([1, 2, 2, 1])
+    """
+
+    def chained(features: Any, seeds: tf.Tensor) -> Any:
+        for number, transform in enumerate(transforms):
+            features = transform(features, fold_in(seeds, number))
+        return features
+
+    return chained

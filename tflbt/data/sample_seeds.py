@@ -1,0 +1,114 @@
+"""Stateless random numbers for each sample of a batch, whatever batch it happens to be in.
+
+A random transformation must give a sample the same result whether it sits in a sub-batch of 8 on
+one rank or of 512 on eight. So nothing is drawn in sequence: every number is a hash of (seed,
+epoch, sample, draw), computed for the whole batch at once in integer arithmetic. The hash is the
+finaliser of MurmurHash3 (Appleby, 2011, ``fmix32``: a bijection of 32-bit words in which each input
+bit flips each output bit with probability near 1/2), applied once for every word mixed in.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+_GOLDEN = 0x9E3779B9  # 2^32 / golden ratio: keeps the word 0 from being the hash's fixed point
+_MULTIPLIER_1, _MULTIPLIER_2 = 0x85EBCA6B, 0xC2B2AE35  # fmix32's own constants
+
+
+def sample_seeds(seed: int, epoch: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
+    """Derives two seed words for each sample from (seed, epoch, index) and nothing else.
+
+    Args:
+        seed: The run's seed, 0 .. 2^63 - 1.
+        epoch: Scalar integer tensor, the epoch counted from 0.
+        indices: Integer tensor of shape ``[n]``: positions of the samples in the data set.
+
+    Returns:
+        int32 tensor of shape ``[n, 2]``. A row is also a valid seed for ``tf.random.stateless_*``.
+
+    Example:
+        >>> from tflbt.data.sample_seeds import sample_seeds
+        >>> whole = sample_seeds(7, tf.constant(3), tf.range(4))
+        >>> part = sample_seeds(7, tf.constant(3), tf.constant([2]))
+        >>> bool(tf.reduce_all(whole[2] == part[0]))
+        True
+    """
+    epoch, indices = tf.cast(epoch, tf.int64), tf.cast(indices, tf.int64)
+    words = [seed & 0xFFFFFFFF, seed >> 32, *_low_and_high(epoch), *_low_and_high(indices)]
+    columns = []
+    for column in range(2):
+        state = tf.fill(tf.shape(indices), tf.constant(column, tf.uint32))
+        for word in words:
+            state = _mix(state, tf.cast(word, tf.uint32))
+        columns.append(tf.bitcast(state, tf.int32))
+    return tf.stack(columns, axis=1)
+
+
+def fold_in(seeds: tf.Tensor, number: int) -> tf.Tensor:
+    """Derives new seeds, independent of the old ones, for one of several uses of the same sample.
+
+    Args:
+        seeds: int32 tensor of shape ``[n, 2]``.
+        number: Which use, 0 .. 2^32 - 1.
+
+    Returns:
+        int32 tensor of shape ``[n, 2]``.
+
+    Example:
+        >>> from tflbt.data.sample_seeds import fold_in
+        >>> fold_in(tf.zeros([3, 2], tf.int32), 1).shape
+        TensorShape([3, 2])
+    """
+    first, second = _words(seeds)
+    other = _hash(first, second, 2 * number)
+    return tf.bitcast(tf.stack([other, _hash(first, second, 2 * number + 1)], axis=1), tf.int32)
+
+
+def uniform_integers(seeds: tf.Tensor, draw: int, bound: int) -> tf.Tensor:
+    """Draws one integer a sample, uniform over ``0 .. bound - 1``.
+
+    The 32-bit hash h becomes ``floor(h * bound / 2^32)``; each value's probability is within
+    2^-32 of 1 / bound.
+
+    Args:
+        seeds: int32 tensor of shape ``[n, 2]``.
+        draw: Which of a sample's numbers, 0 .. 2^32 - 1; different draws are independent.
+        bound: Number of values, 1 .. 2^31 - 1.
+
+    Returns:
+        int32 tensor of shape ``[n]``.
+
+    Example:
+        >>> from tflbt.data.sample_seeds import uniform_integers
+        >>> drawn = uniform_integers(tf.reshape(tf.range(200), [100, 2]), 0, 9)
+        >>> int(tf.reduce_min(drawn)), int(tf.reduce_max(drawn))
+        (0, 8)
+    """
+    state = tf.cast(_hash(*_words(seeds), draw), tf.int64)
+    return tf.cast(tf.bitwise.right_shift(state * bound, tf.constant(32, tf.int64)), tf.int32)
+
+
+def _words(seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    words = tf.bitcast(seeds, tf.uint32)
+    return words[:, 0], words[:, 1]
+
+
+def _hash(first: tf.Tensor, second: tf.Tensor, number: int) -> tf.Tensor:
+    return _mix(_mix(first, second), tf.constant(number & 0xFFFFFFFF, tf.uint32))
+
+
+def _low_and_high(value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    low = tf.bitwise.bitwise_and(value, tf.constant(0xFFFFFFFF, tf.int64))
+    return low, tf.bitwise.right_shift(value, tf.constant(32, tf.int64))
+
+
+def _mix(state: tf.Tensor, word: tf.Tensor) -> tf.Tensor:
+    """``fmix32(state * golden + word + golden)``: one more word into a 32-bit state."""
+    golden = tf.constant(_GOLDEN, tf.uint32)
+    state = tf.bitwise.bitwise_xor(state * golden, word) + golden
+    for shift, multiplier in ((16, _MULTIPLIER_1), (13, _MULTIPLIER_2), (16, 1)):
+        shifted = tf.bitwise.right_shift(state, tf.constant(shift, tf.uint32))
+        state = tf.bitwise.bitwise_xor(state, shifted)
+        if multiplier != 1:
+            state = state * tf.constant(multiplier, tf.uint32)
+    return state

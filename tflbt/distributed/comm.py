@@ -1,0 +1,301 @@
+"""What the ranks say to one another: the only file of tflbt that imports Horovod.
+
+In one process, with or without Horovod installed, every function here works and does nothing, so the rest of
+tflbt is written once, for any number of ranks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+from absl import logging
+
+# A launcher leaves one of these in the environment of the processes it starts: Horovod over Gloo, Open MPI,
+# PMIx (Slurm's `srun --mpi=pmix`), PMI (MPICH and Intel MPI).
+LAUNCHER_VARIABLES = ("HOROVOD_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK")
+
+
+@dataclasses.dataclass(frozen=True)
+class Reduction:
+    """How gradients are summed over ranks: what `hvd.DistributedOptimizer` would have been told.
+
+    Args:
+      process_set: the Horovod process set whose ranks train this model; None means all ranks.
+      compression: a Horovod compressor (`hvd.Compression.fp16`); None sends gradients as they are.
+      sum_over_ranks: True for `op=hvd.Sum`: the update is the ranks' mean gradients added up, that is, the number
+        of ranks times larger than the mean over all samples (the default).
+    """
+
+    process_set: Any = None
+    compression: Any = None
+    sum_over_ranks: bool = False
+
+    @property
+    def size(self) -> int:
+        """Number of ranks that train together."""
+        return size() if self.process_set is None else self.process_set.size()
+
+    @property
+    def rank(self) -> int:
+        """This process's number among the ranks that train together."""
+        return rank() if self.process_set is None else self.process_set.rank()
+
+    @property
+    def root(self) -> int:
+        """The global number of the rank that decides for this group."""
+        ranks = None if self.process_set is None else self.process_set.ranks
+        return ranks[0] if ranks else 0
+
+
+EVERYONE = Reduction()
+
+
+def launched() -> bool:
+    """Says whether an MPI or Horovod launcher started this process."""
+    return any(name in os.environ for name in LAUNCHER_VARIABLES)
+
+
+def _horovod() -> Any:
+    """Returns Horovod's TensorFlow module, started, or None where there is one process only."""
+    if not launched():
+        module = sys.modules.get("horovod.tensorflow")
+        return module if module is not None and module.is_initialized() else None
+    init()
+    import horovod.tensorflow as hvd
+
+    return hvd
+
+
+def init() -> None:
+    """Starts Horovod if a launcher started this process, shares the cores out and pins the GPU.
+
+    Call it before TensorFlow touches a device: `local_size` ranks of one host then take an equal share of its
+    cores each (without it they oversubscribe), and rank i of a host sees only its i-th GPU. Calling it again, or
+    after the program called `hvd.init()` itself, changes nothing. In one process it returns at once.
+
+    Raises:
+      RuntimeError: if a launcher started this process but Horovod is not installed, or if `tf.keras` is Keras 3,
+        with which Horovod 0.28.1 trains without ever reducing.
+    """
+    if not launched():
+        return
+    try:
+        import horovod.tensorflow as hvd
+    except ImportError as error:
+        raise RuntimeError(
+            "This process was started by an MPI or Horovod launcher, but Horovod cannot be imported, so its ranks "
+            f"would train apart ({error}). Run mpi/install.sh, or start one process without a launcher."
+        ) from error
+    if hvd.is_initialized():
+        return
+    keras_version = getattr(tf.keras, "__version__", "2")
+    if keras_version.startswith("3"):
+        raise RuntimeError(
+            f"tf.keras is Keras {keras_version}, with which Horovod never reduces gradients. Use TensorFlow "
+            "2.15, or set TF_USE_LEGACY_KERAS=1 and install tf_keras."
+        )
+    hvd.init()
+    _configure_devices(hvd.local_rank(), hvd.local_size())
+
+
+def _configure_devices(local_rank: int, local_size: int) -> None:
+    """Pins the GPU of this local rank, or shares the CPU's cores among the ranks of a host."""
+    try:
+        gpus = tf.config.list_physical_devices("GPU")
+        for gpu in gpus:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        if gpus:
+            if local_rank >= len(gpus):
+                raise ValueError(
+                    f"local rank {local_rank} has no GPU: this host has {len(gpus)} and was given {local_size} "
+                    f"ranks. Start at most {len(gpus)} ranks a host, or hide the GPUs with CUDA_VISIBLE_DEVICES=''."
+                )
+            tf.config.set_visible_devices(gpus[local_rank], "GPU")
+        if "OMP_NUM_THREADS" not in os.environ and "TF_NUM_INTRAOP_THREADS" not in os.environ:
+            threads = max(1, len(os.sched_getaffinity(0)) // local_size)
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            # One thread more than its share lets a collective wait while the rank computes.
+            tf.config.threading.set_inter_op_parallelism_threads(threads + 1)
+    except RuntimeError as error:
+        logging.warning(
+            "TensorFlow was used before tflbt could pin this rank's GPU and cores (%s); call "
+            "tflbt.init() first thing in the program.", error
+        )
+
+
+def rank() -> int:
+    """This process's number among all ranks, from 0."""
+    hvd = _horovod()
+    return hvd.rank() if hvd else 0
+
+
+def size() -> int:
+    """Number of ranks; 1 in one process."""
+    hvd = _horovod()
+    return hvd.size() if hvd else 1
+
+
+def local_rank() -> int:
+    """This process's number among the ranks of its host, from 0."""
+    hvd = _horovod()
+    return hvd.local_rank() if hvd else 0
+
+
+def local_size() -> int:
+    """Number of ranks on this host."""
+    hvd = _horovod()
+    return hvd.local_size() if hvd else 1
+
+
+def is_chief() -> bool:
+    """Says whether this is rank 0: the one that prints, logs and writes."""
+    return rank() == 0
+
+
+def all_reduce_sum(
+    tensors: list[tf.Tensor], name: str, reduction: Reduction = EVERYONE
+) -> list[tf.Tensor]:
+    """Adds each tensor up over the ranks, in one Horovod group for each dtype; every rank must call it alike.
+
+    Works eagerly and inside `tf.function`. In one process the tensors come back as they are.
+    """
+    if reduction.size == 1 or not tensors:
+        return list(tensors)
+    hvd = _horovod()
+    options: dict[str, Any] = {}
+    if reduction.process_set is not None:
+        options["process_set"] = reduction.process_set
+    if reduction.compression is not None:
+        options["compression"] = reduction.compression
+    results: list[tf.Tensor] = list(tensors)
+    for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
+        places = [place for place, tensor in enumerate(tensors) if tensor.dtype == dtype]
+        group = hvd.grouped_allreduce(
+            [tensors[place] for place in places], name=f"{name}.{dtype.name}", op=hvd.Sum, **options
+        )
+        for place, tensor in zip(places, group):
+            results[place] = tf.ensure_shape(tensor, tensors[place].shape)
+    return results
+
+
+def broadcast_object(obj: Any, name: str, reduction: Reduction = EVERYONE) -> Any:
+    """Gives every rank the chief's `obj` (anything that pickles); every rank must call it alike."""
+    if reduction.size == 1:
+        return obj
+    options = {} if reduction.process_set is None else {"process_set": reduction.process_set}
+    return _horovod().broadcast_object(obj, root_rank=reduction.root, name=name, **options)
+
+
+def gather_objects(obj: Any, name: str, reduction: Reduction = EVERYONE) -> list[Any]:
+    """Gives every rank the list of all ranks' `obj`, in the order of ranks; every rank must call it alike."""
+    if reduction.size == 1:
+        return [obj]
+    options = {} if reduction.process_set is None else {"process_set": reduction.process_set}
+    return _horovod().allgather_object(obj, name=name, **options)
+
+
+def broadcast_variables(
+    variables: list[tf.Variable], name: str, reduction: Reduction = EVERYONE
+) -> None:
+    """Assigns the chief's values to `variables`, matched by their place in the list, bit for bit.
+
+    Horovod's own `broadcast_variables` matches by name, and hangs where one rank has built one model more.
+    """
+    if reduction.size == 1 or not variables:
+        return
+    values = [variable.numpy() for variable in variables] if reduction.rank == 0 else None
+    chief_values = broadcast_object(values, name, reduction)
+    if reduction.rank != 0:
+        for variable, value in zip(variables, chief_values):
+            variable.assign(value)
+
+
+def unwrap_distributed_optimizer(optimizer: Any) -> Reduction | None:
+    """Takes `hvd.DistributedOptimizer` off an optimizer in place and returns what it was told.
+
+    Horovod makes the wrapper a subclass of the optimizer's class that reduces in `compute_gradients`, once for
+    each sub-batch. tflbt reduces once an update itself, so the object is given its own class back (it stays the
+    same object: a learning rate assigned through it still counts, and it saves as a plain Keras optimizer), and
+    the wrapper's process set, compression and op become the model's. An optimizer that was not wrapped: None.
+
+    Raises:
+      ValueError: for `backward_passes_per_step` > 1 (the sub-batches are that), or variables registered as local.
+    """
+    initialiser = type(optimizer).__dict__.get("__init__")
+    closure = getattr(initialiser, "__closure__", None)
+    if not closure or "process_set" not in initialiser.__code__.co_freevars:
+        return getattr(optimizer, "_tflbt_reduction", None)
+    told = {
+        name: cell.cell_contents
+        for name, cell in zip(initialiser.__code__.co_freevars, closure)
+        if name != "__class__"
+    }
+    if told.get("backward_passes_per_step", 1) != 1:
+        raise ValueError(
+            f"backward_passes_per_step={told['backward_passes_per_step']} was given to hvd.DistributedOptimizer, but "
+            "LargeBatchModel accumulates itself: leave it at 1 and give fit a sub_batch_size."
+        )
+    if getattr(optimizer, "_local_vars", None):
+        raise ValueError(
+            "hvd.DistributedOptimizer.register_local_var is not supported by LargeBatchModel: every variable is reduced."
+        )
+    import horovod.tensorflow as hvd
+
+    process_set, compression = told["process_set"], told["compression"]
+    reduction = Reduction(
+        process_set=None if process_set is hvd.global_process_set else process_set,
+        compression=None if compression is hvd.Compression.none else compression,
+        sum_over_ranks=told["op"] == hvd.Sum,
+    )
+    object.__setattr__(optimizer, "__class__", type(optimizer).__mro__[1])
+    object.__setattr__(optimizer, "_tflbt_reduction", reduction)
+    return reduction
+
+
+def same_on_all_ranks(value: Any, what: str, reduction: Reduction = EVERYONE) -> None:
+    """Raises the same ValueError on every rank unless all ranks hold an equal `value`."""
+    values = gather_objects(value, f"tflbt.same.{what}", reduction)
+    different = [other for other, held in enumerate(values) if held != values[0]]
+    if different:
+        raise ValueError(f"The ranks disagree about {what}: rank 0 has {values[0]!r}; " + "; ".join(
+            f"rank {other} has {values[other]!r}" for other in different[:3]
+        ))
+
+
+def agree(decision: Any, name: str, reduction: Reduction = EVERYONE) -> Any:
+    """Returns the chief's decision on every rank and logs it, so that no two ranks act differently."""
+    agreed = broadcast_object(decision, name, reduction)
+    if reduction.size > 1:
+        logging.info("rank %d: %s = %s", rank(), name, agreed)
+    return agreed
+
+
+def on_chief(action: Callable[[], Any], name: str, reduction: Reduction = EVERYONE) -> Any:
+    """Runs `action` on the chief only and gives every rank its result, or raises its error on every rank.
+
+    The error keeps its type where that is a ValueError or an OSError, so that all ranks end for the same reason.
+    Every rank must call it alike; the result must pickle.
+    """
+    result, error = None, None
+    if reduction.rank == 0:
+        try:
+            result = action()
+        except Exception as raised:
+            error = raised
+    outcome = (result, None if error is None else (_portable(error), str(error)))
+    result, failure = broadcast_object(outcome, name, reduction)
+    if failure is not None:
+        raise failure[0](failure[1]) from error
+    return result
+
+
+def _portable(error: Exception) -> type[Exception]:
+    for kind in (FileExistsError, FileNotFoundError, OSError, ValueError):
+        if isinstance(error, kind):
+            return kind
+    return RuntimeError

@@ -1,0 +1,51 @@
+"""The papers' networks, as plain Keras models that end in logits, by function or by name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from tflbt.models.lenet import lenet
+from tflbt.models.resnet import cifar_resnet, digits_resnet
+
+MODELS: dict[str, Callable[..., tf.keras.Model]] = {
+    "cifar_resnet": cifar_resnet,
+    "digits_resnet": digits_resnet,
+    "lenet": lenet,
+}
+
+
+def build(name: str, **options) -> tf.keras.Model:
+    """Builds a network by its name, as configuration files do.
+
+    Args:
+        name: One of `MODELS`: "cifar_resnet", "digits_resnet", "lenet".
+        **options: The arguments of that network's function.
+
+    Returns:
+        A functional Keras model that ends in logits.
+
+    Raises:
+        ValueError: When the name or an option is unknown; the message lists those that exist.
+
+    Example:
+        >>> import tflbt.models
+        >>> tflbt.models.build("cifar_resnet", depth=20).output_shape
+        (None, 10)
+    """
+    if name not in MODELS:
+        raise ValueError(f"There is no model {name!r}; name one of {sorted(MODELS)}.")
+    known = _options(name)
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ValueError(f"Model {name!r} has no option {unknown}; its options are {known}.")
+    return MODELS[name](**options)
+
+
+def _options(name: str) -> list[str]:
+    return sorted(inspect.signature(MODELS[name]).parameters)
+
+
+__all__ = ["MODELS", "build", "cifar_resnet", "digits_resnet", "lenet"]

@@ -1,0 +1,81 @@
+"""The trust ratio of layer-wise optimizers: the one place where tflbt divides a weight norm by another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+import tensorflow as tf
+
+
+def norm(tensor: tf.Tensor) -> tf.Tensor:
+    """The l2 norm of a whole variable or gradient, a float32 scalar whatever the dtype.
+
+    float16 would overflow from a norm of 256 on. `tf.nn.l2_loss` reads the tensor once.
+    """
+    return tf.sqrt(2.0 * tf.nn.l2_loss(tf.cast(tensor, tf.float32)))
+
+
+def trust_ratio(
+    weight_norm: tf.Tensor, update_norm: tf.Tensor, bounds: tuple[float, float] | None = None
+) -> tf.Tensor:
+    r"""How far a layer may move for each unit of its update: $\|w\| / \|u\|$, bounded.
+
+    Where either norm is zero (or the quotient overflows) the ratio is 1, *before* the trust coefficient: a
+    zero-initialised tensor then moves by coefficient * |u|, like its neighbours, and not 1 / coefficient times as
+    far, as in libraries that put 1 in the place of coefficient * ratio.
+
+    Args:
+      weight_norm: float32 scalar, at least 0.
+      update_norm: float32 scalar, at least 0: of the gradient, or of the update of an inner optimizer.
+      bounds: (lowest, highest) ratio, or None.
+
+    Returns:
+      A float32 scalar.
+
+    Example:
+      >>> float(trust_ratio(tf.constant(6.0), tf.constant(2.0)))
+      3.0
+      >>> float(trust_ratio(tf.constant(6.0), tf.constant(2.0), bounds=(0.0, 1.0)))
+      1.0
+      >>> float(trust_ratio(tf.constant(0.0), tf.constant(2.0)))
+      1.0
+    """
+    ratio = weight_norm / update_norm
+    ratio = tf.where(tf.math.is_finite(ratio) & (ratio > 0), ratio, tf.ones_like(ratio))
+    return ratio if bounds is None else tf.clip_by_value(ratio, bounds[0], bounds[1])
+
+
+def check_bounds(bounds: Sequence[float] | None, name: str = "ratio_bounds") -> tuple[float, float] | None:
+    """Returns the bounds as a pair of floats.
+
+    Raises:
+      ValueError: unless they are None or 0 <= lowest <= highest.
+    """
+    if bounds is None:
+        return None
+    pair = tuple(float(bound) for bound in bounds)
+    if len(pair) != 2 or not 0 <= pair[0] <= pair[1]:
+        raise ValueError(f"{name}={bounds!r} must be None or (lowest, highest) with 0 <= lowest <= highest.")
+    return pair
+
+
+def check_patterns(patterns: Iterable[str], name: str) -> tuple[str, ...]:
+    """Returns regular expressions for variable names as a tuple; an empty one excludes nothing.
+
+    Raises:
+      ValueError: for a bare string (a common slip) or one that is no regular expression.
+    """
+    if isinstance(patterns, str):
+        raise ValueError(f"{name}={patterns!r} must be a list of regular expressions, such as [{patterns!r}].")
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except (re.error, TypeError) as error:
+            raise ValueError(f"{name} holds {pattern!r}, which is not a regular expression: {error}.") from error
+    return tuple(patterns)
+
+
+def matches(patterns: Sequence[str], variable: tf.Variable) -> bool:
+    """Says whether a variable's name (such as `conv1/kernel:0`) holds a match of any of the patterns."""
+    return any(re.search(pattern, variable.name) for pattern in patterns)

@@ -1,0 +1,137 @@
+"""The configuration of a run as plain values: kept in JSON, flattened, and held against another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+_MISSING = "(not set)"
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns a nested dictionary as one level of dotted keys.
+
+    Args:
+        config: Names to values or to further dictionaries.
+        prefix: Put before every key.
+
+    Returns:
+        Dotted names to values; an empty dictionary inside stays as a value.
+
+    Example:
+        >>> flatten({"seed": 1, "model": {"name": "lenet", "depth": 5}})
+        {'seed': 1, 'model.name': 'lenet', 'model.depth': 5}
+    """
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def as_plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a configuration as JSON gives it back: dictionaries, lists, numbers, text, None.
+
+    Args:
+        config: A dictionary or an `ml_collections.ConfigDict`.
+
+    Returns:
+        Plain values, tuples as lists.
+
+    Raises:
+        ValueError: If a value has no JSON form; names the key.
+
+    Example:
+        >>> as_plain({"stages": (2, 2)})
+        {'stages': [2, 2]}
+    """
+    config = config.to_dict() if hasattr(config, "to_dict") else config
+    for name, value in flatten(config).items():
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"config.{name} = {value!r} cannot be kept in config.json; "
+                "give a number, text, True, False, None or a list of these."
+            ) from error
+    return json.loads(json.dumps(config))
+
+
+def differences(
+    before: Mapping[str, Any], now: Mapping[str, Any], may_differ: Collection[str] = ()
+) -> list[str]:
+    """Returns what differs between two configurations, one phrase a key.
+
+    Args:
+        before: The configuration that was.
+        now: The one that is asked for.
+        may_differ: Dotted keys that are not looked at.
+
+    Returns:
+        Phrases with the dotted key, the old and the new value; empty if nothing differs.
+
+    Example:
+        >>> differences({"model": {"depth": 20}}, {"model": {"depth": 32}, "seed": 1})
+        ['model.depth was 20, is now 32', 'seed was (not set), is now 1']
+    """
+    old, new = flatten(before), flatten(now)
+    names = [*old, *(name for name in new if name not in old)]
+    return [
+        f"{name} was {_shown(old, name)}, is now {_shown(new, name)}"
+        for name in names
+        if name not in may_differ and _shown(old, name) != _shown(new, name)
+    ]
+
+
+def _shown(flat: Mapping[str, Any], name: str) -> str:
+    """Returns a configuration value as an error shows it."""
+    return json.dumps(flat[name]) if name in flat else _MISSING
+
+
+def to_json(content: Any) -> str:
+    r"""Returns readable JSON text of plain values.
+
+    Args:
+        content: What JSON can hold.
+
+    Returns:
+        Indented text that ends in a newline.
+
+    Example:
+        >>> to_json([])
+        '[]\n'
+    """
+    return json.dumps(content, indent=2) + "\n"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a dictionary from a JSON file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Plain values by name.
+
+    Raises:
+        ValueError: If the file holds no JSON dictionary; names it.
+        OSError: If the file cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "config.json"
+        >>> _ = path.write_text('{"seed": 1}')
+        >>> read_json(path)
+        {'seed': 1}
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}. Restore it from a copy.") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged: it holds no dictionary. Restore it from a copy.")
+    return content

@@ -1,0 +1,120 @@
+"""What a run ran on: versions, ranks, GPUs, processors, command line, commit and date."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+# Distributions under any of these names give the version of the part.
+_PARTS = {
+    "tensorflow": ("tensorflow", "tensorflow-cpu", "tensorflow-intel", "tensorflow-macos"),
+    "keras": ("keras",),
+    "horovod": ("horovod",),
+    "numpy": ("numpy",),
+    "tensorflow_addons": ("tensorflow-addons",),
+    "tflbt": ("tflbt",),
+}
+_GIT_SECONDS = 5  # a checkout on a slow network drive must not hold up the start
+
+
+def describe() -> dict[str, Any]:
+    """Describes the environment of this process, for `environment.json`.
+
+    The name of the host is left out on purpose: a run directory is made to be passed on.
+
+    Returns:
+        A dictionary ready for JSON: `date` (ISO 8601, UTC), `command`, `python`, the versions of
+        the parts (None where not installed), `platform`, `cpus` (of this process's machine),
+        `ranks`, `gpus` (names, as this rank sees them), `git_commit` (None outside a checkout;
+        ends in ``+changes`` where tracked files differ from it).
+
+    Example:
+        >>> sorted(describe())[:4]
+        ['command', 'cpus', 'date', 'git_commit']
+    """
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "command": [*getattr(sys, "orig_argv", [sys.executable, *sys.argv])],
+        "python": platform.python_version(),
+        **{part: _version(names) for part, names in _PARTS.items()},
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpus": os.cpu_count(),
+        "ranks": _ranks(),
+        "gpus": _gpus(),
+        "git_commit": git_commit(Path(__file__).resolve().parents[1]),
+    }
+
+
+def _version(names: tuple[str, ...]) -> str | None:
+    """Returns the version of the first distribution of `names` that is installed."""
+    for name in names:
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def _ranks() -> int:
+    """Returns the number of ranks that train together."""
+    from tflbt.distributed import comm  # here, so that reading a report needs no TensorFlow
+
+    return comm.size()
+
+
+def _gpus() -> list[str]:
+    """Returns the names of the GPUs this process sees."""
+    import tensorflow as tf
+
+    found = []
+    for device in tf.config.list_physical_devices("GPU"):
+        details = tf.config.experimental.get_device_details(device)
+        found.append(str(details.get("device_name", device.name)))
+    return found
+
+
+def git_commit(package: Path) -> str | None:
+    """Returns the commit of the checkout that holds `package`, or None.
+
+    A package installed into an environment that merely lies inside some other project's checkout
+    is not part of that project: only a package whose `__init__.py` git knows has a commit.
+
+    Args:
+        package: The folder of a Python package.
+
+    Returns:
+        The commit, with ``+changes`` if tracked files differ from it; None without git, outside
+        a checkout, or before the first commit.
+
+    Example:
+        >>> git_commit(Path("/")) is None
+        True
+    """
+    if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
+        return None
+    commit = _git(package, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    changed = _git(package, "status", "--porcelain", "--untracked-files=no")
+    return commit + ("+changes" if changed else "")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """Returns what a git command prints, or None if it fails or git is not there."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=_GIT_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,227 @@
+"""How the figures look: colours, axes, labels at the lines' ends, and how a figure is saved."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from tflbt.report import atomic_file
+
+# Okabe and Ito's colours, told apart in every kind of colour vision; each role has one of its
+# own, so that the page can give the role another colour on a dark background.
+COLOURS = {
+    "ink": "#1d2733",
+    "muted": "#5b6776",
+    "grid": "#dfe4ea",
+    "train": "#0072b2",
+    "validation": "#d55e00",
+    "rate": "#00735c",
+    "eigenvalue": "#8f3f76",
+    "exploration": "#eaf3fb",
+    "convergence": "#fdf3e3",
+}
+HALF = (5.0, 3.1)  # inches: two figures in a row of the page
+WHOLE = (10.2, 3.1)  # one figure over the whole width
+_PNG_DPI = 160
+_SETTINGS: dict[Any, Any] = {
+    "font.size": 10,
+    "font.family": "sans-serif",
+    "svg.fonttype": "none",  # text stays text: sharp, searchable, in the page's font
+    "axes.facecolor": "none",
+    "axes.edgecolor": COLOURS["muted"],
+    "axes.labelcolor": COLOURS["muted"],
+    "axes.titlecolor": COLOURS["ink"],
+    "text.color": COLOURS["ink"],
+    "xtick.color": COLOURS["muted"],
+    "ytick.color": COLOURS["muted"],
+}
+
+
+def settings() -> Any:
+    """Returns the context in which figures are built and saved.
+
+    Returns:
+        A context manager that sets Matplotlib's parameters and puts them back.
+
+    Example:
+        >>> with settings():
+        ...     matplotlib.rcParams["svg.fonttype"]
+        'none'
+    """
+    return matplotlib.rc_context(_SETTINGS)
+
+
+def axes_of(size: tuple[float, float], epochs: Sequence[int], label: str) -> tuple[Figure, Axes]:
+    """Makes a figure with one pair of axes over the epochs.
+
+    Args:
+        size: Width and height in inches.
+        epochs: The epochs to be drawn.
+        label: What the vertical axis shows, with its unit.
+
+    Returns:
+        Figure and axes.
+
+    Example:
+        >>> figure, axes = axes_of(HALF, [1, 2, 3], "loss")
+        >>> axes.get_ylabel()
+        'loss'
+    """
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(label)
+    first, last = min(epochs), max(epochs)
+    # The line of epoch e ends at e; the rate that epoch used is drawn from e - 1 to e.
+    axes.set_xlim(first - 1, last + 0.02 * (last - first + 1))
+    axes.xaxis.set_major_locator(
+        MaxNLocator(integer=True, nbins=9, steps=[1, 2, 5, 10], min_n_ticks=1)
+    )
+    axes.grid(color=COLOURS["grid"], linewidth=0.7)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    return figure, axes
+
+
+def line(axes: Axes, epochs: Sequence[int], values: Sequence[float], role: str) -> None:
+    """Draws a series; short ones, and points that stand alone, get dots.
+
+    Args:
+        axes: Where to draw.
+        epochs: Horizontal values.
+        values: Vertical values; nan leaves a gap.
+        role: A key of `COLOURS`.
+
+    Example:
+        >>> _, axes = axes_of(HALF, [1, 2], "loss")
+        >>> line(axes, [1, 2], [0.5, 0.4], "train")
+        >>> len(axes.lines)
+        1
+    """
+    alone = [
+        i
+        for i, value in enumerate(values)
+        if math.isfinite(value)
+        and not any(math.isfinite(v) for v in (*values[max(0, i - 1) : i], *values[i + 1 : i + 2]))
+    ]
+    dots = None if len(values) <= 25 else alone
+    axes.plot(
+        epochs,
+        values,
+        color=COLOURS[role],
+        linewidth=1.8,
+        marker="o",
+        markersize=3.6,
+        markevery=dots,
+        solid_capstyle="round",
+    )
+
+
+def label_ends(axes: Axes, labels: Sequence[tuple[Sequence[float], str, str]]) -> None:
+    """Writes names beside the right ends of lines, moved apart where they would touch.
+
+    Args:
+        axes: Axes whose lines and limits are final.
+        labels: For each line its values, its name and its role in `COLOURS`.
+
+    Example:
+        >>> _, axes = axes_of(HALF, [1, 2], "loss")
+        >>> label_ends(axes, [([0.5, 0.4], "train", "train")])
+        >>> axes.texts[0].get_text()
+        'train'
+    """
+    axes.get_ylim()  # Matplotlib fits the limits to the data only when they are asked for
+    apart = 0.085  # of the axes' height: a line of text
+    placed = []
+    for values, name, role in labels:
+        finite = [value for value in values if math.isfinite(value)]
+        if finite:
+            x, y = axes.transData.transform((0, finite[-1]))
+            placed.append((axes.transAxes.inverted().transform((x, y))[1], name, role))
+    placed.sort()
+    if len(placed) == 2 and placed[1][0] - placed[0][0] < apart:
+        middle = (placed[0][0] + placed[1][0]) / 2
+        middle = min(max(middle, apart / 2), 1 - apart / 2)
+        placed = [
+            (middle + shift * apart / 2, name, role)
+            for shift, (_, name, role) in zip((-1, 1), placed)
+        ]
+    for height, name, role in placed:
+        axes.text(
+            1.01,
+            height,
+            name,
+            color=COLOURS[role],
+            transform=axes.transAxes,
+            verticalalignment="center",
+            fontweight="bold",
+        )
+
+
+def save(figure: Figure, folder: str | os.PathLike[str], name: str) -> None:
+    """Saves a figure as `name.png` and `name.svg`, each whole or not at all.
+
+    Args:
+        figure: The figure.
+        folder: Where to; must exist.
+        name: File name without its ending.
+
+    Raises:
+        OSError: If a file cannot be written; names it.
+
+    Example:
+        >>> import tempfile
+        >>> figure, _ = axes_of(HALF, [1], "loss")
+        >>> save(figure, tempfile.mkdtemp(), "loss")
+    """
+    for kind in ("png", "svg"):
+        content = io.BytesIO()
+        with matplotlib.rc_context({"svg.hashsalt": name}):
+            figure.savefig(
+                content,
+                format=kind,
+                dpi=_PNG_DPI,
+                facecolor="white" if kind == "png" else "none",
+                metadata={"Date": None} if kind == "svg" else None,
+            )
+        atomic_file.write(Path(folder) / f"{name}.{kind}", content.getvalue())
+
+
+def inline_svg(text: str, name: str) -> str:
+    """Makes an SVG file's text fit to stand inside a page.
+
+    What belongs to a file of its own goes (prolog, metadata, name spaces); identifiers get the
+    figure's name, so that two figures do not clash; colours become CSS variables, with the
+    colour itself for where the page sets none.
+
+    Args:
+        text: An SVG file that `save` wrote.
+        name: The figure's name.
+
+    Returns:
+        An `<svg>` element.
+
+    Example:
+        >>> inline_svg('<?xml?><svg xmlns="a"><g id="x" style="fill: #0072b2"/></svg>', "loss")
+        '<svg aria-hidden="true"><g id="loss-x" style="fill: var(--train, #0072b2)"/></svg>'
+    """
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
+    text = text.replace("xlink:href", "href")
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', text)
+    text = re.sub(r'(url\(|href=")#', rf"\1#{name}-", text)
+    for role, colour in COLOURS.items():
+        text = text.replace(colour, f"var(--{role}, {colour})")
+    return text.replace("<svg", '<svg aria-hidden="true"', 1).strip()

@@ -1,0 +1,83 @@
+"""What the schedule did, marked in a figure: the two phases, the switch, every decay."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+
+from tflbt.report.figure_style import COLOURS
+from tflbt.report.history import History
+
+_LABELS_APART = 0.02  # of the axis's width: of decays nearer than this, one gets a number
+
+
+def shade(axes: Axes, history: History, named: bool = False) -> None:
+    """Shades the two phases and marks the switch between them; nothing in a run without phases.
+
+    Args:
+        axes: Axes over the epochs, limits final.
+        history: The epochs.
+        named: True writes the phases' names above.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> axes = Figure().add_subplot()
+        >>> shade(axes, History([{"epoch": 1, "phase": "exploration"}]), named=True)
+        >>> axes.texts[0].get_text()
+        'exploration'
+    """
+    if not history.has_phases:
+        return
+    begin, end = axes.get_xlim()
+    switch = history.switch_epoch
+    border = end if switch is None else switch
+    for phase, left, right in (("exploration", begin, border), ("convergence", border, end)):
+        if right <= left:
+            continue
+        axes.axvspan(left, right, color=COLOURS[phase], linewidth=0, zorder=-2)
+        if named and (phase == "convergence" or right - left > 0.1 * (end - begin)):
+            # A switch late in the run leaves its label no room on the right.
+            late = phase == "convergence" and right - left < 0.4 * (end - begin)
+            axes.text(
+                end if late else left + 0.006 * (end - begin),
+                1.1 if history.decay_epochs else 1.03,  # the decays' numbers stand below
+                phase if phase == "exploration" else f"{phase} (phase switch after epoch {switch})",
+                color=COLOURS["muted"],
+                transform=axes.get_xaxis_transform(),
+                horizontalalignment="right" if late else "left",
+                fontstyle="italic",
+            )
+    if switch is not None:
+        axes.axvline(switch, color=COLOURS["ink"], linewidth=1.1, zorder=1)
+
+
+def mark_decays(axes: Axes, history: History) -> None:
+    """Marks every decay by a dashed line, with its number above where there is room.
+
+    Args:
+        axes: Axes over the epochs, limits final.
+        history: The epochs.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> axes = Figure().add_subplot()
+        >>> mark_decays(axes, History([{"epoch": 1, "decays": 1}]))
+        >>> axes.texts[0].get_text()
+        'decay 1'
+    """
+    begin, end = axes.get_xlim()
+    free_from = begin
+    for number, epoch in enumerate(history.decay_epochs, start=1):
+        axes.axvline(epoch, color=COLOURS["muted"], linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+        if epoch < free_from:
+            continue
+        axes.text(
+            epoch,
+            1.02,
+            "decay 1" if number == 1 else str(number),
+            color=COLOURS["muted"],
+            transform=axes.get_xaxis_transform(),
+            fontsize=9,
+            horizontalalignment="center",
+        )
+        width = 2.5 if number == 1 else 1
+        free_from = epoch + width * _LABELS_APART * (end - begin)

@@ -1,0 +1,184 @@
+"""The headline of a run: a few numbers, each with a name and a note."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from tflbt.report.history import History, is_accuracy
+
+
+class Tile(NamedTuple):
+    """One number of the headline: what it is, its value, and a note below."""
+
+    name: str
+    value: str
+    note: str = ""
+
+
+def tiles(
+    history: History, config: Mapping[str, Any], environment: Mapping[str, Any]
+) -> list[Tile]:
+    """Returns the headline of a run, of what is known about it.
+
+    Args:
+        history: The epochs; at least one.
+        config: Hyper-parameters by dotted name.
+        environment: What `environment.json` says.
+
+    Returns:
+        Tiles, the result first.
+
+    Example:
+        >>> rows = [{"epoch": 1, "val_accuracy": 0.9714, "seconds": 3.0}]
+        >>> for tile in tiles(History(rows), {"epochs": 1}, {}):
+        ...     print(*tile, sep=" | ")
+        Best validation accuracy | 97.14% | epoch 1
+        Final validation accuracy | 97.14% | epoch 1
+        Epochs | 1 | of 1
+        Time | 3 s | 3.0 s an epoch
+    """
+    found = [
+        *_results(history),
+        _epochs(history, config),
+        _updates(history),
+        _batch_size(history, config, environment),
+        _time(history),
+        _switch(history),
+        _decays(history),
+    ]
+    return [tile for tile in found if tile is not None]
+
+
+def planned_epochs(config: Mapping[str, Any]) -> int | None:
+    """Returns how many epochs a run was meant to have, if its configuration says so.
+
+    Args:
+        config: Hyper-parameters by dotted name.
+
+    Returns:
+        Epochs, or None.
+
+    Example:
+        >>> planned_epochs({"train.epochs": 30})
+        30
+    """
+    value = _setting(config, "epochs")
+    return value if isinstance(value, int) else None
+
+
+def _results(history: History) -> list[Tile]:
+    """Returns the best and the last value of the metric, on validation data if there are any."""
+    metric = history.metric or "loss"
+    validated = history.has(f"val_{metric}")
+    column = f"val_{metric}" if validated else metric
+    best = history.best(column, largest=is_accuracy(metric))
+    if best is None:
+        return []
+    name = f"{'validation' if validated else 'training'} {metric.replace('_', ' ')}"
+    last = history.series(column)[-1]
+    tell = "{:.2%}".format if is_accuracy(metric) else "{:.4g}".format
+    final = tell(last) if math.isfinite(last) else "not finite"
+    return [
+        Tile(f"Best {name}", tell(best[1]), f"epoch {best[0]}"),
+        Tile(f"Final {name}", final, f"epoch {history.epochs[-1]}"),
+    ]
+
+
+def _epochs(history: History, config: Mapping[str, Any]) -> Tile:
+    """Returns how many epochs ran, of how many."""
+    planned = planned_epochs(config)
+    return Tile("Epochs", f"{history.epochs[-1]:,}", f"of {planned:,}" if planned else "")
+
+
+def _updates(history: History) -> Tile | None:
+    """Returns the optimizer's steps, and the samples they saw."""
+    updates, samples = history.last("updates"), history.last("samples")
+    if not isinstance(updates, int):
+        return None
+    return Tile("Updates", f"{updates:,}", f"{samples:,} samples seen" if samples else "")
+
+
+def _batch_size(
+    history: History, config: Mapping[str, Any], environment: Mapping[str, Any]
+) -> Tile | None:
+    """Returns the global batch size and what it is made of."""
+    size = history.last("batch_size") or _setting(config, "batch_size")
+    if not isinstance(size, int):
+        return None
+    ranks, piece = environment.get("ranks"), _setting(config, "sub_batch_size")
+    note = ""
+    if isinstance(ranks, int) and ranks > 0:
+        piece = piece if isinstance(piece, int) and piece > 0 else size // ranks
+        note = (
+            f"{_count(ranks, 'rank')} × {_count(size // (ranks * piece), 'sub-batch', 'es')} × "
+            f"{piece:,}"
+            if size % (ranks * piece) == 0
+            else _count(ranks, "rank")
+        )
+    first = next((row["batch_size"] for row in history.rows if row.get("batch_size")), size)
+    return Tile("Batch size", f"{size:,}" if first == size else f"{first:,} → {size:,}", note)
+
+
+def _time(history: History) -> Tile | None:
+    """Returns the time of all epochs, and the share that went to the curvature."""
+    seconds = [s for s in history.series("seconds") if s == s]
+    if not seconds:
+        return None
+    total, count = sum(seconds), len(seconds)
+    curvature = sum(s for s in history.series("seconds_curvature") if s == s)
+    each = f"{total / count:.1f} s" if total / count < 100 else duration(total / count)
+    share = f", {curvature / total:.1%} on curvature" if curvature and total else ""
+    return Tile("Time", duration(total), f"{each} an epoch{share}")
+
+
+def _switch(history: History) -> Tile | None:
+    """Returns when exploration ended."""
+    if not history.has_phases:
+        return None
+    epoch, last = history.switch_epoch, history.epochs[-1]
+    if epoch is None:
+        return Tile("Phase switch", "not reached", f"{_count(last, 'epoch')} of exploration")
+    return Tile("Phase switch", f"epoch {epoch}", f"{_count(last - epoch, 'epoch')} of convergence")
+
+
+def _decays(history: History) -> Tile | None:
+    """Returns how often the learning rate was decayed, and when."""
+    epochs = history.decay_epochs
+    if not epochs and not history.has_phases:
+        return None
+    shown = ", ".join(str(epoch) for epoch in epochs[:6]) + (" …" if len(epochs) > 6 else "")
+    note = f"after epoch{'s' if len(epochs) > 1 else ''} {shown}" if epochs else ""
+    return Tile("Learning-rate decays", str(len(epochs)), note)
+
+
+def _setting(config: Mapping[str, Any], name: str) -> Any:
+    """Returns the value of the least nested key that ends in a name."""
+    keys = [key for key in config if key == name or key.endswith("." + name)]
+    return config[min(keys, key=lambda key: key.count("."))] if keys else None
+
+
+def _count(number: int, noun: str, plural: str = "s") -> str:
+    """Returns a number with its noun."""
+    return f"{number:,} {noun}{'' if number == 1 else plural}"
+
+
+def duration(seconds: float) -> str:
+    """Writes a time in its two largest units.
+
+    Args:
+        seconds: A time in seconds.
+
+    Returns:
+        Text.
+
+    Example:
+        >>> duration(42.4), duration(754), duration(9000)
+        ('42 s', '12 min 34 s', '2 h 30 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    hours, left = divmod(minutes, 60)
+    return f"{hours} h {left} min" if hours else f"{minutes} min {rest} s"

@@ -1,0 +1,5 @@
+"""One update: the model whose fit takes a global batch, and checkpoints from which a run goes on exactly."""
+
+from tflbt.training.large_batch_model import LargeBatchModel
+
+__all__ = ["LargeBatchModel"]

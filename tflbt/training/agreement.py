@@ -1,0 +1,128 @@
+"""What the ranks settle before the first update: the same model everywhere, and the same values in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+from absl import logging
+
+from tflbt.distributed import comm
+
+
+def build(model: tf.keras.Model, spec: Any) -> None:
+    """Creates the weights and metrics that Keras would create in the first step, without running one."""
+    if model.built and model.compiled_loss.built and model.compiled_metrics.built:
+        return
+
+    def trace(data: Any) -> None:
+        x, y, sample_weight = tf.keras.utils.unpack_x_y_sample_weight(data)
+        y_pred = model(x, training=True)
+        model.compute_loss(x, y, y_pred, sample_weight)
+        model.compute_metrics(x, y, y_pred, sample_weight)
+
+    tf.function(trace).get_concrete_function(spec)
+
+
+def build_optimizer(optimizer: Any, variables: list[tf.Variable]) -> None:
+    """Creates the optimizer's slots now: a broadcast before would cover only its iteration count."""
+    if hasattr(optimizer, "build"):
+        optimizer.build(variables)
+        return
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner.iterations  # noqa: B018 - a legacy optimizer makes its counter when it is first read
+    inner._create_all_weights(variables)
+
+
+def optimizer_variables(optimizer: Any) -> list[tf.Variable]:
+    """Every variable of an optimizer: slots, iterations, learning rate and loss scale, each once.
+
+    `optimizer.variables` leaves the learning rate of some optimizers out, and the loss scale of all.
+    """
+    found = {v.ref(): v for v in _variables(optimizer)}
+    inner = getattr(optimizer, "inner_optimizer", None)
+    if inner is not None:
+        scale = getattr(optimizer._loss_scale, "_weights", {})
+        found.update({v.ref(): v for v in (*_variables(inner), *scale.values())})
+    plain = inner if inner is not None else optimizer
+    rates = [getattr(plain, "_learning_rate", None), *getattr(plain, "_hyper", {}).values()]
+    found.update({rate.ref(): rate for rate in rates if isinstance(rate, tf.Variable)})
+    return list(found.values())
+
+
+def _variables(optimizer: Any) -> list[tf.Variable]:
+    variables = optimizer.variables
+    return list(variables if isinstance(variables, list) else variables())
+
+
+def check_same_model(model: tf.keras.Model, facts: dict[str, Any]) -> None:
+    """Raises the same ValueError on all ranks if they would train different things.
+
+    Args:
+      model: a built, compiled model.
+      facts: more that must be equal, by name (batch sizes, numbers of sub-batches, epochs).
+
+    Raises:
+      ValueError: naming the first variable or fact that differs, and what each rank has.
+    """
+    reduction = model.reduction
+    if reduction.size == 1:
+        return
+    shapes = [(str(v.dtype.name), tuple(v.shape)) for v in model.weights]
+    names = [v.name for v in model.weights]
+    held = comm.gather_objects((shapes, names, facts), "tflbt.agreement", reduction)
+    for rank, (other_shapes, other_names, other_facts) in enumerate(held):
+        for i in range(max(len(other_shapes), len(held[0][0]))):
+            ours = held[0][0][i] if i < len(held[0][0]) else "nothing"
+            theirs = other_shapes[i] if i < len(other_shapes) else "nothing"
+            if ours != theirs:
+                name = (held[0][1] + other_names)[i] if i < len(held[0][1]) else other_names[i]
+                raise ValueError(
+                    f"The ranks hold different models: weight {i} ({name}) is {ours} on rank 0 and {theirs} on rank "
+                    f"{rank}. Every rank must build the same model."
+                )
+        for name, value in held[0][2].items():
+            if other_facts.get(name) != value:
+                raise ValueError(
+                    f"The ranks disagree about {name}: {value!r} on rank 0, {other_facts.get(name)!r} on rank {rank}. "
+                    "Give fit the same arguments on every rank, and data sets with equal numbers of sub-batches."
+                )
+
+
+def share_state(model: tf.keras.Model) -> None:
+    """Gives every rank the chief's weights, optimizer state, learning rate and loss scale."""
+    if model.reduction.size == 1:
+        return
+    comm.broadcast_variables(model.weights, "tflbt.weights", model.reduction)
+    comm.broadcast_variables(
+        optimizer_variables(model.optimizer), "tflbt.optimizer", model.reduction
+    )
+
+
+def average_moving_statistics(model: tf.keras.Model) -> None:
+    """Averages BatchNorm's moving means and variances over the ranks, each of which saw other samples."""
+    if model.reduction.size == 1:
+        return
+    moving = [v for v in model.non_trainable_weights if "moving_" in v.name and v.dtype.is_floating]
+    plain = comm.Reduction(process_set=model.reduction.process_set)
+    sums = comm.all_reduce_sum([v.value() for v in moving], "tflbt.moving_statistics", plain)
+    for variable, total in zip(moving, sums):
+        variable.assign(total / tf.cast(plain.size, total.dtype))
+
+
+def warn_of_double_decay(model: tf.keras.Model) -> None:
+    """Warns where a weight decays twice: in the loss by a regulariser and in the optimizer."""
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    regularised = any(
+        getattr(layer, "kernel_regularizer", None) is not None for layer in _layers(model)
+    )
+    if regularised and getattr(optimizer, "weight_decay", None):
+        logging.warning(
+            "Weights decay twice: the model's layers have a kernel_regularizer and %s has weight_decay=%s. Keep one.",
+            type(optimizer).__name__,
+            optimizer.weight_decay,
+        )
+
+
+def _layers(model: tf.keras.Model) -> list[Any]:
+    return list(model._flatten_layers(include_self=False, recursive=True))

@@ -1,0 +1,206 @@
+"""Checkpoints of a run: whole or absent, checked when read, the newest good one used."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from absl import logging
+
+from tflbt.distributed import comm
+from tflbt.training import agreement
+
+WEIGHTS = "variables"
+STATE = "state.json"
+MANIFEST = "manifest.json"
+_NAME = re.compile(r"epoch_(\d+)$")
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one run, a folder each: `epoch_00012/` with variables, state.json and manifest.json.
+
+    A checkpoint is written beside its place, flushed to the disk and then renamed, so a kill at any moment leaves
+    either the whole of it or nothing; the manifest (size and SHA-256 of each file) tells a damaged one. It holds
+    the model's weights, the optimizer's slots, iterations and learning rate, the loss scale, and as JSON the
+    number of finished epochs, samples seen, the batch size and the state of callbacks.
+
+    Args:
+      directory: where they are; made when the first is written.
+      keep: how many of the newest to keep, at least 1, default 2.
+
+    Raises:
+      ValueError: if `keep` is out of its range.
+
+    Example:
+      >>> import tempfile
+      >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(2,))])
+      >>> model.compile("sgd", "mse")
+      >>> checkpoints = Checkpoints(tempfile.mkdtemp())
+      >>> checkpoints.write(model, epochs=3, state={}).name
+      'epoch_00003'
+      >>> checkpoints.restore_newest(model)["epochs"]
+      3
+    """
+
+    directory: Path
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        """Checks the arguments."""
+        object.__setattr__(self, "directory", Path(self.directory))
+        if self.keep < 1:
+            raise ValueError(f"keep={self.keep!r} must be at least 1.")
+
+    def write(self, model: tf.keras.Model, epochs: int, state: dict[str, Any]) -> Path:
+        """Writes a checkpoint; call it on one rank.
+
+        Args:
+          model: a built, compiled model.
+          epochs: finished epochs.
+          state: JSON values to keep with it.
+
+        Returns:
+          The checkpoint's folder.
+
+        Raises:
+          OSError: if it cannot be written, naming the folder and the reason; earlier checkpoints are untouched.
+        """
+        final = self.directory / f"epoch_{epochs:05d}"
+        draft = self.directory / f".writing_{final.name}"
+        try:
+            shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir(parents=True)
+            _write_files(model, draft, {**state, "epochs": epochs})
+            _put_in_place(draft, final)
+        except (OSError, tf.errors.OpError) as error:
+            shutil.rmtree(draft, ignore_errors=True)
+            reason = getattr(error, "strerror", None) or getattr(error, "message", None) or error
+            raise OSError(
+                getattr(error, "errno", None) or errno.EIO,
+                f"cannot write the checkpoint of epoch {epochs} ({str(reason).strip()}); is the disk full? Earlier "
+                "checkpoints are intact: free space and start again with --resume",
+                str(final),
+            ) from error
+        for old in self.found()[: -self.keep]:
+            shutil.rmtree(old, ignore_errors=True)
+        return final
+
+    def found(self) -> list[Path]:
+        """The checkpoints' folders, oldest first, good or not."""
+        if not self.directory.is_dir():
+            return []
+        return sorted(path for path in self.directory.iterdir() if _NAME.search(path.name))
+
+    def newest_good(self) -> Path | None:
+        """The newest checkpoint whose files are what its manifest says; None if there is none."""
+        for path in reversed(self.found()):
+            fault = damage(path)
+            if fault is None:
+                return path
+            logging.warning("checkpoint %s is damaged (%s); trying the one before", path, fault)
+        return None
+
+    def restore_newest(self, model: tf.keras.Model) -> dict[str, Any] | None:
+        """Restores the newest good checkpoint into a built, compiled model; call it on one rank.
+
+        Returns:
+          The state written with it, "epochs" included; None if there is no good checkpoint.
+
+        Raises:
+          ValueError: if the checkpoint is of another model or optimizer.
+        """
+        path = self.newest_good()
+        if path is None:
+            return None
+        agreement.build_optimizer(model.optimizer, model.trainable_variables)
+        try:
+            _variables(model).read(str(path / WEIGHTS)).assert_consumed()
+        except (AssertionError, ValueError, tf.errors.OpError) as error:
+            reason = str(error).splitlines()[0][:300]
+            raise ValueError(
+                f"checkpoint {path} is not of this model and optimizer ({reason}): resume with the configuration that wrote it."
+            ) from error
+        return json.loads((path / STATE).read_text())
+
+
+def _variables(model: tf.keras.Model) -> tf.train.Checkpoint:
+    """Everything numeric, in the order in which ranks share it too."""
+    return tf.train.Checkpoint(
+        weights=list(model.weights), optimizer=agreement.optimizer_variables(model.optimizer)
+    )
+
+
+def _write_files(model: tf.keras.Model, draft: Path, state: dict[str, Any]) -> None:
+    _variables(model).write(str(draft / WEIGHTS))
+    (draft / STATE).write_text(json.dumps(state, indent=1))
+    manifest = {path.name: _fingerprint(path) for path in sorted(draft.iterdir())}
+    (draft / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    for path in (*draft.iterdir(), draft):
+        _flush(path)
+
+
+def _put_in_place(draft: Path, final: Path) -> None:
+    if final.exists():
+        # A damaged checkpoint of this epoch, or one that a resumed run writes again.
+        old = final.with_name(f".replaced_{final.name}")
+        shutil.rmtree(old, ignore_errors=True)
+        final.rename(old)
+        draft.rename(final)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        draft.rename(final)
+    _flush(final.parent)
+
+
+def _flush(path: Path) -> None:
+    """Makes sure that a file's bytes, or a folder's names, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _fingerprint(path: Path) -> list[Any]:
+    return [path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()]
+
+
+def damage(path: Path) -> str | None:
+    """Says what is wrong with a checkpoint's folder, or None."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+        for name, fingerprint in manifest.items():
+            if _fingerprint(path / name) != fingerprint:
+                return f"{name} was changed"
+    except (OSError, ValueError, AttributeError) as error:
+        return str(error)
+    return None if STATE in manifest else f"{STATE} is missing"
+
+
+def write_together(
+    checkpoints: Checkpoints, model: tf.keras.Model, epochs: int, state: dict[str, Any]
+) -> None:
+    """Writes a checkpoint on the chief; a failure there raises OSError on every rank."""
+    reduction = getattr(model, "reduction", comm.EVERYONE)
+
+    def write() -> None:
+        checkpoints.write(model, epochs, state)
+
+    comm.on_chief(write, "tflbt.checkpoint", reduction)
+
+
+def restore_together(checkpoints: Checkpoints, model: tf.keras.Model) -> dict[str, Any] | None:
+    """Restores on the chief, from whom `fit` shares the weights, and tells every rank the state."""
+    reduction = getattr(model, "reduction", comm.EVERYONE)
+    return comm.on_chief(
+        lambda: checkpoints.restore_newest(model), "tflbt.restore", reduction
+    )

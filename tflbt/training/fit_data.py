@@ -1,0 +1,169 @@
+"""What `fit` and `evaluate` accept as data, made into this rank's sub-batches."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import zlib
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tflbt.control.batch_plan import BatchPlan
+from tflbt.data import sharding
+from tflbt.distributed.comm import Reduction
+
+KERAS_BATCH_SIZE = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class FitData:
+    """This rank's sub-batches and what is known of them.
+
+    Attributes:
+      sub_batches: what Keras's fit iterates over.
+      plan: how the global batch is split.
+      steps_per_epoch: sub-batches an epoch on each rank; None: until the data ends.
+      facts: what must be equal on all ranks, by name.
+    """
+
+    sub_batches: Any
+    plan: BatchPlan
+    steps_per_epoch: int | None
+    facts: dict[str, Any]
+
+
+def is_arrays(x: Any) -> bool:
+    """Says whether `x` is arrays in memory rather than a data set, a Sequence or a generator."""
+    if isinstance(x, (tf.data.Dataset, tf.keras.utils.Sequence)) or callable(x):
+        return False
+    if isinstance(x, (dict, list, tuple)):
+        return True
+    return hasattr(x, "shape") and hasattr(x, "dtype") or hasattr(x, "to_numpy")
+
+
+def as_arrays(data: Any) -> Any:
+    """NumPy arrays in the structure of `data`; lists of arrays become tuples, float64 Keras's float type."""
+    if isinstance(data, dict):
+        return {name: as_arrays(value) for name, value in data.items()}
+    if isinstance(data, (list, tuple)) and data and np.ndim(data[0]) > 0 and hasattr(data[0], "shape"):
+        return tuple(as_arrays(value) for value in data)
+    array = np.asarray(data)
+    if np.issubdtype(array.dtype, np.floating):
+        array = array.astype(tf.keras.backend.floatx(), copy=False)
+    return array
+
+
+def pack(x: Any, y: Any, sample_weight: Any) -> Any:
+    """The tuple (x,), (x, y) or (x, y, sample_weight) of NumPy arrays."""
+    parts = [x] if y is None else [x, y] if sample_weight is None else [x, y, sample_weight]
+    return tuple(as_arrays(part) for part in parts)
+
+
+def split_validation(arrays: Any, share: float) -> tuple[Any, Any]:
+    """The last `share` of the samples apart, as Keras's `validation_split` does.
+
+    Raises:
+      ValueError: if one of the two parts would be empty.
+    """
+    samples = len(tf.nest.flatten(arrays)[0])
+    at = math.floor(samples * (1.0 - share))
+    if not 0 < at < samples:
+        raise ValueError(
+            f"validation_split={share!r} of {samples} samples leaves a part empty; use a fraction between 0 and 1."
+        )
+    return (
+        tf.nest.map_structure(lambda a: a[:at], arrays),
+        tf.nest.map_structure(lambda a: a[at:], arrays),
+    )
+
+
+def from_arrays(
+    arrays: Any,
+    batch_size: int | None,
+    sub_batch_size: int | None,
+    reduction: Reduction,
+    *,
+    epochs: int,
+    initial_epoch: int,
+    shuffle: bool,
+    seed: int,
+    transform: sharding.Transform | None = None,
+) -> FitData:
+    """Whole arrays, given on every rank, as this rank's sub-batches of all epochs."""
+    if batch_size is None:
+        batch_size = reduction.size * (sub_batch_size or KERAS_BATCH_SIZE)
+    plan = BatchPlan(batch_size, sub_batch_size, reduction.size)
+    samples = len(tf.nest.flatten(arrays)[0])
+    size = plan.samples_a_rank_computes
+    return FitData(
+        sharding.sub_batches(
+            arrays,
+            sub_batch_size=size,
+            rank=reduction.rank,
+            size=reduction.size,
+            epochs=epochs,
+            initial_epoch=initial_epoch,
+            shuffle=bool(shuffle),
+            seed=seed,
+            transform=transform,
+        ),
+        plan,
+        sharding.steps_per_epoch(samples, size, reduction.size),
+        {
+            "the number of samples in x": samples,
+            "the first samples of x (give every rank the whole arrays)": _checksum(arrays),
+        },
+    )
+
+
+def _checksum(arrays: Any) -> int:
+    """A sum over a few samples, to tell arrays that were cut up by rank beforehand."""
+    total = 0
+    for array in tf.nest.flatten(arrays):
+        total = zlib.crc32(np.ascontiguousarray(array[:: max(1, len(array) // 8)][:9]).tobytes(), total)
+    return total
+
+
+def from_dataset(
+    dataset: Any,
+    batch_size: int | None,
+    sub_batch_size: int | None,
+    reduction: Reduction,
+    steps_per_epoch: int | None,
+) -> FitData:
+    """A data set (or Sequence, or generator) of this rank's sub-batches, as the user made it.
+
+    Raises:
+      ValueError: if `sub_batch_size` is not the size of the data set's batches.
+    """
+    facts: dict[str, Any] = {}
+    found = None
+    if isinstance(dataset, tf.data.Dataset):
+        facts["the number of sub-batches in x"] = int(dataset.cardinality())
+        found = _batch_dimension(dataset)
+        if found is None and sub_batch_size is None and batch_size is not None:
+            found = next((int(len(tf.nest.flatten(data)[0])) for data in dataset.take(1)), None)
+    if None not in (found, sub_batch_size) and found != sub_batch_size:
+        raise ValueError(
+            f"sub_batch_size={sub_batch_size} but x yields batches of {found}: leave sub_batch_size out, or batch x by it."
+        )
+    size = sub_batch_size or found
+    if size is None and batch_size is not None:
+        raise ValueError(
+            f"batch_size={batch_size} needs sub_batch_size beside this x: the number of samples in one of its batches."
+        )
+    size = size or 1
+    plan = BatchPlan(batch_size or size * reduction.size, size, reduction.size)
+    return FitData(dataset, plan, steps_per_epoch, facts)
+
+
+def _batch_dimension(dataset: tf.data.Dataset) -> int | None:
+    shapes = [getattr(spec, "shape", None) for spec in tf.nest.flatten(dataset.element_spec)]
+    return None if not shapes or not shapes[0] else shapes[0][0]
+
+
+def evaluation_batches(arrays: Any, size: int, reduction: Reduction) -> tf.data.Dataset:
+    """One pass over whole arrays: this rank's share, in sub-batches of `size`."""
+    return sharding.one_epoch(arrays, sub_batch_size=size, rank=reduction.rank, size=reduction.size)

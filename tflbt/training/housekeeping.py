@@ -1,0 +1,66 @@
+"""What every rank does around the updates of a `fit`, and no user should have to add."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from tflbt.distributed.watchdog import Watchdog
+from tflbt.training import agreement
+
+
+class Housekeeping(tf.keras.callbacks.Callback):
+    """Feeds the watchdog, seeds dropout each epoch and averages BatchNorm's moving statistics.
+
+    Random layers start every epoch from (seed, epoch, rank, layer), so that a resumed run draws what an
+    uninterrupted one would have. That needs Keras's generator-based randomness
+    (`tf.keras.backend.experimental.enable_tf_random_generator()`, which `tflbt.train` switches on).
+
+    Args:
+      seed: the seed of the run, an integer at least 0.
+      watchdog: the running watchdog, or None.
+    """
+
+    _supports_tf_logs = True
+
+    def __init__(self, seed: int, watchdog: Watchdog | None) -> None:
+        super().__init__()
+        self.seed = seed
+        self.watchdog = watchdog
+        self.epoch = 0
+
+    def _beat(self, where: str) -> None:
+        if self.watchdog is not None:
+            self.watchdog.beat(where)
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Seeds the random layers; every rank differently."""
+        self.epoch = epoch
+        self._beat(f"the start of epoch {epoch + 1}")
+        for place, generator in enumerate(_generators(self.model)):
+            words = np.random.SeedSequence([self.seed, epoch, self.model.reduction.rank, place])
+            generator.reset_from_seed(int(words.generate_state(1, np.uint64)[0] >> 1))
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Reports an update."""
+        self._beat(f"sub-batch {batch + 1} of epoch {self.epoch + 1}")
+
+    def on_test_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Reports an evaluation step."""
+        self._beat(f"evaluation step {batch + 1} of epoch {self.epoch + 1}")
+
+    def on_test_begin(self, logs: dict | None = None) -> None:
+        """Averages moving statistics: all ranks evaluate the same model."""
+        agreement.average_moving_statistics(self.model)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Averages moving statistics: what other callbacks save next is the same on all ranks."""
+        agreement.average_moving_statistics(self.model)
+        self._beat(f"epoch {epoch + 1}")
+
+
+def _generators(model: tf.keras.Model) -> list[tf.random.Generator]:
+    """The random generators of a model's layers, in the order of the layers."""
+    owners = (getattr(layer, "_random_generator", None) for layer in model.submodules)
+    found = (getattr(owner, "_generator", None) for owner in owners)
+    return [generator for generator in found if isinstance(generator, tf.random.Generator)]

@@ -1,0 +1,464 @@
+"""`LargeBatchModel`: a Keras model whose `fit` takes a batch larger than memory, on any number of ranks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from tflbt.control.batch_plan import BatchPlan
+from tflbt.distributed import comm, watchdog
+from tflbt.training import agreement, fit_data, update
+from tflbt.training.housekeeping import Housekeeping
+
+# The class that `tf.keras.Model(inputs, outputs)` really returns; Keras exports it only as Sequential's base.
+Functional = tf.keras.Sequential.__base__
+
+
+@tf.keras.utils.register_keras_serializable(package="tflbt")
+class LargeBatchModel(tf.keras.Model):
+    """A Keras model that trains with a global batch split over ranks and gradient-accumulated sub-batches.
+
+    One update of `batch_size = ranks x sub_batches x sub_batch_size` samples computes the gradient
+
+        g = (1 / N) * sum over the N samples of the update of grad loss(sample)
+
+    one sub-batch at a time, adds it up, all-reduces (sums, N, metric states) over the ranks once, and lets the
+    optimizer step once. The result is the large-batch update to float32 rounding, whatever the number of ranks
+    and sub-batches; memory holds one sub-batch and one set of gradients. BatchNorm and losses with masks see
+    sub-batches (ghost batch normalisation). Optimizer iterations and learning-rate schedules count updates.
+
+    Use it as you use `tf.keras.Model`: with inputs and outputs, as a base class (with its own `call`; a custom
+    `train_step` is not used, override `compute_loss` instead), or around any built model with `from_model`. It
+    saves and loads as a Keras model. Under `horovodrun` nothing else is needed: the ranks check that they hold
+    the same model, share the chief's weights and optimizer state, agree on every metric, and a rank that is
+    stuck ends the job (see `stall_limit` of `fit`). Call `tflbt.init()` at the program's start so that each rank takes its own
+    GPU or its share of the cores.
+
+    Args:
+      *args: as for `tf.keras.Model`: `inputs` and `outputs`, or nothing in a subclass.
+      **kwargs: likewise (`name`, `trainable`).
+
+    Example:
+      >>> import numpy as np
+      >>> inputs = tf.keras.Input([3])
+      >>> model = LargeBatchModel(inputs, tf.keras.layers.Dense(1)(inputs))
+      >>> model.compile(tf.keras.optimizers.SGD(0.1), "mse")
+      >>> x = np.ones([8, 3], "float32")
+      >>> history = model.fit(x, x[:, :1], batch_size=8, sub_batch_size=2, epochs=2, verbose=0)
+      >>> int(model.optimizer.iterations), model.batch_size
+      (2, 8)
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Gives `LargeBatchModel(inputs, outputs)` Keras's functional model as a base, as Keras does for Model."""
+        if cls is LargeBatchModel and (args or "inputs" in kwargs):
+            cls = FunctionalLargeBatchModel
+        return super().__new__(cls)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if (args or "inputs" in kwargs) and not isinstance(self, Functional):
+            # A subclass that calls super().__init__(inputs, outputs). Keras would put Functional among the bases of
+            # LargeBatchModel itself, and every later subclass without inputs would break.
+            cls = type(self)
+            self.__class__ = type(cls.__name__, (cls, Functional), {"__module__": cls.__module__})
+        super().__init__(*args, **kwargs)
+        self._plan: BatchPlan | None = None
+        self._reduction = comm.EVERYONE
+        self._update_state: update.UpdateState | None = None
+
+    @classmethod
+    def from_model(cls, model: tf.keras.Model) -> LargeBatchModel:
+        """Makes a LargeBatchModel that shares the layers and weights of a built model.
+
+        Args:
+          model: any built Keras model. A subclassed one becomes the single layer of the result. Its compilation
+            is not taken over.
+
+        Returns:
+          The model; a LargeBatchModel is returned as it is.
+
+        Raises:
+          ValueError: if the model is not built, or has a `train_step` of its own.
+
+        Example:
+          >>> plain = tf.keras.Sequential([tf.keras.Input([4]), tf.keras.layers.Dense(2)])
+          >>> LargeBatchModel.from_model(plain).count_params() == plain.count_params()
+          True
+        """
+        if isinstance(model, LargeBatchModel):
+            return model
+        if type(model).train_step is not tf.keras.Model.train_step:
+            raise ValueError(
+                f"{type(model).__name__} has a train_step of its own, which sub-batches cannot use: derive it from "
+                "tflbt.LargeBatchModel and override compute_loss instead."
+            )
+        if getattr(model, "inputs", None) and isinstance(model, Functional):
+            return LargeBatchModel(model.input, model.output, name=model.name)
+        inputs = _inputs_of(model)
+        return LargeBatchModel(inputs, model(inputs), name=model.name)
+
+    @property
+    def reduction(self) -> comm.Reduction:
+        """How gradients are summed over ranks; from `hvd.DistributedOptimizer` if one was compiled."""
+        return self._reduction
+
+    @property
+    def sub_batches_variable(self) -> tf.Variable:
+        """Sub-batches each rank takes for the update that runs now; Keras lowers it for an epoch's last one."""
+        return self._steps_per_execution
+
+    @property
+    def samples_seen(self) -> int:
+        """Samples of all ranks that went into updates since `compile`; may be assigned on resuming."""
+        return 0 if self._update_state is None else int(self._update_state.samples_seen)
+
+    @samples_seen.setter
+    def samples_seen(self, samples: int) -> None:
+        self._update_state.samples_seen.assign(samples)
+
+    @property
+    def batch_plan(self) -> BatchPlan | None:
+        """How the global batch is split now; None before the first `fit`."""
+        return self._plan
+
+    @property
+    def batch_size(self) -> int | None:
+        """Samples an update over all ranks; None before the first `fit`.
+
+        May be assigned between updates or epochs: the sub-batch size stays, their number changes, nothing is
+        traced again. A size that does not divide raises ValueError naming the nearest sizes that do.
+        """
+        return None if self._plan is None else self._plan.batch_size
+
+    @batch_size.setter
+    def batch_size(self, batch_size: int) -> None:
+        if self._plan is None:
+            raise ValueError(
+                f"batch_size={batch_size} was assigned before fit: give it to fit, and assign it from a callback."
+            )
+        self._take_plan(self._plan.with_batch_size(batch_size))
+
+    def _take_plan(self, plan: BatchPlan) -> None:
+        self._plan = plan
+        self._steps_per_execution.assign(plan.sub_batches)
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        metrics: Any = None,
+        loss_weights: Any = None,
+        weighted_metrics: Any = None,
+        run_eagerly: bool | None = None,
+        steps_per_execution: int | None = None,
+        jit_compile: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Configures training, as `tf.keras.Model.compile`.
+
+        Args:
+          optimizer: any Keras optimizer, plain or wrapped by `hvd.DistributedOptimizer`. A wrapped one is unwrapped
+            in place; its process set, compression and op are kept for the one reduction an update.
+          loss: loss or losses; their reduction must be a mean over samples (Keras's default).
+          metrics: as in Keras; exact over sub-batches and ranks.
+          loss_weights: as in Keras.
+          weighted_metrics: as in Keras.
+          run_eagerly: as in Keras.
+          steps_per_execution: must be left out: it is what the number of sub-batches sets.
+          jit_compile: compile the computation of a sub-batch with XLA.
+          **kwargs: as in Keras.
+
+        Raises:
+          ValueError: for `steps_per_execution`, a `tf.distribute` strategy, a summing loss, a custom `train_step`.
+        """
+        if steps_per_execution not in (None, 1):
+            raise ValueError(
+                f"steps_per_execution={steps_per_execution!r} cannot be set: it is the number of sub-batches. "
+                "Give fit batch_size and sub_batch_size."
+            )
+        if tf.distribute.has_strategy():
+            raise ValueError("A tf.distribute strategy is active: LargeBatchModel trains over Horovod ranks instead.")
+        if type(self).train_step is not tf.keras.Model.train_step:
+            raise ValueError(
+                f"{type(self).__name__} overrides train_step, which sub-batches cannot use: override compute_loss instead."
+            )
+        _check_losses(loss)
+        plain = getattr(optimizer, "inner_optimizer", optimizer)
+        reduction = comm.unwrap_distributed_optimizer(plain)
+        super().compile(
+            optimizer, loss, metrics, loss_weights, weighted_metrics, run_eagerly,
+            jit_compile=jit_compile, **kwargs,
+        )  # fmt: skip
+        self._reduction = reduction or comm.EVERYONE
+        self._update_state = update.UpdateState()
+        if self._plan is not None:
+            self._take_plan(self._plan)
+
+    def get_compile_config(self) -> Any:
+        """What Keras saves of `compile`: the same as for a plain model."""
+        return self._compile_config.serialize() if self._is_compiled else None
+
+    def compile_from_config(self, config: Any) -> None:
+        """Compiles a loaded model as it was saved."""
+        self.compile(**tf.keras.saving.deserialize_keras_object(config))
+        if self.built:
+            agreement.build_optimizer(self.optimizer, self.trainable_variables)
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """The function of an iterator that makes one update; see `tflbt.training.update`."""
+        if self.train_function is None or force:
+            function = update.make_update(self, self._update_state)
+            if not self.run_eagerly:
+                function = tf.function(function, reduce_retracing=True)
+                self.train_tf_function = function
+            self.train_function = function
+        return self.train_function
+
+    def make_test_function(self, force: bool = False) -> Any:
+        """The function of an iterator that evaluates some sub-batches; see `tflbt.training.update`."""
+        if self.test_function is None or force:
+            function = update.make_evaluation(self)
+            self.test_function = (
+                function if self.run_eagerly else tf.function(function, reduce_retracing=True)
+            )
+        return self.test_function
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: Any = 1,
+        *,
+        sub_batch_size: int | None = None,
+        seed: int = 0,
+        transform: Any = None,
+        stall_limit: float | None = None,
+        **kwargs: Any,
+    ) -> tf.keras.callbacks.History:
+        """Trains as `tf.keras.Model.fit`, with a global batch.
+
+        Under Horovod every rank must call it alike.
+
+        Args:
+          x: whole arrays (the same on every rank; tflbt shares the samples out), or a `tf.data.Dataset`, Sequence
+            or generator of *this rank's* sub-batches.
+          y: whole arrays, or None where x yields them.
+          batch_size: samples an update over all ranks; default ranks x (sub_batch_size or 32). The last update of an
+            epoch takes what is left, and weighs it right.
+          epochs: number of the last epoch, as in Keras.
+          verbose: as in Keras; ranks other than 0 print nothing.
+          callbacks: as in Keras, called on every rank; in them a "batch" is one update, numbered by its last
+            sub-batch.
+          validation_split: fraction of the arrays' end to evaluate on, between 0 and 1.
+          validation_data: whole arrays (x, y[, sample_weight]), or a data set of this rank's share.
+          shuffle: arrays are drawn in a new order each epoch, the same for any number of ranks; False: update t sees
+            samples t * batch_size to (t + 1) * batch_size.
+          class_weight: as in Keras.
+          sample_weight: as in Keras.
+          initial_epoch: the epoch to begin with; its order of samples is what an uninterrupted run would have.
+          steps_per_epoch: sub-batches an epoch on this rank, for data sets that do not end.
+          validation_steps: as in Keras.
+          validation_batch_size: samples a rank evaluates at a time; default the sub-batch size.
+          validation_freq: as in Keras.
+          sub_batch_size: samples a rank computes on at a time; default its whole share of the batch.
+          seed: of the order of samples and of random layers, an integer at least 0.
+          transform: `transform(x, seeds)` applied to each sub-batch of whole arrays, for augmentation; `seeds` (int32,
+            [n, 2]) depend on (seed, epoch, sample) alone. See `tflbt.data.augment`.
+          stall_limit: seconds without progress after which a rank ends the job; default TFLBT_STALL_LIMIT, else
+            600; 0: never. Only counts where there are several ranks.
+          **kwargs: as in Keras (`workers` and the like, for generators).
+
+        Returns:
+          Keras's History, with metrics over all ranks.
+
+        Raises:
+          ValueError: if the batch does not divide (naming the nearest sizes that do), or the ranks disagree about
+            the model, the data or the arguments.
+        """
+        self._assert_compile_was_called()
+        reduction = self.reduction
+        if fit_data.is_arrays(x):
+            arrays = fit_data.pack(x, y, sample_weight)
+            if validation_split and validation_data is None:
+                arrays, validation_data = fit_data.split_validation(arrays, validation_split)
+            data = fit_data.from_arrays(
+                arrays, batch_size, sub_batch_size, reduction,
+                epochs=epochs, initial_epoch=initial_epoch, shuffle=shuffle, seed=seed, transform=transform,
+            )  # fmt: skip
+        else:
+            if not (y is None and sample_weight is None and transform is None):
+                raise ValueError("y, sample_weight and transform go with arrays: a data set x must yield what they mean.")
+            data = fit_data.from_dataset(
+                x, batch_size, sub_batch_size, reduction, steps_per_epoch
+            )
+        if steps_per_epoch is not None and data.steps_per_epoch != steps_per_epoch:
+            raise ValueError(
+                f"steps_per_epoch={steps_per_epoch} cannot be given with arrays: an epoch is the whole of them."
+            )
+        size = validation_batch_size or data.plan.samples_a_rank_computes
+        if validation_data is not None and fit_data.is_arrays(validation_data):
+            validation_data = fit_data.evaluation_batches(
+                fit_data.pack(*_three(validation_data)), size, reduction
+            )
+        self._prepare(data, epochs, initial_epoch, seed, validation_data)
+        with self._watched(stall_limit) as dog:
+            return super().fit(
+                data.sub_batches,
+                epochs=epochs,
+                verbose=verbose if reduction.rank == 0 else 0,
+                callbacks=_with(Housekeeping(seed, dog), callbacks),
+                validation_data=validation_data,
+                class_weight=class_weight,
+                initial_epoch=initial_epoch,
+                steps_per_epoch=data.steps_per_epoch,
+                validation_steps=validation_steps,
+                validation_freq=validation_freq,
+                shuffle=shuffle,
+                **kwargs,
+            )
+
+    def _prepare(
+        self, data: fit_data.FitData, epochs: int, initial_epoch: int, seed: int, validation: Any
+    ) -> None:
+        """Builds what the first update needs, checks that the ranks agree, and shares the chief's state."""
+        if isinstance(data.sub_batches, tf.data.Dataset):
+            agreement.build(self, data.sub_batches.element_spec)
+        if self.built:
+            agreement.build_optimizer(self.optimizer, self.trainable_variables)
+        facts = {
+            **data.facts,
+            "batch_size": data.plan.batch_size,
+            "sub_batch_size": data.plan.sub_batch_size,
+            "epochs": epochs,
+            "initial_epoch": initial_epoch,
+            "seed": seed,
+            "the optimizer": type(getattr(self.optimizer, "inner_optimizer", self.optimizer)).__name__,
+            "the number of validation sub-batches": (
+                int(validation.cardinality()) if isinstance(validation, tf.data.Dataset) else validation is None
+            ),
+        }
+        agreement.check_same_model(self, facts)
+        agreement.share_state(self)
+        agreement.warn_of_double_decay(self)
+        self._take_plan(data.plan)
+        self._update_state.nominal.assign(float(data.plan.samples_a_rank_computes))
+
+    @contextlib.contextmanager
+    def _watched(self, limit: float | None = None) -> Iterator[watchdog.Watchdog | None]:
+        """Runs a watchdog while there are several ranks."""
+        seconds = watchdog.configured_limit(limit)
+        if self.reduction.size == 1 or seconds == 0:
+            yield None
+            return
+        with watchdog.Watchdog(seconds, comm.rank()) as dog:
+            yield dog
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Evaluates as `tf.keras.Model.evaluate`; under Horovod every rank must call it and gets the same metrics.
+
+        Args:
+          x: whole arrays, the same on every rank, or a data set of this rank's share.
+          y: whole arrays, or None where x yields them.
+          batch_size: samples a rank evaluates at a time; default the sub-batch size of `fit`, else 32.
+          verbose: as in Keras; ranks other than 0 print nothing.
+          sample_weight: as in Keras.
+          steps: as in Keras.
+          callbacks: as in Keras.
+          **kwargs: as in Keras (`return_dict`).
+
+        Returns:
+          The loss and metrics over all samples of all ranks, as in Keras.
+        """
+        self._assert_compile_was_called()
+        if fit_data.is_arrays(x):
+            default = self._plan.samples_a_rank_computes if self._plan else fit_data.KERAS_BATCH_SIZE
+            x = fit_data.evaluation_batches(
+                fit_data.pack(x, y, sample_weight), batch_size or default, self.reduction
+            )
+            y = sample_weight = None
+        if isinstance(x, tf.data.Dataset) and self.reduction.size > 1:
+            agreement.build(self, x.element_spec)
+        return super().evaluate(
+            x,
+            y,
+            verbose=verbose if self.reduction.rank == 0 else 0,
+            sample_weight=sample_weight,
+            steps=steps,
+            callbacks=callbacks,
+            **kwargs,
+        )
+
+
+@tf.keras.utils.register_keras_serializable(package="tflbt")
+class FunctionalLargeBatchModel(LargeBatchModel, Functional):  # type: ignore[misc, valid-type]
+    """What `LargeBatchModel(inputs, outputs)` returns; use that name."""
+
+    def __init__(
+        self, inputs: Any, outputs: Any, name: str | None = None, trainable: bool = True, **kwargs: Any
+    ) -> None:
+        # Keras writes layers into a model's config only if its constructor looks like Functional's.
+        super().__init__(inputs, outputs, name=name, trainable=trainable, **kwargs)
+
+
+def _inputs_of(model: tf.keras.Model) -> Any:
+    """Symbolic inputs of the shapes and types that a subclassed model was built with."""
+    spec = model.save_spec()
+    if not model.built or spec is None:
+        raise ValueError(
+            f"model={model.name!r} is not built, so its weights do not exist yet: call it on a batch of inputs first."
+        )
+    (inputs, *_), _ = spec
+    return tf.nest.map_structure(lambda s: tf.keras.Input(s.shape[1:], dtype=s.dtype), inputs)
+
+
+def _three(data: Any) -> tuple[Any, Any, Any]:
+    """(x, y, sample_weight) of what Keras accepts as validation_data."""
+    if not isinstance(data, (tuple, list)):
+        return data, None, None
+    return (*data, None, None)[:3]  # type: ignore[return-value]
+
+
+def _with(first: tf.keras.callbacks.Callback, callbacks: Any) -> Any:
+    """The callbacks with one more, called first where that can be chosen."""
+    if isinstance(callbacks, tf.keras.callbacks.CallbackList):
+        callbacks.callbacks.insert(0, first)
+        first.set_model(callbacks.model)
+        return callbacks
+    return [first, *tf.nest.flatten(callbacks if callbacks is not None else [])]
+
+
+def _check_losses(loss: Any) -> None:
+    """Refuses losses that sum: their size would depend on how the batch is split."""
+    for one in tf.nest.flatten(loss):
+        reduction = getattr(one, "reduction", None)
+        if reduction in (tf.keras.losses.Reduction.SUM, tf.keras.losses.Reduction.NONE):
+            raise ValueError(
+                f"loss {one.name!r} has reduction={reduction!r}: use 'sum_over_batch_size' (the mean over samples), so that "
+                "the gradient does not depend on the number of sub-batches."
+            )

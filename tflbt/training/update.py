@@ -1,0 +1,238 @@
+"""One update: pull sub-batches, add their gradients up, reduce once over the ranks, apply once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from tflbt.distributed import comm
+
+
+class UpdateState:
+    """What an update needs besides the model: variables that are no weights and must not be saved as such.
+
+    Attributes:
+      nominal: samples of a full sub-batch; a sub-batch of n samples weighs n / nominal.
+      samples_seen: samples of all ranks that went into updates since the model was compiled.
+    """
+
+    def __init__(self) -> None:
+        self.nominal = tf.Variable(1.0, trainable=False, name="tflbt_nominal")
+        self.samples_seen = tf.Variable(0, trainable=False, dtype=tf.int64, name="tflbt_samples_seen")
+
+
+def first_dimension(data: Any) -> tf.Tensor:
+    """Number of samples in a (nested) batch, as a float32 scalar."""
+    return tf.cast(tf.shape(tf.nest.flatten(data)[0])[0], tf.float32)
+
+
+def metric_variables(model: tf.keras.Model) -> list[tf.Variable]:
+    """The variables of every metric of the model, each once."""
+    found = {v.ref(): v for metric in model.metrics for v in metric.weights}
+    return list(found.values())
+
+
+class PendingMetrics:
+    """Makes metric states global: what the ranks add during one execution is summed over all of them.
+
+    Keras metrics keep sums (that is how `tf.distribute` aggregates them too), so: put the state aside, count the
+    execution's sub-batches from zero, add the ranks' sums up, add the state back. Every rank then holds the
+    exact metrics over all samples of all ranks. In one process nothing is moved.
+    """
+
+    def __init__(self, model: tf.keras.Model, reduction: comm.Reduction) -> None:
+        self.variables = metric_variables(model) if reduction.size > 1 else []
+        self.before = [variable.read_value() for variable in self.variables]
+        for variable in self.variables:
+            variable.assign(tf.zeros_like(variable))
+
+    def local(self) -> list[tf.Tensor]:
+        """What this rank added."""
+        return [variable.read_value() for variable in self.variables]
+
+    def settle(self, summed: list[tf.Tensor]) -> None:
+        """Adds what all ranks added to the state before."""
+        for variable, before, added in zip(self.variables, self.before, summed):
+            variable.assign(before + added)
+
+
+def pull(
+    iterator: Iterator[Any], steps: tf.Tensor, body: Any, initial: list[tf.Tensor]
+) -> list[tf.Tensor]:
+    """Runs `state = body(data, *state)` on up to `steps` sub-batches; empty and missing ones change nothing.
+
+    A rank whose data ends first goes on contributing nothing, so ranks with unequal numbers of sub-batches still
+    make the same number of updates.
+    """
+
+    def one(step: tf.Tensor, *state: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        element = iterator.get_next_as_optional()  # type: ignore[attr-defined]
+
+        def present() -> list[tf.Tensor]:
+            data = element.get_value()
+            return tf.cond(
+                first_dimension(data) > 0, lambda: body(data, *state), lambda: list(state)
+            )
+
+        return (step + 1, *tf.cond(element.has_value(), present, lambda: list(state)))
+
+    results = tf.while_loop(
+        lambda step, *_: step < steps,
+        one,
+        (tf.zeros_like(steps), *initial),
+        parallel_iterations=1,
+    )
+    return list(results[1:])
+
+
+def sub_batch_gradients(
+    model: tf.keras.Model, state: UpdateState, data: Any
+) -> list[tf.Tensor | None]:
+    """Gradients of one sub-batch's mean loss times its weight n / nominal; updates loss and metrics.
+
+    Mean losses weighted by sample counts make regularisation terms come out once, however many sub-batches there
+    are. Under a LossScaleOptimizer the gradients are still scaled.
+    """
+    x, y, sample_weight = tf.keras.utils.unpack_x_y_sample_weight(data)
+    optimizer = model.optimizer
+    with tf.GradientTape() as tape:
+        y_pred = model(x, training=True)
+        loss = model.compute_loss(x, y, y_pred, sample_weight)
+        loss *= tf.cast(first_dimension(x) / state.nominal, loss.dtype)
+        if isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer):
+            loss = optimizer.get_scaled_loss(loss)
+    gradients = tape.gradient(loss, model.trainable_variables)
+    model.compute_metrics(x, y, y_pred, sample_weight)
+    return [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in gradients]
+
+
+def make_update(model: tf.keras.Model, state: UpdateState) -> Any:
+    """Builds the train function: one call is one update of `steps_per_execution` sub-batches.
+
+    Returns:
+      A function of an iterator over sub-batches that returns the metrics so far in this epoch, over all ranks.
+    """
+    variables = model.trainable_variables
+    unconnected: set[int] = set()
+
+    def compute(data: Any) -> list[tf.Tensor]:
+        gradients = sub_batch_gradients(model, state, data)
+        unconnected.update(i for i, gradient in enumerate(gradients) if gradient is None)
+        return [
+            tf.zeros(v.shape, v.dtype) if gradient is None else gradient
+            for gradient, v in zip(gradients, variables)
+        ]
+
+    if model.jit_compile:
+        compute = tf.function(compute, jit_compile=True, reduce_retracing=True)
+
+    def accumulate(data: Any, count: tf.Tensor, *sums: tf.Tensor) -> list[tf.Tensor]:
+        added = [total + gradient for total, gradient in zip(sums, compute(data))]
+        return [count + first_dimension(data), *added]
+
+    def update(iterator: Iterator[Any]) -> dict[str, tf.Tensor]:
+        reduction = model.reduction
+        pending = PendingMetrics(model, reduction)
+        count, *sums = pull(
+            iterator,
+            tf.convert_to_tensor(model.sub_batches_variable),
+            accumulate,
+            [tf.constant(0.0), *(tf.zeros(v.shape, v.dtype) for v in variables)],
+        )
+        count, sums, metrics = reduce_update(model, sums, count, pending.local())
+        pending.settle(metrics)
+
+        def apply() -> tf.Tensor:
+            apply_update(model, sums, count / state.nominal, unconnected)
+            state.samples_seen.assign_add(tf.cast(count, tf.int64))
+            return model._train_counter.assign_add(1).read_value()
+
+        def end_of_data() -> tf.Tensor:
+            # No rank had a sample: pulling once more raises the end-of-data error that Keras ends an epoch on.
+            tf.nest.map_structure(tf.identity, next(iterator))
+            return model._train_counter.read_value()
+
+        tf.cond(count > 0, apply, end_of_data)
+        return model.get_metrics_result()
+
+    return update
+
+
+def reduce_update(
+    model: tf.keras.Model, sums: list[tf.Tensor], count: tf.Tensor, metrics: list[tf.Tensor]
+) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor]]:
+    """Sums gradients, the sample count and metric states over the ranks in one Horovod group.
+
+    With compression the gradients travel in a group of their own, divided beforehand by the number of
+    sub-batches of the whole update so that float16 cannot overflow; the counts stay exact.
+    """
+    reduction = model.reduction
+    if reduction.compression is None:
+        count, *rest = comm.all_reduce_sum([count, *sums, *metrics], "tflbt.update", reduction)
+        return count, rest[: len(sums)], rest[len(sums) :]
+    plain = comm.Reduction(process_set=reduction.process_set)
+    count, *metrics = comm.all_reduce_sum([count, *metrics], "tflbt.counts", plain)
+    parts = tf.cast(model.sub_batches_variable, tf.float32) * reduction.size
+    shares = [total / tf.cast(parts, total.dtype) for total in sums]
+    shares = comm.all_reduce_sum(shares, "tflbt.update", reduction)
+    return count, [share * tf.cast(parts, share.dtype) for share in shares], metrics
+
+
+def apply_update(
+    model: tf.keras.Model, sums: list[tf.Tensor], weight: tf.Tensor, unconnected: set[int]
+) -> None:
+    """Divides the summed gradients by their weight and takes one optimizer step.
+
+    Unscaling, the finite check and clipping are Keras's own and see the reduced gradient, so all ranks agree.
+    """
+    if model.reduction.sum_over_ranks:
+        weight = weight / model.reduction.size
+    gradients = [total / tf.cast(weight, total.dtype) for total in sums]
+    optimizer = model.optimizer
+    if isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer):
+        gradients = optimizer.get_unscaled_gradients(gradients)
+    connected = [
+        (gradient, variable)
+        for i, (gradient, variable) in enumerate(zip(gradients, model.trainable_variables))
+        if i not in unconnected
+    ]
+    optimizer.apply_gradients(connected)
+
+
+def make_evaluation(model: tf.keras.Model) -> Any:
+    """Builds the test function: `steps_per_execution` sub-batches a call, metrics exact over all ranks."""
+
+    def compute(data: Any) -> None:
+        model.test_step(data)
+
+    if model.jit_compile:
+        compute = tf.function(compute, jit_compile=True, reduce_retracing=True)
+
+    def accumulate(data: Any, count: tf.Tensor) -> list[tf.Tensor]:
+        compute(data)
+        return [count + first_dimension(data)]
+
+    def evaluate(iterator: Iterator[Any]) -> dict[str, tf.Tensor]:
+        reduction = comm.Reduction(process_set=model.reduction.process_set)
+        pending = PendingMetrics(model, reduction)
+        (count,) = pull(
+            iterator,
+            tf.convert_to_tensor(model.sub_batches_variable),
+            accumulate,
+            [tf.constant(0.0)],
+        )
+        count, *metrics = comm.all_reduce_sum([count, *pending.local()], "tflbt.evaluate", reduction)
+        pending.settle(metrics)
+
+        def end_of_data() -> tf.Tensor:
+            tf.nest.map_structure(tf.identity, next(iterator))
+            return model._test_counter.read_value()
+
+        tf.cond(
+            count > 0, lambda: model._test_counter.assign_add(1).read_value(), end_of_data
+        )
+        return model.get_metrics_result()
+
+    return evaluate
