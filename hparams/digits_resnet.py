@@ -31,12 +31,12 @@ def get_config(variant: str = "two_phase_lars") -> ml_collections.ConfigDict:
         if layer_wise:
             config.optimizer = {
                 "name": "LARS",
-                "learning_rate": 8.0,
+                "learning_rate": 1.0,
                 "momentum": 0.9,
                 "weight_decay": 5e-4,
                 "trust_coefficient": 0.01,
                 "exclude_from_weight_decay": ("bias", "gamma", "beta"),
-                "exclude_from_adaptation": (),
+                "exclude_from_adaptation": ("bias", "gamma", "beta"),
             }
         else:
             rate = linear_scaling(0.02, config.batch_size, SMALL)

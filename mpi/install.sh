@@ -25,8 +25,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 constraints=$root/mpi/constraints.txt
 cache=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/tflbt
-need_kib=$((4 * 1024 * 1024)) # the environment takes 2, a build and the packages' archives the rest
-log=/dev/null build="" job="" python="" device="" mpi="" dev="" where=""
+log=/dev/null build="" job="" python="" version="" device="" mpi="" dev="" where=""
 
 # shellcheck source=mpi/horovod_wheel.sh
 . "$root/mpi/horovod_wheel.sh"
@@ -76,7 +75,7 @@ stage() {
   job=""
   if [ "$status" -ne 0 ]; then
     say "failed"
-    grep -v '^WARNING' "$log" | tail -n 15 >&2
+    grep -v 'is neither a file nor a directory' "$log" | tail -n 15 >&2 || true
     fail "$label: $(cause). The whole log: $log"
   fi
   printf '%4d s\n' $((SECONDS - start))
@@ -100,14 +99,15 @@ cause() {
 python_version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
 
 find_python() {
-  local candidate version
+  local candidate
   venv=$root/.venv
   [ -z "${VIRTUAL_ENV:-}" ] || venv=$VIRTUAL_ENV
   if [ -n "$python" ]; then
     version=$(python_version "$python") || fail "--python $python does not run"
   elif [ -n "${VIRTUAL_ENV:-}" ] || [ -x "$venv/bin/python" ]; then
     python=$venv/bin/python
-    version=$(python_version "$python") || fail "$python does not run; remove $venv and call again"
+    version=$(python_version "$python") ||
+      fail "the environment $venv has no Python that runs; deactivate or remove it"
   else
     for candidate in python3.11 python3.10 python3.9 python3; do
       version=$(python_version "$candidate") || continue
@@ -184,13 +184,17 @@ take_lock() {
   rm -rf "$cache"/build.* # of a call that was killed
 }
 
+# The environment takes 2 GiB, packages on their way in most of the rest; a build takes under 1.
 check_space() {
-  local place free
-  for place in "$(dirname "$venv")" "$cache"; do
-    free=$(df -Pk "$place" | awk 'NR == 2 {print $4}')
-    [ "$free" -ge "$need_kib" ] ||
-      fail "$((free / 1024)) MiB free under $place; the installation needs $((need_kib / 1024 / 1024)) GiB"
-  done
+  need_space "$(dirname "$venv")" 4
+  need_space "$cache" 1
+}
+
+need_space() {
+  local free
+  free=$(df -Pk "$1" | awk 'NR == 2 {print $4}')
+  [ "$free" -ge $(($2 * 1024 * 1024)) ] ||
+    fail "$((free / 1024)) MiB free under $1; the installation needs $2 GiB there"
 }
 
 check_compiler() {
@@ -273,7 +277,7 @@ main() {
   printf 'device=%s\nmpi=%s\ndev=%s\n' "$device" "$mpi" "$dev" >"$venv/tflbt-install.options"
   log=$venv/tflbt-install.log
   : >"$log"
-  say "Installing into $venv (Python ${tag#cp}, $key)"
+  say "Installing into $venv (Python $version, $key)"
   stage "TensorFlow $(pin tensorflow) and what goes with it" install_packages
   if ! cached_wheel >/dev/null; then
     check_compiler

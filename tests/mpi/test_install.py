@@ -27,6 +27,7 @@ class Project:
     """A copy of what install.sh reads, with a cache and a PATH of its own."""
 
     def __init__(self, folder: Path) -> None:
+        """Makes both in a temporary folder."""
         self.root = folder / "project"
         shutil.copytree(ROOT / "mpi", self.root / "mpi")
         for name in ("setup.cfg", "pyproject.toml"):
@@ -65,7 +66,7 @@ class Project:
         )
 
     def refuses(self, *arguments: str, status: int = 1, **environment: str) -> str:
-        """Runs it, expects a refusal in one line that leaves no environment, and returns the line."""
+        """Returns the one line of a refusal, which must leave no environment."""
         done = self.run(*arguments, **environment)
         assert done.returncode == status, done
         assert done.stderr.count("\n") == 1, done.stderr
@@ -81,7 +82,7 @@ class Project:
         python.write_text(
             "#!/bin/sh\n"
             'case "$*" in\n'
-            f'  *"-m pip "*install*) echo "$*" >>{calls}; eval "${{PIP_DOES:-:}}"; exit ;;\n'
+            f'  *"-m pip "*" install "*) echo "$*" >>{calls}; eval "${{PIP_DOES:-:}}"; exit ;;\n'
             '  *"-m pip "* | "- tensorflow-cpu=="*) exit 0 ;;\n'
             f'esac\nexec {sys.executable} "$@"\n'
         )
@@ -161,7 +162,7 @@ def test_no_compiler_and_no_make(project: Project) -> None:
 
 
 def test_too_little_space(project: Project) -> None:
-    table = "Filesystem 1024-blocks Used Available Capacity Mounted\\ndisk 9 9 4000000 9% /"
+    table = "Filesystem 1024-blocks Used Available Capacity Mounted\\ndisk 9 9 4000000 9%% /"
     project.program("df", f"printf '{table}\\n'")
     line = project.refuses("--python", sys.executable)
     assert "3906 MiB free" in line
@@ -261,7 +262,8 @@ def test_network_failure_says_so_and_leaves_no_stamp(project: Project) -> None:
 def test_interrupted_leaves_no_stamp_and_no_process(project: Project) -> None:
     calls = project.with_environment()
     project.keep_wheel()
-    environment = {**project.environment, "PIP_DOES": f"exec {shutil.which('sleep')} 61.25"}
+    seconds = f"61.{os.getpid()}"  # no other process's
+    environment = {**project.environment, "PIP_DOES": f"exec {shutil.which('sleep')} {seconds}"}
     running = subprocess.Popen(
         project.command(), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
@@ -274,7 +276,7 @@ def test_interrupted_leaves_no_stamp_and_no_process(project: Project) -> None:
     assert not project.stamp.exists()
     assert not list((project.cache / "tflbt").glob("build.*"))
     for _ in range(100):  # the signal was sent; the process may need a moment to go
-        if not sleeping("61.25"):
+        if not sleeping(seconds):
             return
         time.sleep(0.02)
     raise AssertionError("pip was left running")

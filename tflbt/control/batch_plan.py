@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +41,7 @@ class BatchPlan:
             value = getattr(self, name)
             if value is None and name == "sub_batch_size":
                 continue
-            if isinstance(value, bool) or int(value) != value or value < 1:
+            if isinstance(value, bool) or not isinstance(value, numbers.Real) or value % 1 or value < 1:
                 raise ValueError(f"{name}={value!r} must be a positive integer.")
             object.__setattr__(self, name, int(value))
         if self.sub_batch_size is None:

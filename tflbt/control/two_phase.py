@@ -96,7 +96,7 @@ class TwoPhase:
     def state(self) -> dict[str, object]:
         """Everything that a resumed run needs, as JSON values (an infinite best loss is written as None)."""
         fields = dataclasses.asdict(self)
-        if math.isinf(fields["plateau"]["best"]):
+        if fields["plateau"]["best"] == math.inf:
             fields["plateau"]["best"] = None
         return fields
 

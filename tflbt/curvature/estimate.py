@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from tflbt.curvature.finite_difference import DEFAULT_STEP, input_squares, step_length
+from tflbt.curvature.finite_difference import DEFAULT_STEPS, input_squares, step_length
 from tflbt.curvature.kept_variables import kept
 from tflbt.curvature.output_layer import Uncuttable
 from tflbt.curvature.output_layer_estimate import OutputLayer, output_layer
@@ -33,8 +33,12 @@ class _Search:
     tolerance: float | None
     seed: int
     start_vector: Sequence[np.ndarray] | None
-    step: float
+    step: float | None
     reduction: comm.Reduction
+
+    def step_for(self, dtype: tf.DType) -> float:
+        """Return the step given, or the one that suits the type."""
+        return DEFAULT_STEPS[dtype] if self.step is None else self.step
 
     def start(self, variables: Sequence[tf.Variable], dtype: tf.DType) -> list[tf.Tensor]:
         """Return the start vector: the one given, or normal numbers, the same on every rank."""
@@ -78,7 +82,8 @@ def top_eigenvalue(
     exception, every weight, BatchNorm statistics included, is what it was, bit for bit.
 
     With ``layers="output"`` the network is run over the samples **once**; the iteration then works
-    on a float32 copy of the last weighted layer and what follows it, so ten iterations cost little
+    on a copy of the last weighted layer and what follows it (float64 for differences, float32 for
+    exact products, whatever the model's precision), so ten iterations cost little
     more than one forward pass. A model that cannot be cut there (see `output_layer`) is evaluated
     whole at every iteration, after a logged notice; with the same meaning, but 2 gradients (finite
     difference) or about 4 gradients' time (exact) an iteration.
@@ -106,7 +111,7 @@ def top_eigenvalue(
             the last sub-batch may be smaller. It changes memory and speed, not the answer.
         loss: Default None: the loss the model was compiled with. Else what ``compile`` takes.
         start_vector: Default None. The ``eigenvector`` of an earlier result, a head start.
-        step: Default None: 0.02. For finite differences, how far the layer's output
+        step: Default None: 0.001, or 0.02 where float64 is not possible. For finite differences, how far the layer's output
             is moved, roughly, in its own unit; see `finite_difference.step_length`.
         reduction: Default None: all ranks. A `comm.Reduction` names fewer by its process set.
 
@@ -130,7 +135,7 @@ def top_eigenvalue(
 
     Source: section 3.2 of the two-phase paper, equations 8 to 10, with the sign between the
     gradients corrected, the difference made central, and the best of three directions taken where
-    the paper takes the power step (see `power_iteration`); the paper runs the whole model each time.
+    the paper takes the power step (see `power_iteration`), and the network run once.
     """
     search = _checked(method, iterations, tolerance, seed, start_vector, step, reduction)
     samples = Samples.of(x, y, sample_weight, sub_batch_size)
@@ -164,14 +169,14 @@ def _output(
 def _on_head(
     output: OutputLayer, samples: Samples, total_loss: TotalLoss, search: _Search
 ) -> EigenResult:
-    head = output.head
+    operator = output.operator(total_loss, search.method, samples, search.reduction)
+    head = operator.head
     head.load()
     start = search.start(head.variables, head.dtype)
-    operator = output.operator(total_loss, search.method, samples, search.reduction)
     features = output.run_features(samples)
     targets = without_nones(samples.all())
     chunk = operator.chunk(samples.sub_batch_size, features)
-    limits = (search.iterations, stopping(search.tolerance), search.step)
+    limits = (search.iterations, stopping(search.tolerance), search.step_for(head.dtype))
     dtypes = (tf.int32, head.dtype, head.dtype)
     scalars = [tf.constant(value, dtype) for value, dtype in zip(limits, dtypes)]
     state = operator.solve(features, targets, start, tf.constant(chunk), *scalars)
@@ -214,7 +219,7 @@ def _uncut_step(output: OutputLayer, samples: Samples, variables, search: _Searc
         part = input_squares(output.features(x), variables, dtype)
         sums = [total + more for total, more in zip(sums, part)]
     total = comm.all_reduce_sum(sums, "tflbt.curvature.scale", search.reduction)
-    return step_length(tf.constant(search.step, dtype), *total)
+    return step_length(tf.constant(search.step_for(dtype), dtype), *total)
 
 
 def _exact(model, variables, samples: Samples, total_loss: TotalLoss, search: _Search):
@@ -236,8 +241,7 @@ def _checked(method, iterations, tolerance, seed, start_vector, step, reduction)
     if tolerance is not None and not tolerance > 0:
         raise ValueError(f"tolerance={tolerance!r} must be above 0, or None to take all iterations")
     if step is not None and not step > 0:
-        raise ValueError(f"step={step!r} must be above 0, or None for {DEFAULT_STEP}")
+        raise ValueError(f"step={step!r} must be above 0, or None for the default")
     # Gradients may be compressed on their way between ranks; differences of them may not.
     agreed = dataclasses.replace(reduction or comm.EVERYONE, compression=None)
-    step = DEFAULT_STEP if step is None else step
     return _Search(method, int(iterations), tolerance, seed, start_vector, step, agreed)

@@ -1,4 +1,4 @@
-"""A copy of a model's head in full precision, with weights of its own to be moved about."""
+"""A copy of a model's head in full or double precision, with weights of its own to be moved about."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from tflbt.curvature.output_layer import Cut, HeadCall, Slot, Uncuttable
 class Head:
     """The calls from the output layer to the model's outputs, on copied layers.
 
-    Layers with weights are copied by ``from_config`` in float32 (float64 where the output layer
-    has float64 weights), whatever the model's precision policy, so the model's own weights are
-    never written and a bfloat16 model is measured in float32. Layers without weights that compute
-    in that type already are used as they are.
+    Layers with weights are copied by ``from_config`` in the type asked for, whatever the model's
+    precision policy, so the model's own weights are never written and a bfloat16 model is not
+    measured in bfloat16. Layers without weights that compute in that type already are used as
+    they are.
 
     Args:
         cut: Where the model is cut.
+        dtype: The type to compute in: float32 or float64.
 
     Raises:
         Uncuttable: A layer cannot be made again from its config.
     """
 
-    def __init__(self, cut: Cut):
+    def __init__(self, cut: Cut, dtype: tf.DType):
         """Copy the layers and make their weights."""
         self._cut = cut
-        self.dtype = head_dtype(cut.output_layer)
+        self.dtype = dtype
         self._layers = _copies(cut.calls, self.dtype)
         self._build()
         pairs = [_weight_pairs(layer, self._layers[id(layer)]) for layer in self._originals()]
@@ -44,9 +45,10 @@ class Head:
             own.assign(tf.cast(tf.convert_to_tensor(original), self.dtype))
 
     def feature_specs(self) -> list[tf.TensorSpec]:
-        """Return shape and type of the features, the number of samples left open."""
+        """Return shape and type of the features as kept, the number of samples left open."""
+        kept = feature_dtype(self._cut.output_layer)
         return [
-            tf.TensorSpec(tensor.shape, self.dtype if tensor.dtype.is_floating else tensor.dtype)
+            tf.TensorSpec(tensor.shape, kept if tensor.dtype.is_floating else tensor.dtype)
             for tensor in self._cut.features
         ]
 
@@ -58,6 +60,7 @@ class Head:
 
     def __call__(self, features: Sequence[tf.Tensor]) -> Any:
         """Return the model's outputs for ``features``, in inference mode."""
+        features = [tf.cast(x, self.dtype) if x.dtype.is_floating else x for x in features]
         produced: dict[int, tf.Tensor] = {}
 
         def value(leaf):
@@ -87,8 +90,8 @@ class Head:
             random.setstate(state)
 
 
-def head_dtype(layer: tf.keras.layers.Layer) -> tf.DType:
-    """Return float64 for a layer with float64 weights, else float32."""
+def feature_dtype(layer: tf.keras.layers.Layer) -> tf.DType:
+    """Return what the layer's inputs are kept in: float64 for a layer with float64 weights, else float32."""
     return tf.float64 if layer.variable_dtype == "float64" else tf.float32
 
 

@@ -16,8 +16,8 @@ from tflbt.curvature.samples import with_nones, without_nones
 from tflbt.curvature.total_loss import TotalLoss
 from tflbt.distributed import comm
 
-#: Features that the head takes at once, unless a sub-batch has more. Small layers then see the whole
-#: batch in a few calls, and large convolutional heads stay within bounded memory.
+#: Features that the head takes at once, unless a sub-batch has more. Small layers see the whole
+#: batch in a few calls, large convolutional heads stay within bounded memory.
 CHUNK_BYTES = 32 * 2**20
 
 
@@ -30,6 +30,10 @@ class HeadOperator:
         method: "finite_difference" or "exact".
         specs: Shapes and types of ``(y, sample_weight)``.
         reduction: Which ranks add up.
+
+    Raises:
+        TypeError: Layers or loss refuse the head's type.
+        ValueError: Shapes of targets and outputs do not fit.
     """
 
     def __init__(
@@ -40,8 +44,8 @@ class HeadOperator:
         specs: tuple[Any, Any],
         reduction: comm.Reduction,
     ):
-        """Set up what is traced at first use."""
-        self._head = head
+        """Trace the iteration, so that types or shapes that do not fit are told here."""
+        self.head = head
         self._loss = total_loss
         self._exact = method == "exact"
         self._reduction = reduction
@@ -58,10 +62,11 @@ class HeadOperator:
                 *scalars,
             ],
         )
+        self.solve.get_concrete_function()
 
     def _solve(self, features, targets, start, chunk, iterations, tolerance, step):
         """Run the power iteration; see `power_loop` for what it returns."""
-        values = [tf.identity(variable) for variable in self._head.variables]
+        values = [tf.identity(variable) for variable in self.head.variables]
         count = tf.shape(tf.nest.flatten(targets)[0])[0]
         if not self._exact:
             step = self._step_length(step, features)
@@ -72,7 +77,7 @@ class HeadOperator:
                     return self._over_chunks(features, targets, count, chunk, self._gradient)
 
                 if not self._exact:
-                    return central_difference(slopes, self._head.variables, values, vector, step)
+                    return central_difference(slopes, self.head.variables, values, vector, step)
                 return self._over_chunks(
                     features, targets, count, chunk, lambda x, y: self._product(x, y, vector)
                 )
@@ -89,30 +94,30 @@ class HeadOperator:
             parts = function([x[rows] for x in features], [y[rows] for y in targets])
             return begin + chunk, [total + part for total, part in zip(sums, parts)]
 
-        zeros = [tf.zeros(variable.shape, self._head.dtype) for variable in self._head.variables]
+        zeros = [tf.zeros(variable.shape, self.head.dtype) for variable in self.head.variables]
         return tf.while_loop(
             lambda begin, _: begin < count, body, (0, zeros), parallel_iterations=1
         )[1]
 
     def _gradient(self, features, targets) -> list[tf.Tensor]:
-        return gradient(lambda: self._total(features, targets), self._head.variables)
+        return gradient(lambda: self._total(features, targets), self.head.variables)
 
     def _product(self, features, targets, vector) -> list[tf.Tensor]:
-        return hessian_product(lambda: self._total(features, targets), self._head.variables, vector)
+        return hessian_product(lambda: self._total(features, targets), self.head.variables, vector)
 
     def _total(self, features, targets) -> tf.Tensor:
         y, weight = with_nones(self._structure, targets)
-        return tf.cast(self._loss(y, self._head(features), weight), self._head.dtype)
+        return tf.cast(self._loss(y, self.head(features), weight), self.head.dtype)
 
     def _mean(self, sums: Sequence[tf.Tensor], count: tf.Tensor) -> list[tf.Tensor]:
         """Divide by the number of samples, both added up over the ranks in one all-reduce."""
-        mine = [*sums, tf.cast(count, self._head.dtype)]
+        mine = [*sums, tf.cast(count, self.head.dtype)]
         *totals, samples = comm.all_reduce_sum(mine, "tflbt.curvature", self._reduction)
         return [total / samples for total in totals]
 
     def _step_length(self, step: tf.Tensor, features: Sequence[tf.Tensor]) -> tf.Tensor:
-        inputs = [features[index] for index in self._head.input_features()]
-        mine = input_squares(inputs, self._head.variables, self._head.dtype)
+        inputs = [features[index] for index in self.head.input_features()]
+        mine = input_squares(inputs, self.head.variables, self.head.dtype)
         total = comm.all_reduce_sum(mine, "tflbt.curvature.scale", self._reduction)
         return step_length(step, *total)
 

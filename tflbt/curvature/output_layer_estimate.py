@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
+from absl import logging
 
-from tflbt.curvature.head import Head, head_dtype
+from tflbt.curvature.head import Head, feature_dtype
 from tflbt.curvature.head_operator import HeadOperator
 from tflbt.curvature.kept_variables import kept, moved_variables
 from tflbt.curvature.output_layer import Uncuttable, cut, find_output_layer, inputs_of
@@ -27,6 +28,7 @@ class OutputLayer:
 
     Attributes:
         layer: The last weighted layer.
+        head: What follows the features, in float32 (float64 for float64 weights), if it can be cut.
         reason: Why the model cannot be cut there; None if it can.
         moved: Variables that running ``features`` might write.
         noticed: Whether the user has been told so.
@@ -38,6 +40,7 @@ class OutputLayer:
         """Trace the model and cut it."""
         self.reason: str | None = None
         self.noticed = False
+        self._heads: dict[tf.DType, Head] = {}
         self._operators: dict[str, tuple[Any, HeadOperator]] = {}
         self._trace(model, inputs)
 
@@ -48,7 +51,7 @@ class OutputLayer:
         def features_of(outputs):
             graph = tf.compat.v1.get_default_graph()
             found["layer"] = find_output_layer(calls)
-            dtype = head_dtype(found["layer"])
+            dtype = feature_dtype(found["layer"])
             try:
                 found["cut"] = cut(calls, outputs, graph)
             except Uncuttable as reason:
@@ -69,7 +72,8 @@ class OutputLayer:
         self.moved = moved_variables(graph)
         if self.reason is None:
             try:
-                self.head = Head(found["cut"])
+                self._cut = found["cut"]
+                self.head = self._heads[tf.float32] = Head(self._cut, feature_dtype(self.layer))
             except Uncuttable as reason:
                 self.reason = str(reason)
 
@@ -105,9 +109,25 @@ class OutputLayer:
         key = (total_loss.key, method, repr(targets), reduction)
         last = self._operators.get(method)
         if last is None or last[0] != key:
-            operator = HeadOperator(self.head, total_loss, method, tuple(targets), reduction)
+            operator = self._compile(total_loss, method, tuple(targets), reduction)
             last = self._operators[method] = (key, operator)
         return last[1]
+
+    def _compile(self, total_loss, method, targets, reduction) -> HeadOperator:
+        """Compile for double precision where differences are taken, if layers and loss allow it.
+
+        Where samples are saturated and wrong, the gradient is as large as the features and the
+        curvature next to nothing: in float32 a ResNet-20 early in training came out 28% off.
+        """
+        if method == "finite_difference":
+            try:
+                if tf.float64 not in self._heads:
+                    self._heads[tf.float64] = Head(self._cut, tf.float64)
+                head = self._heads[tf.float64]
+                return HeadOperator(head, total_loss, method, targets, reduction)
+            except (Uncuttable, TypeError, ValueError, tf.errors.InvalidArgumentError) as error:
+                logging.info("Differences in float32, as float64 is refused: %s", error)
+        return HeadOperator(self.head, total_loss, method, targets, reduction)
 
 
 def output_layer(model: tf.keras.Model, samples: Samples) -> OutputLayer:

@@ -101,11 +101,10 @@ def crop_and_flip(
     padded = tf.pad(images, [[0, 0], around, around, [0, 0]])
     x = tf.range(width)
     x = tf.where(flips[:, None], width - 1 - x, x) + columns[:, None]
-    y = (rows[:, None] + tf.range(height)) * (width + 2 * padding)
-    positions = tf.reshape(y[:, :, None] + x[:, None, :], [-1, height * width])
-    pixels = tf.reshape(padded, [-1, (height + 2 * padding) * (width + 2 * padding), channels])
-    cropped = tf.gather(pixels, positions, axis=1, batch_dims=1)
-    return tf.reshape(cropped, [-1, height, width, channels])
+    y = rows[:, None] + tf.range(height)
+    first_rows = tf.range(tf.shape(images)[0])[:, None] * (height + 2 * padding)
+    positions = ((first_rows + y) * (width + 2 * padding))[:, :, None] + x[:, None, :]
+    return tf.gather(tf.reshape(padded, [-1, channels]), positions)
 
 
 def chain(*transforms: Callable[[Any, tf.Tensor], Any]) -> Callable[[Any, tf.Tensor], Any]:

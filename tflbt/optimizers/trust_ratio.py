@@ -23,7 +23,8 @@ def trust_ratio(
 
     Where either norm is zero (or the quotient overflows) the ratio is 1, *before* the trust coefficient: a
     zero-initialised tensor then moves by coefficient * |u|, like its neighbours, and not 1 / coefficient times as
-    far, as in libraries that put 1 in the place of coefficient * ratio.
+    far, as in libraries that put 1 in the place of coefficient * ratio. An update whose norm is infinite has the
+    ratio 0: it moves nothing.
 
     Args:
       weight_norm: float32 scalar, at least 0.
@@ -42,7 +43,8 @@ def trust_ratio(
       1.0
     """
     ratio = weight_norm / update_norm
-    ratio = tf.where(tf.math.is_finite(ratio) & (ratio > 0), ratio, tf.ones_like(ratio))
+    usable = (weight_norm > 0) & (update_norm > 0) & tf.math.is_finite(ratio)
+    ratio = tf.where(usable, ratio, tf.ones_like(ratio))
     return ratio if bounds is None else tf.clip_by_value(ratio, bounds[0], bounds[1])
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 layers = tf.keras.layers
@@ -157,7 +158,10 @@ CASES = [
     Case("subclassed", lambda: Subclassed(False), from_logits, vectors(labels)),
     Case("subclassed_uncut", lambda: Subclassed(True), from_logits, vectors(labels), cut=False),
     Case(
-        "recurrent", recurrent_net, from_logits, lambda rng: (rng.integers(0, 9, (40, 7)), labels(rng))
+        "recurrent",
+        recurrent_net,
+        from_logits,
+        lambda rng: (rng.integers(0, 9, (40, 7)), labels(rng)),
     ),
     Case(
         "two_outputs",
@@ -169,3 +173,47 @@ CASES = [
         ),
     ),
 ]
+
+
+@pytest.fixture(params=CASES, ids=lambda case: case.name)
+def case(request) -> Case:
+    """Each case in turn."""
+    return request.param
+
+
+@pytest.fixture
+def named_case():
+    """Find a case by its name."""
+    return {case.name: case for case in CASES}.__getitem__
+
+
+ZERO = tf.UnconnectedGradients.ZERO
+
+
+def keras_loss(model, x, y):
+    """Return the loss as Keras's own training computes it."""
+    targets = tf.nest.map_structure(tf.convert_to_tensor, y)
+    return model.compiled_loss(targets, model(x, training=False))
+
+
+def dense_hessian(model, variables, x, y):
+    """Form the whole Hessian by differentiating each entry of Keras's own loss; the naive twin."""
+    with tf.GradientTape(persistent=True) as outer:
+        with tf.GradientTape() as inner:
+            value = keras_loss(model, x, y)
+        slopes = inner.gradient(value, variables)
+        flat = tf.concat([tf.reshape(slope, [-1]) for slope in slopes], 0)
+    rows = outer.jacobian(flat, variables, unconnected_gradients=ZERO, experimental_use_pfor=False)
+    return np.concatenate([np.reshape(row, [len(flat), -1]) for row in rows], 1)
+
+
+def largest(matrix):
+    """Return the eigenvalue of largest size."""
+    values = np.linalg.eigvalsh((matrix + matrix.T) / 2)
+    return values[np.argmax(np.abs(values))]
+
+
+@pytest.fixture
+def dense_top():
+    """The eigenvalue of largest size of a model's dense Hessian."""
+    return lambda *args: largest(dense_hessian(*args))
