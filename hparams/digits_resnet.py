@@ -10,16 +10,12 @@ import ml_collections
 from tflbt import recipe
 from tflbt.schedules import linear_scaling
 
-VARIANTS = ("small_batch", "large_batch", "lars", "two_phase", "two_phase_lars")
 SMALL, LARGE = 32, 512
 
 
 def get_config(variant: str = "two_phase_lars") -> ml_collections.ConfigDict:
     """Returns the configuration of a variant."""
-    if variant not in VARIANTS:
-        raise ValueError(f"hparams/digits_resnet.py has no variant {variant!r}: use one of {', '.join(VARIANTS)}.")
-    config = recipe.default_config()
-    config.name = f"digits_resnet:{variant}"
+    config = recipe.start(__file__, variant)
     config.epochs = 60
     config.batch_size = SMALL if variant == "small_batch" else LARGE
     config.sub_batch_size = 16 if variant == "small_batch" else 64

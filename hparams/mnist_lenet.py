@@ -11,16 +11,12 @@ import ml_collections
 from tflbt import recipe
 from tflbt.schedules import linear_scaling
 
-VARIANTS = ("small_batch", "large_batch", "lars", "two_phase", "two_phase_lars")
 SMALL, LARGE = 256, 8192
 
 
 def get_config(variant: str = "two_phase_lars") -> ml_collections.ConfigDict:
     """Returns the configuration of a variant."""
-    if variant not in VARIANTS:
-        raise ValueError(f"hparams/mnist_lenet.py has no variant {variant!r}: use one of {', '.join(VARIANTS)}.")
-    config = recipe.default_config()
-    config.name = f"mnist_lenet:{variant}"
+    config = recipe.start(__file__, variant)
     config.epochs = 30
     config.batch_size = SMALL if variant == "small_batch" else LARGE
     config.sub_batch_size = 128 if variant == "small_batch" else 512
@@ -31,7 +27,7 @@ def get_config(variant: str = "two_phase_lars") -> ml_collections.ConfigDict:
         if layer_wise:
             config.optimizer = {
                 "name": "LARS",
-                "learning_rate": 4.0,
+                "learning_rate": 1.0,
                 "momentum": 0.9,
                 "weight_decay": 1e-4,
                 "trust_coefficient": 0.01,

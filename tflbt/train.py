@@ -1,13 +1,18 @@
-"""The command `python -m tflbt.train`: trains a recipe into a run directory, or goes on with one."""
+"""Trains a recipe into a run directory, or goes on with an interrupted run.
+
+python -m tflbt.train --config=hparams/digits_resnet.py:two_phase_lars --workdir=runs/first
+horovodrun -np 2 python -m tflbt.train --config=hparams/FILE.py:VARIANT --workdir=DIR --config.epochs=20
+horovodrun -np 2 python -m tflbt.train --config=hparams/FILE.py:VARIANT --workdir=DIR --resume
+"""
 
 from __future__ import annotations
 
-import sys
-import time
 from typing import Any
 
-from absl import app, flags, logging
+from absl import flags, logging
 from ml_collections import config_flags
+
+from tflbt import command_line
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -19,37 +24,39 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "The run directory; a new one, o
 _RESUME = flags.DEFINE_bool("resume", False, "Go on with the run in --workdir where its checkpoints end.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the data sets lie (digits need none).")
 
-# Errors that mean the user has something to change; anything else is a defect and shows its traceback.
-_EXPECTED = (ValueError, OSError, FloatingPointError)
-# The chief's message ends the job before the others repeat it; one that fails alone still speaks.
-_PATIENCE_SECONDS = 3.0
+# What may change between the start of a run and its resumption: nothing that the result depends on.
+_MAY_DIFFER = ("stall_limit", "checkpoint.every", "checkpoint.keep")
 
 
 def train(config: Any, workdir: str, *, resume: bool = False, data_dir: str | None = None) -> Any:
     """Trains a recipe and leaves a run directory: metrics, checkpoints, TensorBoard, figures, report.
 
+    Under Horovod every rank must call it alike.
+
     Args:
       config: a recipe's `ConfigDict` (see `tflbt.recipe.default_config`).
       workdir: the run directory, which must not hold a run unless `resume`.
-      resume: go on where the newest good checkpoint ends; the result equals an uninterrupted run's.
+      resume: go on where the newest good checkpoint ends; the result equals an uninterrupted run's. A run that has
+        all its epochs is left as it is.
       data_dir: where the data sets lie.
 
     Returns:
-      Keras's History of the epochs trained now.
+      Keras's History of the epochs trained now; None if there were none left.
 
     Raises:
-      ValueError: if the configuration cannot be.
+      ValueError: if the configuration cannot be, or is another than that of the run to resume.
       OSError: if data, the run directory or a checkpoint cannot be read or written.
       FloatingPointError: if the loss is no longer a number.
     """
-    from tflbt import callbacks, recipe, report
+    from tflbt import callbacks, recipe_build, report
     from tflbt.distributed import comm
 
-    recipe.prepare_process(config)
-    made = recipe.build(config, data_dir)
+    recipe_build.prepare_process(config)
+    made = recipe_build.build(config, data_dir)
+    chief = comm.is_chief()  # asked now, for after another rank's death Horovod could not say
     directory = comm.on_chief(
         lambda: (
-            report.RunDirectory.open(workdir, config, may_differ=("stall_limit", "checkpoint.every", "checkpoint.keep"))
+            report.RunDirectory.open(workdir, config, _MAY_DIFFER)
             if resume
             else report.RunDirectory.create(workdir, config)
         ),
@@ -58,19 +65,26 @@ def train(config: Any, workdir: str, *, resume: bool = False, data_dir: str | No
     checkpoint = callbacks.Checkpoint(
         directory.checkpoints, made.schedules, config.checkpoint.every, config.checkpoint.keep
     )
-    initial_epoch = checkpoint.resume(made.model) if resume else 0
-    if initial_epoch >= config.epochs:
-        logging.info("the run has all its %d epochs", config.epochs)
+    finished = checkpoint.resume(made.model) if resume else 0
+    if resume and chief:
+        print(f"resume: {finished} of {config.epochs} epochs are done in {workdir}", flush=True)
     sources = [callback for callback in made.schedules if hasattr(callback, "epoch_columns")]
+    log = callbacks.RunLog(directory, sources)
     try:
-        return made.fit(
-            [callbacks.NonFiniteLoss(), callbacks.RunLog(directory, sources), checkpoint],
-            initial_epoch,
-            checkpoint.batch_size,
-        )
+        if finished >= config.epochs:
+            return None
+        return made.fit([callbacks.NonFiniteLoss(), log, checkpoint], finished, checkpoint.batch_size)
     finally:
-        if comm.is_chief():
+        if chief and not _is_current(directory):
             _write_report(directory)
+
+
+def _is_current(directory: Any) -> bool:
+    """Says whether the report is newer than the metrics that it shows."""
+    try:
+        return directory.report_html.stat().st_mtime_ns >= directory.metrics_csv.stat().st_mtime_ns
+    except OSError:
+        return False
 
 
 def _write_report(directory: Any) -> None:
@@ -78,31 +92,15 @@ def _write_report(directory: Any) -> None:
     from tflbt import report
 
     try:
-        print(f"report: {report.write(directory)}")
+        print(f"report: {report.write(directory)}", flush=True)
     except Exception as error:  # noqa: BLE001
         logging.error("the report could not be written: %s (python -m tflbt.report_run writes it later)", error)
 
 
-def main(argv: list[str]) -> None:
-    """Trains what the flags say; ends with status 1 and one line if that cannot be."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected argument {argv[1]!r}")
-    try:
-        train(_CONFIG.value, _WORKDIR.value, resume=_RESUME.value, data_dir=_DATA_DIR.value)
-    except _EXPECTED as error:
-        fail(error)
-
-
-def fail(error: Exception) -> None:
-    """Prints an error as one line and ends this process with status 1."""
-    from tflbt.distributed import comm
-
-    if not comm.is_chief():
-        time.sleep(_PATIENCE_SECONDS)
-    print(f"tflbt.train: error: {error}", file=sys.stderr, flush=True)
-    sys.exit(1)
+def main() -> None:
+    """Trains what the flags say."""
+    train(_CONFIG.value, _WORKDIR.value, resume=_RESUME.value, data_dir=_DATA_DIR.value)
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["config", "workdir"])
-    app.run(main)
+    command_line.run(main, required=("config", "workdir"))

@@ -27,7 +27,12 @@ def test_a_plan_multiplies_to_the_batch_or_is_refused(batch_size, ranks, sub_bat
 
 @pytest.mark.parametrize(
     ("batch_size", "sub_batch_size", "ranks", "nearest"),
-    [(1000, 256, 2, "use 512 or 1024"), (100, 64, 2, "use 128"), (7, None, 2, "use 6 or 8"), (1, None, 2, "use 2")],
+    [
+        (1000, 256, 2, "use 512 or 1024"),
+        (100, 64, 2, "use 128"),
+        (7, None, 2, "use 6 or 8"),
+        (1, None, 2, "use 2"),
+    ],
 )
 def test_the_nearest_sizes_that_divide_are_named(batch_size, sub_batch_size, ranks, nearest):
     with pytest.raises(ValueError, match=f"{nearest}\\.$"):

@@ -34,7 +34,9 @@ def test_plateau_is_what_looking_back_says(seed):
 
 def test_nan_is_no_improvement_and_spoils_nothing():
     plateau = Plateau(2)
-    assert [plateau.update(loss) for loss in (1.0, math.nan, 0.5, math.nan, math.nan)] == [False] * 4 + [True]
+    assert [plateau.update(loss) for loss in (1.0, math.nan, 0.5, math.nan, math.nan)] == [
+        False
+    ] * 4 + [True]
     assert plateau.best == 0.5
 
 
@@ -53,9 +55,9 @@ def test_an_improvement_of_min_delta_exactly_is_none():
     assert [plateau.update(loss) for loss in (1.0, 0.5, 0.25)] == [False, True, False]
 
 
-@pytest.mark.parametrize("epochs", range(1, 401))
-def test_the_paper_waits_for_five_percent_of_the_budget(epochs):
-    assert patience_of_budget(epochs) == max(1, -(-epochs // 20))  # in whole numbers
+def test_the_paper_waits_for_five_percent_of_the_budget():
+    for epochs in range(1, 1001):
+        assert patience_of_budget(epochs) == max(1, -(-epochs // 20))  # in whole numbers
 
 
 @pytest.mark.parametrize("arguments", [{"patience": 0}, {"patience": -1}, {"patience": 1.5}])

@@ -61,7 +61,9 @@ def random_run(seed: int):
     eigenvalues[random.random(epochs) < 0.03] = np.nan
     losses[random.random(epochs) < 0.02] = np.nan
     patience = int(random.integers(1, 4))
-    fraction = [Fraction(0), Fraction(1, 3), Fraction(1, 2), Fraction(1, 10), Fraction(3, 2)][seed % 5]
+    fraction = [Fraction(0), Fraction(1, 3), Fraction(1, 2), Fraction(1, 10), Fraction(3, 2)][
+        seed % 5
+    ]
     return losses.tolist(), eigenvalues.tolist(), patience, fraction
 
 
@@ -91,7 +93,9 @@ def test_state_resumed_at_any_epoch_equals_uninterrupted(seed):
         assert json.dumps(second.state()) == json.dumps(whole.state())
 
 
-@pytest.mark.parametrize("fraction", [Fraction(1, 3), Fraction(0), Fraction(1, 10), Fraction(1, 2), Fraction(2)])
+@pytest.mark.parametrize(
+    "fraction", [Fraction(1, 3), Fraction(0), Fraction(1, 10), Fraction(1, 2), Fraction(2)]
+)
 @pytest.mark.parametrize("plateau_epoch", [2, 3, 4, 10, 30, 99])
 def test_extra_epochs_are_the_fraction_of_the_plateau_epoch_rounded_up(plateau_epoch, fraction):
     """Also where the product is a whole number in theory and a little more in floating point (30 * 0.1)."""
@@ -166,7 +170,12 @@ def test_the_machine_tells_where_it_is():
     machine = TwoPhase(Plateau(1), 0.0)
     assert machine.phase == EXPLORATION
     run(machine, [1, 1, 2, 3, 4], [1, 1, 2, 3, 4])
-    assert (machine.phase, machine.switch_epoch, machine.decays, machine.epoch) == (CONVERGENCE, 2, 2, 5)
+    assert (machine.phase, machine.switch_epoch, machine.decays, machine.epoch) == (
+        CONVERGENCE,
+        2,
+        2,
+        5,
+    )
 
 
 @pytest.mark.parametrize("fraction", [-0.1, math.nan])

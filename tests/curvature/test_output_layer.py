@@ -93,6 +93,33 @@ def test_mixed_precision_is_measured_in_float32(policy):
     assert mixed.eigenvalue == pytest.approx(full.eigenvalue, rel=2e-2)
 
 
+def test_saturated_and_wrong_samples_do_not_drown_the_difference():
+    """Gradients as large as the features, next to no curvature: float32 has no good step here."""
+    rng = np.random.default_rng(0)
+    x, y = np.abs(rng.standard_normal((256, 6))) * 500, rng.integers(0, 4, 256)
+    model = tf.keras.Sequential([layers.Dense(4, input_shape=(6,), kernel_initializer="ones")])
+    kernel = rng.standard_normal((6, 4)) * 0.05
+    model.set_weights([kernel, np.zeros(4)])
+    logits = np.float64(np.float32(x)) @ np.float32(kernel)
+    share = np.exp(logits - logits.max(1, keepdims=True))
+    assert np.median((share / share.sum(1, keepdims=True)).max(1)) > 0.999
+    exact = top_eigenvalue(model, x, y, loss=cross_entropy(), iterations=60, method="exact")
+    difference = top_eigenvalue(model, x, y, loss=cross_entropy(), iterations=60)
+    assert difference.eigenvalue == pytest.approx(exact.eigenvalue, rel=1e-3)
+
+
+def test_a_loss_that_refuses_float64_is_differenced_in_float32():
+    def stubborn(y_true, y_pred):
+        return tf.reduce_sum(tf.square(y_pred - tf.constant([1.0, 2.0, 3.0, 4.0])), -1)
+
+    model, (x, y) = small(), data(30)
+    result = top_eigenvalue(model, x, y, loss=stubborn, iterations=30)
+    exact = top_eigenvalue(model, x, y, loss=stubborn, iterations=30, method="exact")
+    output = output_layer(model, Samples.of(x, y))
+    assert output._operators["finite_difference"][1].head.dtype == tf.float32
+    assert result.eigenvalue == pytest.approx(exact.eigenvalue, rel=1e-3)
+
+
 def test_float64_stays_float64():
     tf.keras.mixed_precision.set_global_policy("float64")
     try:

@@ -12,7 +12,9 @@ from tflbt.schedules import linear_scaling, square_root_scaling
 @pytest.mark.parametrize("growth", [1, 2, 64, 0.25])
 def test_growth_by_hand(growth):
     assert linear_scaling(0.1, int(128 * growth), 128) == pytest.approx(0.1 * growth)
-    assert square_root_scaling(0.1, int(128 * growth), 128) == pytest.approx(0.1 * math.sqrt(growth))
+    assert square_root_scaling(0.1, int(128 * growth), 128) == pytest.approx(
+        0.1 * math.sqrt(growth)
+    )
 
 
 @pytest.mark.parametrize("rule", [linear_scaling, square_root_scaling])

@@ -18,12 +18,13 @@ def names() -> list[str]:
 
 
 def main(argv: list[str]) -> int:
-    """Runs the benchmark named first with the rest of the arguments."""
+    """Runs the benchmark named first with the rest of the arguments; status 1 if a target is missed."""
     if not argv or argv[0] not in names():
-        print(f"usage: python -m tflbt.benchmarks {{{','.join(names())}}} [--help]", file=sys.stderr)
+        print(
+            f"usage: python -m tflbt.benchmarks {{{','.join(names())}}} [--help]", file=sys.stderr
+        )
         return 2
-    importlib.import_module(f"tflbt.benchmarks.{argv[0]}").main(argv[1:])
-    return 0
+    return importlib.import_module(f"tflbt.benchmarks.{argv[0]}").main(argv[1:])
 
 
 if __name__ == "__main__":

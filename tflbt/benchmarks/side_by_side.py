@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 
-def medians(candidates: Mapping[str, Callable[[], Any]], rounds: int, warm_up: int = 1) -> dict[str, float]:
+def medians(
+    candidates: Mapping[str, Callable[[], Any]], rounds: int, warm_up: int = 1
+) -> dict[str, float]:
     """Median seconds of each candidate over `rounds` rounds in which all take a turn.
 
     Args:
@@ -33,8 +36,40 @@ def medians(candidates: Mapping[str, Callable[[], Any]], rounds: int, warm_up: i
     return {name: statistics.median(taken) for name, taken in seconds.items()}
 
 
-def verdict(what: str, figure: float, target: float, *, at_least: bool) -> str:
-    """One line that holds a figure against its target."""
-    met = figure >= target if at_least else figure <= target
-    sign = "at least" if at_least else "at most"
-    return f"{what:<66} {figure:8.3f}   {sign} {target:g}: {'met' if met else 'NOT MET'}"
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A figure beside the bound it should keep.
+
+    Args:
+      what: the figure in words.
+      figure: as measured.
+      bound: as wanted.
+      at_least: whether the bound is a floor; default a ceiling.
+
+    Example:
+      >>> print(Target("step / Keras's step", 0.5, 1.2))
+      step / Keras's step                                     0.500   at most 1.2: met
+    """
+
+    what: str
+    figure: float
+    bound: float
+    at_least: bool = False
+
+    @property
+    def met(self) -> bool:
+        """Whether the figure keeps the bound."""
+        return self.figure >= self.bound if self.at_least else self.figure <= self.bound
+
+    def __str__(self) -> str:
+        """One line for the screen."""
+        sign = "at least" if self.at_least else "at most"
+        verdict = "met" if self.met else "MISSED"
+        return f"{self.what:<52} {self.figure:8.3f}   {sign} {self.bound:g}: {verdict}"
+
+
+def hold_against(*targets: Target) -> int:
+    """Prints the targets and returns an exit status: 0 if all are met, else 1."""
+    for target in targets:
+        print(target)
+    return int(not all(target.met for target in targets))

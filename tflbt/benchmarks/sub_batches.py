@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tflbt import init, models, size
-from tflbt.benchmarks.side_by_side import medians, verdict
+from tflbt.benchmarks.side_by_side import Target, hold_against, medians
 from tflbt.training import LargeBatchModel
 
 SUB_BATCH = 128
@@ -27,7 +27,9 @@ MODULE = "tflbt.benchmarks.sub_batches"
 def images(count: int) -> tuple[np.ndarray, np.ndarray]:
     """Random images of CIFAR-10's shape, and labels."""
     generator = np.random.default_rng(0)
-    return generator.normal(size=(count, 32, 32, 3)).astype("float32"), generator.integers(0, 10, count)
+    return generator.normal(size=(count, 32, 32, 3)).astype("float32"), generator.integers(
+        0, 10, count
+    )
 
 
 def compiled(model: tf.keras.Model) -> Any:
@@ -45,7 +47,7 @@ def large_batch_model() -> LargeBatchModel:
     return compiled(LargeBatchModel.from_model(models.build("cifar_resnet", depth=20)))
 
 
-def throughput(count: int, rounds: int) -> None:
+def throughput(count: int, rounds: int) -> Target:
     """Epochs over the same images: plain Keras at the sub-batch size, and large batches of sub-batches."""
     x, y = images(count)
     plain, large = compiled(models.build("cifar_resnet", depth=20)), large_batch_model()
@@ -59,30 +61,41 @@ def throughput(count: int, rounds: int) -> None:
     )
     print(f"ResNet-20, {count} images an epoch, medians of {rounds} interleaved epochs")
     print(f"tf.keras fit, batch {SUB_BATCH:<28} {count / seconds['plain']:8.0f} images/s")
-    print(f"LargeBatchModel, batch {batch} in sub-batches of {SUB_BATCH:<5} {count / seconds['large']:8.0f} images/s")
-    print(verdict("images/s of the large batch / plain", seconds["plain"] / seconds["large"], 1.0, at_least=True))
+    print(
+        f"LargeBatchModel, batch {batch} in sub-batches of {SUB_BATCH:<5} {count / seconds['large']:8.0f} images/s"
+    )
+    ratio = seconds["plain"] / seconds["large"]
+    return Target("images/s of the large batch / plain", ratio, 1.0, at_least=True)
 
 
 def peak_memory(sub_batches: int, count: int) -> int:
     """Peak resident KiB of a process that trains on `count` images in updates of this many sub-batches."""
     command = [sys.executable, "-m", MODULE, "--train", str(sub_batches), "--images", str(count)]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+    return int(
+        subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]
+    )
 
 
 def train_and_print_peak(sub_batches: int, count: int) -> None:
     """What that process does."""
     large_batch_model().fit(
-        *images(count), batch_size=sub_batches * SUB_BATCH, sub_batch_size=SUB_BATCH, epochs=2, verbose=0
+        *images(count),
+        batch_size=sub_batches * SUB_BATCH,
+        sub_batch_size=SUB_BATCH,
+        epochs=2,
+        verbose=0,
     )
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
-def memory(count: int) -> None:
+def memory(count: int) -> Target:
     """Peak memory at 64 sub-batches an update against 1."""
     peaks = {sub_batches: peak_memory(sub_batches, count) for sub_batches in (1, 64)}
     for sub_batches, peak in peaks.items():
-        print(f"peak resident memory, {sub_batches:>2} sub-batches of {SUB_BATCH} an update {peak / 1024:14.0f} MiB")
-    print(verdict("peak memory, 64 sub-batches / 1", peaks[64] / peaks[1], 1.05, at_least=False))
+        print(
+            f"peak resident memory, {sub_batches:>2} sub-batches of {SUB_BATCH} an update {peak / 1024:14.0f} MiB"
+        )
+    return Target("peak memory, 64 sub-batches / 1", peaks[64] / peaks[1], 1.05)
 
 
 def count_reductions() -> None:
@@ -95,7 +108,10 @@ def count_reductions() -> None:
         model.fit(x, y, batch_size=batch, sub_batch_size=SUB_BATCH, verbose=0)
         function = model.train_tf_function._list_all_concrete_functions()[0]
         definition = function.graph.as_graph_def()
-        nodes = [*definition.node, *(node for body in definition.library.function for node in body.node_def)]
+        nodes = [
+            *definition.node,
+            *(node for body in definition.library.function for node in body.node_def),
+        ]
         groups = sum(node.op == "HorovodGroupedAllreduce" for node in nodes)
         others = sum(node.op.startswith("Horovod") for node in nodes) - groups
         print(f"sub-batches {sub_batches} groups {groups} others {others}")
@@ -111,14 +127,20 @@ def reductions() -> None:
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     for line in sorted({line.split(":", 1)[-1].strip() for line in lines if "groups" in line}):
         _, sub_batches, _, groups, _, others = line.split()
-        print(f"two ranks, {sub_batches} sub-batches an update: {groups} Horovod group, {others} other Horovod operations")
+        print(
+            f"two ranks, {sub_batches} sub-batches an update: {groups} Horovod group, {others} other Horovod operations"
+        )
 
 
-def main(argv: list[str]) -> None:
+def main(argv: list[str]) -> int:
     """Prints throughput, peak memory and all-reduces, each against its target."""
-    parser = argparse.ArgumentParser(prog="python -m tflbt.benchmarks sub_batches", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tflbt.benchmarks sub_batches", description=__doc__
+    )
     parser.add_argument("--rounds", type=int, default=3, help="counted epochs of each (default 3)")
-    parser.add_argument("--images", type=int, default=LARGE_BATCH, help="images an epoch (default 8192)")
+    parser.add_argument(
+        "--images", type=int, default=LARGE_BATCH, help="images an epoch (default 8192)"
+    )
     parser.add_argument("--train", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--count_reductions", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
@@ -127,10 +149,11 @@ def main(argv: list[str]) -> None:
     elif options.count_reductions:
         count_reductions()
     else:
-        throughput(options.images, options.rounds)
-        memory(options.images)
+        targets = throughput(options.images, options.rounds), memory(options.images)
         reductions()
+        return hold_against(*targets)
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

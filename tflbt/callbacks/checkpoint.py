@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tflbt.distributed import comm
 from tflbt.training.checkpoint import Checkpoints, restore_together, write_together
 
 
@@ -28,6 +30,8 @@ class Checkpoint(tf.keras.callbacks.Callback):
 
     Raises:
       ValueError: if an argument is out of its range.
+      FileExistsError: at the start of `fit`, if the directory holds checkpoints of another run and `resume` was not
+        called.
       OSError: at an epoch's end, if the checkpoint cannot be written; earlier ones are intact.
 
     Example:
@@ -53,7 +57,8 @@ class Checkpoint(tf.keras.callbacks.Callback):
             raise ValueError(f"every={every!r} must be a number of epochs, at least 1.")
         self.checkpoints = Checkpoints(Path(directory), keep)
         self.every = every
-        self._stateful = {}
+        self._ours = False  # whether what the directory holds belongs to this run
+        self._stateful: dict[str, Any] = {}
         for callback in callbacks:
             if hasattr(callback, "state") and hasattr(callback, "restore"):
                 name = type(callback).__name__
@@ -69,6 +74,7 @@ class Checkpoint(tf.keras.callbacks.Callback):
           ValueError: if the checkpoint is of another model.
         """
         state = restore_together(self.checkpoints, model)
+        self._ours = True
         if state is None:
             return 0
         for name, callback_state in state["callbacks"].items():
@@ -80,6 +86,23 @@ class Checkpoint(tf.keras.callbacks.Callback):
         return int(state["epochs"])
 
     batch_size: int | None = None  # of the restored run, which may have changed it
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Makes sure that no other run's checkpoints are in the way."""
+        if not self._ours:
+            reduction = getattr(self.model, "reduction", comm.EVERYONE)
+            comm.on_chief(self._require_empty, "tflbt.checkpoint.directory", reduction)
+        self._ours = True
+
+    def _require_empty(self) -> None:
+        found = self.checkpoints.found()
+        if found:
+            raise FileExistsError(
+                errno.EEXIST,
+                f"this holds checkpoints of another run, up to {found[-1].name}: call resume(model) before fit to go on "
+                "from them, or give Checkpoint another directory",
+                str(self.checkpoints.directory),
+            )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes, if it is time or the end."""

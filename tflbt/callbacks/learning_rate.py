@@ -25,16 +25,13 @@ class LearningRateFactor(tf.keras.callbacks.Callback):
     """A callback that multiplies the learning rate by a factor of its own.
 
     The rate is one base times the factors of all such callbacks (`tflbt.control.ComposedRate`), so a warm-up and
-    a decay compose, and a rate that somebody assigns directly is respected as a new base. A second `fit` starts
-    the callback over from the learning rate that the first one left.
+    a decay compose, and a rate that somebody assigns directly is respected as a new base.
 
     Attributes:
       owner: the factor's name; one callback of each owner per optimizer.
-      keeps_factor: whether the factor stays in the rate when a second `fit` starts over.
     """
 
     owner = ""
-    keeps_factor = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,16 +39,14 @@ class LearningRateFactor(tf.keras.callbacks.Callback):
         self._restored: dict[str, Any] | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Takes its place among the factors.
+        """Takes up its place among the factors where a checkpoint was restored.
 
         Raises:
           ValueError: if the optimizer was built with a schedule, whose rate cannot be assigned.
         """
         self._refuse_schedule()
         rate = self._rate()
-        if self._restored is None:
-            rate.retire(self.owner, keep=self.keeps_factor)
-        else:
+        if self._restored is not None:
             rate.base, rate.factors[self.owner] = self._restored["base"], self._restored["factor"]
             rate.assigned = None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tflbt.callbacks.learning_rate import LearningRateFactor
@@ -10,6 +10,9 @@ from tflbt.callbacks.learning_rate import LearningRateFactor
 
 class StepDecay(LearningRateFactor):
     """Multiplies the learning rate by `factor` once each of the given epochs is done.
+
+    The factor depends on the epoch alone: a second `fit` from epoch 0 begins at the full rate again, and
+    `fit(initial_epoch=...)` at the rate that belongs there.
 
     Args:
       epochs: after how many epochs to decay, increasing, each more than 0: (150, 225) keeps the full rate for 150
@@ -32,9 +35,9 @@ class StepDecay(LearningRateFactor):
 
     def __init__(self, epochs: Sequence[int], factor: float = 0.1) -> None:
         super().__init__()
-        self.epochs = tuple(epochs)
+        self.epochs = tuple(epochs) if isinstance(epochs, Iterable) else ()
         if not self.epochs or any(a >= b for a, b in zip((0, *self.epochs), self.epochs)):
-            raise ValueError(f"epochs={epochs!r} must be increasing numbers of epochs, more than 0.")
+            raise ValueError(f"epochs={epochs!r} must be a list of increasing numbers of epochs, more than 0.")
         if not 0 < factor < 1:
             raise ValueError(f"factor={factor!r} must be between 0 and 1.")
         self.factor = factor

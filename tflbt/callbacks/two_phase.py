@@ -20,7 +20,8 @@ class TwoPhaseSchedule(LearningRateFactor):
     Exploration keeps the learning rate until the training loss has not improved for `patience` epochs, at epoch x,
     and for ceil(x * extra_fraction) more. Convergence multiplies it by `beta` after each epoch whose mean training
     loss and output-layer Hessian eigenvalue both exceed those of the epoch before, never in two epochs running.
-    Works with any Keras optimizer whose rate is a float, in plain Keras and under Horovod, where the loss is averaged over the ranks,
+    A second `fit` from epoch 0 starts over at the learning rate that the first one left; `fit(initial_epoch=...)`
+    goes on. Works with any Keras optimizer whose rate is a float, in plain Keras and under Horovod, where the loss is averaged over the ranks,
     all samples of `curvature_data` count, and every rank takes and logs the same decision. Adds `learning_rate`
     and, where it was measured, `eigenvalue` to the logs. Every rank must run it; it communicates at epoch ends.
 
@@ -90,7 +91,8 @@ class TwoPhaseSchedule(LearningRateFactor):
         self.curvature = OutputCurvature(
             curvature_data, iterations=iterations, method=method, seed=seed, sub_batch_size=sub_batch_size
         )
-        self._machine = self._new_machine(patience or 1)
+        self._machine = self._new_machine(1 if patience is None else patience)
+        self._undecided = False  # whether this fit goes on or starts over: its first epoch's number will tell
 
     def _new_machine(self, patience: int) -> TwoPhase:
         return TwoPhase(Plateau(patience, self.min_delta), self.extra_fraction)
@@ -111,16 +113,23 @@ class TwoPhaseSchedule(LearningRateFactor):
         return self._machine.switch_epoch
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Starts over, or goes on from a restored state."""
+        """Goes on from a restored state, if there is one."""
         super().on_train_begin(logs)
+        self._undecided = self._restored is None
         if self._restored is not None:
             self._machine = TwoPhase.from_state(self._restored["machine"])
             self._restored = None
-        else:
-            self._machine = self._new_machine(self.patience or patience_of_budget(self.params["epochs"]))
         if self.curvature.options["sub_batch_size"] is None:
             plan = getattr(self.model, "batch_plan", None)
             self.curvature.options["sub_batch_size"] = plan.sub_batch_size if plan else None
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Starts over where a fit begins at epoch 0, or is this callback's first."""
+        if self._undecided and (epoch == 0 or self._machine.epoch == 0):
+            budget = self.patience or patience_of_budget(self.params["epochs"])
+            self._machine = self._new_machine(budget)
+            self._rate().retire(self.owner, keep=True)
+        self._undecided = False
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Feeds the epoch to Algorithm 1 and does what it decides."""

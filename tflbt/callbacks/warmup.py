@@ -44,7 +44,6 @@ class Warmup(LearningRateFactor):
     """
 
     owner = "warmup"
-    keeps_factor = False
 
     def __init__(self, epochs: float, initial_factor: float = 0.0) -> None:
         super().__init__()

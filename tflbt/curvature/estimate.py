@@ -111,8 +111,8 @@ def top_eigenvalue(
             the last sub-batch may be smaller. It changes memory and speed, not the answer.
         loss: Default None: the loss the model was compiled with. Else what ``compile`` takes.
         start_vector: Default None. The ``eigenvector`` of an earlier result, a head start.
-        step: Default None: 0.001, or 0.02 where float64 is not possible. For finite differences, how far the layer's output
-            is moved, roughly, in its own unit; see `finite_difference.step_length`.
+        step: Default None: 0.001, or 0.02 where float64 is not possible. How far differences move
+            the layer's output, roughly, in its own unit; see `finite_difference.step_length`.
         reduction: Default None: all ranks. A `comm.Reduction` names fewer by its process set.
 
     Returns:

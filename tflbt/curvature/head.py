@@ -1,4 +1,4 @@
-"""A copy of a model's head in full or double precision, with weights of its own to be moved about."""
+"""A copy of a model's head, in float32 or float64, with weights of its own to be moved."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Head:
 
 
 def feature_dtype(layer: tf.keras.layers.Layer) -> tf.DType:
-    """Return what the layer's inputs are kept in: float64 for a layer with float64 weights, else float32."""
+    """Return the type its inputs are kept in: float64 if its weights are float64, else float32."""
     return tf.float64 if layer.variable_dtype == "float64" else tf.float32
 
 

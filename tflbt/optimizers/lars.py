@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ class LARS(tf.keras.optimizers.Optimizer):
     (`tflbt.optimizers.trust_ratio`). It is computed on the gradient as it arrives: reduced, unscaled, clipped.
 
     Args:
-      learning_rate: a positive float or a Keras schedule (updates). Rates do not carry over between trust
+      learning_rate: a float, at least 0, or a Keras schedule (updates). Rates do not carry over between trust
         coefficients, nor from SGD.
       momentum: in [0, 1), default 0.9.
       nesterov: look ahead by one momentum step, default False.
@@ -55,7 +56,8 @@ class LARS(tf.keras.optimizers.Optimizer):
 
     Example:
       >>> w = tf.Variable([3.0, 4.0])
-      >>> LARS(learning_rate=1.0, momentum=0.0, trust_coefficient=0.1).apply_gradients([(tf.constant([0.0, 2.0]), w)])
+      >>> optimizer = LARS(learning_rate=1.0, momentum=0.0, trust_coefficient=0.1)
+      >>> _ = optimizer.apply_gradients([(tf.constant([0.0, 2.0]), w)])
       >>> w.numpy().tolist()  # r = 0.1 * 5 / 2
       [3.0, 3.5]
     """
@@ -76,8 +78,10 @@ class LARS(tf.keras.optimizers.Optimizer):
         name: str = "LARS",
         **kwargs: Any,
     ) -> None:
-        weight_decay = 0.0 if weight_decay is None else weight_decay
+        weight_decay = 0.0 if weight_decay is None else float(weight_decay)
         super().__init__(name=name, weight_decay=weight_decay, **kwargs)
+        if isinstance(learning_rate, numbers.Real) and not learning_rate >= 0:
+            raise ValueError(f"learning_rate={learning_rate!r} must be at least 0.")
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum={momentum!r} must be at least 0 and below 1.")
         for argument, value in (("weight_decay", weight_decay), ("epsilon", epsilon)):
@@ -92,10 +96,11 @@ class LARS(tf.keras.optimizers.Optimizer):
             if value not in known:
                 raise ValueError(f"{argument}={value!r} must be one of {', '.join(map(repr, known))}.")
         self._learning_rate = self._build_learning_rate(learning_rate)
-        self.momentum = momentum
-        self.nesterov = nesterov
-        self.trust_coefficient = trust_coefficient
-        self.epsilon = epsilon
+        # Plain numbers, whatever was given: NumPy's do not go into JSON.
+        self.momentum = float(momentum)
+        self.nesterov = bool(nesterov)
+        self.trust_coefficient = float(trust_coefficient)
+        self.epsilon = float(epsilon)
         self.ratio_bounds = trust_ratio.check_bounds(ratio_bounds)
         self.momentum_style = momentum_style
         self.denominator = denominator
@@ -124,17 +129,21 @@ class LARS(tf.keras.optimizers.Optimizer):
         """Takes one step on one variable."""
         gradient = tf.convert_to_tensor(gradient)
         decay = self.weight_decay if self._use_weight_decay(variable) else 0.0
-        ratio = tf.cast(self._scale(gradient, variable, decay), variable.dtype)
-        rate = tf.cast(self.learning_rate, variable.dtype)
+        wide = tf.float32 if variable.dtype.size < 4 else variable.dtype
+        scale = tf.cast(self._scale(gradient, variable, decay), wide)
+        rate = tf.cast(self.learning_rate, wide)
         if not self.momentums:
-            step = rate * ratio * self._decayed(gradient, variable, decay)
-            variable.assign_sub(step)
+            variable.assign_sub(self._scaled(rate * scale, gradient, variable, decay))
             return
         momentum = self.momentums[self._index_dict[self._var_key(variable)]]
         if self.momentum_style == "lr_outside":
-            self._step_outside(variable, momentum, rate, ratio * self._decayed(gradient, variable, decay))
+            step = self._scaled(scale, gradient, variable, decay)
+            self._step_outside(variable, momentum, tf.cast(rate, variable.dtype), step)
+        elif wide == variable.dtype:
+            self._step_inside(variable, momentum, rate * scale, gradient, decay)
         else:
-            self._step_inside(variable, momentum, rate * ratio, gradient, decay)
+            step = self._scaled(rate * scale, gradient, variable, decay)
+            self._step_inside(variable, momentum, tf.ones([], variable.dtype), step, 0.0)
 
     def _scale(self, gradient: tf.Tensor, variable: tf.Variable, decay: float) -> tf.Tensor:
         """Coefficient times trust ratio: what multiplies this variable's learning rate."""
@@ -148,9 +157,16 @@ class LARS(tf.keras.optimizers.Optimizer):
         ratio = trust_ratio.trust_ratio(weight_norm, update_norm + self.epsilon, self.ratio_bounds)
         return self.trust_coefficient * ratio
 
+    def _scaled(
+        self, factor: tf.Tensor, gradient: tf.Tensor, variable: tf.Variable, decay: float
+    ) -> tf.Tensor:
+        """factor * (g + b w), worked out in the factor's dtype: the factor can be out of float16's range."""
+        gradient, weights = (tf.cast(value, factor.dtype) for value in (gradient, variable))
+        return tf.cast(factor * self._decayed(gradient, weights, decay), variable.dtype)
+
     @staticmethod
-    def _decayed(gradient: tf.Tensor, variable: tf.Variable, decay: float) -> tf.Tensor:
-        return gradient + tf.cast(decay, variable.dtype) * variable if decay else gradient
+    def _decayed(gradient: tf.Tensor, weights: tf.Tensor, decay: float) -> tf.Tensor:
+        return gradient + tf.cast(decay, weights.dtype) * weights if decay else gradient
 
     def _step_inside(
         self, variable: tf.Variable, momentum: tf.Variable, rate: tf.Tensor, gradient: tf.Tensor, decay: float

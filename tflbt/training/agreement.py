@@ -11,17 +11,32 @@ from tflbt.distributed import comm
 
 
 def build(model: tf.keras.Model, spec: Any) -> None:
-    """Creates the weights and metrics that Keras would create in the first step, without running one."""
+    """Creates the weights and metrics that Keras would create in the first step, without taking one."""
     if model.built and model.compiled_loss.built and model.compiled_metrics.built:
         return
 
-    def trace(data: Any) -> None:
+    def run(data: Any, training: bool) -> None:
         x, y, sample_weight = tf.keras.utils.unpack_x_y_sample_weight(data)
-        y_pred = model(x, training=True)
+        y_pred = model(x, training=training)
         model.compute_loss(x, y, y_pred, sample_weight)
         model.compute_metrics(x, y, y_pred, sample_weight)
 
-    tf.function(trace).get_concrete_function(spec)
+    if model.run_eagerly:  # perhaps because it cannot be traced
+        run(tf.nest.map_structure(_one_of_zeros, spec), training=False)
+        model.reset_metrics()
+    else:
+        spec = tf.nest.map_structure(_of_any_length, spec)
+        tf.function(lambda data: run(data, training=True)).get_concrete_function(spec)
+
+
+def _one_of_zeros(spec: tf.TensorSpec) -> tf.Tensor:
+    return tf.zeros([1, *(size or 1 for size in spec.shape[1:])], spec.dtype)
+
+
+def _of_any_length(spec: Any) -> Any:
+    if not isinstance(spec, tf.TensorSpec) or not spec.shape.rank:
+        return spec
+    return tf.TensorSpec([None, *spec.shape[1:]], spec.dtype)
 
 
 def build_optimizer(optimizer: Any, variables: list[tf.Variable]) -> None:

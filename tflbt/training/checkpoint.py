@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import hashlib
@@ -21,7 +22,7 @@ from tflbt.training import agreement
 WEIGHTS = "variables"
 STATE = "state.json"
 MANIFEST = "manifest.json"
-_NAME = re.compile(r"epoch_(\d+)$")
+_NAME = re.compile(r"(?:\.replaced_)?epoch_(\d+)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,15 +91,28 @@ class Checkpoints:
                 "checkpoints are intact: free space and start again with --resume",
                 str(final),
             ) from error
-        for old in self.found()[: -self.keep]:
-            shutil.rmtree(old, ignore_errors=True)
+        self._tidy(epochs)
         return final
 
+    def _tidy(self, epochs: int) -> None:
+        """Removes the oldest, those of later epochs (of a run that this one repeats) and killed writes."""
+        found = self.found()
+        later = [path for path in found if _epoch(path) > epochs]
+        oldest = found[: len(found) - len(later)][: -self.keep]
+        for path in (*later, *oldest):
+            _remove(path)
+        for path in (*self.directory.glob(".writing_*"), *self.directory.glob(".removed_*")):
+            shutil.rmtree(path, ignore_errors=True)
+
     def found(self) -> list[Path]:
-        """The checkpoints' folders, oldest first, good or not."""
+        """The checkpoints' folders, oldest first, good or not.
+
+        One that a kill left half replaced by a newer writing of its epoch (`.replaced_epoch_00012`) counts.
+        """
         if not self.directory.is_dir():
             return []
-        return sorted(path for path in self.directory.iterdir() if _NAME.search(path.name))
+        found = [path for path in self.directory.iterdir() if _NAME.fullmatch(path.name)]
+        return sorted(found, key=lambda path: (_epoch(path), path.name))
 
     def newest_good(self) -> Path | None:
         """The newest checkpoint whose files are what its manifest says; None if there is none."""
@@ -140,6 +154,7 @@ def _variables(model: tf.keras.Model) -> tf.train.Checkpoint:
 
 
 def _write_files(model: tf.keras.Model, draft: Path, state: dict[str, Any]) -> None:
+    agreement.build_optimizer(model.optimizer, model.trainable_variables)  # before the first step too
     _variables(model).write(str(draft / WEIGHTS))
     (draft / STATE).write_text(json.dumps(state, indent=1))
     manifest = {path.name: _fingerprint(path) for path in sorted(draft.iterdir())}
@@ -148,17 +163,28 @@ def _write_files(model: tf.keras.Model, draft: Path, state: dict[str, Any]) -> N
         _flush(path)
 
 
+def _epoch(path: Path) -> int:
+    return int(path.name.rpartition("_")[2])
+
+
 def _put_in_place(draft: Path, final: Path) -> None:
+    old = final.with_name(f".replaced_{final.name}")
     if final.exists():
         # A damaged checkpoint of this epoch, or one that a resumed run writes again.
-        old = final.with_name(f".replaced_{final.name}")
         shutil.rmtree(old, ignore_errors=True)
         final.rename(old)
-        draft.rename(final)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        draft.rename(final)
+    draft.rename(final)
     _flush(final.parent)
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    """Deletes a checkpoint under another name, so that a kill halfway leaves no half of it."""
+    removed = path.with_name(f".removed_{path.name}")
+    shutil.rmtree(removed, ignore_errors=True)
+    with contextlib.suppress(OSError):  # it is not there, or cannot be removed: the next write will try again
+        path.rename(removed)
+        shutil.rmtree(removed, ignore_errors=True)
 
 
 def _flush(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import zlib
 from typing import Any
@@ -23,12 +24,14 @@ class FitData:
 
     Attributes:
       sub_batches: what Keras's fit iterates over.
+      spec: what one of them looks like, as nested `tf.TensorSpec`s.
       plan: how the global batch is split.
       steps_per_epoch: sub-batches an epoch on each rank; None: until the data ends.
       facts: what must be equal on all ranks, by name.
     """
 
     sub_batches: Any
+    spec: Any
     plan: BatchPlan
     steps_per_epoch: int | None
     facts: dict[str, Any]
@@ -97,18 +100,20 @@ def from_arrays(
     plan = BatchPlan(batch_size, sub_batch_size, reduction.size)
     samples = len(tf.nest.flatten(arrays)[0])
     size = plan.samples_a_rank_computes
+    dataset = sharding.sub_batches(
+        arrays,
+        sub_batch_size=size,
+        rank=reduction.rank,
+        size=reduction.size,
+        epochs=epochs,
+        initial_epoch=initial_epoch,
+        shuffle=bool(shuffle),
+        seed=seed,
+        transform=transform,
+    )
     return FitData(
-        sharding.sub_batches(
-            arrays,
-            sub_batch_size=size,
-            rank=reduction.rank,
-            size=reduction.size,
-            epochs=epochs,
-            initial_epoch=initial_epoch,
-            shuffle=bool(shuffle),
-            seed=seed,
-            transform=transform,
-        ),
+        dataset,
+        dataset.element_spec,
         plan,
         sharding.steps_per_epoch(samples, size, reduction.size),
         {
@@ -136,13 +141,16 @@ def from_dataset(
     """A data set (or Sequence, or generator) of this rank's sub-batches, as the user made it.
 
     Raises:
-      ValueError: if `sub_batch_size` is not the size of the data set's batches.
+      ValueError: if `sub_batch_size` is not the size of the data set's batches, or the data set does not end and
+        there is no `steps_per_epoch`.
     """
     facts: dict[str, Any] = {}
-    found = None
+    dataset, spec = with_spec(dataset)
+    found = _batch_dimension(spec)
     if isinstance(dataset, tf.data.Dataset):
         facts["the number of sub-batches in x"] = int(dataset.cardinality())
-        found = _batch_dimension(dataset)
+        if steps_per_epoch is None and dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
+            raise ValueError("steps_per_epoch=None, but the data set x does not end: give fit steps_per_epoch.")
         if found is None and sub_batch_size is None and batch_size is not None:
             found = next((int(len(tf.nest.flatten(data)[0])) for data in dataset.take(1)), None)
     if None not in (found, sub_batch_size) and found != sub_batch_size:
@@ -156,11 +164,28 @@ def from_dataset(
         )
     size = size or 1
     plan = BatchPlan(batch_size or size * reduction.size, size, reduction.size)
-    return FitData(dataset, plan, steps_per_epoch, facts)
+    return FitData(dataset, spec, plan, steps_per_epoch, facts)
 
 
-def _batch_dimension(dataset: tf.data.Dataset) -> int | None:
-    shapes = [getattr(spec, "shape", None) for spec in tf.nest.flatten(dataset.element_spec)]
+def with_spec(data: Any) -> tuple[Any, Any]:
+    """The data and what their batches look like; a generator's first batch is looked at and put back."""
+    if isinstance(data, tf.data.Dataset):
+        return data, data.element_spec
+    if isinstance(data, tf.keras.utils.Sequence):
+        first = data[0]
+    else:
+        batches = iter(data)
+        first = next(batches)
+        data = itertools.chain([first], batches)
+    parts = first if isinstance(first, tuple) else (first,)
+    arrays = tuple(as_arrays(part) for part in parts if part is not None)
+    return data, tf.nest.map_structure(
+        lambda array: tf.TensorSpec(array.shape, tf.as_dtype(array.dtype)), arrays
+    )
+
+
+def _batch_dimension(spec: Any) -> int | None:
+    shapes = [getattr(part, "shape", None) for part in tf.nest.flatten(spec)]
     return None if not shapes or not shapes[0] else shapes[0][0]
 
 

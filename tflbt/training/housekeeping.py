@@ -10,7 +10,7 @@ from tflbt.training import agreement
 
 
 class Housekeeping(tf.keras.callbacks.Callback):
-    """Feeds the watchdog, seeds dropout each epoch and averages BatchNorm's moving statistics.
+    """Sets the number of sub-batches, feeds the watchdog, seeds dropout, averages BatchNorm's moving statistics.
 
     Random layers start every epoch from (seed, epoch, rank, layer), so that a resumed run draws what an
     uninterrupted one would have. That needs Keras's generator-based randomness
@@ -28,21 +28,33 @@ class Housekeeping(tf.keras.callbacks.Callback):
         self.seed = seed
         self.watchdog = watchdog
         self.epoch = 0
+        self.epochs_begun = 0
+
+    def _let_data_end(self, may_end: bool) -> None:
+        self.model.update_state.data_may_end.assign(may_end)
 
     def _beat(self, where: str) -> None:
         if self.watchdog is not None:
             self.watchdog.beat(where)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Seeds the random layers; every rank differently."""
+        """Sets the number of sub-batches an update takes; seeds the random layers, every rank differently."""
         self.epoch = epoch
+        # Keras began with 1, and undoes what is assigned during an epoch's last, partial update.
+        self.model.batch_size = self.model.batch_size
+        self._let_data_end(True)
+        self.epochs_begun += 1
         self._beat(f"the start of epoch {epoch + 1}")
         for place, generator in enumerate(_generators(self.model)):
             words = np.random.SeedSequence([self.seed, epoch, self.model.reduction.rank, place])
-            generator.reset_from_seed(int(words.generate_state(1, np.uint64)[0] >> 1))
+            generator.reset_from_seed(int(words.generate_state(1, np.uint64)[0]) >> 1)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Reports an update."""
+        # Keras learns the length of such data in the first epoch, rounded up to whole updates. If batch_size is lowered
+        # later, updates are left over when the data have ended, and are no reason to stop training.
+        if self.epochs_begun > 1 and self.params.get("steps") is None:
+            self._let_data_end(False)
         self._beat(f"sub-batch {batch + 1} of epoch {self.epoch + 1}")
 
     def on_test_batch_end(self, batch: int, logs: dict | None = None) -> None:

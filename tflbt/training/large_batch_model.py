@@ -111,6 +111,11 @@ class LargeBatchModel(tf.keras.Model):
         return self._steps_per_execution
 
     @property
+    def update_state(self) -> update.UpdateState:
+        """What an update keeps besides the model; made by `compile`."""
+        return self._update_state
+
+    @property
     def samples_seen(self) -> int:
         """Samples of all ranks that went into updates since `compile`; may be assigned on resuming."""
         return 0 if self._update_state is None else int(self._update_state.samples_seen)
@@ -179,8 +184,11 @@ class LargeBatchModel(tf.keras.Model):
                 f"steps_per_execution={steps_per_execution!r} cannot be set: it is the number of sub-batches. "
                 "Give fit batch_size and sub_batch_size."
             )
-        if tf.distribute.has_strategy():
-            raise ValueError("A tf.distribute strategy is active: LargeBatchModel trains over Horovod ranks instead.")
+        if tf.distribute.has_strategy() or self._distribution_strategy is not None:
+            raise ValueError(
+                "A tf.distribute strategy is active, or was when the model was made: LargeBatchModel trains over Horovod "
+                "ranks instead, so make and compile it outside of any strategy's scope."
+            )
         if type(self).train_step is not tf.keras.Model.train_step:
             raise ValueError(
                 f"{type(self).__name__} overrides train_step, which sub-batches cannot use: override compute_loss instead."
@@ -316,35 +324,35 @@ class LargeBatchModel(tf.keras.Model):
             validation_data = fit_data.evaluation_batches(
                 fit_data.pack(*_three(validation_data)), size, reduction
             )
-        self._prepare(data, epochs, initial_epoch, seed, validation_data)
         with self._watched(stall_limit) as dog:
-            return super().fit(
-                data.sub_batches,
-                epochs=epochs,
-                verbose=verbose if reduction.rank == 0 else 0,
-                callbacks=_with(Housekeeping(seed, dog), callbacks),
-                validation_data=validation_data,
-                class_weight=class_weight,
-                initial_epoch=initial_epoch,
-                steps_per_epoch=data.steps_per_epoch,
-                validation_steps=validation_steps,
-                validation_freq=validation_freq,
-                shuffle=shuffle,
-                **kwargs,
-            )
+            self._prepare(data, epochs, initial_epoch, seed, validation_data)
+            with self._validating(validation_data, validation_steps, kwargs):
+                return super().fit(
+                    data.sub_batches,
+                    epochs=epochs,
+                    verbose=verbose if reduction.rank == 0 else 0,
+                    callbacks=_with(Housekeeping(seed, dog), callbacks, reduction),
+                    validation_data=validation_data,
+                    class_weight=class_weight,
+                    initial_epoch=initial_epoch,
+                    steps_per_epoch=data.steps_per_epoch,
+                    validation_steps=validation_steps,
+                    validation_freq=validation_freq,
+                    shuffle=shuffle,
+                    **kwargs,
+                )
 
     def _prepare(
         self, data: fit_data.FitData, epochs: int, initial_epoch: int, seed: int, validation: Any
     ) -> None:
         """Builds what the first update needs, checks that the ranks agree, and shares the chief's state."""
-        if isinstance(data.sub_batches, tf.data.Dataset):
-            agreement.build(self, data.sub_batches.element_spec)
-        if self.built:
-            agreement.build_optimizer(self.optimizer, self.trainable_variables)
+        agreement.build(self, data.spec)
+        agreement.build_optimizer(self.optimizer, self.trainable_variables)
         facts = {
             **data.facts,
             "batch_size": data.plan.batch_size,
             "sub_batch_size": data.plan.sub_batch_size,
+            "steps_per_epoch": data.steps_per_epoch,
             "epochs": epochs,
             "initial_epoch": initial_epoch,
             "seed": seed,
@@ -356,7 +364,7 @@ class LargeBatchModel(tf.keras.Model):
         agreement.check_same_model(self, facts)
         agreement.share_state(self)
         agreement.warn_of_double_decay(self)
-        self._take_plan(data.plan)
+        self._plan = data.plan
         self._update_state.nominal.assign(float(data.plan.samples_a_rank_computes))
 
     @contextlib.contextmanager
@@ -368,6 +376,40 @@ class LargeBatchModel(tf.keras.Model):
             return
         with watchdog.Watchdog(seconds, comm.rank()) as dog:
             yield dog
+
+    @contextlib.contextmanager
+    def _sub_batch_by_sub_batch(self) -> Iterator[None]:
+        """Makes Keras take single sub-batches: with more it refuses data of unknown length, and may lose some.
+
+        (Its predict function, once made for single steps, leaves the others out.)
+        """
+        if self._steps_per_execution is None:  # not compiled
+            yield
+            return
+        before = int(self._steps_per_execution)
+        self._steps_per_execution.assign(1)
+        try:
+            yield
+        finally:
+            self._steps_per_execution.assign(before)
+
+    @contextlib.contextmanager
+    def _validating(self, data: Any, steps: int | None, workers: dict[str, Any]) -> Iterator[None]:
+        """Makes Keras ready to begin `fit`, and its reader of validation data, both for single sub-batches.
+
+        Housekeeping sets the number of sub-batches of an update at the start of each epoch.
+        """
+        with self._sub_batch_by_sub_batch():
+            if data is not None:
+                x, y, sample_weight = tf.keras.utils.unpack_x_y_sample_weight(data)
+                self._eval_data_handler = tf.keras.__internal__.utils.get_data_handler(
+                    x=x, y=y, sample_weight=sample_weight, steps_per_epoch=steps, model=self,
+                    steps_per_execution=self._steps_per_execution, **workers,
+                )  # fmt: skip
+            try:
+                yield
+            finally:
+                self._eval_data_handler = None
 
     def evaluate(
         self,
@@ -402,17 +444,27 @@ class LargeBatchModel(tf.keras.Model):
                 fit_data.pack(x, y, sample_weight), batch_size or default, self.reduction
             )
             y = sample_weight = None
-        if isinstance(x, tf.data.Dataset) and self.reduction.size > 1:
-            agreement.build(self, x.element_spec)
-        return super().evaluate(
-            x,
-            y,
-            verbose=verbose if self.reduction.rank == 0 else 0,
-            sample_weight=sample_weight,
-            steps=steps,
-            callbacks=callbacks,
-            **kwargs,
-        )
+        rest = {"sample_weight": sample_weight, "steps": steps, **kwargs}
+        if isinstance(callbacks, tf.keras.callbacks.CallbackList):  # from fit, which watches already
+            with self._sub_batch_by_sub_batch():
+                return super().evaluate(x, y, verbose=verbose, callbacks=callbacks, **rest)
+        with self._watched() as dog, self._sub_batch_by_sub_batch():
+            if self.reduction.size > 1:
+                x, spec = fit_data.with_spec(x)
+                agreement.build(self, spec)
+            callbacks = _with(Housekeeping(0, dog), callbacks, self.reduction)
+            verbose = verbose if self.reduction.rank == 0 else 0
+            return super().evaluate(x, y, verbose=verbose, callbacks=callbacks, **rest)
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """Predicts as `tf.keras.Model.predict`, on this rank alone: other ranks need not call it."""
+        with self._sub_batch_by_sub_batch():
+            return super().predict(*args, **kwargs)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Predicts as `tf.keras.Model.predict_on_batch`, on this rank alone."""
+        with self._sub_batch_by_sub_batch():
+            return super().predict_on_batch(x)
 
 
 @tf.keras.utils.register_keras_serializable(package="tflbt")
@@ -424,6 +476,10 @@ class FunctionalLargeBatchModel(LargeBatchModel, Functional):  # type: ignore[mi
     ) -> None:
         # Keras writes layers into a model's config only if its constructor looks like Functional's.
         super().__init__(inputs, outputs, name=name, trainable=trainable, **kwargs)
+
+
+# Files in HDF5 name a class without its package.
+tf.keras.utils.get_custom_objects()["FunctionalLargeBatchModel"] = FunctionalLargeBatchModel
 
 
 def _inputs_of(model: tf.keras.Model) -> Any:
@@ -444,13 +500,20 @@ def _three(data: Any) -> tuple[Any, Any, Any]:
     return (*data, None, None)[:3]  # type: ignore[return-value]
 
 
-def _with(first: tf.keras.callbacks.Callback, callbacks: Any) -> Any:
-    """The callbacks with one more, called first where that can be chosen."""
+# Keras's callbacks that only write files: where every rank gave them the same path, the chief's must do.
+_WRITERS = (
+    tf.keras.callbacks.ModelCheckpoint, tf.keras.callbacks.TensorBoard, tf.keras.callbacks.CSVLogger
+)  # fmt: skip
+
+
+def _with(first: tf.keras.callbacks.Callback, callbacks: Any, reduction: comm.Reduction) -> Any:
+    """The callbacks with one more, called first where that can be chosen, and without other ranks' writers."""
     if isinstance(callbacks, tf.keras.callbacks.CallbackList):
         callbacks.callbacks.insert(0, first)
         first.set_model(callbacks.model)
         return callbacks
-    return [first, *tf.nest.flatten(callbacks if callbacks is not None else [])]
+    given = tf.nest.flatten(callbacks if callbacks is not None else [])
+    return [first, *(c for c in given if reduction.rank == 0 or not isinstance(c, _WRITERS))]
 
 
 def _check_losses(loss: Any) -> None:

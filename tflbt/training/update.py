@@ -16,11 +16,13 @@ class UpdateState:
     Attributes:
       nominal: samples of a full sub-batch; a sub-batch of n samples weighs n / nominal.
       samples_seen: samples of all ranks that went into updates since the model was compiled.
+      data_may_end: whether an update that finds no data ends the epoch, or is passed over.
     """
 
     def __init__(self) -> None:
         self.nominal = tf.Variable(1.0, trainable=False, name="tflbt_nominal")
         self.samples_seen = tf.Variable(0, trainable=False, dtype=tf.int64, name="tflbt_samples_seen")
+        self.data_may_end = tf.Variable(True, trainable=False, name="tflbt_data_may_end")
 
 
 def first_dimension(data: Any) -> tf.Tensor:
@@ -149,10 +151,13 @@ def make_update(model: tf.keras.Model, state: UpdateState) -> Any:
             state.samples_seen.assign_add(tf.cast(count, tf.int64))
             return model._train_counter.assign_add(1).read_value()
 
-        def end_of_data() -> tf.Tensor:
-            # No rank had a sample: pulling once more raises the end-of-data error that Keras ends an epoch on.
+        def pull_again() -> tf.Tensor:
+            # No rank had a sample: this raises the end-of-data error that Keras ends an epoch on.
             tf.nest.map_structure(tf.identity, next(iterator))
             return model._train_counter.read_value()
+
+        def end_of_data() -> tf.Tensor:
+            return tf.cond(state.data_may_end, pull_again, model._train_counter.read_value)
 
         tf.cond(count > 0, apply, end_of_data)
         return model.get_metrics_result()

@@ -1,0 +1,94 @@
+"""A small problem, a model for it, and callbacks that watch or script a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tflbt.callbacks.output_curvature import OutputCurvature
+
+
+@pytest.fixture
+def data() -> tuple[np.ndarray, np.ndarray]:
+    """32 samples of a regression whose output-layer eigenvalue rises while a network learns it."""
+    x = np.random.default_rng(0).normal(size=(32, 4)).astype("float32")
+    return x, 10 * x[:, :1]
+
+
+def small_model(optimizer: Any = None, seed: int = 0, cls: type = tf.keras.Model) -> tf.keras.Model:
+    """A compiled two-layer network; plain Keras runs it eagerly, which saves the time of tracing."""
+    tf.keras.utils.set_random_seed(seed)
+    inputs = tf.keras.Input([4])
+    model = cls(inputs, tf.keras.layers.Dense(1)(tf.keras.layers.Dense(8)(inputs)))
+    optimizer = optimizer or tf.keras.optimizers.SGD(0.01, momentum=0.9)
+    model.compile(optimizer, "mse", run_eagerly=cls is tf.keras.Model)
+    return model
+
+
+@pytest.fixture
+def make_model() -> Callable[..., tf.keras.Model]:
+    """Makes a compiled two-layer network: `make_model(optimizer, seed, cls)`."""
+    return small_model
+
+
+class Rates(tf.keras.callbacks.Callback):
+    """Notes the learning rate of every update."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rates: list[float] = []
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Notes it."""
+        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+        self.rates.append(float(optimizer.learning_rate))
+
+
+@pytest.fixture
+def rates() -> Rates:
+    """A callback that notes the learning rate of every update."""
+    return Rates()
+
+
+class Script(tf.keras.callbacks.Callback):
+    """Logs a given number an epoch as `scripted`, for callbacks after it to follow."""
+
+    def __init__(self, values: Sequence[float]) -> None:
+        super().__init__()
+        self.values = values
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Logs it."""
+        logs["scripted"] = self.values[epoch]
+
+
+@pytest.fixture
+def script() -> type[Script]:
+    """The class of `Script`."""
+    return Script
+
+
+class ScriptedCurvature(OutputCurvature):
+    """Gives eigenvalues from a list, in place of measuring, and counts how often it is asked."""
+
+    def __init__(self, values: Sequence[float]) -> None:
+        super().__init__((0, 0), sub_batch_size=None)
+        self.values = list(values)
+        self.asked = 0
+
+    def measure(self, model: Any) -> float:
+        """The next one."""
+        if self.eigenvalue is None:
+            self.eigenvalue = self.values[self.asked]
+            self.asked += 1
+        return self.eigenvalue
+
+
+@pytest.fixture
+def scripted_curvature() -> type[ScriptedCurvature]:
+    """The class of `ScriptedCurvature`."""
+    return ScriptedCurvature

@@ -1,0 +1,64 @@
+"""The watchdog ends a process that stops beating, and leaves alone one that does not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tflbt.distributed.watchdog import DEFAULT_LIMIT, EXIT_STATUS, Watchdog, configured_limit
+
+STUCK = """
+import time
+from tflbt.distributed.watchdog import Watchdog
+
+def elsewhere():
+    time.sleep(60)
+
+with Watchdog(limit=1.0, rank=3) as dog:
+    for update in range(4):
+        time.sleep(0.5)  # two seconds of beats: alive
+        dog.beat(f"update {update}")
+    print("alive", flush=True)
+    elsewhere()
+"""
+
+
+def test_a_stuck_process_ends_and_says_where_it_was():
+    began = time.monotonic()
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", STUCK],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == EXIT_STATUS != 0
+    assert done.stdout == "alive\n"
+    assert "rank 3 made no progress for 1 s after update 3" in done.stderr
+    assert "TFLBT_STALL_LIMIT=SECONDS" in done.stderr
+    assert "in elsewhere" in done.stderr  # the stack
+    assert time.monotonic() - began < 20
+
+
+def test_leaving_stops_it_even_by_an_exception():
+    with pytest.raises(KeyError), Watchdog(limit=0.2, rank=0) as dog:
+        raise KeyError
+    time.sleep(0.4)
+    assert not dog._thread.is_alive()
+
+
+def test_the_limit_comes_from_the_argument_then_the_environment(monkeypatch):
+    monkeypatch.delenv("TFLBT_STALL_LIMIT", raising=False)
+    assert configured_limit() == DEFAULT_LIMIT
+    monkeypatch.setenv("TFLBT_STALL_LIMIT", "5")
+    assert configured_limit() == 5 and configured_limit(7) == 7 and configured_limit(0) == 0
+    for wrong in ("soon", "-1", "nan"):
+        monkeypatch.setenv("TFLBT_STALL_LIMIT", wrong)
+        with pytest.raises(ValueError, match=f"stall_limit='{wrong}' must be a number of seconds"):
+            configured_limit()

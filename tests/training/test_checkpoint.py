@@ -1,0 +1,195 @@
+"""Tests of checkpoints on disk: killed, damaged, out of space, of another model."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tflbt.optimizers import LARS
+from tflbt.training.checkpoint import MANIFEST, STATE, Checkpoints, damage
+
+
+def make_model(optimizer=None, units=4, layers=1, value=0.0):
+    model = tf.keras.Sequential(
+        [tf.keras.Input([3]), *(tf.keras.layers.Dense(units) for _ in range(layers))]
+    )
+    model.compile(optimizer or LARS(0.1), "mse", run_eagerly=True)
+    if value:
+        model.set_weights([np.full(w.shape, value, w.dtype) for w in model.get_weights()])
+    return model
+
+
+def variables(model):
+    return [*model.get_weights(), *(v.numpy() for v in model.optimizer.variables)]
+
+
+@pytest.fixture
+def two(tmp_path):
+    """Checkpoints of two epochs, whose weights are 1 and 2."""
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    for epoch in (1, 2):
+        checkpoints.write(make_model(value=float(epoch)), epoch, {"note": epoch})
+    return checkpoints
+
+
+def restored(checkpoints):
+    """(epoch, value of the weights) of what a new model gets."""
+    model = make_model()
+    state = checkpoints.restore_newest(model)
+    return (
+        None
+        if state is None
+        else (state["epochs"], float(model.get_weights()[0][0, 0]), state["note"])
+    )
+
+
+def test_the_newest_is_restored_with_its_state(two):
+    assert restored(two) == (2, 2.0, 2)
+
+
+FILES = ["variables.index", "variables.data-00000-of-00001", STATE, MANIFEST]
+
+
+def test_these_are_all_the_files(two):
+    assert sorted(path.name for path in two.found()[-1].iterdir()) == sorted(FILES)
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("harm", [flip, truncate, empty, Path.unlink], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("name", FILES)
+def test_damage_to_any_file_falls_back_to_the_one_before(two, name, harm):
+    harm(two.found()[-1] / name)
+    assert damage(two.found()[-1]) is not None
+    assert restored(two) == (1, 1.0, 1)
+
+
+def test_every_single_flipped_byte_of_the_manifest_is_noticed_or_harmless(two):
+    manifest = two.found()[-1] / MANIFEST
+    content = manifest.read_bytes()
+    for place in range(len(content)):
+        manifest.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        path = two.newest_good()
+        assert path is not None
+
+
+def test_an_empty_folder_is_damaged(two):
+    shutil.rmtree(two.found()[-1])
+    (two.directory / "epoch_00002").mkdir()
+    assert restored(two) == (1, 1.0, 1)
+
+
+def test_no_good_checkpoint_is_none(two, tmp_path):
+    for path in two.found():
+        (path / STATE).unlink()
+    assert restored(two) is None
+    assert restored(Checkpoints(tmp_path / "nowhere")) is None
+
+
+def test_other_things_in_the_folder_are_left_alone(two):
+    (two.directory / "epoch_notes.txt").write_text("mine")
+    (two.directory / "best_epoch_00001").mkdir()
+    two.write(make_model(value=3.0), 3, {"note": 3})
+    names = sorted(path.name for path in two.directory.iterdir())
+    assert names == ["best_epoch_00001", "epoch_00002", "epoch_00003", "epoch_notes.txt"]
+
+
+def test_order_is_by_number_not_by_name(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for epoch in (99998, 99999, 100000):
+        checkpoints.write(make_model(value=float(epoch)), epoch, {"note": 0})
+    assert [path.name for path in checkpoints.found()] == ["epoch_99999", "epoch_100000"]
+    assert restored(checkpoints)[0] == 100000
+
+
+def test_an_epoch_written_again_replaces_itself_and_those_after_it(two):
+    two.write(make_model(value=7.0), 1, {"note": 7})
+    assert restored(two) == (1, 7.0, 7)
+    assert [path.name for path in two.directory.iterdir()] == ["epoch_00001"]
+
+
+# What is in it.
+
+
+OPTIMIZERS = {
+    "LARS": lambda: LARS(0.3),
+    "Adam": lambda: tf.keras.optimizers.Adam(0.3, use_ema=True),
+    "legacy.Adam": lambda: tf.keras.optimizers.legacy.Adam(0.3),
+    "LossScale": lambda: tf.keras.mixed_precision.LossScaleOptimizer(LARS(0.3), initial_scale=64.0),
+    "LossScale(legacy)": lambda: tf.keras.mixed_precision.LossScaleOptimizer(
+        tf.keras.optimizers.legacy.SGD(0.3, momentum=0.9), initial_scale=64.0
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_slots_rate_iterations_and_loss_scale_come_back(name, tmp_path):
+    x = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
+    y = np.ones([8, 4], "float32")
+    model, other = make_model(OPTIMIZERS[name]()), make_model(OPTIMIZERS[name](), value=5.0)
+    model.fit(x, y, batch_size=4, epochs=2, verbose=0)
+    inner = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    inner.learning_rate = 0.07
+    if inner is not model.optimizer:
+        model.optimizer._loss_scale._current_loss_scale.assign(32.0)
+        model.optimizer._loss_scale._counter.assign(5)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.write(model, 2, {})
+    other.optimizer.learning_rate = 9.0
+    assert checkpoints.restore_newest(other) == {"epochs": 2}
+    assert float(other.optimizer.learning_rate) == float(np.float32(0.07))
+    assert int(other.optimizer.iterations) == 4
+    if inner is not model.optimizer:
+        assert float(other.optimizer.loss_scale) == 32.0
+        assert int(other.optimizer._loss_scale._counter) == 5
+    for one in (model, other):
+        one.fit(x, y, batch_size=4, shuffle=False, verbose=0)
+    for a, b in zip(model.get_weights(), other.get_weights()):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda: make_model(units=5),
+        lambda: make_model(layers=2),
+        lambda: make_model(LARS(0.1, momentum=0.0)),
+        lambda: make_model(tf.keras.optimizers.Adam(0.1)),
+        lambda: make_model(tf.keras.mixed_precision.LossScaleOptimizer(LARS(0.1))),
+    ],
+    ids=["other shapes", "more layers", "fewer slots", "other slots", "loss scale"],
+)
+def test_a_checkpoint_of_another_model_is_one_clear_error(two, other):
+    with pytest.raises(
+        ValueError, match=r"epoch_00002 is not of this model and optimizer \(.*\): resume with"
+    ):
+        two.restore_newest(other())
+
+
+def test_a_checkpoint_of_a_larger_model_is_refused_too(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.write(make_model(layers=2), 1, {})
+    with pytest.raises(ValueError, match="is not of this model"):
+        checkpoints.restore_newest(make_model(layers=1))
+
+
+def test_wrong_keep_is_named(tmp_path):
+    with pytest.raises(ValueError, match="^keep="):
+        Checkpoints(tmp_path, keep=0)

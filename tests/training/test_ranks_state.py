@@ -1,0 +1,98 @@
+"""What ranks hold is the chief's from the start and stays equal; only the chief prints and writes."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+STATE = """
+# Weights, learning rates and slots that differ at the start become the chief's.
+optimizer = K.optimizers.Adam(0.01 * (1 + rank))
+trained, _ = large(optimizer, network(seed=1 + rank))
+wanted, _ = plain(K.optimizers.Adam(0.01))
+close(trained.get_weights(), wanted.get_weights())
+close([float(optimizer.learning_rate)], [0.01], 1e-9)
+identical_on_ranks([v.numpy() for v in optimizer.variables], "slots")
+optimizer.variables[1].assign_add(tf.ones_like(optimizer.variables[1]) * rank)
+trained.fit(x, y, **USUAL)
+identical_on_ranks([*trained.get_weights(), *(v.numpy() for v in optimizer.variables)], "slots again")
+
+# An overflow on one rank only: all skip the update, halve the scale once, and stay equal to the last bit.
+K.mixed_precision.set_global_policy("mixed_float16")
+for wrapped in (False, True):
+    inner = K.optimizers.SGD(0.1, momentum=0.9)
+    inner = hvd.DistributedOptimizer(inner) if wrapped else inner
+    scaled = K.mixed_precision.LossScaleOptimizer(inner, initial_scale=1024.0 * (1 + rank))
+    bad = x[:16].copy()
+    bad[2, 0] = np.inf  # update 1, sub-batch 1: rank 1
+    model, _ = large(scaled, data=(bad, y[:16]), epochs=1)
+    close(model.get_weights(), network().get_weights(), 0)
+    assert float(scaled.loss_scale) == 512.0 and int(scaled.iterations) == 1
+    model.fit(x, y, **USUAL)
+    assert float(scaled.loss_scale) == 512.0 and int(scaled.iterations) == 7
+    assert not np.allclose(model.get_weights()[0], network().get_weights()[0], atol=1e-4)
+    identical_on_ranks(model.get_weights(), "after an overflow")
+K.mixed_precision.set_global_policy("float32")
+
+# Only the chief prints and writes; decisions and the batch size are everybody's.
+class Grow(K.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.batch_size = 8 if epoch else 12
+
+callbacks = [
+    Grow(),
+    K.callbacks.ModelCheckpoint("best.h5", save_best_only=True, save_weights_only=True, monitor="loss"),
+    K.callbacks.CSVLogger("log.csv"),
+    K.callbacks.TensorBoard("tensorboard"),
+    K.callbacks.EarlyStopping("loss", min_delta=10.0, patience=2),
+]
+model, history = large(hvd.DistributedOptimizer(K.optimizers.Adam(0.01)), epochs=9, verbose=2, callbacks=callbacks)
+model.evaluate(x, y, verbose=2)
+assert len(history["loss"]) == 3 and int(model.optimizer.iterations) == 2 + 3 + 4, model.optimizer.iterations
+identical_on_ranks(model.get_weights(), "grown")
+comm.gather_objects(None, "the chief has written")
+import pathlib
+assert len(pathlib.Path("log.csv").read_text().splitlines()) == 4
+assert len(list(pathlib.Path("tensorboard/train").glob("*.v2"))) == 1
+
+# A wrapped optimizer leaves an ordinary model behind: saved, loaded by Keras, the same next step.
+path = f"model_{rank}.keras"
+model.save(path)
+loaded = K.models.load_model(path)
+for each in (model, loaded):
+    each.fit(x, y, **USUAL)
+close(loaded.get_weights(), model.get_weights(), 0)
+identical_on_ranks(loaded.get_weights(), "loaded")
+"""
+
+
+@pytest.mark.ranks(2)
+def test_ranks_hold_the_same_state(on_ranks):
+    output = on_ranks(STATE).stdout
+    printed = [line for line in output.splitlines() if re.search(r"Epoch \d|loss: ", line)]
+    assert len(printed) == 3 + 3 + 1 and all(line.startswith("[0]") for line in printed), printed
+
+
+DROPOUT = """
+K.backend.experimental.enable_tf_random_generator()
+
+def noisy():
+    K.utils.set_random_seed(1)
+    inputs = K.Input([5])
+    return K.Model(inputs, K.layers.Dense(2)(K.layers.Dropout(0.5)(inputs)))
+
+through, _ = large(K.optimizers.SGD(0.1), noisy(), epochs=4)
+first, _ = large(K.optimizers.SGD(0.1), noisy(), epochs=2)
+resumed, _ = large(K.optimizers.SGD(0.1), K.models.clone_model(first), epochs=2)  # other weights
+resumed.set_weights(first.get_weights())
+resumed.fit(x, y, **{**USUAL, "initial_epoch": 2, "epochs": 4})
+close(resumed.get_weights(), through.get_weights(), 0)
+states = [layer._random_generator._generator.key.numpy() for layer in resumed.layers if "dropout" in layer.name]
+assert len({int(held[0]) for held in comm.gather_objects(states, "test.states")}) == 2, "ranks drop alike"
+"""
+
+
+@pytest.mark.ranks(2)
+def test_dropout_resumes_on_ranks_and_differs_between_them(on_ranks):
+    on_ranks(DROPOUT, controller="mpi")
