@@ -32,8 +32,8 @@ def get_config(variant: str = "two_phase_lars") -> ml_collections.ConfigDict:
     config = recipe.start(__file__, variant)
     config.epochs = 300
     config.batch_size = SMALL if variant == "small_batch" else LARGE
-    # Samples a rank computes on at a time; as many ranks as divide the batch by it. Small: up to 4 ranks.
-    config.sub_batch_size = 32 if variant == "small_batch" else 128
+    if variant != "small_batch":  # whose ranks take their share of the 128 at once
+        config.sub_batch_size = 128
     config.data = {"name": "cifar10", "standardize": "per_pixel", "padding": 4, "flip": True}
     layer_wise = variant.endswith("lars")
     with config.unlocked():

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from absl import app, flags, logging
 
 from tflbt import recipe
+from tflbt.distributed.launcher import rank_by_launcher
 
 # Errors that mean the user has something to change; anything else is a defect and shows its traceback.
 EXPECTED = (ValueError, OSError, FloatingPointError, ImportError, flags.Error)
@@ -40,9 +41,11 @@ def run(main: Callable[[], None], required: Sequence[str] = ()) -> None:
         except EXPECTED as error:
             fail(error)
         except Exception as error:
-            if not another_rank_ended(error):
-                raise
-            fail(RuntimeError("another rank has ended, so this one cannot go on"))
+            if another_rank_ended(error):
+                fail(RuntimeError("another rank has ended, so this one cannot go on"))
+            if isinstance(error.__cause__, ImportError):  # launched as a rank, but without Horovod
+                fail(error)
+            raise
 
     for name in required:
         flags.mark_flag_as_required(name)
@@ -92,7 +95,7 @@ def check_recipe(argv: Sequence[str]) -> None:
 def fail(error: Exception) -> None:
     """Prints an error as one line and ends this process with status 1."""
     logging.debug("where it was raised:", exc_info=error)  # shown with --verbosity=1
-    rank = _rank()
+    rank = rank_by_launcher()  # Horovod may not have started, or be broken
     if rank:
         time.sleep(PATIENCE_SECONDS)
     who = f"rank {rank}: " if rank else ""
@@ -113,13 +116,6 @@ def one_line(error: Exception) -> str:
 def another_rank_ended(error: Exception) -> bool:
     """Says whether an error only tells that another rank, which has told its own, is gone."""
     return _ANOTHER_ENDED.search(str(error)) is not None
-
-
-def _rank() -> int:
-    """This process's number by what its launcher left in the environment, for Horovod may not have started."""
-    from tflbt.distributed import comm
-
-    return next((int(os.environ[name]) for name in comm.LAUNCHER_VARIABLES if name in os.environ), 0)
 
 
 def _name() -> str:

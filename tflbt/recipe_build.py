@@ -64,15 +64,15 @@ class Recipe:
 
 
 def prepare_process(config: ml_collections.ConfigDict) -> None:
-    """Starts Horovod if launched under it, and sets seeds, determinism and precision.
+    """Starts Horovod if launched under it, checks the numbers, and sets seeds, determinism and precision.
 
     Call it before anything else touches TensorFlow.
 
     Raises:
-      ValueError: if the precision is unknown.
+      ValueError: if a value cannot be; see `check`.
     """
-    _one_of("precision", config.precision, PRECISIONS)
     comm.init()
+    check(config)
     # Generators with a state that can be set: a resumed run draws the same dropout.
     tf.keras.backend.experimental.enable_tf_random_generator()
     tf.keras.utils.set_random_seed(config.seed)
@@ -97,10 +97,9 @@ def build(
       All that `fit` needs.
 
     Raises:
-      ValueError: naming the key, its value and what would do; for a batch that does not divide, too.
+      ValueError: if a name or an option is unknown, or an option out of its range.
       OSError: if data cannot be read.
     """
-    check(config)
     optimizer = build_optimizer(config.optimizer)
     images = images or data.load(config.data.name, data_dir)
     standardize = data.fit_standardize(images.x_train, config.data.standardize)
@@ -124,13 +123,14 @@ def build(
 
 
 def check(config: ml_collections.ConfigDict) -> None:
-    """Raises for numbers that cannot be, before anything is read, built or written.
+    """Raises for values that cannot be, before anything is read, built or written; after `comm.init`.
 
     Raises:
       ValueError: naming the key, its value and what would do.
     """
     BatchPlan(config.batch_size, config.sub_batch_size, comm.size())
     watchdog.configured_limit(config.stall_limit)
+    _one_of("precision", config.precision, PRECISIONS)
     _one_of("schedule.name", config.schedule.name, SCHEDULES)
     checkpoint, schedule = config.checkpoint, config.schedule
     for name, value, least in (
@@ -144,6 +144,8 @@ def check(config: ml_collections.ConfigDict) -> None:
     ):
         if not value >= least:
             raise ValueError(f"config.{name}={value!r} must be at least {least}.")
+    if not all(isinstance(epoch, int) for epoch in schedule.epochs):
+        raise ValueError(f"config.schedule.epochs={schedule.epochs!r} must be numbers of epochs, as (30, 45).")
 
 
 def build_model(config: ml_collections.ConfigDict, images: data.ImageData) -> LargeBatchModel:

@@ -75,7 +75,7 @@ def train(config: Any, workdir: str, *, resume: bool = False, data_dir: str | No
             return None
         return made.fit([callbacks.NonFiniteLoss(), log, checkpoint], finished, checkpoint.batch_size)
     finally:
-        if chief and not _is_current(directory):
+        if chief and directory.metrics_csv.exists() and not _is_current(directory):
             _write_report(directory)
 
 

@@ -101,7 +101,7 @@ def run(folder, names, data, model, script, cut=None, resume=False):
 
 @pytest.mark.parametrize(
     ("names", "cut"),
-    [*(([name], 4) for name in callbacks.__all__), (callbacks.__all__, 1), (callbacks.__all__, 4)],
+    [*(([name], 4) for name in SETTING_THE_RATE), (callbacks.__all__, 1), (callbacks.__all__, 4)],
     ids=lambda value: "+".join(value) if isinstance(value, list) else str(value),
 )
 def test_interrupted_and_resumed_equals_uninterrupted(

@@ -43,18 +43,13 @@ def test_styles_agree_at_a_constant_rate():
 def test_lr_outside_moves_155_percent_in_ten_steps_of_warmup():
     rates = np.arange(1, 11) / 10
     ratio = travelled(rates, momentum_style="lr_outside") / travelled(rates)
-    assert ratio == pytest.approx(1.55, abs=0.02)
+    assert ratio == pytest.approx(1.5634, abs=1e-3)
 
 
-def test_lr_outside_moves_54_percent_after_a_tenfold_drop():
-    """In the ten steps after twenty at the full rate: the other style's buffer still holds large steps."""
-
-    def after_the_drop(**arguments):
-        rates = [1.0] * 20 + [0.1] * 10
-        return travelled(rates, **arguments) - travelled(rates[:20], **arguments)
-
-    ratio = after_the_drop(momentum_style="lr_outside") / after_the_drop()
-    assert ratio < 0.6
+def test_lr_outside_moves_54_percent_with_a_tenfold_drop_in_the_middle_of_ten_steps():
+    rates = [1.0] * 5 + [0.1] * 5
+    ratio = travelled(rates, momentum_style="lr_outside") / travelled(rates)
+    assert ratio == pytest.approx(0.5403, abs=1e-3)
 
 
 def test_denominators_differ_where_gradient_and_weight_are_not_parallel():

@@ -1,4 +1,4 @@
-"""Tests of checkpoints on disk: killed, damaged, out of space, of another model."""
+"""Tests of checkpoints on disk: damaged, replaced, of another model; what is in them comes back."""
 
 from __future__ import annotations
 
@@ -96,11 +96,25 @@ def test_an_empty_folder_is_damaged(two):
     assert restored(two) == (1, 1.0, 1)
 
 
-def test_no_good_checkpoint_is_none(two, tmp_path):
+def test_no_checkpoint_is_none(tmp_path):
+    assert restored(Checkpoints(tmp_path / "nowhere")) is None
+
+
+def test_all_damaged_is_an_error_and_not_a_fresh_start(two):
     for path in two.found():
         (path / STATE).unlink()
-    assert restored(two) is None
-    assert restored(Checkpoints(tmp_path / "nowhere")) is None
+    with pytest.raises(ValueError, match="every checkpoint in .* is damaged"):
+        restored(two)
+
+
+def test_another_optimizer_with_the_same_slots_is_refused(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    model = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(2,))])
+    model.compile(tf.keras.optimizers.SGD(0.1, momentum=0.9), "mse")
+    checkpoints.write(model, 1, {})
+    model.compile(LARS(0.1), "mse")
+    with pytest.raises(ValueError, match="is of the optimizer SGD, not of LARS"):
+        checkpoints.restore_newest(model)
 
 
 def test_other_things_in_the_folder_are_left_alone(two):

@@ -88,8 +88,9 @@ resumed, _ = large(K.optimizers.SGD(0.1), K.models.clone_model(first), epochs=2)
 resumed.set_weights(first.get_weights())
 resumed.fit(x, y, **{**USUAL, "initial_epoch": 2, "epochs": 4})
 close(resumed.get_weights(), through.get_weights(), 0)
-states = [layer._random_generator._generator.key.numpy() for layer in resumed.layers if "dropout" in layer.name]
-assert len({int(held[0]) for held in comm.gather_objects(states, "test.states")}) == 2, "ranks drop alike"
+states = [layer._random_generator._generator.state.numpy()[0] for layer in resumed.layers if "dropout" in layer.name]
+here, there = (int(held[0]) for held in comm.gather_objects(states, "test.states"))
+assert abs(here - there) > 1e6, "ranks drop alike"  # what they drew since moves it a little
 """
 
 

@@ -99,8 +99,8 @@ class Checkpoint(tf.keras.callbacks.Callback):
         if found:
             raise FileExistsError(
                 errno.EEXIST,
-                f"this holds checkpoints of another run, up to {found[-1].name}: call resume(model) before fit to go on "
-                "from them, or give Checkpoint another directory",
+                f"this holds checkpoints of another run, up to {found[-1].name}: call resume(model) before fit to go "
+                "on from them, or give Checkpoint another directory",
                 str(self.checkpoints.directory),
             )
 

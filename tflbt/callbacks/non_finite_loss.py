@@ -19,7 +19,8 @@ class NonFiniteLoss(tf.keras.callbacks.Callback):
     Example:
       >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(1,))])
       >>> model.compile(tf.keras.optimizers.SGD(1e30), "mse")
-      >>> model.fit(tf.ones([8, 1]) * 1e9, tf.ones([8, 1]), batch_size=4, epochs=5, verbose=0, callbacks=[NonFiniteLoss()])
+      >>> x, y = tf.ones([8, 1]) * 1e9, tf.ones([8, 1])
+      >>> model.fit(x, y, batch_size=4, epochs=5, verbose=0, callbacks=[NonFiniteLoss()])
       Traceback (most recent call last):
       ...
       FloatingPointError: The loss is ... in epoch 1 (learning rate 1e+30). ...
@@ -39,6 +40,6 @@ class NonFiniteLoss(tf.keras.callbacks.Callback):
         loss = float((logs or {}).get("loss", 0.0))
         if not np.isfinite(loss):
             raise FloatingPointError(
-                f"The loss is {loss} in epoch {self._epoch + 1} (learning rate {learning_rate(self.model):g}). Lower the "
-                "learning rate, lengthen the warm-up, or clip gradients; the last checkpoint is from before."
+                f"The loss is {loss} in epoch {self._epoch + 1} (learning rate {learning_rate(self.model):g}). Lower "
+                "the learning rate, lengthen the warm-up, or clip gradients; the last checkpoint is from before."
             )

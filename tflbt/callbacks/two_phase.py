@@ -21,8 +21,9 @@ class TwoPhaseSchedule(LearningRateFactor):
     and for ceil(x * extra_fraction) more. Convergence multiplies it by `beta` after each epoch whose mean training
     loss and output-layer Hessian eigenvalue both exceed those of the epoch before, never in two epochs running.
     A second `fit` from epoch 0 starts over at the learning rate that the first one left; `fit(initial_epoch=...)`
-    goes on. Works with any Keras optimizer whose rate is a float, in plain Keras and under Horovod, where the loss is averaged over the ranks,
-    all samples of `curvature_data` count, and every rank takes and logs the same decision. Adds `learning_rate`
+    goes on. Works with any Keras optimizer whose rate is a float, in plain Keras and under Horovod, where the loss
+    is averaged over the ranks, all samples of `curvature_data` count, and every rank takes and logs the same
+    decision. Adds `learning_rate`
     and, where it was measured, `eigenvalue` to the logs. Every rank must run it; it communicates at epoch ends.
 
     Args:

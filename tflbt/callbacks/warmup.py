@@ -34,7 +34,8 @@ class Warmup(LearningRateFactor):
       >>> model.compile(tf.keras.optimizers.SGD(0.8), "mse")
       >>> rates = tf.keras.callbacks.LambdaCallback(
       ...     on_train_batch_end=lambda batch, logs: print(round(float(model.optimizer.learning_rate), 2)))
-      >>> _ = model.fit(tf.ones([8, 2]), tf.ones([8, 1]), batch_size=4, epochs=3, verbose=0, callbacks=[Warmup(2), rates])
+      >>> x, y = tf.ones([8, 2]), tf.ones([8, 1])
+      >>> _ = model.fit(x, y, batch_size=4, epochs=3, verbose=0, callbacks=[Warmup(2), rates])
       0.2
       0.4
       0.6

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import numbers
+from typing import Any
+
+
+def _positive_integer(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return False
+    return float(value) >= 1 and float(value).is_integer()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +48,7 @@ class BatchPlan:
             value = getattr(self, name)
             if value is None and name == "sub_batch_size":
                 continue
-            if isinstance(value, bool) or not isinstance(value, numbers.Real) or value % 1 or value < 1:
+            if not _positive_integer(value):
                 raise ValueError(f"{name}={value!r} must be a positive integer.")
             object.__setattr__(self, name, int(value))
         if self.sub_batch_size is None:

@@ -10,9 +10,9 @@ import math
 class ComposedRate:
     """A learning rate that several callbacks set together without overwriting one another.
 
-    rate = base * product of factors. A warm-up owns the factor "warmup", the two-phase schedule "two_phase", and so on; each changes its own
-    factor only. When somebody else assigned the rate (`observe`), the base is moved so that the product is what
-    they assigned.
+    rate = base * product of factors. A warm-up owns the factor "warmup", the two-phase schedule "two_phase", and so
+    on; each changes its own factor only. When somebody else assigned the rate (`observe`), the base is moved so that
+    the product is what they assigned.
 
     Example:
       >>> rate = ComposedRate(0.8)

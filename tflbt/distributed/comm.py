@@ -15,9 +15,8 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
-# A launcher leaves one of these in the environment of the processes it starts: Horovod over Gloo, Open MPI,
-# PMIx (Slurm's `srun --mpi=pmix`), PMI (MPICH and Intel MPI).
-LAUNCHER_VARIABLES = ("HOROVOD_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK")
+from tflbt.distributed.launcher import LAUNCHER_VARIABLES as LAUNCHER_VARIABLES
+from tflbt.distributed.launcher import launched as launched
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,11 +52,6 @@ class Reduction:
 
 
 EVERYONE = Reduction()
-
-
-def launched() -> bool:
-    """Says whether an MPI or Horovod launcher started this process."""
-    return any(name in os.environ for name in LAUNCHER_VARIABLES)
 
 
 def _horovod() -> Any:
@@ -226,7 +220,7 @@ def unwrap_distributed_optimizer(optimizer: Any) -> Reduction | None:
     Raises:
       ValueError: for `backward_passes_per_step` > 1 (the sub-batches are that), or variables registered as local.
     """
-    initialiser = type(optimizer).__dict__.get("__init__")
+    initialiser: Any = type(optimizer).__dict__.get("__init__")
     closure = getattr(initialiser, "__closure__", None)
     if not closure or "process_set" not in initialiser.__code__.co_freevars:
         return getattr(optimizer, "_tflbt_reduction", None)

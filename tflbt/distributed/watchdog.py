@@ -82,5 +82,5 @@ class Watchdog:
             file=sys.stderr,
             flush=True,
         )
-        faulthandler.dump_traceback(file=sys.__stderr__)
+        faulthandler.dump_traceback(file=2)  # the descriptor, whatever sys.stderr is now
         os._exit(EXIT_STATUS)

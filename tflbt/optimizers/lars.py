@@ -1,11 +1,11 @@
-"""LARS: layer-wise adaptive rate scaling (You, Gitman, Ginsburg 2017, "Large Batch Training of Convolutional Networks")."""
+"""LARS: layer-wise adaptive rate scaling (You et al. 2017, "Large Batch Training of Convolutional Networks")."""
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tflbt.optimizers import trust_ratio
@@ -20,7 +20,8 @@ class LARS(tf.keras.optimizers.Optimizer):
 
     For each variable w with gradient g, weight decay b, momentum m, learning rate $\lambda$:
 
-    $$r = \eta \frac{\|w\|}{\|g\| + b\|w\| + \epsilon}, \quad v \leftarrow m v + \lambda r (g + b w), \quad w \leftarrow w - v$$
+    $$r = \eta \frac{\|w\|}{\|g\| + b\|w\| + \epsilon}, \quad v \leftarrow m v + \lambda r (g + b w),
+    \quad w \leftarrow w - v$$
 
     (`momentum_style="lr_inside"`, the paper's and MLPerf's). With `"lr_outside"` the learning rate stays out of
     the buffer, $v \leftarrow m v + r(g + b w)$, $w \leftarrow w - \lambda v$, as in torchlars, apex and timm: the same
@@ -36,8 +37,8 @@ class LARS(tf.keras.optimizers.Optimizer):
       nesterov: look ahead by one momentum step, default False.
       weight_decay: b, at least 0, default 0; added to the gradient and counted in the ratio. Do not use it
         together with a layer's `kernel_regularizer`: weights would decay twice.
-      trust_coefficient: $\eta$, positive, default 0.001 (MLPerf, Model Garden, optax, timm; the two-phase paper: 0.01 on
-        CIFAR, 0.001 on SVHN and ImageNet).
+      trust_coefficient: $\eta$, positive, default 0.001 (MLPerf, Model Garden, optax, timm; the two-phase paper: 0.01
+        on CIFAR, 0.001 on SVHN and ImageNet).
       epsilon: added to the denominator, at least 0, default 0.
       ratio_bounds: (lowest, highest) for $r / \eta$, default None (unbounded).
       momentum_style: "lr_inside" (default) or "lr_outside".
@@ -80,7 +81,7 @@ class LARS(tf.keras.optimizers.Optimizer):
     ) -> None:
         weight_decay = 0.0 if weight_decay is None else float(weight_decay)
         super().__init__(name=name, weight_decay=weight_decay, **kwargs)
-        if isinstance(learning_rate, numbers.Real) and not learning_rate >= 0:
+        if isinstance(learning_rate, (int, float, np.number)) and not learning_rate >= 0:
             raise ValueError(f"learning_rate={learning_rate!r} must be at least 0.")
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum={momentum!r} must be at least 0 and below 1.")
@@ -89,12 +90,12 @@ class LARS(tf.keras.optimizers.Optimizer):
                 raise ValueError(f"{argument}={value!r} must be at least 0.")
         if not trust_coefficient > 0:
             raise ValueError(f"trust_coefficient={trust_coefficient!r} must be positive.")
-        for argument, value, known in (
+        for argument, chosen, known in (
             ("momentum_style", momentum_style, MOMENTUM_STYLES),
             ("denominator", denominator, DENOMINATORS),
         ):
-            if value not in known:
-                raise ValueError(f"{argument}={value!r} must be one of {', '.join(map(repr, known))}.")
+            if chosen not in known:
+                raise ValueError(f"{argument}={chosen!r} must be one of {', '.join(map(repr, known))}.")
         self._learning_rate = self._build_learning_rate(learning_rate)
         # Plain numbers, whatever was given: NumPy's do not go into JSON.
         self.momentum = float(momentum)
@@ -160,7 +161,7 @@ class LARS(tf.keras.optimizers.Optimizer):
     def _scaled(
         self, factor: tf.Tensor, gradient: tf.Tensor, variable: tf.Variable, decay: float
     ) -> tf.Tensor:
-        """factor * (g + b w), worked out in the factor's dtype: the factor can be out of float16's range."""
+        """Factor * (g + b w), worked out in the factor's dtype: the factor can be out of float16's range."""
         gradient, weights = (tf.cast(value, factor.dtype) for value in (gradient, variable))
         return tf.cast(factor * self._decayed(gradient, weights, decay), variable.dtype)
 

@@ -39,6 +39,11 @@ def _of_any_length(spec: Any) -> Any:
     return tf.TensorSpec([None, *spec.shape[1:]], spec.dtype)
 
 
+def plain_optimizer_name(optimizer: Any) -> str:
+    """The class of the optimizer itself, also under a LossScaleOptimizer."""
+    return type(getattr(optimizer, "inner_optimizer", optimizer)).__name__
+
+
 def build_optimizer(optimizer: Any, variables: list[tf.Variable]) -> None:
     """Creates the optimizer's slots now: a broadcast before would cover only its iteration count."""
     if hasattr(optimizer, "build"):

@@ -80,7 +80,8 @@ class Checkpoints:
         try:
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir(parents=True)
-            _write_files(model, draft, {**state, "epochs": epochs})
+            optimizer = agreement.plain_optimizer_name(model.optimizer)
+            _write_files(model, draft, {**state, "epochs": epochs, "optimizer": optimizer})
             _put_in_place(draft, final)
         except (OSError, tf.errors.OpError) as error:
             shutil.rmtree(draft, ignore_errors=True)
@@ -127,23 +128,37 @@ class Checkpoints:
         """Restores the newest good checkpoint into a built, compiled model; call it on one rank.
 
         Returns:
-          The state written with it, "epochs" included; None if there is no good checkpoint.
+          The state written with it, "epochs" included; None if there are no checkpoints.
 
         Raises:
-          ValueError: if the checkpoint is of another model or optimizer.
+          ValueError: if the checkpoint is of another model or optimizer, or all there are are damaged.
         """
         path = self.newest_good()
         if path is None:
+            self._require_none()
             return None
+        state = json.loads((path / STATE).read_text())
+        written_by, now = state.get("optimizer"), agreement.plain_optimizer_name(model.optimizer)
+        if written_by != now:
+            raise ValueError(f"checkpoint {path} is of the optimizer {written_by}, not of {now}: resume with {written_by}.")
         agreement.build_optimizer(model.optimizer, model.trainable_variables)
         try:
             _variables(model).read(str(path / WEIGHTS)).assert_consumed()
         except (AssertionError, ValueError, tf.errors.OpError) as error:
             reason = str(error).splitlines()[0][:300]
             raise ValueError(
-                f"checkpoint {path} is not of this model and optimizer ({reason}): resume with the configuration that wrote it."
+                f"checkpoint {path} is not of this model and optimizer ({reason}): resume with the configuration "
+                "that wrote it."
             ) from error
-        return json.loads((path / STATE).read_text())
+        return state
+
+    def _require_none(self) -> None:
+        """Raises if there are checkpoints, none of them good: starting over would throw the run away."""
+        if self.found():
+            raise ValueError(
+                f"every checkpoint in {self.directory} is damaged ({', '.join(path.name for path in self.found())}): "
+                "restore one from a backup, or move the folder away to start over."
+            )
 
 
 def _variables(model: tf.keras.Model) -> tf.train.Checkpoint:

@@ -52,6 +52,10 @@ class LargeBatchModel(tf.keras.Model):
       (2, 8)
     """
 
+    # Keras sets them; what they return is a function of an iterator.
+    train_function: Any
+    test_function: Any
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Gives `LargeBatchModel(inputs, outputs)` Keras's functional model as a base, as Keras does for Model."""
         if cls is LargeBatchModel and (args or "inputs" in kwargs):
@@ -67,7 +71,7 @@ class LargeBatchModel(tf.keras.Model):
         super().__init__(*args, **kwargs)
         self._plan: BatchPlan | None = None
         self._reduction = comm.EVERYONE
-        self._update_state: update.UpdateState | None = None
+        self._update_state = update.UpdateState()
 
     @classmethod
     def from_model(cls, model: tf.keras.Model) -> LargeBatchModel:
@@ -112,13 +116,13 @@ class LargeBatchModel(tf.keras.Model):
 
     @property
     def update_state(self) -> update.UpdateState:
-        """What an update keeps besides the model; made by `compile`."""
+        """What an update keeps besides the model; made anew by `compile`."""
         return self._update_state
 
     @property
     def samples_seen(self) -> int:
         """Samples of all ranks that went into updates since `compile`; may be assigned on resuming."""
-        return 0 if self._update_state is None else int(self._update_state.samples_seen)
+        return int(self._update_state.samples_seen)
 
     @samples_seen.setter
     def samples_seen(self, samples: int) -> None:
@@ -356,7 +360,7 @@ class LargeBatchModel(tf.keras.Model):
             "epochs": epochs,
             "initial_epoch": initial_epoch,
             "seed": seed,
-            "the optimizer": type(getattr(self.optimizer, "inner_optimizer", self.optimizer)).__name__,
+            "the optimizer": agreement.plain_optimizer_name(self.optimizer),
             "the number of validation sub-batches": (
                 int(validation.cardinality()) if isinstance(validation, tf.data.Dataset) else validation is None
             ),
