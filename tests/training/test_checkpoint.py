@@ -113,7 +113,7 @@ def test_another_optimizer_with_the_same_slots_is_refused(tmp_path):
     model.compile(tf.keras.optimizers.SGD(0.1, momentum=0.9), "mse")
     checkpoints.write(model, 1, {})
     model.compile(LARS(0.1), "mse")
-    with pytest.raises(ValueError, match="is of the optimizer SGD, not of LARS"):
+    with pytest.raises(ValueError, match="written with SGD, not LARS"):
         checkpoints.restore_newest(model)
 
 
@@ -167,7 +167,7 @@ def test_slots_rate_iterations_and_loss_scale_come_back(name, tmp_path):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.write(model, 2, {})
     other.optimizer.learning_rate = 9.0
-    assert checkpoints.restore_newest(other) == {"epochs": 2}
+    assert checkpoints.restore_newest(other)["epochs"] == 2
     assert float(other.optimizer.learning_rate) == float(np.float32(0.07))
     assert int(other.optimizer.iterations) == 4
     if inner is not model.optimizer:

@@ -140,16 +140,13 @@ class Checkpoints:
         state = json.loads((path / STATE).read_text())
         written_by, now = state.get("optimizer"), agreement.plain_optimizer_name(model.optimizer)
         if written_by != now:
-            raise ValueError(f"checkpoint {path} is of the optimizer {written_by}, not of {now}: resume with {written_by}.")
+            raise _mismatch(path, f"it was written with {written_by}, not {now}")
         agreement.build_optimizer(model.optimizer, model.trainable_variables)
         try:
             _variables(model).read(str(path / WEIGHTS)).assert_consumed()
         except (AssertionError, ValueError, tf.errors.OpError) as error:
             reason = str(error).splitlines()[0][:300]
-            raise ValueError(
-                f"checkpoint {path} is not of this model and optimizer ({reason}): resume with the configuration "
-                "that wrote it."
-            ) from error
+            raise _mismatch(path, reason) from error
         return state
 
     def _require_none(self) -> None:
@@ -159,6 +156,13 @@ class Checkpoints:
                 f"every checkpoint in {self.directory} is damaged ({', '.join(path.name for path in self.found())}): "
                 "restore one from a backup, or move the folder away to start over."
             )
+
+
+def _mismatch(path: Path, reason: str) -> ValueError:
+    return ValueError(
+        f"checkpoint {path} is not of this model and optimizer ({reason}): resume with the configuration "
+        "that wrote it."
+    )
 
 
 def _variables(model: tf.keras.Model) -> tf.train.Checkpoint:
