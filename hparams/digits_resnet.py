@@ -23,7 +23,11 @@ def get_config(variant: str = "two_phase_lars") -> ml_collections.ConfigDict:
     config.data.padding = 1
     layer_wise = variant.endswith("lars")
     with config.unlocked():
-        config.model = {"name": "digits_resnet", "depth": 8, "weight_decay": 0.0 if layer_wise else 5e-4}
+        config.model = {
+            "name": "digits_resnet",
+            "depth": 8,
+            "weight_decay": 0.0 if layer_wise else 5e-4,
+        }
         if layer_wise:
             config.optimizer = {
                 "name": "LARS",
@@ -36,7 +40,12 @@ def get_config(variant: str = "two_phase_lars") -> ml_collections.ConfigDict:
             }
         else:
             rate = linear_scaling(0.02, config.batch_size, SMALL)
-            config.optimizer = {"name": "SGD", "learning_rate": rate, "momentum": 0.9, "nesterov": True}
+            config.optimizer = {
+                "name": "SGD",
+                "learning_rate": rate,
+                "momentum": 0.9,
+                "nesterov": True,
+            }
     config.warmup.epochs = 0.0 if variant == "small_batch" else 5.0
     if variant.startswith("two_phase"):
         config.schedule.name = "two_phase"

@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ("train", "tune", "command_line", "recipe", "recipe_build", "report_run", "doctor", "benchmarks")
+COMMANDS = (
+    "train",
+    "tune",
+    "command_line",
+    "recipe",
+    "recipe_build",
+    "report_run",
+    "doctor",
+    "benchmarks",
+)
 MIDDLE = {"callbacks", "training", "tuning", "report"}
 LOWER = {"control", "curvature", "optimizers", "schedules", "data", "models", "analysis"}
 # What a folder may import of ours, besides itself. Everything else in tflbt/ is a command and may import all.

@@ -18,8 +18,17 @@ _HOMES = {
     "size": "tflbt.distributed.comm",
 }
 _PACKAGES = (
-    "callbacks", "control", "curvature", "data", "distributed", "models", "optimizers", "report", "schedules", "training",
-)  # fmt: skip
+    "callbacks",
+    "control",
+    "curvature",
+    "data",
+    "distributed",
+    "models",
+    "optimizers",
+    "report",
+    "schedules",
+    "training",
+)
 
 __all__ = ["__version__", *_HOMES, *_PACKAGES]  # noqa: PLE0604
 

@@ -42,7 +42,9 @@ def run(main: Callable[[], None], required: Sequence[str] = ()) -> None:
             fail(error)
         except Exception as error:
             if another_rank_ended(error):
-                fail(RuntimeError("another rank has ended, so this one cannot go on"))
+                sys.exit(
+                    f"{_name()}: another rank has ended, so rank {rank_by_launcher()} ends too"
+                )
             if isinstance(error.__cause__, ImportError):  # launched as a rank, but without Horovod
                 fail(error)
             raise
@@ -62,7 +64,9 @@ def parse(argv: list[str]) -> list[str]:
         check_recipe(argv)
         rest = flags.FLAGS(argv)
         if len(rest) > 1:
-            raise ValueError(f"unexpected argument {rest[1]!r}: everything is given as --FLAG=VALUE.")
+            raise ValueError(
+                f"unexpected argument {rest[1]!r}: everything is given as --FLAG=VALUE."
+            )
     except EXPECTED as error:
         fail(error)
     return rest

@@ -70,7 +70,9 @@ def default_config() -> ml_collections.ConfigDict:
     return config.lock()
 
 
-def start(file: str, variant: str, variants: tuple[str, ...] = TABLE_ROWS) -> ml_collections.ConfigDict:
+def start(
+    file: str, variant: str, variants: tuple[str, ...] = TABLE_ROWS
+) -> ml_collections.ConfigDict:
     """The defaults, named for a recipe's file and variant: how `get_config` begins.
 
     Args:

@@ -145,7 +145,9 @@ def check(config: ml_collections.ConfigDict) -> None:
         if not value >= least:
             raise ValueError(f"config.{name}={value!r} must be at least {least}.")
     if not all(isinstance(epoch, int) for epoch in schedule.epochs):
-        raise ValueError(f"config.schedule.epochs={schedule.epochs!r} must be numbers of epochs, as (30, 45).")
+        raise ValueError(
+            f"config.schedule.epochs={schedule.epochs!r} must be numbers of epochs, as (30, 45)."
+        )
 
 
 def build_model(config: ml_collections.ConfigDict, images: data.ImageData) -> LargeBatchModel:
@@ -176,7 +178,9 @@ def build_optimizer(config: ml_collections.ConfigDict) -> tf.keras.optimizers.Op
     known = [*inspect.signature(cls).parameters, "clipnorm", "clipvalue", "global_clipnorm"]
     for option in options:
         if option not in known:
-            raise ValueError(f"config.optimizer.{option} is no argument of {name}: it takes {', '.join(known)}.")
+            raise ValueError(
+                f"config.optimizer.{option} is no argument of {name}: it takes {', '.join(known)}."
+            )
     return cls(**options)
 
 

@@ -20,22 +20,26 @@ _CONFIG = config_flags.DEFINE_config_file(
     "A recipe and variant, hparams/FILE.py:VARIANT; --config.KEY=VALUE changes one of its values.",
     lock_config=True,
 )
-_WORKDIR = flags.DEFINE_string("workdir", None, "The run directory; a new one, or the one to resume.")
-_RESUME = flags.DEFINE_bool("resume", False, "Go on with the run in --workdir where its checkpoints end.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "The run directory; a new one, or the one to resume."
+)
+_RESUME = flags.DEFINE_bool(
+    "resume", False, "Go on with the run in --workdir where its checkpoints end."
+)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the data sets lie (digits need none).")
 
 # What may change between the start of a run and its resumption: nothing that the result depends on.
 _MAY_DIFFER = ("stall_limit", "checkpoint.every", "checkpoint.keep")
 
 
-def train(config: Any, workdir: str, *, resume: bool = False, data_dir: str | None = None) -> Any:
+def train(config: Any, workdir: Any, *, resume: bool = False, data_dir: str | None = None) -> Any:
     """Trains a recipe and leaves a run directory: metrics, checkpoints, TensorBoard, figures, report.
 
     Under Horovod every rank must call it alike.
 
     Args:
       config: a recipe's `ConfigDict` (see `tflbt.recipe.default_config`).
-      workdir: the run directory, which must not hold a run unless `resume`.
+      workdir: the run directory's path, which must not hold a run unless `resume`.
       resume: go on where the newest good checkpoint ends; the result equals an uninterrupted run's. A run that has
         all its epochs is left as it is.
       data_dir: where the data sets lie.
@@ -73,7 +77,9 @@ def train(config: Any, workdir: str, *, resume: bool = False, data_dir: str | No
     try:
         if finished >= config.epochs:
             return None
-        return made.fit([callbacks.NonFiniteLoss(), log, checkpoint], finished, checkpoint.batch_size)
+        return made.fit(
+            [callbacks.NonFiniteLoss(), log, checkpoint], finished, checkpoint.batch_size
+        )
     finally:
         if chief and directory.metrics_csv.exists() and not _is_current(directory):
             _write_report(directory)
@@ -94,7 +100,10 @@ def _write_report(directory: Any) -> None:
     try:
         print(f"report: {report.write(directory)}", flush=True)
     except Exception as error:  # noqa: BLE001
-        logging.error("the report could not be written: %s (python -m tflbt.report_run writes it later)", error)
+        logging.error(
+            "the report could not be written: %s (python -m tflbt.report_run writes it later)",
+            error,
+        )
 
 
 def main() -> None:

@@ -62,7 +62,9 @@ class Checkpoint(tf.keras.callbacks.Callback):
         for callback in callbacks:
             if hasattr(callback, "state") and hasattr(callback, "restore"):
                 name = type(callback).__name__
-                self._stateful[f"{name}_{len(self._stateful)}" if name in self._stateful else name] = callback
+                self._stateful[
+                    f"{name}_{len(self._stateful)}" if name in self._stateful else name
+                ] = callback
 
     def resume(self, model: tf.keras.Model) -> int:
         """Restores the newest good checkpoint, if any, into a built, compiled model and the callbacks.

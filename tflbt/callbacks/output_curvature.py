@@ -46,9 +46,16 @@ class OutputCurvature:
             reduction = getattr(model, "reduction", comm.EVERYONE)
             x, y, *weight = _share(self.data, reduction)
             result = top_eigenvalue(
-                model, x, y, sample_weight=weight[0] if weight else None, reduction=reduction, **self.options
+                model,
+                x,
+                y,
+                sample_weight=weight[0] if weight else None,
+                reduction=reduction,
+                **self.options,
             )
-            self.eigenvalue = comm.broadcast_object(float(result.eigenvalue), "tflbt.eigenvalue", reduction)
+            self.eigenvalue = comm.broadcast_object(
+                float(result.eigenvalue), "tflbt.eigenvalue", reduction
+            )
             self.seconds += time.perf_counter() - begin
         return self.eigenvalue
 

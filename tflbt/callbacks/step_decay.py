@@ -37,7 +37,9 @@ class StepDecay(LearningRateFactor):
         super().__init__()
         self.epochs = tuple(epochs) if isinstance(epochs, Iterable) else ()
         if not self.epochs or any(a >= b for a, b in zip((0, *self.epochs), self.epochs)):
-            raise ValueError(f"epochs={epochs!r} must be a list of increasing numbers of epochs, more than 0.")
+            raise ValueError(
+                f"epochs={epochs!r} must be a list of increasing numbers of epochs, more than 0."
+            )
         if not 0 < factor < 1:
             raise ValueError(f"factor={factor!r} must be between 0 and 1.")
         self.factor = factor

@@ -90,10 +90,16 @@ class TwoPhaseSchedule(LearningRateFactor):
         self.measure_exploration = measure_exploration
         self.monitor = monitor
         self.curvature = OutputCurvature(
-            curvature_data, iterations=iterations, method=method, seed=seed, sub_batch_size=sub_batch_size
+            curvature_data,
+            iterations=iterations,
+            method=method,
+            seed=seed,
+            sub_batch_size=sub_batch_size,
         )
         self._machine = self._new_machine(1 if patience is None else patience)
-        self._undecided = False  # whether this fit goes on or starts over: its first epoch's number will tell
+        self._undecided = (
+            False  # whether this fit goes on or starts over: its first epoch's number will tell
+        )
 
     def _new_machine(self, patience: int) -> TwoPhase:
         return TwoPhase(Plateau(patience, self.min_delta), self.extra_fraction)
@@ -155,7 +161,9 @@ class TwoPhaseSchedule(LearningRateFactor):
         """The mean of the ranks' losses; LargeBatchModel's are equal already, plain Keras's are not."""
         reduction = getattr(self.model, "reduction", comm.EVERYONE)
         (total,) = comm.all_reduce_sum(
-            [tf.constant(loss, tf.float64)], "tflbt.two_phase.loss", comm.Reduction(reduction.process_set)
+            [tf.constant(loss, tf.float64)],
+            "tflbt.two_phase.loss",
+            comm.Reduction(reduction.process_set),
         )
         return float(total) / reduction.size
 

@@ -55,14 +55,18 @@ class BatchPlan:
             self._check_multiple(self.ranks, f"{self.ranks} ranks")
             object.__setattr__(self, "sub_batch_size", self.batch_size // self.ranks)
         step = self.ranks * self.samples_a_rank_computes
-        self._check_multiple(step, f"{self.ranks} ranks x sub_batch_size={self.sub_batch_size} (= {step})")
+        self._check_multiple(
+            step, f"{self.ranks} ranks x sub_batch_size={self.sub_batch_size} (= {step})"
+        )
 
     def _check_multiple(self, step: int, what: str) -> None:
         if self.batch_size % step == 0:
             return
         below = self.batch_size // step * step
         nearest = f"{below} or {below + step}" if below else f"{step}"
-        raise ValueError(f"batch_size={self.batch_size} is not a multiple of {what}: use {nearest}.")
+        raise ValueError(
+            f"batch_size={self.batch_size} is not a multiple of {what}: use {nearest}."
+        )
 
     @property
     def samples_a_rank_computes(self) -> int:

@@ -31,7 +31,9 @@ class Plateau:
     def __post_init__(self) -> None:
         """Checks the arguments."""
         if not self.patience >= 1 or self.patience % 1:
-            raise ValueError(f"patience={self.patience!r} must be a whole number of epochs, at least 1.")
+            raise ValueError(
+                f"patience={self.patience!r} must be a whole number of epochs, at least 1."
+            )
         if not self.min_delta >= 0:
             raise ValueError(f"min_delta={self.min_delta!r} must be at least 0.")
 

@@ -118,7 +118,8 @@ def _configure_devices(local_rank: int, local_size: int) -> None:
     except RuntimeError as error:
         logging.warning(
             "TensorFlow was used before tflbt could pin this rank's GPU and cores (%s); call "
-            "tflbt.init() first thing in the program.", error
+            "tflbt.init() first thing in the program.",
+            error,
         )
 
 
@@ -236,7 +237,8 @@ def unwrap_distributed_optimizer(optimizer: Any) -> Reduction | None:
         )
     if getattr(optimizer, "_local_vars", None):
         raise ValueError(
-            "hvd.DistributedOptimizer.register_local_var is not supported by LargeBatchModel: every variable is reduced."
+            "hvd.DistributedOptimizer.register_local_var is not supported by LargeBatchModel: every variable is "
+            "reduced."
         )
     import horovod.tensorflow as hvd
 
@@ -256,9 +258,10 @@ def same_on_all_ranks(value: Any, what: str, reduction: Reduction = EVERYONE) ->
     values = gather_objects(value, f"tflbt.same.{what}", reduction)
     different = [other for other, held in enumerate(values) if held != values[0]]
     if different:
-        raise ValueError(f"The ranks disagree about {what}: rank 0 has {values[0]!r}; " + "; ".join(
-            f"rank {other} has {values[other]!r}" for other in different[:3]
-        ))
+        raise ValueError(
+            f"The ranks disagree about {what}: rank 0 has {values[0]!r}; "
+            + "; ".join(f"rank {other} has {values[other]!r}" for other in different[:3])
+        )
 
 
 def agree(decision: Any, name: str, reduction: Reduction = EVERYONE) -> Any:

@@ -27,7 +27,9 @@ def configured_limit(limit: float | None = None) -> float:
     except ValueError:
         seconds = -1.0
     if not seconds >= 0:
-        raise ValueError(f"stall_limit={text!r} must be a number of seconds, at least 0 (0: never).")
+        raise ValueError(
+            f"stall_limit={text!r} must be a number of seconds, at least 0 (0: never)."
+        )
     return seconds
 
 
@@ -60,7 +62,10 @@ class Watchdog:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         """Stops watching."""
         self._stop.set()

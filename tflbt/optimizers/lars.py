@@ -95,7 +95,9 @@ class LARS(tf.keras.optimizers.Optimizer):
             ("denominator", denominator, DENOMINATORS),
         ):
             if chosen not in known:
-                raise ValueError(f"{argument}={chosen!r} must be one of {', '.join(map(repr, known))}.")
+                raise ValueError(
+                    f"{argument}={chosen!r} must be one of {', '.join(map(repr, known))}."
+                )
         self._learning_rate = self._build_learning_rate(learning_rate)
         # Plain numbers, whatever was given: NumPy's do not go into JSON.
         self.momentum = float(momentum)
@@ -170,7 +172,12 @@ class LARS(tf.keras.optimizers.Optimizer):
         return gradient + tf.cast(decay, weights.dtype) * weights if decay else gradient
 
     def _step_inside(
-        self, variable: tf.Variable, momentum: tf.Variable, rate: tf.Tensor, gradient: tf.Tensor, decay: float
+        self,
+        variable: tf.Variable,
+        momentum: tf.Variable,
+        rate: tf.Tensor,
+        gradient: tf.Tensor,
+        decay: float,
     ) -> None:
         """TensorFlow's fused kernel with rate * ratio as its rate: m <- mu m - rate G, w <- w + m, in one pass.
 

@@ -48,7 +48,9 @@ def trust_ratio(
     return ratio if bounds is None else tf.clip_by_value(ratio, bounds[0], bounds[1])
 
 
-def check_bounds(bounds: Sequence[float] | None, name: str = "ratio_bounds") -> tuple[float, float] | None:
+def check_bounds(
+    bounds: Sequence[float] | None, name: str = "ratio_bounds"
+) -> tuple[float, float] | None:
     """Returns the bounds as a pair of floats.
 
     Raises:
@@ -58,7 +60,9 @@ def check_bounds(bounds: Sequence[float] | None, name: str = "ratio_bounds") -> 
         return None
     pair = tuple(float(bound) for bound in bounds)
     if len(pair) != 2 or not 0 <= pair[0] <= pair[1]:
-        raise ValueError(f"{name}={bounds!r} must be None or (lowest, highest) with 0 <= lowest <= highest.")
+        raise ValueError(
+            f"{name}={bounds!r} must be None or (lowest, highest) with 0 <= lowest <= highest."
+        )
     return pair
 
 
@@ -69,12 +73,16 @@ def check_patterns(patterns: Iterable[str], name: str) -> tuple[str, ...]:
       ValueError: for a bare string (a common slip) or one that is no regular expression.
     """
     if isinstance(patterns, str):
-        raise ValueError(f"{name}={patterns!r} must be a list of regular expressions, such as [{patterns!r}].")
+        raise ValueError(
+            f"{name}={patterns!r} must be a list of regular expressions, such as [{patterns!r}]."
+        )
     for pattern in patterns:
         try:
             re.compile(pattern)
         except (re.error, TypeError) as error:
-            raise ValueError(f"{name} holds {pattern!r}, which is not a regular expression: {error}.") from error
+            raise ValueError(
+                f"{name} holds {pattern!r}, which is not a regular expression: {error}."
+            ) from error
     return tuple(patterns)
 
 

@@ -52,7 +52,9 @@ def square_root_scaling(learning_rate: float, batch_size: int, base_batch_size: 
       >>> square_root_scaling(0.1, 8192, 128)
       0.8
     """
-    return _checked(learning_rate, batch_size, base_batch_size) * math.sqrt(batch_size / base_batch_size)
+    return _checked(learning_rate, batch_size, base_batch_size) * math.sqrt(
+        batch_size / base_batch_size
+    )
 
 
 def _checked(learning_rate: float, batch_size: int, base_batch_size: int) -> float:

@@ -173,7 +173,9 @@ def _variables(model: tf.keras.Model) -> tf.train.Checkpoint:
 
 
 def _write_files(model: tf.keras.Model, draft: Path, state: dict[str, Any]) -> None:
-    agreement.build_optimizer(model.optimizer, model.trainable_variables)  # before the first step too
+    agreement.build_optimizer(
+        model.optimizer, model.trainable_variables
+    )  # before the first step too
     _variables(model).write(str(draft / WEIGHTS))
     (draft / STATE).write_text(json.dumps(state, indent=1))
     manifest = {path.name: _fingerprint(path) for path in sorted(draft.iterdir())}
@@ -201,7 +203,9 @@ def _remove(path: Path) -> None:
     """Deletes a checkpoint under another name, so that a kill halfway leaves no half of it."""
     removed = path.with_name(f".removed_{path.name}")
     shutil.rmtree(removed, ignore_errors=True)
-    with contextlib.suppress(OSError):  # it is not there, or cannot be removed: the next write will try again
+    with contextlib.suppress(
+        OSError
+    ):  # it is not there, or cannot be removed: the next write will try again
         path.rename(removed)
         shutil.rmtree(removed, ignore_errors=True)
 
@@ -246,6 +250,4 @@ def write_together(
 def restore_together(checkpoints: Checkpoints, model: tf.keras.Model) -> dict[str, Any] | None:
     """Restores on the chief, from whom `fit` shares the weights, and tells every rank the state."""
     reduction = getattr(model, "reduction", comm.EVERYONE)
-    return comm.on_chief(
-        lambda: checkpoints.restore_newest(model), "tflbt.restore", reduction
-    )
+    return comm.on_chief(lambda: checkpoints.restore_newest(model), "tflbt.restore", reduction)

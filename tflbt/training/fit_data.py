@@ -50,7 +50,12 @@ def as_arrays(data: Any) -> Any:
     """NumPy arrays in the structure of `data`; lists of arrays become tuples, float64 Keras's float type."""
     if isinstance(data, dict):
         return {name: as_arrays(value) for name, value in data.items()}
-    if isinstance(data, (list, tuple)) and data and np.ndim(data[0]) > 0 and hasattr(data[0], "shape"):
+    if (
+        isinstance(data, (list, tuple))
+        and data
+        and np.ndim(data[0]) > 0
+        and hasattr(data[0], "shape")
+    ):
         return tuple(as_arrays(value) for value in data)
     array = np.asarray(data)
     if np.issubdtype(array.dtype, np.floating):
@@ -127,7 +132,9 @@ def _checksum(arrays: Any) -> int:
     """A sum over a few samples, to tell arrays that were cut up by rank beforehand."""
     total = 0
     for array in tf.nest.flatten(arrays):
-        total = zlib.crc32(np.ascontiguousarray(array[:: max(1, len(array) // 8)][:9]).tobytes(), total)
+        total = zlib.crc32(
+            np.ascontiguousarray(array[:: max(1, len(array) // 8)][:9]).tobytes(), total
+        )
     return total
 
 
@@ -150,12 +157,15 @@ def from_dataset(
     if isinstance(dataset, tf.data.Dataset):
         facts["the number of sub-batches in x"] = int(dataset.cardinality())
         if steps_per_epoch is None and dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
-            raise ValueError("steps_per_epoch=None, but the data set x does not end: give fit steps_per_epoch.")
+            raise ValueError(
+                "steps_per_epoch=None, but the data set x does not end: give fit steps_per_epoch."
+            )
         if found is None and sub_batch_size is None and batch_size is not None:
             found = next((int(len(tf.nest.flatten(data)[0])) for data in dataset.take(1)), None)
     if None not in (found, sub_batch_size) and found != sub_batch_size:
         raise ValueError(
-            f"sub_batch_size={sub_batch_size} but x yields batches of {found}: leave sub_batch_size out, or batch x by it."
+            f"sub_batch_size={sub_batch_size} but x yields batches of {found}: leave sub_batch_size out, or batch x "
+            "by it."
         )
     size = sub_batch_size or found
     if size is None and batch_size is not None:

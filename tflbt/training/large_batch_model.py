@@ -34,8 +34,8 @@ class LargeBatchModel(tf.keras.Model):
     `train_step` is not used, override `compute_loss` instead), or around any built model with `from_model`. It
     saves and loads as a Keras model. Under `horovodrun` nothing else is needed: the ranks check that they hold
     the same model, share the chief's weights and optimizer state, agree on every metric, and a rank that is
-    stuck ends the job (see `stall_limit` of `fit`). Call `tflbt.init()` at the program's start so that each rank takes its own
-    GPU or its share of the cores.
+    stuck ends the job (see `stall_limit` of `fit`). Call `tflbt.init()` at the program's start so that each rank
+    takes its own GPU or its share of the cores.
 
     Args:
       *args: as for `tf.keras.Model`: `inputs` and `outputs`, or nothing in a subclass.
@@ -190,12 +190,13 @@ class LargeBatchModel(tf.keras.Model):
             )
         if tf.distribute.has_strategy() or self._distribution_strategy is not None:
             raise ValueError(
-                "A tf.distribute strategy is active, or was when the model was made: LargeBatchModel trains over Horovod "
-                "ranks instead, so make and compile it outside of any strategy's scope."
+                "A tf.distribute strategy is active, or was when the model was made: LargeBatchModel trains over "
+                "Horovod ranks instead, so make and compile it outside of any strategy's scope."
             )
         if type(self).train_step is not tf.keras.Model.train_step:
             raise ValueError(
-                f"{type(self).__name__} overrides train_step, which sub-batches cannot use: override compute_loss instead."
+                f"{type(self).__name__} overrides train_step, which sub-batches cannot use: override compute_loss "
+                "instead."
             )
         _check_losses(loss)
         plain = getattr(optimizer, "inner_optimizer", optimizer)
@@ -315,10 +316,10 @@ class LargeBatchModel(tf.keras.Model):
             )  # fmt: skip
         else:
             if not (y is None and sample_weight is None and transform is None):
-                raise ValueError("y, sample_weight and transform go with arrays: a data set x must yield what they mean.")
-            data = fit_data.from_dataset(
-                x, batch_size, sub_batch_size, reduction, steps_per_epoch
-            )
+                raise ValueError(
+                    "y, sample_weight and transform go with arrays: a data set x must yield what they mean."
+                )
+            data = fit_data.from_dataset(x, batch_size, sub_batch_size, reduction, steps_per_epoch)
         if steps_per_epoch is not None and data.steps_per_epoch != steps_per_epoch:
             raise ValueError(
                 f"steps_per_epoch={steps_per_epoch} cannot be given with arrays: an epoch is the whole of them."
@@ -362,7 +363,9 @@ class LargeBatchModel(tf.keras.Model):
             "seed": seed,
             "the optimizer": agreement.plain_optimizer_name(self.optimizer),
             "the number of validation sub-batches": (
-                int(validation.cardinality()) if isinstance(validation, tf.data.Dataset) else validation is None
+                int(validation.cardinality())
+                if isinstance(validation, tf.data.Dataset)
+                else validation is None
             ),
         }
         agreement.check_same_model(self, facts)
@@ -443,13 +446,16 @@ class LargeBatchModel(tf.keras.Model):
         """
         self._assert_compile_was_called()
         if fit_data.is_arrays(x):
-            default = self._plan.samples_a_rank_computes if self._plan else fit_data.KERAS_BATCH_SIZE
+            default = (
+                self._plan.samples_a_rank_computes if self._plan else fit_data.KERAS_BATCH_SIZE
+            )
             x = fit_data.evaluation_batches(
                 fit_data.pack(x, y, sample_weight), batch_size or default, self.reduction
             )
             y = sample_weight = None
         rest = {"sample_weight": sample_weight, "steps": steps, **kwargs}
-        if isinstance(callbacks, tf.keras.callbacks.CallbackList):  # from fit, which watches already
+        if isinstance(callbacks, tf.keras.callbacks.CallbackList):
+            # It comes from fit, which watches already.
             with self._sub_batch_by_sub_batch():
                 return super().evaluate(x, y, verbose=verbose, callbacks=callbacks, **rest)
         with self._watched() as dog, self._sub_batch_by_sub_batch():
@@ -476,7 +482,12 @@ class FunctionalLargeBatchModel(LargeBatchModel, Functional):  # type: ignore[mi
     """What `LargeBatchModel(inputs, outputs)` returns; use that name."""
 
     def __init__(
-        self, inputs: Any, outputs: Any, name: str | None = None, trainable: bool = True, **kwargs: Any
+        self,
+        inputs: Any,
+        outputs: Any,
+        name: str | None = None,
+        trainable: bool = True,
+        **kwargs: Any,
     ) -> None:
         # Keras writes layers into a model's config only if its constructor looks like Functional's.
         super().__init__(inputs, outputs, name=name, trainable=trainable, **kwargs)
@@ -526,6 +537,6 @@ def _check_losses(loss: Any) -> None:
         reduction = getattr(one, "reduction", None)
         if reduction in (tf.keras.losses.Reduction.SUM, tf.keras.losses.Reduction.NONE):
             raise ValueError(
-                f"loss {one.name!r} has reduction={reduction!r}: use 'sum_over_batch_size' (the mean over samples), so that "
-                "the gradient does not depend on the number of sub-batches."
+                f"loss {one.name!r} has reduction={reduction!r}: use 'sum_over_batch_size' (the mean over samples), so "
+                "that the gradient does not depend on the number of sub-batches."
             )

@@ -21,7 +21,9 @@ class UpdateState:
 
     def __init__(self) -> None:
         self.nominal = tf.Variable(1.0, trainable=False, name="tflbt_nominal")
-        self.samples_seen = tf.Variable(0, trainable=False, dtype=tf.int64, name="tflbt_samples_seen")
+        self.samples_seen = tf.Variable(
+            0, trainable=False, dtype=tf.int64, name="tflbt_samples_seen"
+        )
         self.data_may_end = tf.Variable(True, trainable=False, name="tflbt_data_may_end")
 
 
@@ -228,16 +230,16 @@ def make_evaluation(model: tf.keras.Model) -> Any:
             accumulate,
             [tf.constant(0.0)],
         )
-        count, *metrics = comm.all_reduce_sum([count, *pending.local()], "tflbt.evaluate", reduction)
+        count, *metrics = comm.all_reduce_sum(
+            [count, *pending.local()], "tflbt.evaluate", reduction
+        )
         pending.settle(metrics)
 
         def end_of_data() -> tf.Tensor:
             tf.nest.map_structure(tf.identity, next(iterator))
             return model._test_counter.read_value()
 
-        tf.cond(
-            count > 0, lambda: model._test_counter.assign_add(1).read_value(), end_of_data
-        )
+        tf.cond(count > 0, lambda: model._test_counter.assign_add(1).read_value(), end_of_data)
         return model.get_metrics_result()
 
     return evaluate
