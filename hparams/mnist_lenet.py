@@ -21,6 +21,7 @@ def get_config(variant: str = "two_phase_lars") -> ml_collections.ConfigDict:
     config.batch_size = SMALL if variant == "small_batch" else LARGE
     config.sub_batch_size = 128 if variant == "small_batch" else 512
     config.data.name = "mnist"
+    config.data.padding = 2
     layer_wise = variant.endswith("lars")
     with config.unlocked():
         config.model = {"name": "lenet", "weight_decay": 0.0 if layer_wise else 1e-4}

@@ -16,6 +16,7 @@ from tflbt import command_line
         (ValueError("epochs=0\n  must be at least 1."), "epochs=0 must be at least 1."),
         (OSError(errno.ENOSPC, "the disk is full", "run/x"), "the disk is full: 'run/x'"),
         (OSError("[Errno 28] the disk is full: 'run/x'"), "the disk is full: 'run/x'"),
+        (OSError("{{function_node __wrapped__SaveV2}} No space left [Op:SaveV2]"), "No space left"),
         (FloatingPointError(), "FloatingPointError"),
     ],
 )

@@ -108,13 +108,14 @@ def fail(error: Exception) -> None:
 
 
 def one_line(error: Exception) -> str:
-    """What an error says, in one line and without the number of a system error.
+    """What an error says, in one line, without a system error's number or the names of TensorFlow's nodes.
 
     Example:
       >>> one_line(FileNotFoundError(2, "no data here", "somewhere"))
       "no data here: 'somewhere'"
     """
-    return " ".join(re.sub(r"^\[Errno -?\d+\] ", "", str(error)).split()) or type(error).__name__
+    text = re.sub(r"^\[Errno -?\d+\] |\{\{.*?\}\} ?| ?\[Op:\w+\]", "", str(error))
+    return " ".join(text.split()) or type(error).__name__
 
 
 def another_rank_ended(error: Exception) -> bool:

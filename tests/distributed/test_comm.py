@@ -143,7 +143,7 @@ refused("backward_passes_per_step=2", wrapped(backward_passes_per_step=2))
 local = wrapped()
 local.register_local_var(tf.Variable(1.0))
 refused("register_local_var", local)
-print("the end", rank, flush=True)
+print(f"the end {rank}\\n", end="", flush=True)
 """
 
 

@@ -146,7 +146,9 @@ def on_ranks(run_ranks):
 
     def run(script: str, check: bool = True, **arguments):
         done = run_ranks(
-            PRELUDE + script + '\nprint("the end", rank, flush=True)\n', check=check, **arguments
+            PRELUDE + script + '\nprint(f"the end {rank}\\n", end="", flush=True)\n',
+            check=check,
+            **arguments,
         )
         if check:
             assert "the end 0" in done.stdout and "the end 1" in done.stdout

@@ -38,7 +38,7 @@ refused("disagree about the number of sub-batches in x", lambda: large(sgd(), da
 refused("disagree about steps_per_epoch", lambda: large(sgd(), data=(dataset.repeat(),), steps_per_epoch=4 + rank))
 refused("disagree about the number of validation sub-batches", lambda: large(sgd(), validation_data=dataset))
 refused("batch_size=15 is not a multiple of 2 ranks", lambda: large(sgd(), batch_size=15))
-print("all refused", rank, flush=True)
+print(f"all refused {rank}\\n", end="", flush=True)
 large(sgd(), network(units=8 + rank))
 """
 

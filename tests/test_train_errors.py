@@ -1,0 +1,102 @@
+"""`python -m tflbt.train`: what cannot be is told in one line, before anything is written."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+RECIPE = ROOT / "tests" / "small_digits.py"
+
+
+def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Runs Python in a folder."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    command = [sys.executable, *words]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+# In one process of its own, for the command sets seeds and determinism for the whole of it.
+CASES = """
+import pathlib, sys
+from tflbt import command_line, recipe, train
+
+def told(flags, workdir="run", **options):
+    config = recipe.load(sys.argv[1])
+    config.update_from_flattened_dict(flags)
+    try:
+        train.train(config, workdir, **options)
+    except command_line.EXPECTED as error:
+        return command_line.one_line(error)
+
+pathlib.Path("file").write_text("")
+for flags, options, *says in (
+    ({"batch_size": 1000, "sub_batch_size": 64}, {}, "batch_size=1000", "use 960 or 1024"),
+    ({"epochs": 0}, {}, "config.epochs=0"),
+    ({"seed": -1}, {}, "config.seed=-1"),
+    ({"checkpoint.every": 0}, {}, "config.checkpoint.every=0"),
+    ({"stall_limit": -1.0}, {}, "stall_limit=-1.0"),
+    ({"precision": "float8"}, {}, "config.precision='float8'", "mixed_bfloat16"),
+    ({"schedule.name": "cosine"}, {}, "config.schedule.name='cosine'", "two_phase"),
+    ({"schedule.epochs": ("a",)}, {}, "config.schedule.epochs=('a',)"),
+    ({"schedule.beta": 2.0}, {}, "beta=2.0"),
+    ({"schedule.patience": 0}, {}, "patience=0"),
+    ({"model.name": "resnet"}, {}, "'resnet'", "cifar_resnet"),
+    ({"model.depth": 5}, {}, "depth must be 2n + 2", "got 5"),
+    ({"optimizer.name": "Lars"}, {}, "config.optimizer.name='Lars'", "LARS"),
+    ({"optimizer.name": "Adam"}, {}, "is no argument of Adam", "beta_1"),
+    ({"data.name": "svhn"}, {}, "'svhn'", "cifar10"),
+    ({"data.standardize": "none"}, {}, "'none'", "per_pixel"),
+    ({"data.name": "mnist"}, {}, "mnist", "data_dir"),
+    ({"data.name": "mnist"}, {"data_dir": "absent"}, "absent"),
+    ({"data.name": "cifar10"}, {"data_dir": "file"}, "file"),
+    ({}, {"resume": True}, "run", "no run to open", "without --resume"),
+    ({}, {"workdir": "file"}, "the run directory is a file", "file"),
+    ({}, {"workdir": "file/run"}, "file/run"),
+    ({}, {"workdir": "/proc/run"}, "/proc/run", "cannot make the run directory"),
+):
+    line = told(flags, **options)
+    assert line and all(part in line for part in says), (flags, options, says, line)
+    assert "\\n" not in line and not line.startswith("[Errno")
+    assert not pathlib.Path("run").exists(), flags
+"""
+
+
+def test_what_cannot_be_is_told_before_anything_is_written(tmp_path):
+    done = run(["-c", CASES, str(RECIPE)], tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--config=R:lars", "--workdir=W", "--wokdir=V"], "flag 'wokdir'. Did you mean: workdir"),
+        (["--config=R:lars", "--workdir=W", "--config.epoch=1"], "config.epoch is no key of this recipe"),
+        (["--config=R:lars", "--workdir=W", "--config.epochs=abc"], "--config.epochs=abc"),
+        (["--config=R:lars", "--workdir=W", "--config.sub_batch_size=1.5"], "config.sub_batch_size=1.5"),
+        (["--config=R:lamb", "--workdir=W"], "no variant 'lamb': use one of small_batch"),
+        (["--config=absent.py:lars", "--workdir=W"], "the recipe cannot be read: 'absent.py'"),
+        (["--config=R:lars"], "--workdir must have a value"),
+        (["--workdir=W"], "--config must have a value"),
+        (["--config", "R:lars", "--workdir", "W", "more"], "unexpected argument 'more'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)  # fmt: skip
+def test_wrong_flags_are_told_in_one_line(flags, says, tmp_path):
+    words = [word.replace("R:", f"{ROOT}/hparams/digits_resnet.py:") for word in flags]
+    done = run(["-m", "tflbt.train", *words], tmp_path)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("tflbt.train: error: ") and says in line
+    assert list(tmp_path.iterdir()) == [] and done.stdout == ""
+
+
+def test_help_tells_how_to_start_and_every_flag(tmp_path):
+    done = run(["-m", "tflbt.train", "--help"], tmp_path)
+    assert done.returncode == 0 and done.stderr == ""
+    for word in ("horovodrun -np 2", "--config=hparams/", "--workdir", "--resume", "--data_dir"):
+        assert word in done.stdout
