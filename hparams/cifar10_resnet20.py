@@ -15,8 +15,8 @@ from tflbt.schedules import linear_scaling
 
 SMALL, LARGE = 128, 8192
 WEIGHT_DECAY = 1e-4
-# Table 2, column LR. Our copy of the paper shows "^8-" in the row two-phase, which no rate explains; in tables 4 and
-# 5, which are legible, two-phase has the rate of large-batch, as the comparison of schedules alone would have it.
+# Table 2, column LR. Our copy of the paper shows "^8-" in the row two-phase, which no rate explains; in table 4,
+# which is legible, two-phase has the rate of large-batch, as a comparison of schedules alone would have it.
 # The LARS rows are confirmed by tables 6 and 7 ("CIFAR-10: 3.5").
 LEARNING_RATE = {
     "small_batch": 0.1,

@@ -8,6 +8,40 @@ import tensorflow as tf
 from absl import logging
 
 from tflbt.distributed import comm
+from tflbt.training.fit_data import FitData
+
+
+def settle(model: tf.keras.Model, data: FitData, asked: dict[str, Any], validation: Any) -> None:
+    """Builds what the first update needs, checks that the ranks agree, and shares the chief's state.
+
+    Args:
+      model: a compiled model.
+      data: the sub-batches of this rank.
+      asked: arguments of `fit` that must be equal on all ranks, by name.
+      validation: this rank's validation data, or None.
+
+    Raises:
+      ValueError: if the ranks disagree.
+    """
+    build(model, data.spec)
+    build_optimizer(model.optimizer, model.trainable_variables)
+    validates_on = (
+        int(validation.cardinality())
+        if isinstance(validation, tf.data.Dataset)
+        else validation is None
+    )
+    facts = {
+        **data.facts,
+        "batch_size": data.plan.batch_size,
+        "sub_batch_size": data.plan.sub_batch_size,
+        "steps_per_epoch": data.steps_per_epoch,
+        **asked,
+        "the optimizer": plain_optimizer_name(model.optimizer),
+        "the number of validation sub-batches": validates_on,
+    }
+    check_same_model(model, facts)
+    share_state(model)
+    warn_of_double_decay(model)
 
 
 def build(model: tf.keras.Model, spec: Any) -> None:

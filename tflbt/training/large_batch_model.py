@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
 
 from tflbt.control.batch_plan import BatchPlan
-from tflbt.distributed import comm, watchdog
-from tflbt.training import agreement, fit_data, update
+from tflbt.distributed import comm
+from tflbt.training import agreement, fit_data, keras_loop, update
 from tflbt.training.housekeeping import Housekeeping
 
 # The class that `tf.keras.Model(inputs, outputs)` really returns; Keras exports it only as Sequential's base.
@@ -101,7 +99,7 @@ class LargeBatchModel(tf.keras.Model):
             )
         if getattr(model, "inputs", None) and isinstance(model, Functional):
             return LargeBatchModel(model.input, model.output, name=model.name)
-        inputs = _inputs_of(model)
+        inputs = keras_loop.symbolic_inputs(model)
         return LargeBatchModel(inputs, model(inputs), name=model.name)
 
     @property
@@ -198,7 +196,7 @@ class LargeBatchModel(tf.keras.Model):
                 f"{type(self).__name__} overrides train_step, which sub-batches cannot use: override compute_loss "
                 "instead."
             )
-        _check_losses(loss)
+        keras_loop.check_losses(loss)
         plain = getattr(optimizer, "inner_optimizer", optimizer)
         reduction = comm.unwrap_distributed_optimizer(plain)
         super().compile(
@@ -327,16 +325,21 @@ class LargeBatchModel(tf.keras.Model):
         size = validation_batch_size or data.plan.samples_a_rank_computes
         if validation_data is not None and fit_data.is_arrays(validation_data):
             validation_data = fit_data.evaluation_batches(
-                fit_data.pack(*_three(validation_data)), size, reduction
+                fit_data.pack(*fit_data.three(validation_data)), size, reduction
             )
-        with self._watched(stall_limit) as dog:
-            self._prepare(data, epochs, initial_epoch, seed, validation_data)
-            with self._validating(validation_data, validation_steps, kwargs):
+        asked = {"epochs": epochs, "initial_epoch": initial_epoch, "seed": seed}
+        with keras_loop.watched(self, stall_limit) as dog:
+            agreement.settle(self, data, asked, validation_data)
+            self._plan = data.plan
+            self._update_state.nominal.assign(float(data.plan.samples_a_rank_computes))
+            with keras_loop.validating(self, validation_data, validation_steps, kwargs):
                 return super().fit(
                     data.sub_batches,
                     epochs=epochs,
                     verbose=verbose if reduction.rank == 0 else 0,
-                    callbacks=_with(Housekeeping(seed, dog), callbacks, reduction),
+                    callbacks=keras_loop.callbacks_with(
+                        Housekeeping(seed, dog), callbacks, reduction
+                    ),
                     validation_data=validation_data,
                     class_weight=class_weight,
                     initial_epoch=initial_epoch,
@@ -346,77 +349,6 @@ class LargeBatchModel(tf.keras.Model):
                     shuffle=shuffle,
                     **kwargs,
                 )
-
-    def _prepare(
-        self, data: fit_data.FitData, epochs: int, initial_epoch: int, seed: int, validation: Any
-    ) -> None:
-        """Builds what the first update needs, checks that the ranks agree, and shares the chief's state."""
-        agreement.build(self, data.spec)
-        agreement.build_optimizer(self.optimizer, self.trainable_variables)
-        facts = {
-            **data.facts,
-            "batch_size": data.plan.batch_size,
-            "sub_batch_size": data.plan.sub_batch_size,
-            "steps_per_epoch": data.steps_per_epoch,
-            "epochs": epochs,
-            "initial_epoch": initial_epoch,
-            "seed": seed,
-            "the optimizer": agreement.plain_optimizer_name(self.optimizer),
-            "the number of validation sub-batches": (
-                int(validation.cardinality())
-                if isinstance(validation, tf.data.Dataset)
-                else validation is None
-            ),
-        }
-        agreement.check_same_model(self, facts)
-        agreement.share_state(self)
-        agreement.warn_of_double_decay(self)
-        self._plan = data.plan
-        self._update_state.nominal.assign(float(data.plan.samples_a_rank_computes))
-
-    @contextlib.contextmanager
-    def _watched(self, limit: float | None = None) -> Iterator[watchdog.Watchdog | None]:
-        """Runs a watchdog while there are several ranks."""
-        seconds = watchdog.configured_limit(limit)
-        if self.reduction.size == 1 or seconds == 0:
-            yield None
-            return
-        with watchdog.Watchdog(seconds, comm.rank()) as dog:
-            yield dog
-
-    @contextlib.contextmanager
-    def _sub_batch_by_sub_batch(self) -> Iterator[None]:
-        """Makes Keras take single sub-batches: with more it refuses data of unknown length, and may lose some.
-
-        (Its predict function, once made for single steps, leaves the others out.)
-        """
-        if self._steps_per_execution is None:  # not compiled
-            yield
-            return
-        before = int(self._steps_per_execution)
-        self._steps_per_execution.assign(1)
-        try:
-            yield
-        finally:
-            self._steps_per_execution.assign(before)
-
-    @contextlib.contextmanager
-    def _validating(self, data: Any, steps: int | None, workers: dict[str, Any]) -> Iterator[None]:
-        """Makes Keras ready to begin `fit`, and its reader of validation data, both for single sub-batches.
-
-        Housekeeping sets the number of sub-batches of an update at the start of each epoch.
-        """
-        with self._sub_batch_by_sub_batch():
-            if data is not None:
-                x, y, sample_weight = tf.keras.utils.unpack_x_y_sample_weight(data)
-                self._eval_data_handler = tf.keras.__internal__.utils.get_data_handler(
-                    x=x, y=y, sample_weight=sample_weight, steps_per_epoch=steps, model=self,
-                    steps_per_execution=self._steps_per_execution, **workers,
-                )  # fmt: skip
-            try:
-                yield
-            finally:
-                self._eval_data_handler = None
 
     def evaluate(
         self,
@@ -456,24 +388,24 @@ class LargeBatchModel(tf.keras.Model):
         rest = {"sample_weight": sample_weight, "steps": steps, **kwargs}
         if isinstance(callbacks, tf.keras.callbacks.CallbackList):
             # It comes from fit, which watches already.
-            with self._sub_batch_by_sub_batch():
+            with keras_loop.sub_batch_by_sub_batch(self):
                 return super().evaluate(x, y, verbose=verbose, callbacks=callbacks, **rest)
-        with self._watched() as dog, self._sub_batch_by_sub_batch():
+        with keras_loop.watched(self) as dog, keras_loop.sub_batch_by_sub_batch(self):
             if self.reduction.size > 1:
                 x, spec = fit_data.with_spec(x)
                 agreement.build(self, spec)
-            callbacks = _with(Housekeeping(0, dog), callbacks, self.reduction)
+            callbacks = keras_loop.callbacks_with(Housekeeping(0, dog), callbacks, self.reduction)
             verbose = verbose if self.reduction.rank == 0 else 0
             return super().evaluate(x, y, verbose=verbose, callbacks=callbacks, **rest)
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:
         """Predicts as `tf.keras.Model.predict`, on this rank alone: other ranks need not call it."""
-        with self._sub_batch_by_sub_batch():
+        with keras_loop.sub_batch_by_sub_batch(self):
             return super().predict(*args, **kwargs)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Predicts as `tf.keras.Model.predict_on_batch`, on this rank alone."""
-        with self._sub_batch_by_sub_batch():
+        with keras_loop.sub_batch_by_sub_batch(self):
             return super().predict_on_batch(x)
 
 
@@ -495,48 +427,3 @@ class FunctionalLargeBatchModel(LargeBatchModel, Functional):  # type: ignore[mi
 
 # Files in HDF5 name a class without its package.
 tf.keras.utils.get_custom_objects()["FunctionalLargeBatchModel"] = FunctionalLargeBatchModel
-
-
-def _inputs_of(model: tf.keras.Model) -> Any:
-    """Symbolic inputs of the shapes and types that a subclassed model was built with."""
-    spec = model.save_spec()
-    if not model.built or spec is None:
-        raise ValueError(
-            f"model={model.name!r} is not built, so its weights do not exist yet: call it on a batch of inputs first."
-        )
-    (inputs, *_), _ = spec
-    return tf.nest.map_structure(lambda s: tf.keras.Input(s.shape[1:], dtype=s.dtype), inputs)
-
-
-def _three(data: Any) -> tuple[Any, Any, Any]:
-    """(x, y, sample_weight) of what Keras accepts as validation_data."""
-    if not isinstance(data, (tuple, list)):
-        return data, None, None
-    return (*data, None, None)[:3]  # type: ignore[return-value]
-
-
-# Keras's callbacks that only write files: where every rank gave them the same path, the chief's must do.
-_WRITERS = (
-    tf.keras.callbacks.ModelCheckpoint, tf.keras.callbacks.TensorBoard, tf.keras.callbacks.CSVLogger
-)  # fmt: skip
-
-
-def _with(first: tf.keras.callbacks.Callback, callbacks: Any, reduction: comm.Reduction) -> Any:
-    """The callbacks with one more, called first where that can be chosen, and without other ranks' writers."""
-    if isinstance(callbacks, tf.keras.callbacks.CallbackList):
-        callbacks.callbacks.insert(0, first)
-        first.set_model(callbacks.model)
-        return callbacks
-    given = tf.nest.flatten(callbacks if callbacks is not None else [])
-    return [first, *(c for c in given if reduction.rank == 0 or not isinstance(c, _WRITERS))]
-
-
-def _check_losses(loss: Any) -> None:
-    """Refuses losses that sum: their size would depend on how the batch is split."""
-    for one in tf.nest.flatten(loss):
-        reduction = getattr(one, "reduction", None)
-        if reduction in (tf.keras.losses.Reduction.SUM, tf.keras.losses.Reduction.NONE):
-            raise ValueError(
-                f"loss {one.name!r} has reduction={reduction!r}: use 'sum_over_batch_size' (the mean over samples), so "
-                "that the gradient does not depend on the number of sub-batches."
-            )
