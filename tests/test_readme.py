@@ -48,6 +48,20 @@ def test_script_runs_on_two_ranks(run_ranks) -> None:
     assert accuracy(run_ranks(train_py()).stdout) > 0.9
 
 
+@pytest.mark.ranks(2)
+def test_the_command_that_trains_a_recipe_runs(tmp_path: Path) -> None:
+    """The line of the second block, into another folder and for two epochs."""
+    (line,) = re.findall(r"^launch/local\.sh 2 --config=.*$", README.read_text(), re.MULTILINE)
+    line = line.replace("--workdir=runs/first", f"--workdir={tmp_path / 'run'} --config.epochs=2")
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=README.parent, text=True, timeout=180,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert (tmp_path / "run" / "report.html").exists()
+    assert (tmp_path / "run" / "checkpoints" / "epoch_00002").is_dir()
+
+
 def test_every_file_the_readme_names_exists() -> None:
     """Paths in backticks and links lead somewhere."""
     named = set(
