@@ -60,11 +60,9 @@ def test_one_process_talks_to_itself():
     assert comm.all_reduce_sum(tensors, "sum") == tensors
     assert comm.broadcast_object({"a": 1}, "object") == {"a": 1}
     assert comm.gather_objects("mine", "objects") == ["mine"]
-    assert comm.agree(True, "decision") is True
     assert comm.on_chief(lambda: 7, "seven") == 7
     with pytest.raises(FileNotFoundError, match="nowhere"):
         comm.on_chief(Path("/nowhere").read_text, "read")
-    comm.same_on_all_ranks(3, "three")
     comm.broadcast_variables([tf.Variable(1.0)], "variables")
     assert comm.unwrap_distributed_optimizer(tf.keras.optimizers.SGD()) is None
     assert comm.unwrap_distributed_optimizer("sgd") is None
@@ -91,7 +89,6 @@ for call in (comm.all_reduce_sum, tf.function(comm.all_reduce_sum)):
     assert [s.numpy().tolist() for s in sums] == [[2.0, 1.0], 6, [], 4.0]
 assert comm.broadcast_object({"rank": rank}, "object") == {"rank": 0}
 assert comm.gather_objects("r" * (rank + 1), "objects") == ["r", "rr"]
-assert comm.agree(rank == 0, "decision") is True
 assert comm.on_chief(lambda: rank + 5, "five") == 5
 errors = {OSError: FileNotFoundError("gone"), ValueError: ValueError("bad"), RuntimeError: KeyError("k")}
 for kind, error in errors.items():
@@ -102,12 +99,6 @@ for kind, error in errors.items():
         raise SystemExit("no error came")
     except kind as raised:
         assert str(error) in str(raised), raised
-try:
-    comm.same_on_all_ranks([1, rank], "a list")
-    raise SystemExit("no error came")
-except ValueError as error:
-    assert "The ranks disagree about a list: rank 0 has [1, 0]; rank 1 has [1, 1]" in str(error)
-comm.same_on_all_ranks({"a": np.float32(2)}, "a dict")
 
 # One rank has built one model more, so names differ; values are matched by place and kept to the last bit.
 extra = [tf.Variable(0.0) for _ in range(rank)]

@@ -253,25 +253,6 @@ def unwrap_distributed_optimizer(optimizer: Any) -> Reduction | None:
     return reduction
 
 
-def same_on_all_ranks(value: Any, what: str, reduction: Reduction = EVERYONE) -> None:
-    """Raises the same ValueError on every rank unless all ranks hold an equal `value`."""
-    values = gather_objects(value, f"tflbt.same.{what}", reduction)
-    different = [other for other, held in enumerate(values) if held != values[0]]
-    if different:
-        raise ValueError(
-            f"The ranks disagree about {what}: rank 0 has {values[0]!r}; "
-            + "; ".join(f"rank {other} has {values[other]!r}" for other in different[:3])
-        )
-
-
-def agree(decision: Any, name: str, reduction: Reduction = EVERYONE) -> Any:
-    """Returns the chief's decision on every rank and logs it, so that no two ranks act differently."""
-    agreed = broadcast_object(decision, name, reduction)
-    if reduction.size > 1:
-        logging.info("rank %d: %s = %s", rank(), name, agreed)
-    return agreed
-
-
 def on_chief(action: Callable[[], Any], name: str, reduction: Reduction = EVERYONE) -> Any:
     """Runs `action` on the chief only and gives every rank its result, or raises its error on every rank.
 
