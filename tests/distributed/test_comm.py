@@ -142,3 +142,12 @@ print(f"the end {rank}\\n", end="", flush=True)
 def test_two_ranks_talk(run_ranks):
     output = run_ranks(ON_RANKS).stdout
     assert "the end 0" in output and "the end 1" in output
+
+
+def test_keras_3_is_refused_before_horovod_starts(monkeypatch):
+    import horovod.tensorflow  # noqa: F401 - it puts the module in the place of TensorFlow's lazy loader
+
+    monkeypatch.setenv("HOROVOD_RANK", "0")
+    monkeypatch.setattr(tf.keras, "__version__", "3.1.0", raising=False)
+    with pytest.raises(RuntimeError, match="Keras 3.1.0, with which Horovod never reduces"):
+        comm.init()
