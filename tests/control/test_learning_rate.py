@@ -49,13 +49,12 @@ def test_a_rate_assigned_at_factor_zero_is_the_base():
     assert rate.set("warmup", 1.0) == pytest.approx(0.4)
 
 
-def test_retiring_folds_a_factor_in_or_undoes_it():
+def test_folding_makes_a_factor_part_of_the_base_and_keeps_the_rate():
     rate = ComposedRate(1.0)
     rate.set("two_phase", 0.5)
-    rate.retire("two_phase", keep=True)
-    assert (rate.base, rate.factors) == (0.5, {})
     rate.set("warmup", 0.1)
-    rate.retire("warmup", keep=False)
-    rate.retire("never set", keep=True)
+    rate.fold("two_phase")
+    rate.fold("never set")
+    assert (rate.base, rate.factors, rate.value) == (0.5, {"warmup": 0.1}, 0.05)
     rate.observe(0.05)  # what the optimizer still holds is no assignment of somebody else's
-    assert rate.set("two_phase", 1.0) == 0.5
+    assert rate.set("warmup", 1.0) == 0.5

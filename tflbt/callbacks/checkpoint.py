@@ -57,6 +57,7 @@ class Checkpoint(tf.keras.callbacks.Callback):
             raise ValueError(f"every={every!r} must be a number of epochs, at least 1.")
         self.checkpoints = Checkpoints(Path(directory), keep)
         self.every = every
+        self.batch_size: int | None = None  # of the restored run, which may have changed it
         self._ours = False  # whether what the directory holds belongs to this run
         self._stateful: dict[str, Any] = {}
         for callback in callbacks:
@@ -73,7 +74,7 @@ class Checkpoint(tf.keras.callbacks.Callback):
           The number of finished epochs, for `fit(initial_epoch=...)`; 0 if there is nothing to go on from.
 
         Raises:
-          ValueError: if the checkpoint is of another model.
+          ValueError: if the checkpoint is of another model or optimizer, or every one there is is damaged.
         """
         state = restore_together(self.checkpoints, model)
         self._ours = True
@@ -87,12 +88,10 @@ class Checkpoint(tf.keras.callbacks.Callback):
         self.batch_size = state.get("batch_size")
         return int(state["epochs"])
 
-    batch_size: int | None = None  # of the restored run, which may have changed it
-
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Makes sure that no other run's checkpoints are in the way."""
         if not self._ours:
-            reduction = getattr(self.model, "reduction", comm.EVERYONE)
+            reduction = comm.reduction_of(self.model)
             comm.on_chief(self._require_empty, "tflbt.checkpoint.directory", reduction)
         self._ours = True
 

@@ -46,8 +46,9 @@ class LearningRateFactor(tf.keras.callbacks.Callback):
         """
         self._refuse_schedule()
         rate = self._rate()
-        if self._restored is not None:
-            rate.base, rate.factors[self.owner] = self._restored["base"], self._restored["factor"]
+        restored, self._restored = self._restored, None
+        if restored is not None:
+            rate.base, rate.factors[self.owner] = restored["base"], restored["factor"]
             rate.assigned = None
 
     def _refuse_schedule(self) -> None:

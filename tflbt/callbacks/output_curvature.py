@@ -43,7 +43,7 @@ class OutputCurvature:
         """Returns the eigenvalue at the model's weights; every rank must call it together."""
         if self.eigenvalue is None:
             begin = time.perf_counter()
-            reduction = getattr(model, "reduction", comm.EVERYONE)
+            reduction = comm.reduction_of(model)
             x, y, *weight = _share(self.data, reduction)
             result = top_eigenvalue(
                 model,

@@ -49,11 +49,6 @@ class StepDecay(LearningRateFactor):
         """The factor after this many epochs."""
         return self.factor ** sum(epoch <= epochs_done for epoch in self.epochs)
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Takes its place among the factors."""
-        super().on_train_begin(logs)
-        self._restored = None
-
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Assigns the rate of the epoch."""
         self._decays = sum(decayed <= epoch for decayed in self.epochs)

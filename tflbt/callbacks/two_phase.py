@@ -97,9 +97,8 @@ class TwoPhaseSchedule(LearningRateFactor):
             sub_batch_size=sub_batch_size,
         )
         self._machine = self._new_machine(1 if patience is None else patience)
-        self._undecided = (
-            False  # whether this fit goes on or starts over: its first epoch's number will tell
-        )
+        # Whether this fit goes on or starts over is still open: its first epoch's number will tell.
+        self._undecided = False
 
     def _new_machine(self, patience: int) -> TwoPhase:
         return TwoPhase(Plateau(patience, self.min_delta), self.extra_fraction)
@@ -121,11 +120,11 @@ class TwoPhaseSchedule(LearningRateFactor):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Goes on from a restored state, if there is one."""
+        restored = self._restored
         super().on_train_begin(logs)
-        self._undecided = self._restored is None
-        if self._restored is not None:
-            self._machine = TwoPhase.from_state(self._restored["machine"])
-            self._restored = None
+        self._undecided = restored is None
+        if restored is not None:
+            self._machine = TwoPhase.from_state(restored["machine"])
         if self.curvature.options["sub_batch_size"] is None:
             plan = getattr(self.model, "batch_plan", None)
             self.curvature.options["sub_batch_size"] = plan.sub_batch_size if plan else None
@@ -135,7 +134,7 @@ class TwoPhaseSchedule(LearningRateFactor):
         if self._undecided and (epoch == 0 or self._machine.epoch == 0):
             budget = self.patience or patience_of_budget(self.params["epochs"])
             self._machine = self._new_machine(budget)
-            self._rate().retire(self.owner, keep=True)
+            self._rate().fold(self.owner)
         self._undecided = False
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -159,11 +158,11 @@ class TwoPhaseSchedule(LearningRateFactor):
 
     def _mean_over_ranks(self, loss: float) -> float:
         """The mean of the ranks' losses; LargeBatchModel's are equal already, plain Keras's are not."""
-        reduction = getattr(self.model, "reduction", comm.EVERYONE)
+        reduction = comm.reduction_of(self.model)
         (total,) = comm.all_reduce_sum(
             [tf.constant(loss, tf.float64)],
             "tflbt.two_phase.loss",
-            comm.Reduction(reduction.process_set),
+            reduction.uncompressed,
         )
         return float(total) / reduction.size
 

@@ -66,7 +66,6 @@ class Warmup(LearningRateFactor):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Checks that the length of an epoch is known."""
         super().on_train_begin(logs)
-        self._restored = None
         self._finished = False
         if not self.params.get("steps"):
             raise ValueError(

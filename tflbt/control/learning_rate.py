@@ -47,8 +47,6 @@ class ComposedRate:
         self.base = current / product if product > 0 else current
         self.assigned = current
 
-    def retire(self, owner: str, *, keep: bool) -> None:
-        """Forgets a factor: folded into the base (`keep`), or undone."""
-        factor = self.factors.pop(owner, 1.0)
-        if keep:
-            self.base *= factor
+    def fold(self, owner: str) -> None:
+        """Makes a factor part of the base, so that its owner can begin at 1 again; the rate stays."""
+        self.base *= self.factors.pop(owner, 1.0)

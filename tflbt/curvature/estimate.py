@@ -243,5 +243,5 @@ def _checked(method, iterations, tolerance, seed, start_vector, step, reduction)
     if step is not None and not step > 0:
         raise ValueError(f"step={step!r} must be above 0, or None for the default")
     # Gradients may be compressed on their way between ranks; differences of them may not.
-    agreed = dataclasses.replace(reduction or comm.EVERYONE, compression=None)
+    agreed = (reduction or comm.EVERYONE).uncompressed
     return _Search(method, int(iterations), tolerance, seed, start_vector, step, agreed)

@@ -45,6 +45,11 @@ class Reduction:
         return rank() if self.process_set is None else self.process_set.rank()
 
     @property
+    def uncompressed(self) -> Reduction:
+        """The same ranks without compression: for counts, metrics and differences, which must be exact."""
+        return dataclasses.replace(self, compression=None)
+
+    @property
     def root(self) -> int:
         """The global number of the rank that decides for this group."""
         ranks = None if self.process_set is None else self.process_set.ranks
@@ -52,6 +57,11 @@ class Reduction:
 
 
 EVERYONE = Reduction()
+
+
+def reduction_of(model: Any) -> Reduction:
+    """The ranks that train this model together: a LargeBatchModel knows; for any other, all ranks."""
+    return getattr(model, "reduction", EVERYONE)
 
 
 def _horovod() -> Any:

@@ -158,7 +158,7 @@ def average_moving_statistics(model: tf.keras.Model) -> None:
     if model.reduction.size == 1:
         return
     moving = [v for v in model.non_trainable_weights if "moving_" in v.name and v.dtype.is_floating]
-    plain = comm.Reduction(process_set=model.reduction.process_set)
+    plain = model.reduction.uncompressed
     sums = comm.all_reduce_sum([v.value() for v in moving], "tflbt.moving_statistics", plain)
     for variable, total in zip(moving, sums):
         variable.assign(total / tf.cast(plain.size, total.dtype))

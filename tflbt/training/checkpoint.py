@@ -239,7 +239,7 @@ def write_together(
     checkpoints: Checkpoints, model: tf.keras.Model, epochs: int, state: dict[str, Any]
 ) -> None:
     """Writes a checkpoint on the chief; a failure there raises OSError on every rank."""
-    reduction = getattr(model, "reduction", comm.EVERYONE)
+    reduction = comm.reduction_of(model)
 
     def write() -> None:
         checkpoints.write(model, epochs, state)
@@ -249,5 +249,5 @@ def write_together(
 
 def restore_together(checkpoints: Checkpoints, model: tf.keras.Model) -> dict[str, Any] | None:
     """Restores on the chief, from whom `fit` shares the weights, and tells every rank the state."""
-    reduction = getattr(model, "reduction", comm.EVERYONE)
+    reduction = comm.reduction_of(model)
     return comm.on_chief(lambda: checkpoints.restore_newest(model), "tflbt.restore", reduction)

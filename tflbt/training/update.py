@@ -179,7 +179,7 @@ def reduce_update(
     if reduction.compression is None:
         count, *rest = comm.all_reduce_sum([count, *sums, *metrics], "tflbt.update", reduction)
         return count, rest[: len(sums)], rest[len(sums) :]
-    plain = comm.Reduction(process_set=reduction.process_set)
+    plain = reduction.uncompressed
     count, *metrics = comm.all_reduce_sum([count, *metrics], "tflbt.counts", plain)
     parts = tf.cast(model.sub_batches_variable, tf.float32) * reduction.size
     shares = [total / tf.cast(parts, total.dtype) for total in sums]
@@ -222,7 +222,7 @@ def make_evaluation(model: tf.keras.Model) -> Any:
         return [count + first_dimension(data)]
 
     def evaluate(iterator: Iterator[Any]) -> dict[str, tf.Tensor]:
-        reduction = comm.Reduction(process_set=model.reduction.process_set)
+        reduction = model.reduction.uncompressed
         pending = PendingMetrics(model, reduction)
         (count,) = pull(
             iterator,
