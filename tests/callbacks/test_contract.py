@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tflbt import LargeBatchModel, callbacks
+from tflbt import LargeBatchModel, callbacks, schedules
 
 EPOCHS = 6
 LOSSES = [1.0, 1.0, 2.0, 3.0, 4.0, 5.0]  # flat at 2, then rising
@@ -17,6 +17,9 @@ MAKERS = {
     "Checkpoint": lambda folder, data: callbacks.Checkpoint(folder / "other"),
     "CurvatureMonitor": lambda folder, data: callbacks.CurvatureMonitor(data, every=2),
     "NonFiniteLoss": lambda folder, data: callbacks.NonFiniteLoss(),
+    "RateCurve": lambda folder, data: callbacks.RateCurve(
+        [schedules.CosineWarmup(0.5), schedules.PolynomialDecay(20, 1.5, begin=0.5)], "updates"
+    ),
     "RunLog": lambda folder, data: callbacks.RunLog(folder / "run", verbose=0),
     "StepDecay": lambda folder, data: callbacks.StepDecay([1, 3], 0.5),
     "TwoPhaseSchedule": lambda folder, data: callbacks.TwoPhaseSchedule(
@@ -25,7 +28,7 @@ MAKERS = {
     "Warmup": lambda folder, data: callbacks.Warmup(3.5),
 }
 each = pytest.mark.parametrize("name", callbacks.__all__)
-SETTING_THE_RATE = ("StepDecay", "TwoPhaseSchedule", "Warmup")
+SETTING_THE_RATE = ("RateCurve", "StepDecay", "TwoPhaseSchedule", "Warmup")
 
 
 class PowerCut(tf.keras.callbacks.Callback):
@@ -135,6 +138,7 @@ import numpy as np, tensorflow as tf
 import tflbt
 from tflbt import callbacks
 from tflbt.distributed import comm
+from tflbt.schedules import CosineDecay
 
 tflbt.init()
 folder = sys.argv[1]
@@ -153,7 +157,8 @@ class Apart(tf.keras.callbacks.Callback):
 
 two_phase = callbacks.TwoPhaseSchedule(
     patience=1, extra_fraction=0, curvature_data=(x, y), monitor="scripted", measure_exploration=True)
-schedules = [callbacks.Warmup(2), callbacks.StepDecay([5]), two_phase]
+curve = callbacks.RateCurve(CosineDecay(8, begin=2))
+schedules = [callbacks.Warmup(2), callbacks.StepDecay([5]), curve, two_phase]
 monitor = callbacks.CurvatureMonitor((x, y))
 log = callbacks.RunLog(folder + "/run", [two_phase, monitor], verbose=0)
 checkpoint = callbacks.Checkpoint(folder + "/checkpoints", schedules)
@@ -176,8 +181,9 @@ def test_two_ranks_take_and_log_the_same_decisions(run_ranks, tmp_path):
     decays = [decays for _, decays, _ in first["phases"]]
     assert [phase for phase, _, _ in first["phases"]] == ["exploration"] + ["convergence"] * 5
     assert decays == [0, 0, 1, 1, 2, 2]
+    cosine = (1 + np.cos(np.pi * np.arange(5) / 6)) / 2
     assert [rate for *_, rate in first["phases"]] == pytest.approx(
-        [0.005, 0.01, 0.005, 0.005, 0.0025, 0.00025], rel=1e-6
+        np.array([0.005, 0.01, 0.005, 0.005, 0.0025, 0.00025]) * [1, *cosine], rel=1e-6
     )
     assert np.all(np.diff(first["history"]["eigenvalue"]) > 0)
     rows = (tmp_path / "run" / "metrics.csv").read_text().splitlines()

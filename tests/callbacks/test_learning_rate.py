@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tflbt import callbacks
+from tflbt import callbacks, schedules
 from tflbt.optimizers import LARS
 
 
@@ -16,6 +16,8 @@ def make(name, scripted_curvature):
         return callbacks.Warmup(2)
     if name == "StepDecay":
         return callbacks.StepDecay([2], 0.5)
+    if name == "RateCurve":
+        return callbacks.RateCurve(schedules.PolynomialDecay(8, power=1))
     schedule = callbacks.TwoPhaseSchedule(
         patience=1, extra_fraction=0, monitor="scripted", curvature_data=([0], [0])
     )
@@ -23,12 +25,13 @@ def make(name, scripted_curvature):
     return schedule
 
 
-each = pytest.mark.parametrize("name", ["Warmup", "StepDecay", "TwoPhaseSchedule"])
+each = pytest.mark.parametrize("name", ["Warmup", "StepDecay", "RateCurve", "TwoPhaseSchedule"])
 SCHEDULE = tf.keras.optimizers.schedules.CosineDecay(0.1, 100)
 LOSSES = [1.0, 1.0, 2.0, 3.0]
 EXPECTED = {  # factors of 2 updates an epoch
     "Warmup": [0.25, 0.5, 0.75, 1, 1, 1, 1, 1],
     "StepDecay": [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5],
+    "RateCurve": [15 / 16, 14 / 16, 13 / 16, 12 / 16, 11 / 16, 10 / 16, 9 / 16, 8 / 16],
     "TwoPhaseSchedule": [1, 1, 1, 1, 1, 1, 0.5, 0.5],
 }
 
@@ -88,7 +91,7 @@ def test_every_kind_of_optimizer_gets_the_rate(
     np.testing.assert_allclose(rates.rates, 0.1 * np.array(EXPECTED[name]), rtol=1e-6)
 
 
-@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (1, 3, 0, 2)])
 def test_factors_multiply_in_any_order(order, data, make_model, script, scripted_curvature, rates):
     made = [make(name, scripted_curvature) for name in EXPECTED]
     model = make_model(tf.keras.optimizers.SGD(0.1))

@@ -36,6 +36,14 @@ def test_going_on_at_a_later_epoch_does_not_decay_twice(data, make_model, rates)
     np.testing.assert_allclose(rates.rates, [0.1, 0.05, 0.05, 0.05], rtol=1e-6)
 
 
+def test_a_decay_may_lie_inside_an_epoch(data, make_model, rates):
+    decay = StepDecay([1.5], 0.5)
+    model = make_model(tf.keras.optimizers.SGD(0.1))
+    model.fit(*data, batch_size=16, epochs=3, verbose=0, callbacks=[decay, rates])
+    np.testing.assert_allclose(rates.rates, [0.1, 0.1, 0.1, 0.05, 0.05, 0.05], rtol=1e-6)
+    assert [decay.factor_after(epochs) for epochs in (1, 1.5, 2)] == [1.0, 0.5, 0.5]
+
+
 @pytest.mark.parametrize("epochs", [[], [0], [-1], [3, 2], [2, 2], 150])
 def test_wrong_epochs_are_named(epochs):
     with pytest.raises(ValueError, match="^epochs="):

@@ -28,6 +28,13 @@ def test_every_update_has_its_factor(epochs, initial, data, make_model, rates):
     )
 
 
+def test_the_shape_may_be_half_a_cosine_wave(data, make_model, rates):
+    model = make_model(tf.keras.optimizers.SGD(0.1))
+    found = fit_rates(model, rates, *data, Warmup(2, 0.2, shape="cosine"), batch_size=8, epochs=3)
+    wave = (1 - np.cos(np.pi * np.minimum(1, np.arange(1, 13) / 8))) / 2
+    np.testing.assert_allclose(found, 0.1 * (0.2 + 0.8 * wave), rtol=1e-6)
+
+
 def test_steps_per_execution_counts_to_the_end_of_the_execution(data, make_model, rates):
     """Three updates run at once at one rate; the last execution of an epoch is one update."""
     model = make_model()
@@ -124,3 +131,8 @@ def test_wrong_epochs_are_named(epochs):
 def test_a_wrong_initial_factor_is_named(initial):
     with pytest.raises(ValueError, match="^initial_factor="):
         Warmup(1, initial)
+
+
+def test_a_wrong_shape_is_named():
+    with pytest.raises(ValueError, match="^shape='square' must be one of 'linear', 'cosine'"):
+        Warmup(1, shape="square")

@@ -58,3 +58,10 @@ def test_folding_makes_a_factor_part_of_the_base_and_keeps_the_rate():
     assert (rate.base, rate.factors, rate.value) == (0.5, {"warmup": 0.1}, 0.05)
     rate.observe(0.05)  # what the optimizer still holds is no assignment of somebody else's
     assert rate.set("warmup", 1.0) == 0.5
+
+
+def test_a_rate_that_float32_cannot_hold_is_nobodys_assignment():
+    rate = ComposedRate(0.1)
+    assert np.float32(rate.set("curve", 1e-50)) == 0
+    rate.observe(0.0)
+    assert rate.set("curve", 1.0) == 0.1

@@ -3,6 +3,7 @@
 from tflbt.callbacks.checkpoint import Checkpoint
 from tflbt.callbacks.curvature_monitor import CurvatureMonitor
 from tflbt.callbacks.non_finite_loss import NonFiniteLoss
+from tflbt.callbacks.rate_curve import RateCurve
 from tflbt.callbacks.run_log import RunLog
 from tflbt.callbacks.step_decay import StepDecay
 from tflbt.callbacks.two_phase import TwoPhaseSchedule
@@ -12,6 +13,7 @@ __all__ = [
     "Checkpoint",
     "CurvatureMonitor",
     "NonFiniteLoss",
+    "RateCurve",
     "RunLog",
     "StepDecay",
     "TwoPhaseSchedule",

@@ -59,8 +59,8 @@ class LearningRateFactor(tf.keras.callbacks.Callback):
         if isinstance(rate, LearningRateSchedule):
             raise ValueError(
                 f"{type(self).__name__} sets the learning rate, but {type(optimizer).__name__} was built with "
-                f"learning_rate={type(rate).__name__}(...), which cannot be assigned. Give the optimizer a float; for "
-                "a warm-up add tflbt.callbacks.Warmup, which composes with the other schedules."
+                f"learning_rate={type(rate).__name__}(...), which cannot be assigned. Give the optimizer a float; a "
+                "warm-up or a decay beside this one goes into tflbt.callbacks.RateCurve, which composes with it."
             )
 
     def _rate(self) -> ComposedRate:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from typing import Any
 
-from tflbt.callbacks.learning_rate import LearningRateFactor
+from tflbt import schedules
+from tflbt.callbacks.rate_curve import RateCurve
 
 
-class StepDecay(LearningRateFactor):
+class StepDecay(RateCurve):
     """Multiplies the learning rate by `factor` once each of the given epochs is done.
 
     The factor depends on the epoch alone: a second `fit` from epoch 0 begins at the full rate again, and
-    `fit(initial_epoch=...)` at the rate that belongs there.
+    `fit(initial_epoch=...)` at the rate that belongs there. The curve is `tflbt.schedules.StepDecay`.
 
     Args:
       epochs: after how many epochs to decay, increasing, each more than 0: (150, 225) keeps the full rate for 150
@@ -31,29 +33,16 @@ class StepDecay(LearningRateFactor):
       [1.0, 1.0, 0.1, 0.01]
     """
 
-    owner = "step_decay"
-
-    def __init__(self, epochs: Sequence[int], factor: float = 0.1) -> None:
-        super().__init__()
-        self.epochs = tuple(epochs) if isinstance(epochs, Iterable) else ()
-        if not self.epochs or any(a >= b for a, b in zip((0, *self.epochs), self.epochs)):
-            raise ValueError(
-                f"epochs={epochs!r} must be a list of increasing numbers of epochs, more than 0."
-            )
-        if not 0 < factor < 1:
-            raise ValueError(f"factor={factor!r} must be between 0 and 1.")
+    def __init__(self, epochs: Sequence[float], factor: float = 0.1) -> None:
+        self._curve = schedules.StepDecay(epochs, factor)
+        super().__init__(self._curve, owner="step_decay")
+        self.epochs = self._curve.epochs
         self.factor = factor
-        self._decays = 0
 
     def factor_after(self, epochs_done: int) -> float:
-        """The factor after this many epochs."""
-        return self.factor ** sum(epoch <= epochs_done for epoch in self.epochs)
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Assigns the rate of the epoch."""
-        self._decays = sum(decayed <= epoch for decayed in self.epochs)
-        self.set_factor(self.factor_after(epoch))
+        """The factor of the first update after this many epochs."""
+        return self._curve.at(math.nextafter(epochs_done, math.inf))
 
     def epoch_columns(self) -> dict[str, Any]:
         """What this callback adds to an epoch's row."""
-        return {"decays": self._decays}
+        return {"decays": self._curve.decays(self._epoch + 1)}

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 
+# Below about 1e-38 float32 loses digits and goes to 0: a rate read back there tells nothing about who assigned it.
+FLOAT32_TINY = 1e-37
+
 
 @dataclasses.dataclass
 class ComposedRate:
@@ -41,7 +44,7 @@ class ComposedRate:
     def observe(self, current: float, tolerance: float = 1e-6) -> None:
         """Takes in the rate found in the optimizer: somebody else may have assigned it since."""
         expected = self.value if self.assigned is None else self.assigned
-        if math.isclose(current, expected, rel_tol=tolerance):
+        if math.isclose(current, expected, rel_tol=tolerance, abs_tol=FLOAT32_TINY):
             return
         product = math.prod(self.factors.values())
         self.base = current / product if product > 0 else current

@@ -1,0 +1,116 @@
+"""`RateCurve`: any curve of `tflbt.schedules` as a callback, right also when the batch size changes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tflbt.callbacks.learning_rate import LearningRateFactor, plain_optimizer
+from tflbt.schedules.curve import Curve, check_one_of
+from tflbt.schedules.curve_schedule import as_curves
+
+UNITS = ("epochs", "updates")
+
+
+class RateCurve(LearningRateFactor):
+    """Multiplies the learning rate that the optimizer was compiled with by one or more curves, at every update.
+
+    Progress is counted in shares of the epoch's samples, so it stays right when `model.batch_size` changes, and
+    composes with `TwoPhaseSchedule` and every other callback of tflbt that sets the rate. A second `fit` from epoch 0
+    begins the curves anew; `fit(initial_epoch=...)` goes on. Works with any Keras optimizer whose rate is a float.
+
+    Args:
+      curves: one curve of `tflbt.schedules`, or several that are multiplied.
+      unit: what the curves' lengths count: "epochs" (default) or "updates" (of the optimizer, since epoch 0).
+      owner: this callback's name among those that set the rate; two `RateCurve`s of one `fit` need different ones.
+
+    Raises:
+      ValueError: if an argument is out of its range; at the start of `fit`, if the optimizer was built with a schedule,
+        or the number of steps of an epoch is not known and needed; in `fit`, if another callback has the same owner.
+
+    Source: section 6.5 of `limit-of-the-batch-size.txt`.
+
+    Example:
+      >>> import tensorflow as tf
+      >>> from tflbt.schedules import CosineDecay, LinearWarmup
+      >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(2,))])
+      >>> model.compile(tf.keras.optimizers.SGD(0.8), "mse")
+      >>> rates = tf.keras.callbacks.LambdaCallback(
+      ...     on_train_batch_end=lambda batch, logs: print(round(float(model.optimizer.learning_rate), 2)))
+      >>> x, y = tf.ones([8, 2]), tf.ones([8, 1])
+      >>> curve = RateCurve([LinearWarmup(1), CosineDecay(3, begin=1)])
+      >>> _ = model.fit(x, y, batch_size=4, epochs=3, verbose=0, callbacks=[curve, rates])
+      0.4
+      0.8
+      0.68
+      0.4
+      0.12
+      0.0
+    """
+
+    def __init__(
+        self, curves: Curve | list[Curve], unit: str = "epochs", owner: str = "curve"
+    ) -> None:
+        super().__init__()
+        check_one_of("unit", unit, UNITS)
+        self._supports_tf_logs = True  # reads no logs: leave the loss on the device
+        self.curves = as_curves(curves)
+        self.unit = unit
+        self.owner = owner
+        self._by_epoch = unit == "epochs" and all(curve.by_epoch for curve in self.curves)
+        self._epoch = 0
+        self._updates = 0  # of the optimizer, those that this epoch has begun included
+        self._begun: int | None = None  # the optimizer's updates at epoch 0
+        self._last: float | None = None  # the factor as this callback left it
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Goes on from a restored state, if there is one, and checks that the length of an epoch is known."""
+        if self._restored is not None:
+            self._begun = self._restored.get("begun")
+        super().on_train_begin(logs)
+        self._last = None
+        if self.unit == "epochs" and not self._by_epoch and not self.params.get("steps"):
+            raise ValueError(
+                f"{type(self).__name__} needs the number of steps of an epoch, which this data set does not tell: "
+                "give fit steps_per_epoch, or apply tf.data.experimental.assert_cardinality to the data set."
+            )
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Assigns the epoch's rate, where it has one rate only."""
+        self._epoch = epoch
+        if self._by_epoch:
+            self._come_to(epoch + 1)
+        elif self.unit == "updates":
+            self._updates = int(plain_optimizer(self.model).iterations)
+            if epoch == 0:
+                self._begun = self._updates
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Assigns the rate of the update that begins with this step."""
+        if self._by_epoch:
+            return
+        steps = self.params.get("steps") or math.inf
+        end = min(batch + int(self.model._steps_per_execution), steps)
+        if self.unit == "epochs":
+            self._come_to(self._epoch + end / steps)
+            return
+        # Steps are sub-batches in a LargeBatchModel, and updates in plain Keras.
+        self._updates += 1 if hasattr(self.model, "batch_plan") else int(end - batch)
+        self._come_to(self._updates - (self._begun or 0))
+
+    def _come_to(self, progress: float) -> None:
+        """Assigns the rate of an update that brings training this far; nothing if it is what it was."""
+        factor = math.prod(curve.at(progress) for curve in self.curves)
+        found = self._rate().factors.get(self.owner)
+        if self._last is not None and found != self._last:
+            raise ValueError(
+                f"owner={self.owner!r} is the name of two callbacks that set the learning rate: give one RateCurve "
+                "all curves, or the second one another owner."
+            )
+        if factor != found:
+            self.set_factor(factor)
+        self._last = factor
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold of this callback, as JSON values."""
+        return {**super().state(), "begun": self._begun}

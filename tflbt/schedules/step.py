@@ -1,0 +1,67 @@
+"""Step-wise decay: the rate is multiplied by a factor after each of the given epochs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tflbt.schedules.curve import Curve, is_number
+
+
+@tf.keras.utils.register_keras_serializable(package="tflbt")
+@dataclasses.dataclass(frozen=True)
+class StepDecay(Curve):
+    """Multiplies by `factor` once each of the given epochs is done.
+
+    Args:
+      epochs: after how many epochs to decay, increasing, each more than 0: (150, 225) keeps the full rate for 150
+        epochs; the first update after them is the first one at the lower rate.
+      factor: in (0, 1), default 0.1.
+
+    Raises:
+      ValueError: if an argument is out of its range.
+
+    Source: Tables 2 to 5 of `two-phase.txt`, "step-wise (beta = 0.1)".
+
+    Example:
+      >>> decay = StepDecay((150, 225), 0.5)
+      >>> [decay.at(epochs) for epochs in (150, 150.01, 225, 226)]
+      [1.0, 0.5, 0.5, 0.25]
+    """
+
+    epochs: Sequence[float]
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Checks the arguments; a list becomes a tuple."""
+        object.__setattr__(self, "epochs", _increasing(self.epochs))
+        if not (is_number(self.factor) and 0 < self.factor < 1):
+            raise ValueError(f"factor={self.factor!r} must be more than 0 and less than 1, as 0.1.")
+
+    @property
+    def by_epoch(self) -> bool:
+        """Whether all decays lie between two epochs."""
+        return all(float(epoch).is_integer() for epoch in self.epochs)
+
+    def decays(self, epochs: float) -> int:
+        """How many decays the update that brings training to `epochs` comes after."""
+        return sum(epoch < epochs for epoch in self.epochs)
+
+    def _at(self, epochs: Any, xp: Any) -> Any:
+        product = xp.ones_like(epochs)
+        for epoch in self.epochs:
+            product = product * xp.where(epochs > epoch, self.factor, 1.0)
+        return product
+
+
+def _increasing(epochs: Any) -> tuple[float, ...]:
+    given = tuple(epochs) if isinstance(epochs, Iterable) else ()
+    fine = given and all(is_number(epoch) for epoch in given)
+    if not fine or any(not a < b < float("inf") for a, b in zip((0, *given), given)):
+        raise ValueError(
+            f"epochs={epochs!r} must be a list of increasing numbers of epochs, more than 0."
+        )
+    return given
