@@ -25,16 +25,17 @@ LEARNING_RATE = {
     "two_phase": linear_scaling(0.1, LARGE, SMALL),
     "two_phase_lars": 3.5,
 }
+VARIANTS = recipe.TABLE_ROWS
 
 
 def get_config(variant: str = "two_phase_lars") -> ml_collections.ConfigDict:
     """Returns the configuration of a variant."""
-    config = recipe.start(__file__, variant)
+    config = recipe.start(__file__, variant, VARIANTS)
     config.epochs = 300
     config.batch_size = SMALL if variant == "small_batch" else LARGE
     if variant != "small_batch":  # whose ranks take their share of the 128 at once
         config.sub_batch_size = 128
-    config.data = {"name": "cifar10", "standardize": "per_pixel", "padding": 4, "flip": True}
+    config.data.update({"name": "cifar10", "standardize": "per_pixel", "padding": 4, "flip": True})
     layer_wise = variant.endswith("lars")
     with config.unlocked():
         # Weights decay once: in the loss under SGD, in the optimizer under LARS.

@@ -16,6 +16,8 @@ COMMANDS = (
     "command_line",
     "recipe",
     "recipe_build",
+    "recipe_optimizer",
+    "recipe_schedules",
     "report_run",
     "doctor",
     "benchmarks",
@@ -36,7 +38,15 @@ ALLOWED = {
     "callbacks": LOWER | {"distributed", "training", "report.run_directory"},
     "tuning": LOWER | MIDDLE | {"distributed"},
 }
-MAY_IMPORT_CALLBACKS = {"callbacks", "tuning", "train", "tune", "recipe_build", "report_run"}
+MAY_IMPORT_CALLBACKS = {
+    "callbacks",
+    "tuning",
+    "train",
+    "tune",
+    "recipe_build",
+    "recipe_schedules",
+    "report_run",
+}
 FILES = sorted((ROOT / "tflbt").rglob("*.py"))
 
 

@@ -55,7 +55,7 @@ def test_a_missing_file_is_named(tmp_path):
     ("key", "says"),
     [
         ("epoch", "config.epoch is no key of this recipe: config has batch_size, "),
-        ("data.size", "config.data has flip, name, padding, standardize"),
+        ("data.size", "config.data has flip, holdout, image_size, "),
         ("seed.value", "config.seed is a value"),
     ],
 )

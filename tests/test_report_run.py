@@ -45,6 +45,74 @@ def test_no_directory_shows_how_to_use_it(capsys):
     assert "usage: python -m tflbt.report_run DIR" in capsys.readouterr().err
 
 
+@pytest.fixture
+def trained(tmp_path):
+    """Makes a run directory as tflbt.train leaves it, of 30 epochs over 600 samples."""
+
+    def make(name, batch_size, accuracy, optimizer="SGD", rate=None):
+        rate = 0.001 * batch_size if rate is None else rate
+        config = {
+            "epochs": 30,
+            "batch_size": batch_size,
+            "optimizer": {"name": optimizer, "learning_rate": rate},
+            "data": {"name": "mnist"},
+            "model": {"name": "lenet"},
+        }
+        run = RunDirectory.create(tmp_path / name, config)
+        for epoch in (29, 30):
+            row = {"epoch": epoch, "samples": 600 * epoch, "loss": 0.1}
+            run.metrics.append({**row, "val_loss": 0.1, "val_accuracy": accuracy})
+        return run
+
+    return make
+
+
+def test_a_baseline_adds_the_regime_to_terminal_and_page(trained, capsys):
+    baseline, run = trained("small", 10, 0.9922), trained("lars", 80, 0.9927, "LARS", 1.0)
+    linear = trained("linear", 40, 0.9)
+    words = ["report_run", str(run.path)]
+    assert report_run.main(words, baseline.path, [linear.path]) == 0
+    told = (
+        "batch 80 is large: 0.9927 is at least 99.5% of the baseline's 0.9922 (batch 10) in as many epochs; "
+        "linear scaling alone fails at batch 40"
+    )
+    assert capsys.readouterr().out.splitlines() == [str(run.report_html), told]
+    page = run.report_html.read_text()
+    assert "<p>Batch 80 is large: 0.9927 is at least 99.5% of the baseline&#x27;s" in page
+    assert report_run.main(words) == 0
+    assert " is large" not in run.report_html.read_text() + capsys.readouterr().out
+
+
+def test_directories_named_together_tell_of_each_other(trained, capsys):
+    baseline, run = trained("small", 10, 0.9922), trained("lars", 80, 0.9927, "LARS", 1.0)
+    linear = trained("linear", 40, 0.9)
+    assert report_run.main(["report_run", str(run.path), str(linear.path)], baseline.path) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("batch 80 is large: ") and lines[3].startswith("batch 40 is large: ")
+
+
+def test_a_baseline_that_cannot_be_compared_is_told_and_nothing_is_written(run, trained, capsys):
+    assert report_run.main(["report_run", str(run.path)], trained("small", 10, 0.99).path) == 1
+    error = capsys.readouterr().err
+    assert "no config.json" in error and str(run.path) in error
+    assert not run.report_html.exists()
+
+
+def test_runs_without_a_baseline_show_how_to_use_it(run, capsys):
+    assert report_run.main(["report_run", str(run.path)], None, [str(run.path)]) == 2
+    assert "--baseline" in capsys.readouterr().err
+
+
+def test_the_flags_of_the_command(trained):
+    baseline, run = trained("small", 10, 0.9922), trained("full", 600, 0.9, "LARS", 1.0)
+    root = Path(report_run.__file__).parents[1]
+    flags = [f"--baseline={baseline.path}", f"--runs={run.path},{baseline.path}"]
+    command = [sys.executable, "-m", "tflbt.report_run", str(run.path), *flags]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "batch 600 is full: its run, 0.9, is less than 0.98724, 99.5% of" in done.stdout
+
+
 def test_as_a_command_without_loading_tensorflow(run):
     """Somebody who only looks at a run should not wait for TensorFlow to load."""
     code = (

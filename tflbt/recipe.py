@@ -17,7 +17,12 @@ def default_config() -> ml_collections.ConfigDict:
     """Every key that a recipe may set, with its default; a key that is not here is an error.
 
     `model` and `optimizer` hold a name and the arguments of that model (`tflbt.models`) or optimizer
-    (`tflbt.optimizers`, else `tf.keras.optimizers`): a recipe lists those it sets or wants to be settable.
+    (`tflbt.optimizers`, else `tf.keras.optimizers`): a recipe lists those it sets or wants to be settable. Among them:
+
+    - `model.ghost_batch_size`: samples that batch normalisation normalises together, whatever the sub-batch; at
+      most, and best a divisor of, the samples a rank computes at a time. None: the whole sub-batch.
+    - `optimizer.global_clipnorm`: largest norm of an update's whole gradient, which is clipped to it once, after the
+      sum over sub-batches and ranks. None: not clipped.
 
     Returns:
       A locked `ConfigDict`.
@@ -39,22 +44,37 @@ def default_config() -> ml_collections.ConfigDict:
     config.stall_limit = 600.0  # seconds without progress that end a job of several ranks; 0: never
     config.data = ml_collections.ConfigDict(
         {
-            "name": "digits",  # digits, mnist, cifar10, cifar100
-            "standardize": "per_pixel",  # or per_channel, divide_255
+            "name": "digits",  # digits, mnist, cifar10, cifar100, imagenet
+            "image_size": config_dict.placeholder(int),  # imagenet: pixels a side; None: 224
+            "standardize": "per_pixel",  # or per_channel, divide_255, imagenet (goes with image files)
             "padding": 0,  # pixels for random crops; 0: none
             "flip": False,  # mirror half of the images
+            "holdout": 0,  # last training samples to evaluate on in place of the test set, for tuning
         }
     )
+    # Share of the targets spread over all classes, 0 <= s < 1; val_loss is then the smoothed loss too.
+    config.label_smoothing = 0.0
     config.model = ml_collections.ConfigDict({"name": "digits_resnet"})
     config.optimizer = ml_collections.ConfigDict({"name": "SGD", "learning_rate": 0.1})
     config.warmup = ml_collections.ConfigDict(
-        {"epochs": 0.0, "initial_factor": 0.0}  # 0 epochs: none
+        {
+            "epochs": 0.0,  # 0: none
+            "initial_factor": 0.0,  # of the full rate
+            "shape": "linear",  # or cosine
+        }
     )
     config.schedule = ml_collections.ConfigDict(
         {
-            "name": "constant",  # step, two_phase
+            "name": "constant",  # step, two_phase, polynomial, cosine, cyclical
             "epochs": (),  # step: decay after these epochs
             "factor": 0.1,  # step: by this factor
+            "after_warmup": True,  # polynomial, cosine, cyclical: begin where it ends; False: at epoch 0
+            "end_factor": 0.0,  # polynomial, cosine: of the full rate, at the end of the training
+            "power": 2.0,  # polynomial
+            "grain": "update",  # cosine: a new rate every update, or every epoch
+            "length": 10.0,  # cyclical: epochs of a cycle, down and up
+            "lowest_factor": 0.1,  # cyclical: of the full rate
+            "shape": "triangular",  # cyclical: or cosine
             "beta": 0.5,  # two_phase: decay factor
             "patience": config_dict.placeholder(int),  # two_phase: None: 5% of the epochs
             "extra_fraction": 1 / 3,  # two_phase: extra epochs over those up to the plateau
@@ -145,7 +165,8 @@ def require_key(config: ml_collections.ConfigDict, key: str) -> None:
       >>> require_key(default_config(), "data.colour")
       Traceback (most recent call last):
       ...
-      ValueError: config.data.colour is no key of this recipe: config.data has flip, name, padding, standardize.
+      ValueError: config.data.colour is no key of this recipe: config.data has flip, holdout, image_size, name,
+      padding, standardize.
     """
     here: Any = config
     path = "config"

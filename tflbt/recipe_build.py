@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,14 @@ import ml_collections
 import numpy as np
 import tensorflow as tf
 
-from tflbt import callbacks, data, models, optimizers
+from tflbt import data, models
 from tflbt.control.batch_plan import BatchPlan
 from tflbt.distributed import comm, watchdog
-from tflbt.training import LargeBatchModel
+from tflbt.recipe_optimizer import build_optimizer
+from tflbt.recipe_schedules import build_schedules, check_schedules
+from tflbt.training import LargeBatchModel, SmoothedSparseCategoricalCrossentropy
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-SCHEDULES = ("constant", "step", "two_phase")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,16 +27,16 @@ class Recipe:
     Attributes:
       config: the resolved configuration.
       model: the compiled model.
-      train: training images and labels, as loaded.
-      test: held-out images, standardised, and labels.
-      transform: standardisation and augmentation of training sub-batches.
+      train: training images (or names of their files) and labels, as loaded.
+      test: held-out images, standardised, and labels; of image files a data set of this rank's share.
+      transform: standardisation and augmentation of training sub-batches; of image files also reading and cropping.
       schedules: the callbacks that set the learning rate.
     """
 
     config: ml_collections.ConfigDict
     model: LargeBatchModel
     train: tuple[np.ndarray, np.ndarray]
-    test: tuple[np.ndarray, np.ndarray]
+    test: tuple[np.ndarray, np.ndarray] | tf.data.Dataset
     transform: Any
     schedules: list[tf.keras.callbacks.Callback]
 
@@ -48,19 +48,20 @@ class Recipe:
     ) -> tf.keras.callbacks.History:
         """Trains as the recipe says; a resumed run gives where to begin and the batch size it had reached."""
         config = self.config
-        return self.model.fit(
-            *self.train,
-            batch_size=batch_size or config.batch_size,
-            sub_batch_size=config.sub_batch_size,
-            epochs=config.epochs,
-            initial_epoch=initial_epoch,
-            verbose=0,
-            callbacks=[*self.schedules, *more_callbacks],
-            validation_data=self.test,
-            seed=config.seed,
-            transform=self.transform,
-            stall_limit=config.stall_limit,
-        )
+        with data.unreadable_named():
+            return self.model.fit(
+                *self.train,
+                batch_size=batch_size or config.batch_size,
+                sub_batch_size=config.sub_batch_size,
+                epochs=config.epochs,
+                initial_epoch=initial_epoch,
+                verbose=0,
+                callbacks=[*self.schedules, *more_callbacks],
+                validation_data=self.test,
+                seed=config.seed,
+                transform=self.transform,
+                stall_limit=config.stall_limit,
+            )
 
 
 def prepare_process(config: ml_collections.ConfigDict) -> None:
@@ -84,7 +85,7 @@ def prepare_process(config: ml_collections.ConfigDict) -> None:
 def build(
     config: ml_collections.ConfigDict,
     data_dir: str | Path | None = None,
-    images: data.ImageData | None = None,
+    images: data.ImageData | data.ImageFolder | None = None,
 ) -> Recipe:
     """Loads the data and builds model, optimizer and schedules.
 
@@ -101,23 +102,27 @@ def build(
       OSError: if data cannot be read.
     """
     optimizer = build_optimizer(config.optimizer)
-    images = images or data.load(config.data.name, data_dir)
+    images = images or data.load(config.data.name, data_dir, config.data.image_size)
+    if config.data.holdout:
+        images = data.with_holdout(images, config.data.holdout)
     standardize = data.fit_standardize(images.x_train, config.data.standardize)
     model = build_model(config.model, images)
     model.compile(
         optimizer,
-        tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        build_loss(config.label_smoothing),
         metrics=["accuracy"],
         jit_compile=config.jit_compile or None,
     )
-    samples = config.schedule.curvature_samples
-    curvature_data = (standardize(images.x_train[:samples]).numpy(), images.y_train[:samples])
+    curvature_data = None  # it may have to be read from files, for those that need it
+    if config.schedule.name == "two_phase":
+        x, y = images.some_training_images(config.schedule.curvature_samples)
+        curvature_data = (standardize(x).numpy(), y)
     return Recipe(
         config=config,
         model=model,
         train=(images.x_train, images.y_train),
-        test=(standardize(images.x_test).numpy(), images.y_test),
-        transform=_transform(config.data, standardize),
+        test=_test(config, images, standardize),
+        transform=_transform(config.data, images, standardize),
         schedules=build_schedules(config, curvature_data),
     )
 
@@ -128,29 +133,31 @@ def check(config: ml_collections.ConfigDict) -> None:
     Raises:
       ValueError: naming the key, its value and what would do.
     """
-    BatchPlan(config.batch_size, config.sub_batch_size, comm.size())
+    plan = BatchPlan(config.batch_size, config.sub_batch_size, comm.size())
+    _check_ghosts(config.model.get("ghost_batch_size"), plan)
     watchdog.configured_limit(config.stall_limit)
     _one_of("precision", config.precision, PRECISIONS)
-    _one_of("schedule.name", config.schedule.name, SCHEDULES)
-    checkpoint, schedule = config.checkpoint, config.schedule
+    checkpoint = config.checkpoint
     for name, value, least in (
         ("epochs", config.epochs, 1),
         ("seed", config.seed, 0),
         ("data.padding", config.data.padding, 0),
-        ("warmup.epochs", config.warmup.epochs, 0),
-        ("schedule.curvature_samples", schedule.curvature_samples, 1),
+        ("data.holdout", config.data.holdout, 0),
         ("checkpoint.every", checkpoint.every, 1),
         ("checkpoint.keep", checkpoint.keep, 1),
     ):
         if not value >= least:
             raise ValueError(f"config.{name}={value!r} must be at least {least}.")
-    if not all(isinstance(epoch, int) for epoch in schedule.epochs):
+    if not 0 <= config.label_smoothing < 1:
         raise ValueError(
-            f"config.schedule.epochs={schedule.epochs!r} must be numbers of epochs, as (30, 45)."
+            f"config.label_smoothing={config.label_smoothing!r} must be at least 0 and less than 1."
         )
+    check_schedules(config)
 
 
-def build_model(config: ml_collections.ConfigDict, images: data.ImageData) -> LargeBatchModel:
+def build_model(
+    config: ml_collections.ConfigDict, images: data.ImageData | data.ImageFolder
+) -> LargeBatchModel:
     """The model a recipe names, for these images.
 
     Raises:
@@ -160,62 +167,57 @@ def build_model(config: ml_collections.ConfigDict, images: data.ImageData) -> La
     return LargeBatchModel.from_model(models.build(options.pop("name"), **options))
 
 
-def build_optimizer(config: ml_collections.ConfigDict) -> tf.keras.optimizers.Optimizer:
-    """The optimizer a recipe names: tflbt's, or else Keras's.
+def build_loss(label_smoothing: float) -> tf.keras.losses.Loss:
+    """Cross-entropy of logits and integer labels, smoothed if asked for.
 
     Raises:
-      ValueError: if the name or an argument is unknown.
+      ValueError: if the share is not at least 0 and less than 1.
     """
-    options = config.to_dict()
-    name = options.pop("name")
-    cls = getattr(optimizers, name, None) if name in optimizers.__all__ else None
-    cls = cls or getattr(tf.keras.optimizers, name, None)
-    if not (inspect.isclass(cls) and issubclass(cls, tf.keras.optimizers.Optimizer)):
+    if label_smoothing:
+        return SmoothedSparseCategoricalCrossentropy(label_smoothing)
+    return tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def _transform(
+    config: ml_collections.ConfigDict, images: data.ImageData | data.ImageFolder, standardize: Any
+) -> Any:
+    steps: list[Any] = [images.random_crops] if isinstance(images, data.ImageFolder) else []
+    steps.append(standardize)
+    if config.padding or config.flip:
+        steps.append(data.PadCropFlip(config.padding, config.flip))
+    return data.chain(*steps) if len(steps) > 1 else standardize
+
+
+def _test(
+    config: ml_collections.ConfigDict, images: data.ImageData | data.ImageFolder, standardize: Any
+) -> Any:
+    if isinstance(images, data.ImageData):
+        return standardize(images.x_test).numpy(), images.y_test
+    plan = BatchPlan(config.batch_size, config.sub_batch_size, comm.size())
+    return data.one_epoch(
+        (images.x_test, images.y_test),
+        sub_batch_size=plan.samples_a_rank_computes,
+        rank=comm.rank(),
+        size=comm.size(),
+        transform=data.chain(images.centre_crops, standardize),
+    )
+
+
+def _check_ghosts(size: int | None, plan: BatchPlan) -> None:
+    """Raises where no sub-batch holds a whole ghost: the run would silently have smaller ones."""
+    if size is None:
+        return
+    computed = plan.samples_a_rank_computes
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise ValueError(
-            f"config.optimizer.name={name!r} is no optimizer: use {', '.join(optimizers.__all__)} of tflbt, or one of "
-            "tf.keras.optimizers by its class name (SGD, Adam, AdamW, RMSprop, ...)."
+            f"config.model.ghost_batch_size={size!r} must be a positive number of samples."
         )
-    known = [*inspect.signature(cls).parameters, "clipnorm", "clipvalue", "global_clipnorm"]
-    for option in options:
-        if option not in known:
-            raise ValueError(
-                f"config.optimizer.{option} is no argument of {name}: it takes {', '.join(known)}."
-            )
-    return cls(**options)
-
-
-def build_schedules(
-    config: ml_collections.ConfigDict, curvature_data: Any
-) -> list[tf.keras.callbacks.Callback]:
-    """The callbacks that set the learning rate, warm-up first."""
-    schedule = config.schedule
-    made: list[tf.keras.callbacks.Callback] = []
-    if config.warmup.epochs:
-        made.append(callbacks.Warmup(config.warmup.epochs, config.warmup.initial_factor))
-    if schedule.name == "step":
-        made.append(callbacks.StepDecay(schedule.epochs, schedule.factor))
-    if schedule.name == "two_phase":
-        made.append(
-            callbacks.TwoPhaseSchedule(
-                schedule.beta,
-                schedule.patience,
-                schedule.extra_fraction,
-                curvature_data,
-                min_delta=schedule.min_delta,
-                min_learning_rate=schedule.min_learning_rate,
-                measure_exploration=schedule.measure_exploration,
-                iterations=schedule.iterations,
-                method=schedule.method,
-                seed=config.seed,
-            )
+    if size > computed:
+        raise ValueError(
+            f"config.model.ghost_batch_size={size} is more than the {computed} samples that a rank computes at a time, "
+            f"so that no ghost would have {size}: use at most {computed}, or a config.sub_batch_size (or a larger "
+            f"share of config.batch_size={plan.batch_size}) that is a multiple of {size}."
         )
-    return made
-
-
-def _transform(config: ml_collections.ConfigDict, standardize: Any) -> Any:
-    if not config.padding and not config.flip:
-        return standardize
-    return data.chain(standardize, data.PadCropFlip(config.padding, config.flip))
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:

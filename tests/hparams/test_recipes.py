@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tflbt import recipe, recipe_build
+from tflbt.control.batch_plan import BatchPlan
 from tflbt.data import ImageData
 
 HPARAMS = Path(__file__).resolve().parents[2] / "hparams"
 FILES = sorted(HPARAMS.glob("*.py"))
-IMAGE_SHAPES = {"digits": (8, 8, 1), "mnist": (28, 28, 1), "cifar10": (32, 32, 3)}
-VARIANTS = [(file, row) for file in FILES for row in recipe.TABLE_ROWS]
+IMAGE_SHAPES = {
+    "digits": (8, 8, 1),
+    "mnist": (28, 28, 1),
+    "cifar10": (32, 32, 3),
+    "imagenet": (32, 32, 3),  # smaller than they are, for speed
+}
+# Networks too large for these tests are tried with fewer and narrower layers.
+SMALLER = {"resnet50": {"blocks": (1,), "widths": (4,)}}
+
+
+def variants_of(file: Path) -> tuple[str, ...]:
+    return runpy.run_path(str(file)).get("VARIANTS", recipe.TABLE_ROWS)
+
+
+VARIANTS = [(file, variant) for file in FILES for variant in variants_of(file)]
+OF_THE_TABLE = [file for file in FILES if set(recipe.TABLE_ROWS) <= set(variants_of(file))]
+LADDERS = [
+    (file, start)
+    for file in FILES
+    for start in ("optimization", "full_batch")
+    if {f"{start}_{number}" for number in range(5)} <= set(variants_of(file))
+]
 
 
 def two_samples(name: str) -> ImageData:
@@ -30,6 +52,8 @@ def test_variant_builds_and_takes_an_update(file, variant):
     assert config.name == f"{file.stem}:{variant}"
     assert config.is_locked
     recipe_build.check(config)
+    with config.unlocked():
+        config.model.update(SMALLER.get(config.model.name, {}))
     made = recipe_build.build(config, images=two_samples(config.data.name))
     made.model.run_eagerly = True  # a graph of one step would take longer to make than to use
     before = [weight.numpy() for weight in made.model.trainable_weights]
@@ -43,7 +67,26 @@ def test_variant_builds_and_takes_an_update(file, variant):
     assert made.model.predict(made.test[0], verbose=0).shape == (2, 10)
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    ("file", "variant"), VARIANTS, ids=lambda part: getattr(part, "stem", part)
+)
+def test_weights_decay_at_most_once(file, variant):
+    config = recipe.load(f"{file}:{variant}")
+    in_optimizer = config.optimizer.get("weight_decay", 0.0)
+    assert not (in_optimizer and config.model.get("weight_decay", 0.0))
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 4, 8])
+@pytest.mark.parametrize("name", ["cifar10_resnet50", "imagenet_resnet50"])
+def test_huge_batches_divide_over_ranks(name, ranks):
+    for variant in variants_of(HPARAMS / f"{name}.py"):
+        config = recipe.load(f"{HPARAMS}/{name}.py:{variant}")
+        BatchPlan(config.batch_size, config.sub_batch_size, ranks)
+        ghost = config.model.get("ghost_batch_size")
+        assert ghost is None or config.sub_batch_size % ghost == 0
+
+
+@pytest.mark.parametrize("file", OF_THE_TABLE, ids=lambda file: file.stem)
 def test_weights_decay_once_and_rows_differ_as_the_table_says(file):
     rows = {row: recipe.load(f"{file}:{row}") for row in recipe.TABLE_ROWS}
     for row, config in rows.items():
@@ -57,11 +100,12 @@ def test_weights_decay_once_and_rows_differ_as_the_table_says(file):
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_unknown_variant_is_told_with_those_that_there_are(file):
+    known = ", ".join(variants_of(file))
     with pytest.raises(
-        ValueError, match=f"{file.name} has no variant 'lamb': use one of small_batch, large"
+        ValueError, match=f"{file.name} has no variant 'nothing': use one of {known}"
     ):
-        recipe.load(f"{file}:lamb")
-    assert recipe.load(str(file)).name == f"{file.stem}:two_phase_lars"
+        recipe.load(f"{file}:nothing")
+    assert recipe.load(str(file)).name in [f"{file.stem}:{name}" for name in variants_of(file)]
 
 
 @pytest.mark.parametrize(
@@ -87,9 +131,69 @@ def test_cifar10_resnet20_is_table_2(variant, batch_size, learning_rate, decay, 
         assert config.schedule.beta == 0.5 and config.schedule.extra_fraction == pytest.approx(
             1 / 3
         )
-    assert config.data.to_dict() == {
-        "name": "cifar10", "standardize": "per_pixel", "padding": 4, "flip": True,
-    }  # fmt: skip
+    images = {"name": "cifar10", "standardize": "per_pixel", "padding": 4, "flip": True}
+    assert images.items() <= config.data.to_dict().items()
+
+
+@pytest.mark.parametrize(("file", "start"), LADDERS, ids=lambda part: getattr(part, "stem", part))
+def test_each_optimization_adds_one_thing(file, start):
+    """Section 3.1 of the paper on the limit of the batch size."""
+    steps = [flat(f"{file}:{start}_{number}") for number in range(5)]
+    changes = [
+        {key for key in {*one, *two} if one.get(key) != two.get(key)} - {"name"}
+        for one, two in zip(steps, steps[1:])
+    ]
+    assert changes[0] == {"warmup.epochs"}
+    assert changes[1] <= {"warmup.epochs", "optimizer.learning_rate"} and changes[1]
+    assert changes[2] == {"label_smoothing"} and steps[3]["label_smoothing"] == 0.1
+    assert {key.split(".")[0] for key in changes[3]} == {"optimizer", "model"}
+    assert {key for key in changes[3] if key.startswith("model")} == {"model.weight_decay"}
+    assert [step["optimizer.name"] for step in steps] == ["SGD"] * 4 + ["LARS"]
+    for step in steps:
+        assert step["schedule.name"] == "cosine"
+        assert step["optimizer.global_clipnorm"] == 1 and step["model.ghost_batch_size"] > 1
+
+
+def flat(name: str) -> dict:
+    """A recipe's values by dotted keys."""
+
+    def walk(values: dict, start: str) -> dict:
+        found = {}
+        for key, value in values.items():
+            inner = isinstance(value, dict)
+            found.update(walk(value, f"{start}{key}.") if inner else {start + key: value})
+        return found
+
+    return walk(recipe.load(name).to_dict(), "")
+
+
+def test_resnet50s_on_cifar10_are_table_2():
+    small, huge, full = (
+        recipe.load(f"{HPARAMS}/cifar10_resnet50.py:{variant}")
+        for variant in ("baseline", "optimization_0", "full_batch_0")
+    )
+    assert [config.batch_size for config in (small, huge, full)] == [128, 25_000, 50_000]
+    assert [config.epochs for config in (small, huge, full)] == [200] * 3
+    assert huge.optimizer.learning_rate == pytest.approx(0.1 * 25_000 / 128)
+    assert small.model.to_dict() == {"name": "resnet50", "stem": "cifar", "weight_decay": 5e-4}
+    assert small.optimizer.to_dict() == {"name": "SGD", "learning_rate": 0.1, "momentum": 0.9}
+
+
+def test_resnet50s_on_imagenet_are_tables_2_and_4():
+    small, large, huge, full = (
+        recipe.load(f"{HPARAMS}/imagenet_resnet50.py:{variant}")
+        for variant in ("baseline", "batch_128k", "optimization_0", "full_batch_0")
+    )
+    sizes = [config.batch_size for config in (small, large, huge)]
+    assert sizes == [256, 128 * 1024, 819_200]
+    assert full.batch_size >= 1_281_167  # all in one update
+    assert [config.epochs for config in (small, large, huge, full)] == [90] * 4
+    assert (large.optimizer.learning_rate, large.optimizer.momentum) == (28, 0.94429)
+    assert (large.warmup.epochs, large.schedule.name) == (25, "cosine")
+    assert (large.optimizer.weight_decay, large.label_smoothing) == (0.0001, 0.1)
+    assert huge.optimizer.learning_rate == pytest.approx(320)
+    assert full.optimizer.learning_rate == pytest.approx(0.1 * 1_281_167 / 256)
+    assert small.optimizer.to_dict() == {"name": "SGD", "learning_rate": 0.1, "momentum": 0.9}
 
 
 def test_every_recipe_has_images_to_try_it_on():

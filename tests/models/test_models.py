@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tflbt.models import MODELS, build
+from tflbt import models
+from tflbt.models import MODELS
+
+# Networks too large for these tests are tried with fewer and narrower layers.
+SMALLER = {"resnet50": {"stem": "cifar", "blocks": (1, 1), "widths": (4, 8)}}
+
+
+def build(name, **options):
+    return models.build(name, **{**SMALLER.get(name, {}), **options})
 
 
 @pytest.fixture(params=sorted(MODELS))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tflbt.models.ghost_batch_norm import GhostBatchNormalization
 from tflbt.models.resnet import cifar_resnet, digits_resnet
 
 
@@ -100,6 +101,29 @@ def test_normalisation_settings_reach_every_layer():
     ]
     assert {(layer.momentum, layer.epsilon) for layer in layers} == {(0.8, 1e-4)}
     assert len(layers) == 19
+
+
+@pytest.mark.parametrize("shortcut", ["A", "B"])
+def test_ghosts_take_the_place_of_every_normalisation(shortcut):
+    """The same weights and inference; in training each ghost is as a batch of its own."""
+    plain, ghosts = (
+        digits_resnet(shortcut=shortcut, ghost_batch_size=size, bn_momentum=0.8)
+        for size in (None, 4)
+    )
+    kinds = [layer for layer in ghosts.layers if type(layer) is GhostBatchNormalization]
+    assert [(layer.ghost_size, layer.momentum, layer.epsilon) for layer in kinds] == [
+        (4, 0.8, 1e-5)
+        for layer in plain.layers
+        if type(layer) is tf.keras.layers.BatchNormalization
+    ]
+    assert [w.name for w in ghosts.weights] == [w.name for w in plain.weights]
+    ghosts.set_weights(plain.get_weights())
+    x = tf.random.stateless_normal([8, 8, 8, 1], [0, 1])
+    np.testing.assert_array_equal(ghosts(x), plain(x))
+    wanted = [plain(x[:4], training=True), plain(x[4:], training=True)]
+    np.testing.assert_allclose(ghosts(x, training=True), tf.concat(wanted, 0), atol=1e-4)
+    with pytest.raises(ValueError, match="ghost_size=0 must be a positive"):
+        digits_resnet(ghost_batch_size=0)
 
 
 def test_a_wrong_depth_or_shortcut_is_told():

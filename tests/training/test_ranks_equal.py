@@ -9,12 +9,17 @@ optimizers = {
     "sgd": lambda: K.optimizers.SGD(0.1, momentum=0.9),
     "adam": lambda: K.optimizers.Adam(0.01),
     "lars": lambda: LARS(0.5, momentum=0.9, weight_decay=1e-3, trust_coefficient=0.01),
+    # A limit that an update's whole gradient exceeds: clipped once, after the reduction, or not equal.
+    "clipped": lambda: K.optimizers.SGD(0.5, momentum=0.9, global_clipnorm=0.05),
 }
 for name, optimizer in optimizers.items():
     trained = large(optimizer())
     check(trained, plain(optimizer()))
     assert int(trained[0].optimizer.iterations) == 6 and trained[0].samples_seen == 90
     check(large(hvd.DistributedOptimizer(optimizer())), plain(optimizer()))
+
+(clipped, _), (free, _) = plain(optimizers["clipped"]()), plain(K.optimizers.SGD(0.5, momentum=0.9))
+assert not np.allclose(clipped.get_weights()[0], free.get_weights()[0], atol=1e-2)
 
 model = LargeBatchModel.from_model(network())
 model.compile(optimizers["adam"](), "mse", ["mae"], run_eagerly=True)

@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tflbt.data.augment import PadCropFlip, chain
 from tflbt.data.cifar import load_cifar10, load_cifar100
 from tflbt.data.digits import load_digits
+from tflbt.data.holdout import with_holdout
 from tflbt.data.image_data import ImageData
+from tflbt.data.image_files import unreadable_named
+from tflbt.data.image_folder import ImageFolder, load_image_folder
 from tflbt.data.mnist import load_mnist
 from tflbt.data.sharding import one_epoch, steps_per_epoch, sub_batches
 from tflbt.data.standardize import Standardize, fit_standardize
 
-_LOADERS = {
+_LOADERS: dict[str, Callable[[Any], ImageData | ImageFolder]] = {
     "cifar10": load_cifar10,
     "cifar100": load_cifar100,
     "digits": lambda data_dir: load_digits(),  # they come with scikit-learn, from no folder
+    "imagenet": load_image_folder,
     "mnist": load_mnist,
 }
 
 
-def load(name: str, data_dir: str | Path | None = None) -> ImageData:
+def load(
+    name: str, data_dir: str | Path | None = None, image_size: int | None = None
+) -> ImageData | ImageFolder:
     """Loads an image data set by its name, as configuration files do.
 
     Args:
-        name: "cifar10", "cifar100", "digits" or "mnist".
+        name: "cifar10", "cifar100", "digits", "imagenet" or "mnist".
         data_dir: Folder with the original files; "digits" needs none. The folder itself is looked
             in, and its ``mnist``; ``cifar-10``, ``cifar-10-batches-bin``, ``cifar-10-batches-py``;
-            ``cifar-100``, ``cifar-100-binary``, ``cifar-100-python``.
+            ``cifar-100``, ``cifar-100-binary``, ``cifar-100-python``; ``imagenet``, with the folders
+            ``train/CLASS`` and ``val/CLASS`` of JPEG files.
+        image_size: Side in pixels to which "imagenet" is cropped and resized, default 224; the
+            others have a size of their own.
 
     Returns:
-        Training and test images, uint8 ``[N, height, width, channels]``, and int64 labels.
+        Training and test images, uint8 ``[N, height, width, channels]``, and int64 labels; of
+        "imagenet" the files' names and how they are read.
 
     Raises:
         ValueError: When the name is unknown, the folder not given, or a file is not what it should
@@ -44,11 +56,16 @@ def load(name: str, data_dir: str | Path | None = None) -> ImageData:
     """
     if name not in _LOADERS:
         raise ValueError(f"There is no data set {name!r}; name one of {sorted(_LOADERS)}.")
-    return _LOADERS[name](data_dir)
+    if image_size is None:
+        return _LOADERS[name](data_dir)
+    if name != "imagenet":
+        raise ValueError(f"image_size={image_size} is for imagenet; {name} has a size of its own.")
+    return load_image_folder(data_dir, image_size)
 
 
 __all__ = [
     "ImageData",
+    "ImageFolder",
     "PadCropFlip",
     "Standardize",
     "chain",
@@ -57,8 +74,11 @@ __all__ = [
     "load_cifar10",
     "load_cifar100",
     "load_digits",
+    "load_image_folder",
     "load_mnist",
     "one_epoch",
     "steps_per_epoch",
     "sub_batches",
+    "unreadable_named",
+    "with_holdout",
 ]

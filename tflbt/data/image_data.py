@@ -62,3 +62,7 @@ class ImageData:
         """Height, width, channels."""
         height, width, channels = self.x_train.shape[1:]
         return height, width, channels
+
+    def some_training_images(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The first `count` training images and their labels."""
+        return self.x_train[:count], self.y_train[:count]

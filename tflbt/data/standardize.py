@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-MODES = ("per_pixel", "per_channel", "divide_255")
+MODES = ("per_pixel", "per_channel", "divide_255", "imagenet")
+# The channels' means and deviations over ImageNet's training set, of 1, as torchvision and others have them.
+_IMAGENET_MEAN, _IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _CHUNK = 1024  # images squared at a time, so that no float copy of the set is made
 
 
@@ -47,9 +49,11 @@ def fit_standardize(
     ``(x_ijc - mean_ijc) / max(std_ijc, floor * std)`` with statistics over the training images.
 
     Args:
-        images: Training images, uint8 ``[N, height, width, channels]``.
-        mode: "per_pixel", the paper's; "per_channel", one mean and deviation a channel; or
-            "divide_255", ``x / 255``.
+        images: Training images, uint8 ``[N, height, width, channels]``; not looked at in mode
+            "imagenet", which therefore also goes with file names.
+        mode: "per_pixel", the paper's; "per_channel", one mean and deviation a channel;
+            "divide_255", ``x / 255``; or "imagenet", that data set's means and deviations of the
+            channels red, green and blue.
         floor: Least deviation, as a share, above 0, of that of all pixels together. It keeps pixels
             that are (almost) constant in the training set, such as the borders of MNIST and the
             digits, from becoming 0 / 0 or from reaching 250 where a test image has ink. No pixel of
@@ -69,6 +73,11 @@ def fit_standardize(
         >>> fit_standardize(images)(images).numpy().ravel().tolist()
         [-1.0, 1.0]
     """
+    if mode == "imagenet":
+        return Standardize(
+            np.array(_IMAGENET_MEAN, np.float32) * 255,
+            np.array(_IMAGENET_DEVIATION, np.float32) * 255,
+        )
     _check(images, mode, floor)
     if mode == "divide_255":
         return Standardize(np.float32(0).reshape(1), np.float32(255).reshape(1))
@@ -100,4 +109,7 @@ def _check(images: np.ndarray, mode: str, floor: float) -> None:
     if not floor > 0:
         raise ValueError(f"floor must be above 0, got {floor}.")
     if images.dtype != np.uint8 or images.ndim != 4 or not len(images):
-        raise ValueError(f"images must be uint8 [N, H, W, C], got {images.dtype} {images.shape}.")
+        raise ValueError(
+            f"images must be uint8 [N, H, W, C] in mode {mode!r}, got {images.dtype} {images.shape}; "
+            "image files go with mode 'imagenet'."
+        )

@@ -7,13 +7,16 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from tflbt.models.ghost_batch_norm import GhostBatchNormalization
 from tflbt.models.lenet import lenet
 from tflbt.models.resnet import cifar_resnet, digits_resnet
+from tflbt.models.resnet50 import resnet50
 
 MODELS: dict[str, Callable[..., tf.keras.Model]] = {
     "cifar_resnet": cifar_resnet,
     "digits_resnet": digits_resnet,
     "lenet": lenet,
+    "resnet50": resnet50,
 }
 
 
@@ -21,7 +24,8 @@ def build(name: str, **options) -> tf.keras.Model:
     """Builds a network by its name, as configuration files do.
 
     Args:
-        name: One of `MODELS`: "cifar_resnet", "digits_resnet", "lenet".
+        name: One of `MODELS`: "cifar_resnet", "digits_resnet", "lenet",
+            "resnet50".
         **options: The arguments of that network's function.
 
     Returns:
@@ -48,4 +52,12 @@ def _options(name: str) -> list[str]:
     return sorted(inspect.signature(MODELS[name]).parameters)
 
 
-__all__ = ["MODELS", "build", "cifar_resnet", "digits_resnet", "lenet"]
+__all__ = [
+    "MODELS",
+    "GhostBatchNormalization",
+    "build",
+    "cifar_resnet",
+    "digits_resnet",
+    "lenet",
+    "resnet50",
+]

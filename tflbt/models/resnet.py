@@ -3,7 +3,8 @@
 A network is a 3x3 convolution, then stages of n blocks (two 3x3 convolutions each), then the mean
 over positions and a dense layer: depth = 2 * n * stages + 2. The first block of every stage but the
 first halves the image. Each convolution is followed by batch normalisation, before the ReLU; the
-block's sum comes before its last ReLU ("v1").
+block's sum comes before its last ReLU ("v1"). `ghost_batch_size` chooses over how many samples it
+normalises.
 
 Shortcut "A" of the paper has no parameters: where the image halves it takes every second pixel and
 appends channels of zeros. Here that is a 1x1 average pooling of stride 2 (which is ``x[:, ::2,
@@ -16,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import tensorflow as tf
+
+from tflbt.models.residual_blocks import ResidualBlocks
 
 _LAYERS = tf.keras.layers
 
@@ -30,6 +33,7 @@ def cifar_resnet(
     weight_decay: float = 0.0,
     bn_momentum: float = 0.9,
     bn_epsilon: float = 1e-5,
+    ghost_batch_size: int | None = None,
     zero_init_last_gamma: bool = False,
 ) -> tf.keras.Model:
     """Builds the CIFAR residual network of He et al. (2016), section 4.2.
@@ -50,6 +54,10 @@ def cifar_resnet(
         bn_momentum: Share of a moving statistic kept per sub-batch, 0 .. 1. 0.9 as in the authors'
             code; Keras's 0.99 lags some hundred sub-batches, which large batches make many epochs.
         bn_epsilon: Added to the variance. 1e-5 as in the authors' code; Keras's own is 1e-3.
+        ghost_batch_size: Samples that are normalised together in training, at least 1: the batch is
+            cut into ghosts of so many (`tflbt.models.GhostBatchNormalization`), and a moving
+            statistic moves once per ghost. Train on multiples of it. Default None: the whole
+            sub-batch together.
         zero_init_last_gamma: Whether the last normalisation of each block starts at 0, so that
             blocks start as the identity (Goyal et al. 2017, section 5.1). Keep these gammas out of
             layer-wise adaptation.
@@ -59,7 +67,8 @@ def cifar_resnet(
         too.
 
     Raises:
-        ValueError: When the depth does not fit the stages, or the shortcut is unknown.
+        ValueError: When the depth does not fit the stages, the shortcut is unknown, or the ghost
+            batch size is no positive integer.
 
     Example:
         >>> from tflbt.models.resnet import cifar_resnet
@@ -76,7 +85,9 @@ def cifar_resnet(
         )
     if shortcut not in ("A", "B"):
         raise ValueError(f"shortcut must be 'A' or 'B', got {shortcut!r}.")
-    build = _Blocks(shortcut, weight_decay, bn_momentum, bn_epsilon, zero_init_last_gamma)
+    build = ResidualBlocks(
+        shortcut, weight_decay, bn_momentum, bn_epsilon, ghost_batch_size, zero_init_last_gamma
+    )
     inputs = tf.keras.Input(tuple(input_shape), name="images")
     x = build.convolution(inputs, widths[0], "stem")
     x = _LAYERS.ReLU(name="stem_relu")(build.normalisation(x, "stem_bn"))
@@ -98,6 +109,7 @@ def digits_resnet(
     weight_decay: float = 0.0,
     bn_momentum: float = 0.9,
     bn_epsilon: float = 1e-5,
+    ghost_batch_size: int | None = None,
     zero_init_last_gamma: bool = False,
 ) -> tf.keras.Model:
     """Builds a residual network small enough to train on 8x8 digits in seconds.
@@ -113,6 +125,7 @@ def digits_resnet(
         weight_decay: Of an L2 loss on the kernels.
         bn_momentum: Of the moving statistics.
         bn_epsilon: Added to the variance.
+        ghost_batch_size: Samples that are normalised together; None: the whole sub-batch.
         zero_init_last_gamma: Whether blocks start as the identity.
 
     Returns:
@@ -135,75 +148,6 @@ def digits_resnet(
         weight_decay=weight_decay,
         bn_momentum=bn_momentum,
         bn_epsilon=bn_epsilon,
+        ghost_batch_size=ghost_batch_size,
         zero_init_last_gamma=zero_init_last_gamma,
     )
-
-
-class _Blocks:
-    """Adds the network's parts to a functional graph, all with the same settings."""
-
-    def __init__(
-        self, shortcut: str, weight_decay: float, momentum: float, epsilon: float, zero_gamma: bool
-    ):
-        self._shortcut_kind = shortcut
-        self._weight_decay = weight_decay
-        self._momentum = momentum
-        self._epsilon = epsilon
-        self._zero_gamma = zero_gamma
-
-    def block(self, x: tf.Tensor, width: int, stride: int, name: str) -> tf.Tensor:
-        """Two convolutions beside a shortcut, summed, then ReLU."""
-        shortcut = self._shortcut(x, width, stride, name)
-        x = self.convolution(x, width, f"{name}_conv1", stride)
-        x = _LAYERS.ReLU(name=f"{name}_relu1")(self.normalisation(x, f"{name}_bn1"))
-        x = self.convolution(x, width, f"{name}_conv2")
-        x = self.normalisation(x, f"{name}_bn2", gamma="zeros" if self._zero_gamma else "ones")
-        return _LAYERS.ReLU(name=f"{name}_relu2")(_LAYERS.Add(name=f"{name}_add")([shortcut, x]))
-
-    def convolution(
-        self, x: tf.Tensor, width: int, name: str, stride: int = 1, kernel: int = 3
-    ) -> tf.Tensor:
-        """A convolution without bias (the normalisation after it has one)."""
-        return _LAYERS.Conv2D(
-            width,
-            kernel,
-            strides=stride,
-            padding="same",
-            use_bias=False,
-            kernel_initializer="he_normal",
-            kernel_regularizer=self._regulariser(),
-            name=name,
-        )(x)
-
-    def normalisation(self, x: tf.Tensor, name: str, gamma: str = "ones") -> tf.Tensor:
-        """Batch normalisation over the sub-batch."""
-        return _LAYERS.BatchNormalization(
-            momentum=self._momentum, epsilon=self._epsilon, gamma_initializer=gamma, name=name
-        )(x)
-
-    def logits(self, x: tf.Tensor, classes: int) -> tf.Tensor:
-        """The output layer, in float32 so that the loss is exact under mixed precision."""
-        return _LAYERS.Dense(
-            classes,
-            kernel_initializer="he_normal",
-            kernel_regularizer=self._regulariser(),
-            dtype="float32",
-            name="logits",
-        )(x)
-
-    def _shortcut(self, x: tf.Tensor, width: int, stride: int, name: str) -> tf.Tensor:
-        added = width - x.shape[-1]
-        if stride == 1 and not added:
-            return x
-        if self._shortcut_kind == "B":
-            x = self.convolution(x, width, f"{name}_shortcut_conv", stride, kernel=1)
-            return self.normalisation(x, f"{name}_shortcut_bn")
-        if added < 0:
-            raise ValueError(f"widths must not decrease with shortcut 'A', got {width} at {name}.")
-        x = _LAYERS.AveragePooling2D(1, stride, name=f"{name}_shortcut_stride")(x)
-        return _LAYERS.ZeroPadding2D(
-            ((0, 0), (0, added)), data_format="channels_first", name=f"{name}_shortcut_pad"
-        )(x)
-
-    def _regulariser(self) -> tf.keras.regularizers.Regularizer | None:
-        return tf.keras.regularizers.L2(self._weight_decay / 2) if self._weight_decay else None

@@ -1,8 +1,9 @@
 """What a person sees of a run: its directory, its table, its figures and its page."""
 
+from tflbt.report import regime
 from tflbt.report.history import History
 from tflbt.report.metrics import MetricsTable
 from tflbt.report.page import write
 from tflbt.report.run_directory import RunDirectory
 
-__all__ = ["History", "MetricsTable", "RunDirectory", "write"]
+__all__ = ["History", "MetricsTable", "RunDirectory", "regime", "write"]

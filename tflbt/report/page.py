@@ -26,13 +26,15 @@ _TITLES = {
 _WHOLE = ("learning_rate", "eigenvalue", "batch_size")
 
 
-def write(run_directory: RunDirectory | str | os.PathLike[str]) -> Path:
+def write(run_directory: RunDirectory | str | os.PathLike[str], regime: str = "") -> Path:
     """Draws the figures of a run and writes its `report.html`, from what its directory holds.
 
     Safe to call at any time, also while the run is going on or after it was interrupted.
 
     Args:
         run_directory: A run's directory, or its path.
+        regime: What `tflbt.report.regime.line` says of its batch size; default "": nothing. It is
+            not kept: the page that is written next without it does not show it.
 
     Returns:
         The path of the page.
@@ -64,7 +66,7 @@ def write(run_directory: RunDirectory | str | os.PathLike[str]) -> Path:
         for name in names
     }
     environment = run.environment if run.environment_json.exists() else {}
-    text = page(_name(run), history, run.hyper_parameters, environment, drawings)
+    text = page(_name(run), history, run.hyper_parameters, environment, drawings, regime)
     atomic_file.write(run.report_html, text)
     return run.report_html
 
@@ -75,6 +77,7 @@ def page(
     config: Mapping[str, Any],
     environment: Mapping[str, Any],
     drawings: Mapping[str, str],
+    regime: str = "",
 ) -> str:
     """Returns the page's HTML; everything but `drawings` is escaped.
 
@@ -84,6 +87,7 @@ def page(
         config: Hyper-parameters by dotted name.
         environment: What `environment.json` says.
         drawings: `<svg>` elements by figure name.
+        regime: A sentence on the batch size's regime; default "": none.
 
     Returns:
         A whole HTML document that refers to nothing outside itself.
@@ -102,7 +106,7 @@ def page(
 </head>
 <body>
 <main>
-{_header(name, history, config, environment)}
+{_header(name, history, config, environment, regime)}
 {_tiles(tiles(history, config, environment))}
 {_figures(drawings, history)}
 <h2>Details</h2>
@@ -125,11 +129,16 @@ def _name(run: RunDirectory) -> str:
 
 
 def _header(
-    name: str, history: History, config: Mapping[str, Any], environment: Mapping[str, Any]
+    name: str,
+    history: History,
+    config: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    regime: str,
 ) -> str:
-    """Title, date, and a notice if the run is not complete or went wrong."""
+    """Title, date, the batch size's regime, and a notice if the run is not complete or went wrong."""
     date = str(environment.get("date", ""))[:16].replace("T", " ")
     about = f"Large-batch training{f', started {date} UTC' if date else ''}"
+    told = f"<p>{escape(regime[:1].upper() + regime[1:])}.</p>" if regime else ""
     notices = []
     planned, last = planned_epochs(config), history.epochs[-1]
     if planned and last < planned:
@@ -138,7 +147,7 @@ def _header(
     if isinstance(loss, float) and not math.isfinite(loss):
         notices.append("The training loss is no longer a finite number.")
     shown = "".join(f'<p class="notice">{escape(notice)}</p>' for notice in notices)
-    return f"<header><h1>{escape(name)}</h1><p>{escape(about)}</p>{shown}</header>"
+    return f"<header><h1>{escape(name)}</h1><p>{escape(about)}</p>{told}{shown}</header>"
 
 
 def _tiles(found: Iterable[Tile]) -> str:

@@ -1,0 +1,114 @@
+"""Crops of image files: equal to decoding and cutting by hand, the same for a seed, and failures named."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tflbt.data import image_files, sample_seeds
+from tflbt.data.image_files import centre_crops, random_crops, unreadable_named
+from tflbt.data.sharding import one_epoch
+
+
+def _seeds(samples, epoch=0):
+    return sample_seeds.sample_seeds(0, tf.constant(epoch), tf.range(samples))
+
+
+def _ramp(height, width):
+    """An image whose red tells the row and whose green tells the column, so that a crop tells its window."""
+    rows, columns = np.meshgrid(
+        np.linspace(0, 255, height), np.linspace(0, 255, width), indexing="ij"
+    )
+    return np.stack([rows, columns, np.full_like(rows, 128)], axis=-1).astype(np.uint8)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A JPEG of each of some sizes, a gray one, and a PNG with a JPEG's name."""
+    written = {
+        "wide.JPEG": tf.io.encode_jpeg(_ramp(60, 200), quality=100, chroma_downsampling=False),
+        "tall.JPEG": tf.io.encode_jpeg(_ramp(150, 40), quality=100, chroma_downsampling=False),
+        "tiny.JPEG": tf.io.encode_jpeg(_ramp(5, 3), quality=100),
+        "gray.JPEG": tf.io.encode_jpeg(_ramp(64, 64)[..., :1], quality=100),
+        "png.JPEG": tf.io.encode_png(_ramp(90, 70)),
+    }
+    for name, contents in written.items():
+        (tmp_path / name).write_bytes(contents.numpy())
+    return [str(tmp_path / name) for name in written]
+
+
+def test_the_centre_is_that_of_an_image_whose_shorter_side_is_eight_sevenths(files):
+    crops = centre_crops(files, 28).numpy()
+    assert crops.shape == (5, 28, 28, 3) and crops.dtype == np.float32
+    png = tf.image.resize(_ramp(90, 70), [round(90 * 32 / 70), 32])  # 41 x 32
+    np.testing.assert_allclose(crops[4], png[6 : 6 + 28, 2 : 2 + 28], atol=1e-3)
+    # In the wide image the centre spans 28/32 of the rows and (28/32) * (60/200) of the columns.
+    spans = np.ptp(crops[0], axis=(0, 1))[:2] / 255
+    np.testing.assert_allclose(spans, [28 / 32, 28 / 32 * 60 / 200], atol=0.04)
+    np.testing.assert_array_equal(crops[3][..., 0], crops[3][..., 2])
+
+
+def test_a_random_crop_is_the_resized_window_of_the_decoded_image(files):
+    seeds = _seeds(5)
+    crops = random_crops(files, seeds, 16).numpy()
+    for path, seed, crop in zip(files, seeds, crops):
+        image = tf.io.decode_image(tf.io.read_file(path), channels=3).numpy()
+        top, left, height, width = image_files._window(tf.shape(image), seed).numpy()
+        window = image[top : top + height, left : left + width]
+        assert window.shape == (height, width, 3)
+        np.testing.assert_allclose(crop, tf.image.resize(window, [16, 16]), atol=2)
+
+
+def test_windows_have_the_area_and_aspect_that_are_announced():
+    shape = tf.constant([300, 400, 3])
+    windows = np.array([image_files._window(shape, seed) for seed in _seeds(400)])
+    tops, lefts, heights, widths = windows.T
+    assert (tops >= 0).all() and (tops + heights <= 300).all() and (lefts + widths <= 400).all()
+    areas, aspects = heights * widths / 120_000, widths / heights
+    assert 0.07 < areas.min() < 0.15 and 0.85 < areas.max() <= 1
+    assert 0.73 < aspects.min() < 0.8 and 1.25 < aspects.max() < 1.36
+    assert len({tuple(window) for window in windows}) > 390
+
+
+def test_the_seed_alone_decides_whatever_batch_a_file_is_in(files):
+    whole = random_crops(files, _seeds(5), 16).numpy()
+    np.testing.assert_array_equal(random_crops(files, _seeds(5), 16), whole)
+    np.testing.assert_array_equal(random_crops(files[3:4], _seeds(5)[3:4], 16)[0], whole[3])
+    assert np.abs(random_crops(files, _seeds(5, epoch=1), 16) - whole).max() > 10
+
+
+def test_an_empty_batch_is_empty():
+    assert centre_crops(tf.constant([], tf.string), 8).shape == (0, 8, 8, 3)
+
+
+@pytest.mark.parametrize("damage", ["absent", "truncated", "text", "empty"])
+def test_files_that_cannot_be_read_are_named(damage, files, tmp_path):
+    path = tmp_path / "bad [1].JPEG"
+    contents = Path(files[0]).read_bytes()
+    broken = {"truncated": contents[: len(contents) // 2], "text": b"no image", "empty": b""}
+    if damage != "absent":
+        path.write_bytes(broken[damage])
+    says = f"neither JPEG nor PNG: {re.escape(str(path))}[.]$"
+    with pytest.raises(OSError, match=says), unreadable_named():
+        random_crops([*files, str(path)], _seeds(6), 16)
+    with pytest.raises(OSError, match=says), unreadable_named():
+        centre_crops([str(path)], 16)
+
+
+def test_they_are_named_out_of_a_pipeline_too(files):
+    names = np.array([*files, "one", "two"]).astype("S")
+    dealt = one_epoch(names, sub_batch_size=4, transform=lambda x, _: centre_crops(x, 8))
+    read = []
+    with pytest.raises(OSError, match="PNG: one, two[.]$"), unreadable_named():
+        for crops in dealt:
+            read.append(len(crops))
+    assert read == [4]
+
+
+def test_other_errors_pass():
+    with pytest.raises(tf.errors.InvalidArgumentError, match="another"), unreadable_named():
+        tf.debugging.assert_equal(1, 2, message="[another]")
