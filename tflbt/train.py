@@ -72,13 +72,14 @@ def train(config: Any, workdir: Any, *, resume: bool = False, data_dir: str | No
     finished = checkpoint.resume(made.model) if resume else 0
     if resume and chief:
         print(f"resume: {finished} of {config.epochs} epochs are done in {workdir}", flush=True)
-    sources = [callback for callback in made.schedules if hasattr(callback, "epoch_columns")]
+    ratios = callbacks.TrustRatioMonitor()
+    sources = [one for one in (*made.schedules, ratios) if hasattr(one, "epoch_columns")]
     log = callbacks.RunLog(directory, sources)
     try:
         if finished >= config.epochs:
             return None
         return made.fit(
-            [callbacks.NonFiniteLoss(), log, checkpoint], finished, checkpoint.batch_size
+            [callbacks.NonFiniteLoss(), ratios, log, checkpoint], finished, checkpoint.batch_size
         )
     finally:
         if chief and directory.metrics_csv.exists() and not _is_current(directory):

@@ -22,6 +22,7 @@ MAKERS = {
     ),
     "RunLog": lambda folder, data: callbacks.RunLog(folder / "run", verbose=0),
     "StepDecay": lambda folder, data: callbacks.StepDecay([1, 3], 0.5),
+    "TrustRatioMonitor": lambda folder, data: callbacks.TrustRatioMonitor(),
     "TwoPhaseSchedule": lambda folder, data: callbacks.TwoPhaseSchedule(
         patience=1, extra_fraction=0, curvature_data=data, monitor="scripted"
     ),

@@ -1,9 +1,11 @@
-"""The contract table of optimizers, and LARS written a second time, in NumPy and float64."""
+"""The contract table of optimizers; LARS, LAMB and what `LayerWise` wraps a second time, in NumPy and float64."""
 
 from __future__ import annotations
 
 import dataclasses
+import runpy
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,10 +39,46 @@ class Case:
         rate = self.learning_rate if learning_rate is None else learning_rate
         return getattr(optimizers, self.optimizer)(rate, **{**self.arguments, **more})
 
+    def rate_of(self, config: dict[str, Any]) -> Any:
+        """The learning rate in the optimizer's config."""
+        return config["learning_rate"]
+
     def __str__(self) -> str:
         """A name for the test's report."""
         told = ",".join(f"{name}={value}" for name, value in self.arguments.items())
         return f"{self.optimizer}({told})"
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerWiseCase(Case):
+    """`LayerWise` around an optimizer of Keras's.
+
+    Args:
+      inner: Its name in `tf.keras.optimizers`.
+      inner_arguments: Its arguments but the learning rate.
+    """
+
+    inner: str = "SGD"
+    inner_arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def make(self, learning_rate: Any = None, **more: Any) -> Any:
+        """The optimizer; a weight decay is the inner one's."""
+        inner_arguments = dict(self.inner_arguments)
+        if "weight_decay" in more and "weight_decay" in inner_arguments:
+            inner_arguments["weight_decay"] = more["weight_decay"]
+        more.pop("weight_decay", None)
+        rate = self.learning_rate if learning_rate is None else learning_rate
+        inner = getattr(tf.keras.optimizers, self.inner)(rate, **inner_arguments)
+        return optimizers.LayerWise(inner, **{**self.arguments, **more})
+
+    def rate_of(self, config: dict[str, Any]) -> Any:
+        """The learning rate in the inner optimizer's config."""
+        assert "learning_rate" not in config
+        return config["inner"]["config"]["learning_rate"]
+
+    def __str__(self) -> str:
+        """A name for the test's report."""
+        return f"{super().__str__()}[{self.inner}{self.inner_arguments or ''}]"
 
 
 def numpy_lars(
@@ -84,6 +122,113 @@ def numpy_lars(
     return weights
 
 
+def numpy_ratio(
+    w: np.ndarray, u: np.ndarray, bounds: tuple[float, float], bound_on: str = "ratio"
+) -> float:
+    """|w| / |u| with its zero rule and bounds."""
+    weight_norm, update_norm = np.linalg.norm(w), np.linalg.norm(u)
+    if bound_on == "weight_norm":
+        weight_norm = np.clip(weight_norm, *bounds)
+    ratio = weight_norm / update_norm if weight_norm > 0 and update_norm > 0 else 1.0
+    return float(np.clip(ratio, *bounds)) if bound_on == "ratio" else float(ratio)
+
+
+def numpy_lamb(
+    names: Sequence[str],
+    weights: Sequence[np.ndarray],
+    gradients: Sequence[Sequence[np.ndarray]],
+    rates: Sequence[float],
+    beta_1: float = 0.9,
+    beta_2: float = 0.999,
+    epsilon: float = 1e-6,
+    weight_decay: float = 0.0,
+    ratio_bounds: tuple[float, float] = (0.0, np.inf),
+    bound_on: str = "ratio",
+    exclude_from_weight_decay: Sequence[str] = (),
+    exclude_from_adaptation: Sequence[str] = (),
+    bias_correction: bool = True,
+) -> list[np.ndarray]:
+    """LAMB as NUMERICS.md states it."""
+    weights = [np.asarray(w, np.float64) for w in weights]
+    m, v = ([np.zeros_like(w) for w in weights] for _ in range(2))
+    for t, (step, rate) in enumerate(zip(gradients, rates), start=1):
+        first, second = (1 - beta_1**t, 1 - beta_2**t) if bias_correction else (1.0, 1.0)
+        for i, name in enumerate(names):
+            w, g = weights[i], np.asarray(step[i], np.float64)
+            m[i] = beta_1 * m[i] + (1 - beta_1) * g
+            v[i] = beta_2 * v[i] + (1 - beta_2) * g**2
+            b = 0.0 if any(part in name for part in exclude_from_weight_decay) else weight_decay
+            u = (m[i] / first) / (np.sqrt(v[i] / second) + epsilon) + b * w
+            adapted = not any(part in name for part in exclude_from_adaptation)
+            r = numpy_ratio(w, u, ratio_bounds, bound_on) if adapted else 1.0
+            weights[i] = w - rate * r * u
+    return weights
+
+
+def sgd_move(state, g, t, rate, momentum=0.0, nesterov=False):
+    """Keras's SGD: the rate is inside the buffer."""
+    state["m"] = momentum * state.get("m", 0.0) - rate * g
+    return momentum * state["m"] - rate * g if nesterov else state["m"]
+
+
+def adagrad_move(state, g, t, rate):
+    """Keras's Adagrad: the accumulator begins at 0.1."""
+    state["a"] = state.get("a", 0.1) + g**2
+    return -rate * g / np.sqrt(state["a"] + 1e-7)
+
+
+def rmsprop_move(state, g, t, rate, rho=0.9):
+    """Keras's RMSprop."""
+    state["v"] = rho * state.get("v", 0.0) + (1 - rho) * g**2
+    return -rate * g / np.sqrt(state["v"] + 1e-7)
+
+
+def adam_move(state, g, t, rate, beta_1=0.9, beta_2=0.999, epsilon=1e-7):
+    """Keras's Adam: epsilon is inside of the bias correction."""
+    state["m"] = beta_1 * state.get("m", 0.0) + (1 - beta_1) * g
+    state["v"] = beta_2 * state.get("v", 0.0) + (1 - beta_2) * g**2
+    scale = np.sqrt(1 - beta_2**t) / (1 - beta_1**t)
+    return -rate * scale * state["m"] / (np.sqrt(state["v"]) + epsilon)
+
+
+def layer_wise(move: Callable[..., np.ndarray], **inner: Any) -> Callable[..., list[np.ndarray]]:
+    """The oracle of `LayerWise` around an optimizer that makes these moves."""
+    weight_decay = inner.pop("weight_decay", 0.0)
+
+    def oracle(
+        names, weights, gradients, rates, trust_coefficient=1.0, ratio_bounds=(0.0, np.inf), bound_on="ratio",
+        exclude_from_adaptation=(), exclude_from_weight_decay=(),
+    ):  # fmt: skip
+        weights = [np.asarray(w, np.float64) for w in weights]
+        states: list[dict] = [{} for _ in weights]
+        for t, (step, rate) in enumerate(zip(gradients, rates), start=1):
+            for i, name in enumerate(names):
+                w, g = weights[i], np.asarray(step[i], np.float64)
+                b = 0.0 if any(part in name for part in exclude_from_weight_decay) else weight_decay
+                moved = move(states[i], g, t, rate, **inner) - rate * b * w
+                scale = 1.0
+                if not any(part in name for part in exclude_from_adaptation):
+                    scale = trust_coefficient * numpy_ratio(w, moved / rate, ratio_bounds, bound_on)
+                weights[i] = w + scale * moved
+        return weights
+
+    return oracle
+
+
+def wrapped(
+    inner: str, move: Callable[..., np.ndarray], arguments=None, rate=0.05, **inner_arguments
+):
+    """A row of the table for `LayerWise` around an optimizer of Keras's."""
+    return LayerWiseCase(
+        "LayerWise",
+        arguments or {},
+        layer_wise(move, **inner_arguments),
+        rate,
+        inner,
+        inner_arguments,
+    )
+
+
 _LARS = [
     {},
     {"nesterov": True},
@@ -101,11 +246,42 @@ _LARS = [
     },
 ]
 
+_LAMB = [
+    {},
+    {"weight_decay": 0.01, "bias_correction": False},
+    {"weight_decay": 0.01, "ratio_bounds": (0.1, 0.5)},
+    {"ratio_bounds": (0.5, 2.0), "bound_on": "weight_norm", "beta_1": 0.8, "beta_2": 0.99},
+    {
+        "weight_decay": 0.01,
+        "exclude_from_weight_decay": ["bias", "gamma"],
+        "exclude_from_adaptation": ["bias"],
+    },
+]
+
 # One row for each way of working; a new optimizer adds its rows and its oracle.
 CASES = [
     *(Case("LARS", {"trust_coefficient": 0.05, **arguments}, numpy_lars) for arguments in _LARS),
     Case(
         "LARS", {"ratio_bounds": (0.1, 0.5), "epsilon": 1e-3, "trust_coefficient": 0.5}, numpy_lars
+    ),
+    *(Case("LAMB", arguments, numpy_lamb, learning_rate=0.05) for arguments in _LAMB),
+    wrapped("SGD", sgd_move),
+    wrapped("SGD", sgd_move, {"ratio_bounds": (0.1, 2.0)}, momentum=0.9),
+    wrapped(
+        "SGD", sgd_move, {"trust_coefficient": 0.5}, momentum=0.9, nesterov=True, weight_decay=0.01
+    ),
+    wrapped("Adagrad", adagrad_move),
+    wrapped("RMSprop", rmsprop_move, {"ratio_bounds": (0.05, 2.0), "bound_on": "weight_norm"}),
+    wrapped("Adam", adam_move, {"ratio_bounds": (0.1, 0.5)}),
+    wrapped(
+        "AdamW",
+        adam_move,
+        {"exclude_from_adaptation": ["bias"], "exclude_from_weight_decay": ["bias"]},
+        weight_decay=0.01,
+    ),
+    *(
+        Case(*row)
+        for row in runpy.run_path(str(Path(__file__).with_name("radius_oracles.py")))["ROWS"]
     ),
 ]
 

@@ -40,7 +40,7 @@ def test_five_steps_equal_numpy(case, network):
 def test_config_goes_through_json_and_back(case):
     optimizer = case.make(clipnorm=1.0, use_ema=True)
     config = json.loads(json.dumps(optimizer.get_config()))
-    assert isinstance(config["learning_rate"], float)
+    assert isinstance(case.rate_of(config), float)
     again = type(optimizer).from_config(config)
     assert json.dumps(again.get_config(), sort_keys=True) == json.dumps(config, sort_keys=True)
     for name, value in case.arguments.items():
@@ -136,7 +136,9 @@ def test_quadratic_converges(case):
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_sixteen_bits_with_norms_above_256_follow_float64(case, network, dtype):
-    net, optimizer = network(dtype, scale=200.0), case.make()
+    if dtype == "bfloat16" and getattr(case, "inner", "").startswith("Adam"):
+        pytest.skip("Keras's own Adam stands still in bfloat16: its 1 - 0.999 is 0 there")
+    net, optimizer = network(dtype, scale=200.0), case.make(0.2)
     assert np.linalg.norm(net.values()[0].astype("float64")) > 256
     expected = case.oracle(net.names, net.values(), net.gradients, [0.2] * 5, **case.arguments)
     moved = max(np.abs(e - w.astype("float64")).max() for e, w in zip(expected, net.values()))

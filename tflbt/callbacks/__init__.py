@@ -6,6 +6,7 @@ from tflbt.callbacks.non_finite_loss import NonFiniteLoss
 from tflbt.callbacks.rate_curve import RateCurve
 from tflbt.callbacks.run_log import RunLog
 from tflbt.callbacks.step_decay import StepDecay
+from tflbt.callbacks.trust_ratio_monitor import TrustRatioMonitor
 from tflbt.callbacks.two_phase import TwoPhaseSchedule
 from tflbt.callbacks.warmup import Warmup
 
@@ -16,6 +17,7 @@ __all__ = [
     "RateCurve",
     "RunLog",
     "StepDecay",
+    "TrustRatioMonitor",
     "TwoPhaseSchedule",
     "Warmup",
 ]

@@ -7,6 +7,12 @@ from collections.abc import Iterable, Sequence
 
 import tensorflow as tf
 
+BOUND_ON = ("ratio", "weight_norm")
+
+# What may be excluded by its role: "bias" and "norm" in an exclusion list mean these variables, told by the last
+# part of their path, as Keras layers name them.
+ROLES = {"bias": r"(^|/)[^/]*bias(:\d+)?$", "norm": r"(^|/)(gamma|beta)(:\d+)?$"}
+
 
 def norm(tensor: tf.Tensor) -> tf.Tensor:
     """The l2 norm of a whole variable or gradient, a float32 scalar whatever the dtype.
@@ -17,7 +23,10 @@ def norm(tensor: tf.Tensor) -> tf.Tensor:
 
 
 def trust_ratio(
-    weight_norm: tf.Tensor, update_norm: tf.Tensor, bounds: tuple[float, float] | None = None
+    weight_norm: tf.Tensor,
+    update_norm: tf.Tensor,
+    bounds: tuple[float, float] | None = None,
+    bound_on: str = "ratio",
 ) -> tf.Tensor:
     r"""How far a layer may move for each unit of its update: $\|w\| / \|u\|$, bounded.
 
@@ -29,7 +38,9 @@ def trust_ratio(
     Args:
       weight_norm: float32 scalar, at least 0.
       update_norm: float32 scalar, at least 0: of the gradient, or of the update of an inner optimizer.
-      bounds: (lowest, highest) ratio, or None.
+      bounds: (lowest, highest), or None.
+      bound_on: what the bounds clip: "ratio" (LARC, the first LAMB, DeepSpeed), or "weight_norm" (the function phi
+        of LAMB's paper; a lowest norm above 0 also takes the place of a zero one).
 
     Returns:
       A float32 scalar.
@@ -39,13 +50,42 @@ def trust_ratio(
       3.0
       >>> float(trust_ratio(tf.constant(6.0), tf.constant(2.0), bounds=(0.0, 1.0)))
       1.0
+      >>> float(trust_ratio(tf.constant(6.0), tf.constant(2.0), (0.0, 4.0), bound_on="weight_norm"))
+      2.0
       >>> float(trust_ratio(tf.constant(0.0), tf.constant(2.0)))
       1.0
     """
+    if bounds is not None and bound_on == "weight_norm":
+        weight_norm = tf.clip_by_value(weight_norm, bounds[0], bounds[1])
+    ratio = _quotient(weight_norm, update_norm)
+    return (
+        tf.clip_by_value(ratio, bounds[0], bounds[1]) if bounds and bound_on == "ratio" else ratio
+    )
+
+
+def is_bounded(
+    weight_norm: tf.Tensor,
+    update_norm: tf.Tensor,
+    bounds: tuple[float, float],
+    bound_on: str = "ratio",
+) -> tf.Tensor:
+    """Says whether the bounds change the ratio of these norms: a boolean scalar.
+
+    Example:
+      >>> bool(is_bounded(tf.constant(6.0), tf.constant(2.0), (0.0, 1.0)))
+      True
+      >>> bool(is_bounded(tf.constant(6.0), tf.constant(2.0), (0.0, 10.0)))
+      False
+    """
+    value = weight_norm if bound_on == "weight_norm" else _quotient(weight_norm, update_norm)
+    return (value < bounds[0]) | (value > bounds[1])
+
+
+def _quotient(weight_norm: tf.Tensor, update_norm: tf.Tensor) -> tf.Tensor:
+    """The ratio without bounds, 1 where it is not one."""
     ratio = weight_norm / update_norm
     usable = (weight_norm > 0) & (update_norm > 0) & tf.math.is_finite(ratio)
-    ratio = tf.where(usable, ratio, tf.ones_like(ratio))
-    return ratio if bounds is None else tf.clip_by_value(ratio, bounds[0], bounds[1])
+    return tf.where(usable, ratio, tf.ones_like(ratio))
 
 
 def check_bounds(
@@ -59,7 +99,7 @@ def check_bounds(
     if bounds is None:
         return None
     pair = tuple(float(bound) for bound in bounds)
-    if len(pair) != 2 or not 0 <= pair[0] <= pair[1]:
+    if len(pair) != 2 or not 0 <= pair[0] <= pair[1]:  # also refuses NaN
         raise ValueError(
             f"{name}={bounds!r} must be None or (lowest, highest) with 0 <= lowest <= highest."
         )
@@ -67,7 +107,7 @@ def check_bounds(
 
 
 def check_patterns(patterns: Iterable[str], name: str) -> tuple[str, ...]:
-    """Returns regular expressions for variable names as a tuple; an empty one excludes nothing.
+    """Returns regular expressions (or roles) for variables as a tuple; an empty one excludes nothing.
 
     Raises:
       ValueError: for a bare string (a common slip) or one that is no regular expression.
@@ -87,5 +127,28 @@ def check_patterns(patterns: Iterable[str], name: str) -> tuple[str, ...]:
 
 
 def matches(patterns: Sequence[str], variable: tf.Variable) -> bool:
-    """Says whether a variable's name (such as `conv1/kernel:0`) holds a match of any of the patterns."""
-    return any(re.search(pattern, variable.name) for pattern in patterns)
+    """Says whether a variable's path (such as `conv1/kernel:0`) holds a match of any of the patterns.
+
+    A pattern that is the name of a role (`ROLES`) stands for the variables of that role.
+
+    Example:
+      >>> matches(("bias", "norm"), tf.Variable(0.0, name="stem_bn/gamma"))
+      True
+      >>> matches(("bias",), tf.Variable(0.0, name="bias_correction/kernel"))
+      False
+    """
+    return any(re.search(ROLES.get(pattern, pattern), variable.name) for pattern in patterns)
+
+
+def unmatched(patterns: Sequence[str], variables: Sequence[tf.Variable]) -> list[str]:
+    """The regular expressions that match no variable; roles may well have none.
+
+    Example:
+      >>> unmatched(("norm", "gama"), [tf.Variable(0.0, name="dense/kernel")])
+      ['gama']
+    """
+    return [
+        pattern
+        for pattern in patterns
+        if pattern not in ROLES and not any(matches((pattern,), v) for v in variables)
+    ]

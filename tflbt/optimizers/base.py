@@ -1,0 +1,199 @@
+"""What all layer-wise optimizers share: two exclusion lists, bounds, decay inside the ratio, and a count of both."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tflbt.optimizers import trust_ratio
+
+
+class LayerWiseOptimizer(tf.keras.optimizers.Optimizer):
+    """Base class: weight decay belongs to the update, and each variable's step is scaled by its trust ratio.
+
+    A subclass computes an update in `update_step` and asks `decay_of(variable)` for its weight decay and
+    `ratio(variable, update_norm)` for the scalar to multiply it with. Under bounds it counts, for each update, how
+    many of the ratios were changed by them: `bounded_share` is what a user who tunes the bounds looks at.
+
+    Args:
+      name: of the optimizer.
+      learning_rate: a float, at least 0, or a Keras schedule; None if the subclass keeps it elsewhere.
+      weight_decay: b, at least 0; None counts as 0.
+      ratio_bounds: (lowest, highest) or None.
+      bound_on: "ratio" or "weight_norm".
+      exclude_from_weight_decay: regular expressions for variable paths, or the roles "bias" and "norm".
+      exclude_from_adaptation: likewise; the trust ratio of these is 1. An independent list.
+      **kwargs: of every Keras optimizer.
+
+    Raises:
+      ValueError: if an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        learning_rate: Any,
+        weight_decay: float | None = 0.0,
+        ratio_bounds: Sequence[float] | None = None,
+        bound_on: str = "ratio",
+        exclude_from_weight_decay: Sequence[str] = (),
+        exclude_from_adaptation: Sequence[str] = (),
+        **kwargs: Any,
+    ) -> None:
+        weight_decay = 0.0 if weight_decay is None else float(weight_decay)
+        super().__init__(name=name, weight_decay=weight_decay, **kwargs)
+        at_least_zero(weight_decay=weight_decay)
+        if isinstance(learning_rate, (int, float, np.number)):
+            at_least_zero(learning_rate=float(learning_rate))
+        if learning_rate is not None:
+            self._learning_rate = self._build_learning_rate(learning_rate)
+        one_of("bound_on", bound_on, trust_ratio.BOUND_ON)
+        self.ratio_bounds = trust_ratio.check_bounds(ratio_bounds)
+        self.bound_on = bound_on
+        self._adaptation_exclusions = trust_ratio.check_patterns(
+            exclude_from_adaptation, "exclude_from_adaptation"
+        )
+        # Keras's method of the same name as our argument adds to this list.
+        self._exclude_from_weight_decay_names = list(
+            trust_ratio.check_patterns(exclude_from_weight_decay, "exclude_from_weight_decay")
+        )
+
+    def build(self, var_list: list[tf.Variable]) -> None:
+        """Takes the variables in, and warns of regular expressions that exclude none of them."""
+        super().build(var_list)
+        if getattr(self, "_built", False):
+            return
+        for argument, patterns in (
+            ("exclude_from_weight_decay", self._exclude_from_weight_decay_names),
+            ("exclude_from_adaptation", self._adaptation_exclusions),
+        ):
+            for pattern in trust_ratio.unmatched(patterns, var_list):
+                warnings.warn(
+                    f"{argument} holds {pattern!r}, which matches none of the {len(var_list)} variables "
+                    f"(the first is {var_list[0].name!r}).",
+                    stacklevel=2,
+                )
+        if self.ratio_bounds is not None:
+            self._bounded, self._ratios = (
+                self.add_variable((), tf.int64, name=name) for name in ("bounded", "ratios")
+            )
+
+    def slots(
+        self, var_list: list[tf.Variable], name: str, wide: bool = False
+    ) -> list[tf.Variable]:
+        """A buffer of zeros beside each variable; `wide`: at least float32, for moments that 16 bits would stall."""
+        if not wide:
+            return [self.add_variable_from_reference(variable, name) for variable in var_list]
+        return [
+            self.add_variable(v.shape, wide_dtype(v), name=f"{name}/{v.name.split(':')[0]}")
+            for v in var_list
+        ]
+
+    def slot(self, slots: list[tf.Variable], variable: tf.Variable) -> tf.Variable:
+        """The buffer of this variable."""
+        return slots[self._index_dict[self._var_key(variable)]]
+
+    @property
+    def bounded_share(self) -> tf.Tensor | None:
+        """Share of the trust ratios so far that the bounds changed, in [0, 1]; None without bounds."""
+        if self.ratio_bounds is None or not hasattr(self, "_ratios"):
+            return None
+        return tf.math.divide_no_nan(
+            tf.cast(self._bounded, tf.float32), tf.cast(self._ratios, tf.float32)
+        )
+
+    def bound_counts(self) -> tuple[int, int] | None:
+        """How many ratios the bounds changed, and how many there were, since the beginning; None without bounds."""
+        if self.ratio_bounds is None or not hasattr(self, "_ratios"):
+            return None
+        return int(self._bounded), int(self._ratios)
+
+    def ratio(
+        self,
+        variable: tf.Variable,
+        update_norm: tf.Tensor,
+        weight_norm: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """The trust ratio of an adapted variable, a float32 scalar; counts whether its bounds bit."""
+        if weight_norm is None:
+            weight_norm = trust_ratio.norm(variable)
+        if self.ratio_bounds is not None:
+            bit = trust_ratio.is_bounded(weight_norm, update_norm, self.ratio_bounds, self.bound_on)
+            self._bounded.assign_add(tf.cast(bit, tf.int64))
+            self._ratios.assign_add(1)
+        return trust_ratio.trust_ratio(weight_norm, update_norm, self.ratio_bounds, self.bound_on)
+
+    def is_adapted(self, variable: tf.Variable) -> bool:
+        """Says whether the variable's step is scaled by a trust ratio."""
+        return not trust_ratio.matches(self._adaptation_exclusions, variable)
+
+    def decay_of(self, variable: tf.Variable) -> float:
+        """The weight decay of this variable: 0 where it is excluded."""
+        return self.weight_decay if self._use_weight_decay(variable) else 0.0
+
+    def _use_weight_decay(self, variable: tf.Variable) -> bool:
+        """As Keras's, whose patterns know no roles."""
+        given_by_method = getattr(self, "_exclude_from_weight_decay", [])
+        return self._var_key(variable) not in given_by_method and not trust_ratio.matches(
+            self._exclude_from_weight_decay_names, variable
+        )
+
+    def _apply_weight_decay(self, variables: list[tf.Variable]) -> None:
+        """Does nothing here: Keras would decay before the step, outside the ratio."""
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, as JSON values."""
+        rate = self._serialize_hyperparameter(self._learning_rate)
+        return {
+            **super().get_config(),
+            "learning_rate": rate if isinstance(rate, dict) else float(rate),
+            "ratio_bounds": None if self.ratio_bounds is None else list(self.ratio_bounds),
+            "bound_on": self.bound_on,
+            "exclude_from_weight_decay": list(self._exclude_from_weight_decay_names),
+            "exclude_from_adaptation": list(self._adaptation_exclusions),
+        }
+
+
+def wide_dtype(variable: tf.Variable) -> tf.DType:
+    """What scalars and 16-bit updates are worked out in: float32, or float64 for a float64 variable."""
+    return tf.float32 if variable.dtype.size < 4 else variable.dtype
+
+
+def subtract(variable: tf.Variable, rate: tf.Tensor, update: tf.Tensor) -> None:
+    """W <- w - rate u in one pass; worked out in the update's dtype where the variable's has 16 bits."""
+    if variable.dtype == update.dtype == rate.dtype:
+        tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=rate, delta=update)
+    else:
+        weights, update = (tf.cast(value, rate.dtype) for value in (variable, update))
+        variable.assign(tf.cast(weights - rate * update, variable.dtype))
+
+
+def at_least_zero(**values: float) -> None:
+    """Raises ValueError naming the first argument that is negative or NaN."""
+    for argument, value in values.items():
+        if not value >= 0:
+            raise ValueError(f"{argument}={value!r} must be at least 0.")
+
+
+def positive(**values: float) -> None:
+    """Raises ValueError naming the first argument that is not above 0."""
+    for argument, value in values.items():
+        if not value > 0:
+            raise ValueError(f"{argument}={value!r} must be more than 0.")
+
+
+def below_one(**values: float) -> None:
+    """Raises ValueError naming the first argument that is not in [0, 1)."""
+    for argument, value in values.items():
+        if not 0 <= value < 1:
+            raise ValueError(f"{argument}={value!r} must be at least 0 and below 1.")
+
+
+def one_of(argument: str, chosen: str, known: Sequence[str]) -> None:
+    """Raises ValueError unless a choice is one that there is."""
+    if chosen not in known:
+        raise ValueError(f"{argument}={chosen!r} must be one of {', '.join(map(repr, known))}.")

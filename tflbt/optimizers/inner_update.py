@@ -1,0 +1,164 @@
+"""The move that an inner optimizer would make with a variable, as a tensor, for `LayerWise` to scale."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tflbt.optimizers.adam_update import adam_update, bias_corrections
+from tflbt.optimizers.base import LayerWiseOptimizer
+from tflbt.optimizers.borrowed import run_on
+
+_KERAS = tf.keras.optimizers
+# Their steps do not depend on the weights (weight decay apart, which is ours): observed from zero, a step is exact.
+_BLIND_TO_WEIGHTS = (
+    _KERAS.SGD, _KERAS.Adagrad, _KERAS.RMSprop, _KERAS.Adam, _KERAS.AdamW, _KERAS.Nadam, _KERAS.Adamax,
+    _KERAS.Adadelta, _KERAS.Lion,
+)  # fmt: skip
+
+
+def check(inner: Any) -> tf.keras.optimizers.Optimizer:
+    """Returns the inner optimizer, made from its name or configuration where that was given.
+
+    Raises:
+      ValueError: for what cannot be made layer-wise.
+    """
+    if isinstance(inner, (str, dict)):
+        inner = _KERAS.get(inner)
+    told = f"inner={type(inner).__name__}"
+    if isinstance(inner, _KERAS.legacy.Optimizer):
+        raise ValueError(
+            f"{told} is a legacy optimizer: use tf.keras.optimizers.{type(inner).__name__} or another of "
+            "tf.keras.optimizers (TensorFlow Addons' optimizers are legacy ones)."
+        )
+    if isinstance(inner, tf.keras.mixed_precision.LossScaleOptimizer) or hasattr(
+        inner, "_allreduce_grads"
+    ):
+        raise ValueError(
+            f"{told} is wrapped already: give LayerWise the plain optimizer, and wrap LayerWise."
+        )
+    if not isinstance(inner, _KERAS.Optimizer):
+        raise ValueError(f"{told} must be a Keras optimizer, such as tf.keras.optimizers.SGD(0.1).")
+    if isinstance(inner, LayerWiseOptimizer):
+        raise ValueError(f"{told} is layer-wise already: use it as it is.")
+    if inner.use_ema:
+        raise ValueError(f"{told} has use_ema=True: give use_ema to LayerWise, not to inner.")
+    return inner
+
+
+def config(inner: tf.keras.optimizers.Optimizer) -> dict[str, Any]:
+    """The inner optimizer's serialised form, as JSON values."""
+    return _plain(_KERAS.serialize(inner))
+
+
+def from_config(config: dict[str, Any], custom_objects: Any = None) -> Any:
+    """Makes the inner optimizer of its serialised form, which is left as it is."""
+    config = copy.deepcopy(config)
+    name = config["class_name"]
+    if config.get("registered_name") in (None, name) and hasattr(_KERAS, name):
+        return getattr(_KERAS, name).from_config(config["config"])  # deserialize knows no AdamW
+    return _KERAS.deserialize(config, custom_objects=custom_objects)
+
+
+def move(
+    inner: tf.keras.optimizers.Optimizer,
+    gradient: tf.Tensor,
+    variable: tf.Variable,
+    decay: float,
+) -> tf.Tensor:
+    """What the inner optimizer would add to a variable: minus its rate times its update; its slots advance.
+
+    Args:
+      inner: a built optimizer; its iterations are not advanced.
+      gradient: dense, of the variable's dtype.
+      variable: the weights w, left as they are.
+      decay: decoupled weight decay b: `-rate * b * w` is part of the move.
+
+    Returns:
+      A tensor like the variable.
+    """
+    rate = tf.cast(inner.learning_rate, variable.dtype)
+    fused = variable.dtype in (tf.float32, tf.float64)
+    if fused and type(inner) in (_KERAS.Adam, _KERAS.AdamW) and not inner.amsgrad:
+        return _adam(inner, gradient, variable, rate, decay)
+    if fused and type(inner) is _KERAS.SGD and inner.momentum:
+        return _momentum(inner, gradient, variable, rate, decay)
+    return _observed(inner, gradient, variable, rate, decay)
+
+
+def _adam(
+    inner: Any,
+    gradient: tf.Tensor,
+    variable: tf.Variable,
+    rate: tf.Tensor,
+    decay: float,
+) -> tf.Tensor:
+    index = inner._index_dict[inner._var_key(variable)]
+    betas = (inner.beta_1, inner.beta_2)
+    first, second = bias_corrections(betas, inner.iterations + 1, variable.dtype)
+    return adam_update(
+        gradient,
+        variable,
+        inner._momentums[index],
+        inner._velocities[index],
+        betas,
+        scale=-tf.cast(rate, tf.float64) * tf.sqrt(second) / first,
+        epsilon_hat=tf.constant(inner.epsilon, variable.dtype),
+        decay=-rate * tf.cast(decay, variable.dtype) if decay else None,
+    )
+
+
+def _momentum(
+    inner: Any,
+    gradient: tf.Tensor,
+    variable: tf.Variable,
+    rate: tf.Tensor,
+    decay: float,
+) -> tf.Tensor:
+    """TensorFlow's fused kernel for Keras's SGD (m <- mu m - rate g, w <- w + m), run on the decay's move."""
+    momentum = inner.momentums[inner._index_dict[inner._var_key(variable)]]
+    return run_on(
+        variable,
+        _decay_move(variable, rate, decay),
+        lambda: tf.raw_ops.ResourceApplyKerasMomentum(
+            var=variable.handle,
+            accum=momentum.handle,
+            lr=rate,
+            grad=gradient,
+            momentum=tf.cast(inner.momentum, variable.dtype),
+            use_nesterov=inner.nesterov,
+        ),
+    )
+
+
+def _observed(
+    inner: Any, gradient: tf.Tensor, variable: tf.Variable, rate: tf.Tensor, decay: float
+) -> tf.Tensor:
+    """Lets the inner optimizer make its move and takes it back: the difference is the move."""
+
+    def step() -> None:
+        inner.update_step(gradient, variable)
+
+    if type(inner) in _BLIND_TO_WEIGHTS:
+        return run_on(variable, _decay_move(variable, rate, decay), step)
+    moved = run_on(variable, variable.read_value(), step) - variable
+    return moved + _decay_move(variable, rate, decay) if decay else moved
+
+
+def _decay_move(variable: tf.Variable, rate: tf.Tensor, decay: float) -> tf.Tensor:
+    """What decoupled weight decay adds to a variable."""
+    if not decay:
+        return tf.zeros(variable.shape, variable.dtype)
+    return -rate * tf.cast(decay, variable.dtype) * variable
+
+
+def _plain(value: Any) -> Any:
+    """The same with NumPy's numbers made Python's."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,175 @@
+"""`LayerWise`: any Keras optimizer made layer-wise, its update scaled by a bounded trust ratio."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tflbt.optimizers import inner_update, trust_ratio
+from tflbt.optimizers.base import LayerWiseOptimizer, positive, subtract, wide_dtype
+
+_OURS = (
+    "clipnorm", "clipvalue", "global_clipnorm", "use_ema", "ema_momentum", "ema_overwrite_frequency",
+)  # fmt: skip
+
+
+@tf.keras.utils.register_keras_serializable(package="tflbt")
+class LayerWise(LayerWiseOptimizer):
+    r"""Scales the update of an inner optimizer, for each variable, by its trust ratio.
+
+    If the inner optimizer would take the step $w \leftarrow w - \lambda u$ (its momentum, moments and decoupled
+    weight decay are all in u), this one takes
+
+    $$w \leftarrow w - \lambda \, \eta \, r \, u, \quad r = \frac{\|w\|}{\|u\|}$$
+
+    with r bounded if `ratio_bounds` are given: "layer-wise and bound-ratio" of Table 3 in
+    `limit-of-the-batch-size.txt`. Norms are l2, of one variable each, in float32; a zero norm makes the ratio 1.
+
+    The learning rate and the iterations are the inner optimizer's own; so are its slots, its weight decay (which
+    belongs to u here) and its exclusions from it. Its clipping is taken over and comes first.
+
+    What it equals:
+      - around SGD without momentum: `LARS(momentum=0)` with the same trust coefficient.
+      - around SGD with momentum, at a constant rate: rule D of the TensorFlow Model Garden's LARS
+        (`classic_momentum=False`), $v \leftarrow m v + g$, $r = \eta \|w\| / \|v\|$, $w \leftarrow w - \lambda r v$.
+        Keras keeps the rate in the buffer, so after a change of rate old gradients weigh by the rate of their time; the
+        length of a step, $\lambda \eta \|w\|$, does not depend on it.
+      - around Adam or AdamW: `LAMB` with that weight decay, but that Keras's epsilon is the one inside of the bias
+        correction: $\epsilon_\text{LAMB} = \epsilon_\text{Keras} / \sqrt{1 - \beta_2^t}$.
+      - with `ratio_bounds=(c, c)`: the inner optimizer itself at $c \eta$ times its rate.
+
+    Args:
+      inner: a Keras optimizer or its name, such as "adam". SGD, Adam and AdamW go through fused kernels. Of others
+        the move that they make with a variable is observed, as a difference.
+      trust_coefficient: $\eta$, positive, default 1.
+      ratio_bounds: (lowest, highest) for r, default None. What bites is counted (`bounded_share`).
+      bound_on: what they clip: "ratio" (default) or "weight_norm".
+      exclude_from_adaptation: regular expressions searched for in variable paths, or the roles "bias" and "norm";
+        these take the inner optimizer's plain steps, without the coefficient. Default none.
+      exclude_from_weight_decay: likewise, from the inner optimizer's weight decay; default: what the inner excludes.
+      name: of the optimizer, default "LayerWise" and the inner one's name.
+      **kwargs: `clipnorm`, `clipvalue`, `global_clipnorm`, `use_ema`, `jit_compile`, ... as of every Keras optimizer.
+
+    Raises:
+      ValueError: if an argument is out of its range, or the inner optimizer is a legacy one, is layer-wise or wrapped
+        already (wrap the result instead), or averages weights (`use_ema` belongs on the outside).
+
+    Source: section 3.1 of `limit-of-the-batch-size.txt`.
+
+    Example:
+      >>> w = tf.Variable([3.0, 4.0])
+      >>> optimizer = LayerWise(tf.keras.optimizers.SGD(0.1), ratio_bounds=(0.0, 10.0))
+      >>> _ = optimizer.apply_gradients([(tf.constant([0.0, 2.0]), w)])
+      >>> w.numpy().round(3).tolist()  # r = 5 / 2: moves by 0.1 * 2.5 * 2
+      [3.0, 3.5]
+      >>> optimizer.learning_rate = 0.2
+      >>> float(optimizer.inner.learning_rate), float(optimizer.bounded_share)
+      (0.20000000298023224, 0.0)
+    """
+
+    def __init__(
+        self,
+        inner: Any,
+        trust_coefficient: float = 1.0,
+        ratio_bounds: Sequence[float] | None = None,
+        bound_on: str = "ratio",
+        exclude_from_adaptation: Sequence[str] = (),
+        exclude_from_weight_decay: Sequence[str] | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        inner = inner_update.check(inner)
+        if exclude_from_weight_decay is None:
+            exclude_from_weight_decay = getattr(inner, "_exclude_from_weight_decay_names", ())
+        for argument in _OURS[:3]:
+            kwargs.setdefault(argument, getattr(inner, argument))
+        kwargs.setdefault("jit_compile", inner.jit_compile)
+        self.inner = inner
+        super().__init__(
+            name or f"LayerWise{inner.name}",
+            None,
+            inner.weight_decay,
+            ratio_bounds,
+            bound_on,
+            exclude_from_weight_decay,
+            exclude_from_adaptation,
+            **kwargs,
+        )
+        positive(trust_coefficient=trust_coefficient)
+        self.trust_coefficient = float(trust_coefficient)
+
+    def build(self, var_list: list[tf.Variable]) -> None:
+        """Builds the inner optimizer's slots."""
+        super().build(var_list)
+        if getattr(self, "_built", False):
+            return
+        self.inner.build(var_list)
+        self._built = True
+
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
+        """Lets the inner optimizer say its move on one variable, and makes it scaled."""
+        gradient = tf.convert_to_tensor(gradient)
+        wide = wide_dtype(variable)
+        rate = tf.cast(self.inner.learning_rate, wide)
+        move = inner_update.move(self.inner, gradient, variable, self.decay_of(variable))
+        scale = tf.ones([], wide)
+        if self.is_adapted(variable):
+            # |u| from the move, -rate * u, which a rate of 0 makes 0.
+            update_norm = tf.math.divide_no_nan(trust_ratio.norm(move), tf.cast(rate, tf.float32))
+            scale = tf.cast(self.trust_coefficient * self.ratio(variable, update_norm), wide)
+        subtract(variable, -scale, move)
+
+    @property
+    def variables(self) -> Any:
+        """Ours and the inner optimizer's, each once."""
+        variables = super().variables
+        mine = {id(variable) for variable in variables}
+        return type(variables)(
+            [*variables, *(v for v in self.inner.variables if id(v) not in mine)]
+        )
+
+    # The rate and the count of updates are the inner optimizer's: whoever asks or sets either gets the same.
+
+    @property
+    def _learning_rate(self) -> Any:
+        return self.inner._learning_rate
+
+    @_learning_rate.setter
+    def _learning_rate(self, rate: Any) -> None:
+        self.inner._learning_rate = rate
+
+    @property
+    def _current_learning_rate(self) -> Any:
+        return self.inner._current_learning_rate
+
+    def _compute_current_learning_rate(self) -> None:
+        self.inner._compute_current_learning_rate()
+
+    @property
+    def _iterations(self) -> Any:
+        return self.inner._iterations
+
+    @_iterations.setter
+    def _iterations(self, variable: Any) -> None:
+        """Keras's constructor makes one, which nobody needs."""
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, as JSON values."""
+        config = super().get_config()
+        for belongs_to_inner in ("learning_rate", "weight_decay"):
+            del config[belongs_to_inner]
+        return {
+            **config,
+            "inner": inner_update.config(self.inner),
+            "trust_coefficient": self.trust_coefficient,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> LayerWise:
+        """Makes the optimizer that `get_config` describes."""
+        config = dict(config)
+        if isinstance(config["inner"], dict):
+            config["inner"] = inner_update.from_config(config["inner"], custom_objects)
+        return cls(**config)

@@ -1,0 +1,125 @@
+"""What the optimizers of curvature radii share: momentum SGD whose rate is gamma times a radius, and floors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tflbt.optimizers import trust_ratio
+from tflbt.optimizers.base import LayerWiseOptimizer, below_one, wide_dtype
+from tflbt.optimizers.momentum_step import momentum_step
+
+
+class RadiusOptimizer(LayerWiseOptimizer):
+    r"""Base class: $v \leftarrow m v + \gamma R (g + b w)$, $w \leftarrow w - v$ with a radius R of curvature.
+
+    Close to a minimum at b, a parabola's radius of curvature is $R_i = |(w_i - b_i) / g_i|$ (eq. 16, slopes apart),
+    and with b = 0 the ratio $|w_i / g_i|$ (eq. 17). That fails where $w_i \to 0$ (eq. 18) or $g_i \to 0$ (eq. 19).
+    Subclasses differ in what they make of a layer's $w_i$ and $g_i$. Their remedies are the same:
+
+    - within a layer, a number counts as at least `floor` times the layer's root mean square (`floored`);
+    - where all the weights or all the gradients of a layer are zero, R is 1, and `ratio_bounds` hold
+      (`tflbt.optimizers.trust_ratio`).
+
+    Args:
+      name: of the optimizer.
+      learning_rate: $\gamma$, a float, at least 0, or a Keras schedule.
+      momentum: m, in [0, 1).
+      nesterov: look ahead by one momentum step.
+      weight_decay: b, at least 0.
+      floor: in [0, 1).
+      ratio_bounds: (lowest, highest) for R, or None.
+      exclude_from_weight_decay: regular expressions for variable paths, or the roles "bias" and "norm".
+      exclude_from_adaptation: likewise; R is 1 for these.
+      **kwargs: of every Keras optimizer.
+
+    Raises:
+      ValueError: if an argument is out of its range.
+
+    Source: section 4 of `curvature-radius.txt` (Gao and Zhong 2020).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        learning_rate: Any,
+        momentum: float,
+        nesterov: bool,
+        weight_decay: float,
+        floor: float,
+        ratio_bounds: Sequence[float] | None,
+        exclude_from_weight_decay: Sequence[str],
+        exclude_from_adaptation: Sequence[str],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            name,
+            learning_rate,
+            weight_decay,
+            ratio_bounds,
+            exclude_from_weight_decay=exclude_from_weight_decay,
+            exclude_from_adaptation=exclude_from_adaptation,
+            **kwargs,
+        )
+        below_one(momentum=momentum, floor=floor)
+        self.momentum = float(momentum)
+        self.nesterov = bool(nesterov)
+        self.floor = float(floor)
+
+    def build(self, var_list: list[tf.Variable]) -> None:
+        """Creates a momentum buffer for each variable."""
+        super().build(var_list)
+        if getattr(self, "_built", False):
+            return
+        self.momentums = self.slots(var_list, "momentum") if self.momentum > 0 else []
+        self._built = True
+
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
+        """Takes one step on one variable."""
+        # Of a sparse gradient's dense twin the shape is not known.
+        gradient = tf.ensure_shape(tf.convert_to_tensor(gradient), variable.shape)
+        decay = self.decay_of(variable)
+        wide = wide_dtype(variable)
+        rate = tf.cast(self.learning_rate, wide)
+        if self.is_adapted(variable):
+            rate = rate * tf.cast(self.radius(variable, gradient, decay), wide)
+        buffer = self.slot(self.momentums, variable) if self.momentums else None
+        momentum_step(variable, buffer, rate, gradient, decay, self.momentum, self.nesterov)
+
+    def radius(self, variable: tf.Variable, gradient: tf.Tensor, decay: float) -> tf.Tensor:
+        """R, for the layer or for each of its weights."""
+        raise NotImplementedError
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, as JSON values."""
+        config = super().get_config()
+        del config["bound_on"]  # a radius has no norm of weights of its own to bound
+        return {
+            **config,
+            "momentum": self.momentum,
+            "nesterov": self.nesterov,
+            "floor": self.floor,
+        }
+
+
+def root_mean_square(tensor: tf.Tensor) -> tf.Tensor:
+    """Root of the mean of squares, a float32 scalar.
+
+    Example:
+      >>> float(root_mean_square(tf.constant([1.0, 7.0])))
+      5.0
+    """
+    return trust_ratio.norm(tensor) / math.sqrt(tensor.shape.num_elements())
+
+
+def floored(magnitudes: tf.Tensor, floor: float) -> tf.Tensor:
+    """Numbers, at least 0, none less than `floor` times their root mean square.
+
+    Example:
+      >>> floored(tf.constant([1.0, 7.0]), 0.5).numpy().tolist()  # root mean square 5
+      [2.5, 7.0]
+    """
+    return tf.maximum(magnitudes, tf.cast(floor * root_mean_square(magnitudes), magnitudes.dtype))
