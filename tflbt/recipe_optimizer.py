@@ -34,15 +34,14 @@ def build_optimizer(config: ml_collections.ConfigDict) -> Any:
 
 
 def _build(options: dict[str, Any], key: str) -> Any:
+    if "name" not in options:
+        raise ValueError(f"config.{key} needs a name, such as SGD or Adam.")
     options = dict(options)
     name = options.pop("name")
     cls = _find(name, key)
     if cls is optimizers.LayerWise:
-        inner = {**options.pop("inner", {}), "learning_rate": options.pop("learning_rate", 0.01)}
-        if "name" not in inner:
-            raise ValueError(f"config.{key}.inner needs a name, such as SGD or Adam.")
-        options["inner"] = _build(inner, f"{key}.inner")
-    known = [*inspect.signature(cls).parameters, *_CLIPPING]
+        options["inner"] = _inner(options, key)
+    known = _arguments(cls)
     for option in options:
         if option not in known:
             raise ValueError(
@@ -51,9 +50,32 @@ def _build(options: dict[str, Any], key: str) -> Any:
     return cls(**options)
 
 
+def _inner(options: dict[str, Any], key: str) -> Any:
+    """The optimizer inside `LayerWise`; takes the learning rate out of the options of the outer one."""
+    inner = options.get("inner", {})
+    if not isinstance(inner, dict):
+        raise ValueError(f"config.{key}.inner={inner!r} must be a section with a name of its own.")
+    if "learning_rate" in inner:
+        raise ValueError(
+            f"config.{key}.inner.learning_rate={inner['learning_rate']!r} must be given as "
+            f"config.{key}.learning_rate, where every optimizer has it."
+        )
+    return _build({**inner, "learning_rate": options.pop("learning_rate", 0.01)}, f"{key}.inner")
+
+
+def _arguments(cls: Any) -> list[str]:
+    """What a recipe may give to an optimizer."""
+    parameters = inspect.signature(cls).parameters.values()
+    named = [one.name for one in parameters if one.kind is not one.VAR_KEYWORD]
+    return [*(name for name in named if name not in ("name", *_CLIPPING)), *_CLIPPING]
+
+
 def _find(name: str, key: str) -> Any:
     if name.startswith(addons.PREFIX):
-        return addons.get(name)
+        try:
+            return addons.get(name)
+        except ValueError as error:
+            raise ValueError(f"config.{key}.{error}") from error
     cls = getattr(optimizers, name, None) if name in optimizers.__all__ else None
     cls = cls or getattr(tf.keras.optimizers, name, None)
     if not (inspect.isclass(cls) and issubclass(cls, tf.keras.optimizers.Optimizer)):

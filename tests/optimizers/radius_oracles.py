@@ -54,7 +54,7 @@ def lower_median(values: np.ndarray, floor: float) -> float:
 
 def numpy_median_curvature(
     *arguments: Any,
-    floor: float = 0.01,
+    floor: float = 0.1,
     statistic: str = "median",
     denominator: str = "separate",
     **more: Any,
@@ -132,15 +132,15 @@ _MOMENTA: list[dict[str, Any]] = [
 ROWS = [
     *(("MedianCurvature", more, numpy_median_curvature, 0.01) for more in _MOMENTA),
     *(
-        ("MedianCurvature", {"weight_decay": 0.01, **more}, numpy_median_curvature, 0.01)
-        for more in (
-            {"denominator": "decayed_gradient"},
-            {"statistic": "l2"},
-            {"floor": 0.8, "ratio_bounds": (0.5, 1.0)},
+        ("MedianCurvature", {"weight_decay": 0.01, **more}, numpy_median_curvature, rate)
+        for more, rate in (
+            ({"denominator": "decayed_gradient"}, 0.01),
+            ({"statistic": "l2"}, 0.01),
+            ({"floor": 0.8, "ratio_bounds": (0.5, 1.0)}, 0.03),
         )
     ),
     *(("PercentDelta", more, numpy_percent_delta, 0.01) for more in _MOMENTA),
-    ("PercentDelta", {"floor": 0.5, "ratio_bounds": (0.1, 0.5)}, numpy_percent_delta, 0.01),
+    ("PercentDelta", {"floor": 0.5, "ratio_bounds": (0.1, 0.5)}, numpy_percent_delta, 0.1),
     *(("CurvatureRadius", more, numpy_curvature_radius, 0.03) for more in _MOMENTA),
     ("CurvatureRadius", {"beta": 0.5, "ratio_bounds": (0.1, 5.0)}, numpy_curvature_radius, 0.03),
     ("CurvatureRadius", {"method": "approximate", "floor": 0.3}, numpy_curvature_radius, 0.003),

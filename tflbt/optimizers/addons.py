@@ -6,6 +6,8 @@ import inspect
 import warnings
 from typing import Any
 
+import tensorflow as tf
+
 PREFIX = "tfa."
 
 
@@ -34,12 +36,18 @@ def get(name: str) -> Any:
             import tensorflow_addons.optimizers as theirs
     except ImportError as error:
         raise ValueError(
-            f"{name!r} needs TensorFlow Addons, which cannot be imported ({error}): pip install 'tflbt[addons]', or "
-            "use tflbt's own LAMB, LARS and LayerWise."
+            f"name={name!r} needs TensorFlow Addons, which cannot be imported ({error}): pip install 'tflbt[addons]', "
+            "or use tflbt's own LAMB, LARS and LayerWise."
         ) from error
-    classes = dict(inspect.getmembers(theirs, inspect.isclass))
+    classes = dict(inspect.getmembers(theirs, _is_optimizer))
     if not name.startswith(PREFIX) or name[len(PREFIX) :] not in classes:
         raise ValueError(
-            f"{name!r} is no optimizer of TensorFlow Addons: they have {', '.join(sorted(classes))}."
+            f"name={name!r} is no optimizer of TensorFlow Addons: they have {', '.join(sorted(classes))}."
         )
     return classes[name[len(PREFIX) :]]
+
+
+def _is_optimizer(member: Any) -> bool:
+    """Says whether something in their module is an optimizer; schedules, a mixin and the base class are there too."""
+    base = tf.keras.optimizers.legacy.Optimizer
+    return inspect.isclass(member) and issubclass(member, base) and member is not base

@@ -10,12 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from tflbt.optimizers import trust_ratio
+from tflbt.optimizers.turns import in_turn
 
 
 class LayerWiseOptimizer(tf.keras.optimizers.Optimizer):
     """Base class: weight decay belongs to the update, and each variable's step is scaled by its trust ratio.
 
-    A subclass computes an update in `update_step` and asks `decay_of(variable)` for its weight decay and
+    A subclass computes an update in `step` and asks `decay_of(variable)` for its weight decay and
     `ratio(variable, update_norm)` for the scalar to multiply it with. Under bounds it counts, for each update, how
     many of the ratios were changed by them: `bounded_share` is what a user who tunes the bounds looks at.
 
@@ -67,6 +68,7 @@ class LayerWiseOptimizer(tf.keras.optimizers.Optimizer):
         super().build(var_list)
         if getattr(self, "_built", False):
             return
+        self._largest = max((variable.shape.num_elements() for variable in var_list), default=0)
         for argument, patterns in (
             ("exclude_from_weight_decay", self._exclude_from_weight_decay_names),
             ("exclude_from_adaptation", self._adaptation_exclusions),
@@ -81,6 +83,15 @@ class LayerWiseOptimizer(tf.keras.optimizers.Optimizer):
             self._bounded, self._ratios = (
                 self.add_variable((), tf.int64, name=name) for name in ("bounded", "ratios")
             )
+
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
+        """Takes one step on one variable, in turn with the others."""
+        alone = 2 * variable.shape.num_elements() > self._largest
+        in_turn(lambda: self.step(tf.convert_to_tensor(gradient), variable), alone)
+
+    def step(self, gradient: tf.Tensor, variable: tf.Variable) -> Any:
+        """Takes one step on one variable and returns the operation that ends it."""
+        raise NotImplementedError
 
     def slots(
         self, var_list: list[tf.Variable], name: str, wide: bool = False
@@ -163,13 +174,14 @@ def wide_dtype(variable: tf.Variable) -> tf.DType:
     return tf.float32 if variable.dtype.size < 4 else variable.dtype
 
 
-def subtract(variable: tf.Variable, rate: tf.Tensor, update: tf.Tensor) -> None:
-    """W <- w - rate u in one pass; worked out in the update's dtype where the variable's has 16 bits."""
+def subtract(variable: tf.Variable, rate: tf.Tensor, update: tf.Tensor) -> Any:
+    """W <- w - rate u in one pass, an operation; worked out in the rate's dtype where the variable's has 16 bits."""
     if variable.dtype == update.dtype == rate.dtype:
-        tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=rate, delta=update)
-    else:
-        weights, update = (tf.cast(value, rate.dtype) for value in (variable, update))
-        variable.assign(tf.cast(weights - rate * update, variable.dtype))
+        return tf.raw_ops.ResourceApplyGradientDescent(
+            var=variable.handle, alpha=rate, delta=update
+        )
+    weights, update = (tf.cast(value, rate.dtype) for value in (variable, update))
+    return variable.assign(tf.cast(weights - rate * update, variable.dtype), read_value=False)
 
 
 def at_least_zero(**values: float) -> None:

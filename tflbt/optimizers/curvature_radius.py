@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tflbt.optimizers import trust_ratio
-from tflbt.optimizers.base import below_one, one_of, wide_dtype
+from tflbt.optimizers.base import below_one, one_of, positive, wide_dtype
 from tflbt.optimizers.momentum_step import decayed
 from tflbt.optimizers.radius import RadiusOptimizer, floored
 
@@ -49,7 +49,7 @@ class CurvatureRadius(RadiusOptimizer):
       nesterov: look ahead by one momentum step, default False.
       weight_decay: b, at least 0, default 0.
       method: "secant" (default; four more slots for each weight) or "approximate" (none).
-      beta: of the running means, in [0, 1), default 0.95.
+      beta: of the running means, in (0, 1), default 0.95.
       floor: in [0, 1), default 0.1.
       ratio_bounds: (lowest, highest) for each $R_i$, default None. `bounded_share` counts weights here.
       exclude_from_weight_decay: regular expressions searched for in variable paths, or the roles "bias" and "norm";
@@ -100,6 +100,7 @@ class CurvatureRadius(RadiusOptimizer):
             **kwargs,
         )
         one_of("method", method, METHODS)
+        positive(beta=beta)  # without memory nothing ever strays
         below_one(beta=beta)
         self.method = method
         self.beta = float(beta)
@@ -115,7 +116,9 @@ class CurvatureRadius(RadiusOptimizer):
             for name in ("mean", "slope_mean", "variance", "slope_variance")
         )
         # Not `iterations`, which a loss scale advances without a step.
-        self._steps = [self.add_variable((), tf.int64, name="steps") for _ in var_list]
+        self._steps = [
+            self.add_variable((), tf.int64, name=f"steps/{v.name.split(':')[0]}") for v in var_list
+        ]
 
     def radius(self, variable: tf.Variable, gradient: tf.Tensor, decay: float) -> tf.Tensor:
         """Each weight's radius, a tensor like the variable."""

@@ -27,7 +27,7 @@ def check(inner: Any) -> tf.keras.optimizers.Optimizer:
       ValueError: for what cannot be made layer-wise.
     """
     if isinstance(inner, (str, dict)):
-        inner = _KERAS.get(inner)
+        inner = from_config(inner) if isinstance(inner, dict) else _KERAS.get(inner)
     told = f"inner={type(inner).__name__}"
     if isinstance(inner, _KERAS.legacy.Optimizer):
         raise ValueError(
@@ -142,10 +142,11 @@ def _observed(
     def step() -> None:
         inner.update_step(gradient, variable)
 
+    start = _decay_move(variable, rate, decay)
     if type(inner) in _BLIND_TO_WEIGHTS:
-        return run_on(variable, _decay_move(variable, rate, decay), step)
-    moved = run_on(variable, variable.read_value(), step) - variable
-    return moved + _decay_move(variable, rate, decay) if decay else moved
+        return run_on(variable, start, step)
+    # Keras decays first, and the step sees the decayed weights.
+    return run_on(variable, variable + start, step) - variable
 
 
 def _decay_move(variable: tf.Variable, rate: tf.Tensor, decay: float) -> tf.Tensor:

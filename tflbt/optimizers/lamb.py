@@ -105,14 +105,14 @@ class LAMB(LayerWiseOptimizer):
         self.velocities = self.slots(var_list, "v", wide=True)
         self._built = True
 
-    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
+    def step(self, gradient: tf.Tensor, variable: tf.Variable) -> Any:
         """Takes one step on one variable."""
         betas = (self.beta_1, self.beta_2)
         m, v = self.slot(self.momentums, variable), self.slot(self.velocities, variable)
         step = self.iterations + 1 if self.bias_correction else None
         first, second = bias_corrections(betas, step, m.dtype)
         update = adam_update(
-            tf.convert_to_tensor(gradient),
+            gradient,
             variable,
             m,
             v,
@@ -124,7 +124,7 @@ class LAMB(LayerWiseOptimizer):
         rate = tf.cast(self.learning_rate, m.dtype)
         if self.is_adapted(variable):
             rate = rate * tf.cast(self.ratio(variable, trust_ratio.norm(update)), m.dtype)
-        subtract(variable, rate, update)
+        return subtract(variable, rate, update)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, as JSON values."""

@@ -120,9 +120,8 @@ class LARS(LayerWiseOptimizer):
         self.momentums = self.slots(var_list, "momentum") if self.momentum > 0 else []
         self._built = True
 
-    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
+    def step(self, gradient: tf.Tensor, variable: tf.Variable) -> Any:
         """Takes one step on one variable."""
-        gradient = tf.convert_to_tensor(gradient)
         decay = self.decay_of(variable)
         wide = wide_dtype(variable)
         scale = tf.cast(self._scale(gradient, variable, decay), wide)
@@ -130,11 +129,10 @@ class LARS(LayerWiseOptimizer):
         buffer = self.slot(self.momentums, variable) if self.momentums else None
         if buffer is not None and self.momentum_style == "lr_outside":
             step = scaled(scale, gradient, variable, decay)
-            self._step_outside(variable, buffer, tf.cast(rate, variable.dtype), step)
-        else:
-            momentum_step(
-                variable, buffer, rate * scale, gradient, decay, self.momentum, self.nesterov
-            )
+            return self._step_outside(variable, buffer, tf.cast(rate, variable.dtype), step)
+        return momentum_step(
+            variable, buffer, rate * scale, gradient, decay, self.momentum, self.nesterov
+        )
 
     def _scale(self, gradient: tf.Tensor, variable: tf.Variable, decay: float) -> tf.Tensor:
         """Coefficient times trust ratio: what multiplies this variable's learning rate."""
@@ -151,9 +149,9 @@ class LARS(LayerWiseOptimizer):
 
     def _step_outside(
         self, variable: tf.Variable, momentum: tf.Variable, rate: tf.Tensor, step: tf.Tensor
-    ) -> None:
+    ) -> Any:
         """TensorFlow's fused kernel for the other style: v <- mu v + r G, w <- w - rate v."""
-        tf.raw_ops.ResourceApplyMomentum(
+        return tf.raw_ops.ResourceApplyMomentum(
             var=variable.handle,
             accum=momentum.handle,
             lr=rate,

@@ -83,6 +83,8 @@ class LayerWise(LayerWiseOptimizer):
         inner = inner_update.check(inner)
         if exclude_from_weight_decay is None:
             exclude_from_weight_decay = getattr(inner, "_exclude_from_weight_decay_names", ())
+            # And variables that its method was given one by one.
+            self._exclude_from_weight_decay = getattr(inner, "_exclude_from_weight_decay", [])
         for argument in _OURS[:3]:
             kwargs.setdefault(argument, getattr(inner, argument))
         kwargs.setdefault("jit_compile", inner.jit_compile)
@@ -108,18 +110,17 @@ class LayerWise(LayerWiseOptimizer):
         self.inner.build(var_list)
         self._built = True
 
-    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
+    def step(self, gradient: tf.Tensor, variable: tf.Variable) -> Any:
         """Lets the inner optimizer say its move on one variable, and makes it scaled."""
-        gradient = tf.convert_to_tensor(gradient)
         wide = wide_dtype(variable)
         rate = tf.cast(self.inner.learning_rate, wide)
         move = inner_update.move(self.inner, gradient, variable, self.decay_of(variable))
         scale = tf.ones([], wide)
         if self.is_adapted(variable):
-            # |u| from the move, -rate * u, which a rate of 0 makes 0.
-            update_norm = tf.math.divide_no_nan(trust_ratio.norm(move), tf.cast(rate, tf.float32))
+            # |u| from the move, -rate * u. At a rate of 0 a momentum still moves: |u| is infinite, and r is 0.
+            update_norm = trust_ratio.norm(move) / tf.cast(rate, tf.float32)
             scale = tf.cast(self.trust_coefficient * self.ratio(variable, update_norm), wide)
-        subtract(variable, -scale, move)
+        return subtract(variable, -scale, move)
 
     @property
     def variables(self) -> Any:
@@ -129,6 +130,11 @@ class LayerWise(LayerWiseOptimizer):
         return type(variables)(
             [*variables, *(v for v in self.inner.variables if id(v) not in mine)]
         )
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Sets all of them: Keras's, by which an `.h5` file is loaded, would leave out the inner optimizer's."""
+        for variable, weight in zip(self.variables, weights):
+            variable.assign(weight)
 
     # The rate and the count of updates are the inner optimizer's: whoever asks or sets either gets the same.
 

@@ -44,7 +44,8 @@ class MedianCurvature(RadiusOptimizer):
       momentum: m, in [0, 1), default 0.9.
       nesterov: look ahead by one momentum step, default False.
       weight_decay: b, at least 0, default 0.
-      floor: in [0, 1), default 0.01; 0 is the paper's rule. Without meaning for "l2".
+      floor: in [0, 1), default 0.1 (the median of a normal layer is 0.67 times its root mean square); 0 is the paper's
+        rule. Without meaning for "l2".
       statistic: "median" (default) or "l2".
       denominator: "separate" (default) or "decayed_gradient".
       ratio_bounds: (lowest, highest) for $R_m$, default None. What bites is counted (`bounded_share`).
@@ -73,7 +74,7 @@ class MedianCurvature(RadiusOptimizer):
         momentum: float = 0.9,
         nesterov: bool = False,
         weight_decay: float = 0.0,
-        floor: float = 0.01,
+        floor: float = 0.1,
         statistic: str = "median",
         denominator: str = "separate",
         ratio_bounds: Sequence[float] | None = None,

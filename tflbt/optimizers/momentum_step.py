@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 
@@ -13,7 +15,7 @@ def momentum_step(
     decay: float,
     momentum: float,
     nesterov: bool,
-) -> None:
+) -> Any:
     r"""Takes the step $v \leftarrow m v + r (g + b w)$, $w \leftarrow w - v$; the buffer holds -v.
 
     With Nesterov's look-ahead $w \leftarrow w - (m v + r (g + b w))$.
@@ -27,20 +29,22 @@ def momentum_step(
       momentum: m.
       nesterov: whether to look ahead.
 
+    Returns:
+      The operation that ends it.
+
     Example:
       >>> w, buffer = tf.Variable([1.0]), tf.Variable([0.0])
       >>> for _ in range(2):
-      ...     momentum_step(w, buffer, tf.constant(0.1), tf.constant([1.0]), 0.0, 0.5, False)
+      ...     _ = momentum_step(w, buffer, tf.constant(0.1), tf.constant([1.0]), 0.0, 0.5, False)
       >>> float(w[0])  # 1 - 0.1 - (0.05 + 0.1)
       0.75
     """
     if buffer is None:
-        variable.assign_sub(scaled(rate, gradient, variable, decay))
-    elif rate.dtype == variable.dtype and rate.shape.rank == 0:
-        _fused(variable, buffer, rate, gradient, decay, momentum, nesterov)
-    else:
-        step = scaled(rate, gradient, variable, decay)
-        _fused(variable, buffer, tf.ones([], variable.dtype), step, 0.0, momentum, nesterov)
+        return variable.assign_sub(scaled(rate, gradient, variable, decay), read_value=False)
+    if rate.dtype == variable.dtype and rate.shape.rank == 0:
+        return _fused(variable, buffer, rate, gradient, decay, momentum, nesterov)
+    step = scaled(rate, gradient, variable, decay)
+    return _fused(variable, buffer, tf.ones([], variable.dtype), step, 0.0, momentum, nesterov)
 
 
 def _fused(
@@ -51,7 +55,7 @@ def _fused(
     decay: float,
     momentum: float,
     nesterov: bool,
-) -> None:
+) -> Any:
     """TensorFlow's fused kernel: m <- mu m - rate G, w <- w + m, in one pass.
 
     Without Nesterov the decay goes into the buffer beforehand (m <- m - rate b w / mu), which saves writing g + b w
@@ -65,7 +69,7 @@ def _fused(
         )
     elif decay:
         gradient = decayed(gradient, variable, decay)
-    tf.raw_ops.ResourceApplyKerasMomentum(
+    return tf.raw_ops.ResourceApplyKerasMomentum(
         var=variable.handle,
         accum=buffer.handle,
         lr=rate,

@@ -77,17 +77,17 @@ class RadiusOptimizer(LayerWiseOptimizer):
         self.momentums = self.slots(var_list, "momentum") if self.momentum > 0 else []
         self._built = True
 
-    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
+    def step(self, gradient: tf.Tensor, variable: tf.Variable) -> Any:
         """Takes one step on one variable."""
         # Of a sparse gradient's dense twin the shape is not known.
-        gradient = tf.ensure_shape(tf.convert_to_tensor(gradient), variable.shape)
+        gradient = tf.ensure_shape(gradient, variable.shape)
         decay = self.decay_of(variable)
         wide = wide_dtype(variable)
         rate = tf.cast(self.learning_rate, wide)
         if self.is_adapted(variable):
             rate = rate * tf.cast(self.radius(variable, gradient, decay), wide)
         buffer = self.slot(self.momentums, variable) if self.momentums else None
-        momentum_step(variable, buffer, rate, gradient, decay, self.momentum, self.nesterov)
+        return momentum_step(variable, buffer, rate, gradient, decay, self.momentum, self.nesterov)
 
     def radius(self, variable: tf.Variable, gradient: tf.Tensor, decay: float) -> tf.Tensor:
         """R, for the layer or for each of its weights."""

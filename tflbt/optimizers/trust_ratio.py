@@ -77,8 +77,10 @@ def is_bounded(
       >>> bool(is_bounded(tf.constant(6.0), tf.constant(2.0), (0.0, 10.0)))
       False
     """
-    value = weight_norm if bound_on == "weight_norm" else _quotient(weight_norm, update_norm)
-    return (value < bounds[0]) | (value > bounds[1])
+    ratio = _quotient(weight_norm, update_norm)
+    if bound_on == "weight_norm":  # a bounded norm over an update of 0 or infinity is the same
+        return trust_ratio(weight_norm, update_norm, bounds, bound_on) != ratio
+    return (ratio < bounds[0]) | (ratio > bounds[1])
 
 
 def _quotient(weight_norm: tf.Tensor, update_norm: tf.Tensor) -> tf.Tensor:

@@ -1,0 +1,83 @@
+"""What one optimizer step on ResNet-50's 161 variables holds beyond weights, gradients and slots, at its peak.
+
+python -m tflbt.benchmarks optimizer_memory
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from tflbt import optimizers
+from tflbt.benchmarks.optimizers import resnet50_shapes, step_function
+from tflbt.benchmarks.side_by_side import Target, hold_against
+
+# More than one: of two variables, one takes its step while the other's temporary waits to be freed.
+MOST = 2.0
+
+
+def candidates() -> dict[str, Callable[[], Any]]:
+    """Makers of Keras's optimizers and ours."""
+    keras = tf.keras.optimizers
+    return {
+        "Keras SGD, momentum": lambda: keras.SGD(0.1, momentum=0.9),
+        "Keras Adam": lambda: keras.Adam(),
+        "LARS": lambda: optimizers.LARS(0.1, weight_decay=1e-4),
+        "LARS, Nesterov": lambda: optimizers.LARS(0.1, weight_decay=1e-4, nesterov=True),
+        "LAMB": lambda: optimizers.LAMB(weight_decay=0.01),
+        "LayerWise(SGD, momentum)": lambda: optimizers.LayerWise(keras.SGD(0.1, momentum=0.9)),
+        "LayerWise(Adam)": lambda: optimizers.LayerWise(keras.Adam()),
+        "LayerWise(RMSprop)": lambda: optimizers.LayerWise(keras.RMSprop()),
+        "LayerWise(Adagrad)": lambda: optimizers.LayerWise(keras.Adagrad()),
+        "MedianCurvature": lambda: optimizers.MedianCurvature(weight_decay=1e-4),
+        "PercentDelta": lambda: optimizers.PercentDelta(weight_decay=1e-4),
+        "CurvatureRadius": lambda: optimizers.CurvatureRadius(weight_decay=1e-4),
+    }
+
+
+def peak(make: Callable[[], Any], shapes: list[tf.TensorShape], device: str) -> int:
+    """Bytes that a step allocates at its peak beyond what was there before it; the largest of three steps."""
+    gradients = [tf.random.stateless_normal(shape, [i, 1]) * 1e-3 for i, shape in enumerate(shapes)]
+    step = step_function(make(), shapes, gradients)
+    step()
+    found = []
+    for _ in range(3):
+        tf.config.experimental.reset_memory_stats(device)
+        before = tf.config.experimental.get_memory_info(device)["current"]
+        step()
+        found.append(tf.config.experimental.get_memory_info(device)["peak"] - before)
+    return max(found)
+
+
+def main(argv: list[str]) -> int:
+    """Prints each optimizer's peak, in MiB and in units of the largest variable."""
+    argparse.ArgumentParser(
+        prog="python -m tflbt.benchmarks optimizer_memory", description=__doc__
+    ).parse_args(argv)
+    # The allocator that counts, where there is no GPU; TensorFlow reads this when it first uses the processor.
+    os.environ["TF_CPU_ALLOCATOR_USE_BFC"] = "true"
+    device = "GPU:0" if tf.config.list_physical_devices("GPU") else "CPU:0"
+    shapes = resnet50_shapes()
+    largest = 4 * max(shape.num_elements() for shape in shapes)
+    print(f"{device}: {len(shapes)} variables, the largest {largest / 2**20:.1f} MiB")
+    peaks = {name: peak(make, shapes, device) / largest for name, make in candidates().items()}
+    for name, share in peaks.items():
+        print(
+            f"{name:<46} {share * largest / 2**20:8.1f} MiB   {share:6.2f} x the largest variable"
+        )
+    return hold_against(
+        *(
+            Target(f"{name} step's temporaries / largest variable", peaks[name], MOST)
+            for name in ("LARS", "LAMB", "LayerWise(SGD, momentum)", "LayerWise(Adam)")
+        )
+    )
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(main(sys.argv[1:]))
