@@ -49,7 +49,7 @@ def default_config() -> ml_collections.ConfigDict:
             "standardize": "per_pixel",  # or per_channel, divide_255, imagenet (goes with image files)
             "padding": 0,  # pixels for random crops; 0: none
             "flip": False,  # mirror half of the images
-            "holdout": 0,  # last training samples to evaluate on in place of the test set, for tuning
+            "holdout": 0,  # training samples, spread evenly, to evaluate on in place of the test set, for tuning
         }
     )
     # Share of the targets spread over all classes, 0 <= s < 1; val_loss is then the smoothed loss too.

@@ -78,7 +78,8 @@ def _find(name: str, key: str) -> Any:
             raise ValueError(f"config.{key}.{error}") from error
     cls = getattr(optimizers, name, None) if name in optimizers.__all__ else None
     cls = cls or getattr(tf.keras.optimizers, name, None)
-    if not (inspect.isclass(cls) and issubclass(cls, tf.keras.optimizers.Optimizer)):
+    base = tf.keras.optimizers.Optimizer
+    if not (inspect.isclass(cls) and issubclass(cls, base) and cls is not base):
         raise ValueError(
             f"config.{key}.name={name!r} is no optimizer: use {', '.join(optimizers.__all__)} of tflbt, one of "
             "tf.keras.optimizers by its class name (SGD, Adam, AdamW, RMSprop, ...), or TensorFlow Addons' with a "

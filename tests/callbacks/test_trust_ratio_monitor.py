@@ -12,10 +12,10 @@ from tflbt.callbacks import TrustRatioMonitor
 
 @pytest.mark.parametrize("cls", [tf.keras.Model, LargeBatchModel])
 @pytest.mark.parametrize(
-    ("bounds", "share"), [((1e-9, 1e-6), 1.0), ((0.0, 1e9), 0.0), ((0.5, 0.9), None)]
+    ("bounds", "share"), [((1e6, 1e7), 1.0), ((0.0, 1e9), 0.0), ((0.5, 0.9), None)]
 )
 def test_the_share_is_of_the_epoch_and_between_0_and_1(cls, bounds, share, data, make_model):
-    optimizer = optimizers.LayerWise(tf.keras.optimizers.SGD(0.01), ratio_bounds=bounds)
+    optimizer = optimizers.LayerWise(tf.keras.optimizers.SGD(1e-9), ratio_bounds=bounds)
     model, monitor = make_model(optimizer, cls=cls), TrustRatioMonitor()
     history = model.fit(*data, batch_size=8, epochs=2, verbose=0, callbacks=[monitor]).history
     if share is None:

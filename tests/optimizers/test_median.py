@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from tflbt.optimizers import median as module
-from tflbt.optimizers.median import SORTED, median
+from tflbt.optimizers.median import MOST, SORTED, median
 
 SIZES = (1, 2, 5, SORTED, SORTED + 1, 100_003)
 DTYPES = ("float16", "bfloat16", "float32", "float64")
@@ -149,7 +149,7 @@ def test_under_op_determinism_nothing_is_counted_into_bins():
     """In a process of its own: the switch cannot be undone."""
     script = """
         import numpy as np, tensorflow as tf
-        from tflbt.optimizers.median import SORTED, median
+        from tflbt.optimizers.median import MOST, SORTED, median
 
         def ops():
             shape = tf.TensorSpec([SORTED + 1], tf.float32)
@@ -171,3 +171,13 @@ def test_under_op_determinism_nothing_is_counted_into_bins():
         env={**os.environ, "PYTHONPATH": root}, text=True, capture_output=True,
     )  # fmt: skip
     assert "found" in done.stdout, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize(("size", "every"), [(MOST, 1), (MOST + 1, 3), (3 * MOST + 1, 5)])
+def test_of_many_numbers_every_kth_is_taken(size, every):
+    values = np.random.default_rng(0).normal(size=size).astype("float32")
+    found = float(median(tf.constant(values)))
+    kept = np.sort(np.abs(values[::every]))
+    assert found == kept[(len(kept) - 1) // 2]
+    assert found == pytest.approx(np.median(np.abs(values)), rel=0.02)
+    assert len(kept) <= MOST

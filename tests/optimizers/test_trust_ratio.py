@@ -67,7 +67,10 @@ def test_graph_gives_the_same():
     assert float(tf.function(trust_ratio)(tf.constant(0.0), tf.constant(0.0))) == 1.0
 
 
-@pytest.mark.parametrize("bounds", [(1,), (2.0, 1.0), (-1.0, 1.0), (0, 1, 2), (math.nan, 1.0)])
+@pytest.mark.parametrize(
+    "bounds",
+    [(1,), (2.0, 1.0), (-1.0, 1.0), (0, 1, 2), (math.nan, 1.0), 3, ("a", 1), (math.inf, math.inf)],
+)
 def test_wrong_bounds_are_named(bounds):
     with pytest.raises(ValueError, match="^my_bounds="):
         check_bounds(bounds, "my_bounds")

@@ -1,4 +1,4 @@
-"""One optimizer step on ResNet-50's 161 variables (25.6 million): LARS against Keras's own optimizers.
+"""One optimizer step on ResNet-50's 161 variables (25.6 million): ours against Keras's and TensorFlow Addons'.
 
 python -m tflbt.benchmarks optimizers [--rounds N]
 """
@@ -12,11 +12,29 @@ from typing import Any
 import tensorflow as tf
 
 from tflbt.benchmarks.side_by_side import Target, hold_against, medians
-from tflbt.optimizers import LARS
+from tflbt.optimizers import (
+    LAMB,
+    LARS,
+    CurvatureRadius,
+    LayerWise,
+    MedianCurvature,
+    PercentDelta,
+    addons,
+)
 
-# Whole-variable reads and writes of a step: the norms read w and g; folding the decay into the buffer reads w and
-# m and writes m; the fused kernel reads g, m and w and writes m and w.
-LARS_PASSES, LARS_PASSES_WITHOUT_DECAY = 10, 7
+# Whole-variable reads and writes of a step.
+PASSES = {
+    # The norms read w and g; folding the decay into the buffer reads w and m and writes m; the fused kernel reads
+    # g, m and w and writes m and w.
+    "LARS": 10,
+    "LARS, no weight decay": 7,
+    # b w is read and written; Adam's kernel reads g, m, v and u and writes m, v and u; two norms; w - r u.
+    "LAMB": 14,
+    # A zero is written; the momentum kernel reads g, m and u and writes m and u; two norms; w + r u.
+    "LayerWise(SGD, momentum)": 11,
+    # As LAMB, with a zero in the place of b w.
+    "LayerWise(Adam)": 13,
+}
 ADDING = "adding the gradients in place (3 passes)"
 
 
@@ -57,38 +75,62 @@ def main(argv: list[str]) -> int:
     )  # each optimizer's step is traced once, which TensorFlow takes for retracing
     shapes = resnet50_shapes()
     gradients = [tf.random.stateless_normal(shape, [i, 1]) * 1e-3 for i, shape in enumerate(shapes)]
-    keras = tf.keras.optimizers
-    optimizers = {
-        "Keras SGD, momentum": keras.SGD(0.1, momentum=0.9),
-        "Keras legacy SGD, momentum (fused)": keras.legacy.SGD(0.1, momentum=0.9),
-        "Keras Adam": keras.Adam(),
-        "LARS": LARS(0.1, weight_decay=1e-4),
-        "LARS, no weight decay": LARS(0.1),
-        "LARS, Nesterov": LARS(0.1, weight_decay=1e-4, nesterov=True),
-        "LARS, lr_outside": LARS(0.1, weight_decay=1e-4, momentum_style="lr_outside"),
-    }
-    steps = {
-        name: step_function(optimizer, shapes, gradients) for name, optimizer in optimizers.items()
-    }
+    candidates = makers()
+    steps = {name: step_function(make(), shapes, gradients) for name, make in candidates.items()}
     steps[ADDING] = add_function(gradients)
     seconds = medians(steps, rounds, warm_up=3)
     count = sum(shape.num_elements() for shape in shapes)
     print(
         f"{len(shapes)} variables, {count / 1e6:.1f} million weights, medians of {rounds} interleaved rounds"
     )
-    base = seconds["Keras SGD, momentum"]
-    for name, taken in seconds.items():
-        print(f"{name:<46} {taken * 1e3:8.2f} ms   {taken / base:6.2f} x Keras SGD")
     one_pass = seconds[ADDING] / 3
     print(f"memory bandwidth when adding in place: {4 * count / one_pass / 1e9:.1f} GB/s")
-    for name, passes in (
-        ("LARS", LARS_PASSES),
-        ("LARS, no weight decay", LARS_PASSES_WITHOUT_DECAY),
-    ):
-        print(
-            f"{name}: {passes} passes, which that bandwidth allows in {passes * one_pass * 1e3:.1f} ms"
+    sgd = seconds["Keras SGD, momentum"]
+    for name, taken in seconds.items():
+        line = f"{name:<40} {taken * 1e3:8.2f} ms {taken / sgd:6.2f} x Keras SGD"
+        if name in PASSES:
+            limit = PASSES[name] * one_pass
+            line += f"   {PASSES[name]:2} passes: {limit * 1e3:.1f} ms at that bandwidth, {taken / limit:.1f} x"
+        print(line)
+    return hold_against(*targets(seconds))
+
+
+def makers() -> dict[str, Callable[[], Any]]:
+    """Makers of the optimizers by name."""
+    keras = tf.keras.optimizers
+    return {
+        "Keras SGD, momentum": lambda: keras.SGD(0.1, momentum=0.9),
+        "Keras legacy SGD, momentum (fused)": lambda: keras.legacy.SGD(0.1, momentum=0.9),
+        "Keras Adam": lambda: keras.Adam(),
+        "TensorFlow Addons LAMB": lambda: addons.get("tfa.LAMB")(0.001, weight_decay=0.01),
+        "LARS": lambda: LARS(0.1, weight_decay=1e-4),
+        "LARS, no weight decay": lambda: LARS(0.1),
+        "LARS, Nesterov": lambda: LARS(0.1, nesterov=True, weight_decay=1e-4),
+        "LARS, lr_outside": lambda: LARS(0.1, momentum_style="lr_outside", weight_decay=1e-4),
+        "LAMB": lambda: LAMB(weight_decay=0.01),
+        "LayerWise(SGD, momentum)": lambda: LayerWise(keras.SGD(0.1, momentum=0.9)),
+        "LayerWise(Adam)": lambda: LayerWise(keras.Adam()),
+        "LayerWise(RMSprop)": lambda: LayerWise(keras.RMSprop()),
+        "LayerWise(Adagrad)": lambda: LayerWise(keras.Adagrad()),
+        "MedianCurvature": lambda: MedianCurvature(weight_decay=1e-4),
+        "PercentDelta": lambda: PercentDelta(weight_decay=1e-4),
+        "CurvatureRadius": lambda: CurvatureRadius(weight_decay=1e-4),
+    }
+
+
+def targets(seconds: dict[str, float]) -> list[Target]:
+    """The figures to keep, as ratios of two of these."""
+    return [
+        Target(f"{one} / {other}", seconds[one] / seconds[other], bound)
+        for one, other, bound in (
+            ("LARS", "Keras SGD, momentum", 1.0),
+            ("LayerWise(SGD, momentum)", "Keras SGD, momentum", 1.3),
+            ("LAMB", "Keras Adam", 1.1),
+            ("LAMB", "TensorFlow Addons LAMB", 0.6),
+            ("LayerWise(Adam)", "Keras Adam", 1.4),
+            ("MedianCurvature", "LARS", 4.0),
         )
-    return hold_against(Target("LARS step / Keras SGD with momentum", seconds["LARS"] / base, 1.2))
+    ]
 
 
 def add_function(gradients: list[tf.Tensor]) -> Callable[[], Any]:

@@ -12,6 +12,7 @@ def with_holdout(images: Any, count: int) -> Any:
     """The data set with `count` training samples in the place of its test set, and no longer in training.
 
     They are spread evenly over the training set in its order, so that files sorted by class give every class.
+    (Classes that take turns in step with that spacing would give one; none of our data sets is so.)
 
     Args:
         images: an `ImageData` or `ImageFolder`.

@@ -27,7 +27,7 @@ def check(inner: Any) -> tf.keras.optimizers.Optimizer:
       ValueError: for what cannot be made layer-wise.
     """
     if isinstance(inner, (str, dict)):
-        inner = from_config(inner) if isinstance(inner, dict) else _KERAS.get(inner)
+        inner = from_config(inner) if isinstance(inner, dict) else _named(inner)
     told = f"inner={type(inner).__name__}"
     if isinstance(inner, _KERAS.legacy.Optimizer):
         raise ValueError(
@@ -47,6 +47,20 @@ def check(inner: Any) -> tf.keras.optimizers.Optimizer:
     if inner.use_ema:
         raise ValueError(f"{told} has use_ema=True: give use_ema to LayerWise, not to inner.")
     return inner
+
+
+def _named(name: str) -> Any:
+    """An optimizer of Keras's by its name in any case; `tf.keras.optimizers.get` knows no "adamw"."""
+    by_name = {
+        key.lower(): cls
+        for key, cls in vars(_KERAS).items()
+        if isinstance(cls, type)
+        and issubclass(cls, _KERAS.Optimizer)
+        and cls is not _KERAS.Optimizer
+    }
+    if name.lower() not in by_name:
+        raise ValueError(f"inner={name!r} is no Keras optimizer: use {', '.join(sorted(by_name))}.")
+    return by_name[name.lower()]()
 
 
 def config(inner: tf.keras.optimizers.Optimizer) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The median of a layer's absolute values: exact, without sorting it."""
+"""The median of a layer's absolute values, without sorting them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorflow.python.framework import config  # tells what no public function tells
 
 SORTED = 4096  # up to so many numbers, sorting costs less than counting them into bins
+MOST = 1 << 19  # of more numbers, every k-th one is taken
 _LOW = 16  # bits of the second count; the first one takes the 15 above them, without the sign
 _ROW = 256  # bins
 
@@ -15,7 +16,11 @@ _ROW = 256  # bins
 def median(tensor: tf.Tensor) -> tf.Tensor:
     """The lower median of |x|: of n numbers the one of rank (n - 1) // 2 from 0, as `torch.median` has it.
 
-    It is exact, in float32: an element of |x|, whatever the scale and the distribution (float64 is rounded first).
+    It is an element of |x| in float32, whatever the scale and the distribution (float64 is rounded first), and exact up
+    to 524,288 numbers. Of more, every k-th one is taken with the smallest odd k that leaves no more than that: a
+    standard error of 0.2% for normal numbers, beside a gradient's own noise, for a quarter of the time. An odd k meets
+    every channel in turn.
+
     The bits of a positive float32, read as a whole number, are ordered as the numbers are. So the upper half of the
     bits is counted into bins, the bin that holds the median is found, and of what is in it the lower half of the bits
     is counted: two passes. Counts are whole numbers, so every rank and every run gets the same median, and so does
@@ -32,8 +37,10 @@ def median(tensor: tf.Tensor) -> tf.Tensor:
       >>> float(median(tf.constant([-3.0, 1.0, 2.0, -9.0])))
       2.0
     """
-    count = tensor.shape.num_elements()
-    values = tf.reshape(tf.cast(tensor, tf.float32), [-1])
+    values = tf.reshape(tensor, [-1])
+    every = -(-values.shape[0] // MOST) | 1
+    values = tf.cast(values[::every] if every > 1 else values, tf.float32)
+    count = values.shape[0]
     rank = (count - 1) // 2
     bits = tf.bitwise.bitwise_and(tf.bitcast(values, tf.int32), 0x7FFFFFFF)  # without the sign
     if count <= SORTED:

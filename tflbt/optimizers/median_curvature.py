@@ -26,8 +26,9 @@ class MedianCurvature(RadiusOptimizer):
     $$R_m = \frac{\operatorname{med} |w|}{\operatorname{med} |g| + b \operatorname{med} |w|}, \quad
     v \leftarrow m v + \gamma R_m (g + b w), \quad w \leftarrow w - v$$
 
-    - "Median" is the lower median (of n numbers the one of rank (n - 1) // 2 from 0, PyTorch's), exact, of *absolute*
-      values: the paper's formula has the bars outside, but a layer's signed median is about 0, which is eq. 18.
+    - "Median" is the lower median (of n numbers the one of rank (n - 1) // 2 from 0, PyTorch's) of *absolute* values,
+      exact up to 524,288 of them and of every k-th one beyond (`tflbt.optimizers.median`). The paper's formula has the
+      bars outside, but a layer's signed median is about 0, which is eq. 18.
     - Eq. 22 takes the medians of g and of w apart, and so does `denominator="separate"`;
       `denominator="decayed_gradient"` takes $\operatorname{med} |g + b w|$.
     - Eqs. 18 and 19: a median counts as at least `floor` times the root mean square of the same numbers, so a layer

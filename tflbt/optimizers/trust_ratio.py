@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 
@@ -100,12 +101,16 @@ def check_bounds(
     """
     if bounds is None:
         return None
-    pair = tuple(float(bound) for bound in bounds)
-    if len(pair) != 2 or not 0 <= pair[0] <= pair[1]:  # also refuses NaN
+    try:
+        lowest, highest = (float(bound) for bound in bounds)
+        good = 0 <= lowest <= highest and lowest < math.inf  # NaN compares false
+    except (TypeError, ValueError):
+        good = False
+    if not good:
         raise ValueError(
-            f"{name}={bounds!r} must be None or (lowest, highest) with 0 <= lowest <= highest."
+            f"{name}={bounds!r} must be None or (lowest, highest) with 0 <= lowest <= highest, lowest finite."
         )
-    return pair
+    return lowest, highest
 
 
 def check_patterns(patterns: Iterable[str], name: str) -> tuple[str, ...]:
