@@ -9,6 +9,7 @@ normalisation are free.
 from __future__ import annotations
 
 import ml_collections
+from ml_collections import config_dict
 
 from tflbt import recipe
 from tflbt.schedules import linear_scaling
@@ -43,6 +44,7 @@ def get_config(variant: str = "two_phase_lars") -> ml_collections.ConfigDict:
             "name": "cifar_resnet",
             "depth": 20,
             "weight_decay": 0.0 if layer_wise else WEIGHT_DECAY,
+            "ghost_batch_size": config_dict.placeholder(int),
         }
         if layer_wise:
             config.optimizer = {
@@ -61,6 +63,7 @@ def get_config(variant: str = "two_phase_lars") -> ml_collections.ConfigDict:
                 "momentum": 0.9,
                 "nesterov": False,
             }
+        config.optimizer.global_clipnorm = config_dict.placeholder(float)
     config.warmup.epochs = 10.0
     if variant.startswith("two_phase"):
         config.schedule.name = "two_phase"

@@ -6,6 +6,7 @@ The demonstration of the whole path; its hyper-parameters are ours, found by a f
 from __future__ import annotations
 
 import ml_collections
+from ml_collections import config_dict
 
 from tflbt import recipe
 from tflbt.schedules import linear_scaling
@@ -28,6 +29,7 @@ def get_config(variant: str = "two_phase_lars") -> ml_collections.ConfigDict:
             "name": "digits_resnet",
             "depth": 8,
             "weight_decay": 0.0 if layer_wise else 5e-4,
+            "ghost_batch_size": config_dict.placeholder(int),
         }
         if layer_wise:
             config.optimizer = {
@@ -47,6 +49,7 @@ def get_config(variant: str = "two_phase_lars") -> ml_collections.ConfigDict:
                 "momentum": 0.9,
                 "nesterov": True,
             }
+        config.optimizer.global_clipnorm = config_dict.placeholder(float)
     config.warmup.epochs = 0.0 if variant == "small_batch" else 5.0
     if variant.startswith("two_phase"):
         config.schedule.name = "two_phase"

@@ -1,7 +1,8 @@
 """ResNet-50 v1.5 on ImageNet at batch 819,200 and 1.28 million: optimizations 0 to 4 of `limit-of-the-batch-size.txt`.
 
 - baseline: Table 2, batch 256, 90 epochs, 75.9% in the paper.
-- batch_128k: the best row of Table 4, batch 131,072 with LARS, 73.37%. Its values are the paper's.
+- batch_128k: the best row of Table 4, batch 131,072 with LARS, 73.37%. Rate, momentum, warm-up and smoothing are the
+  paper's; trust coefficient and exclusions, of which it says nothing, are ours.
 - optimization_0: batch 819,200. Momentum SGD at the linearly scaled rate, cosine decay, gradients clipped, ghost
   batch normalisation (section 3.1): 0.0977%.
 - optimization_1: and a warm-up: 2.712%.

@@ -2,9 +2,9 @@
 
 - small_batch, large_batch, lars, two_phase, two_phase_lars: the two-phase paper has no MNIST; the rates are ours.
 - baseline: `limit-of-the-batch-size.txt`, batch 256, momentum SGD.
-- sgd, adagrad, rmsprop, adam; each also with _layer_wise and _bounded; lars_polynomial: the cells of its Table 3, batch 8,192.
-- huge_batch: batch 32,768, LAMB with a long warm-up and polynomial decay (its section 3.1).
-- full_batch: batch 60,000 (its section 3.2).
+- sgd, adagrad, rmsprop, adam; also with _layer_wise or _bounded; lars_polynomial: cells of its Table 3, batch 8,192.
+- huge_batch: batch 32,768, LAMB with a long warm-up and polynomial decay (its section 3.1); full_batch: 60,000 (3.2).
+- huge_batch_lars, full_batch_lars: the same with LARS.
 
 hparams/RESULTS.md says how the rates were found and what came out.
 """
@@ -12,6 +12,7 @@ hparams/RESULTS.md says how the rates were found and what came out.
 from __future__ import annotations
 
 import ml_collections
+from ml_collections import config_dict
 
 from tflbt import recipe
 from tflbt.schedules import linear_scaling
@@ -42,7 +43,9 @@ TUNED = {
     "adam_bounded": (0.02, 3.0),
     "lars_polynomial": (2.0, 3.0),
     "huge_batch": (0.04, 10.0),
+    "huge_batch_lars": (2.0, 10.0),
     "full_batch": (0.06, 10.0),
+    "full_batch_lars": (2.0, 10.0),
 }
 VARIANTS = (*recipe.TABLE_ROWS, *TUNED)
 
@@ -80,6 +83,7 @@ def _two_phase_row(config: ml_collections.ConfigDict, variant: str) -> None:
         else:
             rate = linear_scaling(0.02, config.batch_size, SMALL)
             config.optimizer = {"name": "SGD", "learning_rate": rate, "momentum": 0.9}
+        config.optimizer.global_clipnorm = config_dict.placeholder(float)
     config.warmup.epochs = 0.0 if variant == "small_batch" else 3.0
     if variant.startswith("two_phase"):
         config.schedule.name = "two_phase"
@@ -90,17 +94,14 @@ def _two_phase_row(config: ml_collections.ConfigDict, variant: str) -> None:
 
 def _table_3(config: ml_collections.ConfigDict, variant: str) -> None:
     """A LeNet of 147,146 weights: the paper gives no sizes, and this one trains in minutes on a processor."""
-    config.batch_size = {"baseline": SMALL, "huge_batch": HUGE, "full_batch": FULL}.get(
-        variant, LARGE
-    )
-    config.sub_batch_size = (
-        128 if variant == "baseline" else 500 if variant == "full_batch" else 512
-    )
+    sizes = {"baseline": (SMALL, 128), "huge": (HUGE, 512), "full": (FULL, 500)}
+    config.batch_size, config.sub_batch_size = sizes.get(variant.partition("_")[0], (LARGE, 512))
     config.data.padding = 1
     rate, config.warmup.epochs = TUNED[variant]
     with config.unlocked():
         config.model = {"name": "lenet", "filters": (16, 32), "units": 256, "padding": "valid"}
         config.optimizer = {"learning_rate": rate, **_optimizer(variant)}
+        config.optimizer.global_clipnorm = config_dict.placeholder(float)
     config.schedule.name = "polynomial"
     config.schedule.power = 1.0
 
@@ -110,7 +111,7 @@ def _optimizer(variant: str) -> dict:
     solver, _, kind = variant.partition("_")
     if solver == "baseline":
         return dict(INNER["sgd"])
-    if solver == "lars":
+    if solver == "lars" or kind == "batch_lars":
         return {"name": "LARS", "momentum": 0.9, "trust_coefficient": 0.01, "weight_decay": 1e-4}
     if solver in ("huge", "full"):
         return {"name": "LAMB", "ratio_bounds": BOUNDS}

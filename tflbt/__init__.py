@@ -18,6 +18,7 @@ _HOMES = {
     "size": "tflbt.distributed.comm",
 }
 _PACKAGES = (
+    "analysis",
     "callbacks",
     "control",
     "curvature",

@@ -116,21 +116,18 @@ def numpy_curvature_radius(
     return steps(radius, *arguments, **more)
 
 
-_EXCLUDED = {
+# What they share (momentum, decay, exclusions) is in one place, so each way of it is in the table once or twice.
+_NESTEROV: dict[str, Any] = {"weight_decay": 0.01, "nesterov": True}
+_PLAIN: dict[str, Any] = {"weight_decay": 0.01, "momentum": 0.0}
+_EXCLUDED: dict[str, Any] = {
     "weight_decay": 0.01,
     "exclude_from_weight_decay": ["bias", "gamma", "beta"],
     "exclude_from_adaptation": ["bias"],
 }
-_MOMENTA: list[dict[str, Any]] = [
-    {},
-    {"weight_decay": 0.01, "nesterov": True},
-    {"momentum": 0.0, "weight_decay": 0.01},
-    _EXCLUDED,
-]
 
 # (optimizer, arguments, oracle, a learning rate that trains a quadratic)
 ROWS = [
-    *(("MedianCurvature", more, numpy_median_curvature, 0.01) for more in _MOMENTA),
+    *(("MedianCurvature", more, numpy_median_curvature, 0.01) for more in ({}, _EXCLUDED)),
     *(
         ("MedianCurvature", {"weight_decay": 0.01, **more}, numpy_median_curvature, rate)
         for more, rate in (
@@ -139,9 +136,9 @@ ROWS = [
             ({"floor": 0.8, "ratio_bounds": (0.5, 1.0)}, 0.03),
         )
     ),
-    *(("PercentDelta", more, numpy_percent_delta, 0.01) for more in _MOMENTA),
+    *(("PercentDelta", more, numpy_percent_delta, 0.01) for more in ({}, _PLAIN)),
     ("PercentDelta", {"floor": 0.5, "ratio_bounds": (0.1, 0.5)}, numpy_percent_delta, 0.1),
-    *(("CurvatureRadius", more, numpy_curvature_radius, 0.03) for more in _MOMENTA),
+    *(("CurvatureRadius", more, numpy_curvature_radius, 0.03) for more in ({}, _NESTEROV)),
     ("CurvatureRadius", {"beta": 0.5, "ratio_bounds": (0.1, 5.0)}, numpy_curvature_radius, 0.03),
     ("CurvatureRadius", {"method": "approximate", "floor": 0.3}, numpy_curvature_radius, 0.003),
 ]
