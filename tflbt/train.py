@@ -81,6 +81,9 @@ def train(config: Any, workdir: Any, *, resume: bool = False, data_dir: str | No
         return made.fit(
             [callbacks.NonFiniteLoss(), ratios, log, checkpoint], finished, checkpoint.batch_size
         )
+    except FloatingPointError:
+        log.diverged()
+        raise
     finally:
         if chief and directory.metrics_csv.exists() and not _is_current(directory):
             _write_report(directory)

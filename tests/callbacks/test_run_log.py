@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tflbt.callbacks.non_finite_loss import NonFiniteLoss
 from tflbt.callbacks.run_log import RunLog
 from tflbt.report.run_directory import RunDirectory
 
@@ -186,6 +187,22 @@ def test_one_line_an_epoch_whatever_keras_prints(tmp_path, capsys, keras_verbose
     assert len([line for line in shown.splitlines() if LINE.match(line)]) == 2
     if keras_verbose == 0:
         assert len(shown.splitlines()) == 2
+
+
+def test_a_diverged_epoch_has_a_row_until_it_is_trained_anew(tmp_path):
+    net, log = model(tf.keras.optimizers.SGD(1e-3)), RunLog(tmp_path / "run", verbose=0)
+    blow_up = tf.keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: net.optimizer.learning_rate.assign(1e30 * epoch)
+    )
+    with pytest.raises(FloatingPointError):
+        fit(net, log, epochs=3, callbacks=[blow_up, NonFiniteLoss()])
+    log.diverged()
+    first, last = log.run_directory.metrics.read()
+    assert math.isfinite(first["loss"]) and math.isnan(last["loss"])
+    assert (last["epoch"], last["val_loss"]) == (2, None) and last["learning_rate"] > 1e29
+    net, log = model(), RunLog(RunDirectory(tmp_path / "run"), verbose=0)
+    fit(net, log, epochs=2, initial_epoch=1)
+    assert [math.isfinite(row["loss"]) for row in log.run_directory.metrics.read()] == [True] * 2
 
 
 def test_quiet(tmp_path, capsys):

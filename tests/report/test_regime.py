@@ -92,6 +92,8 @@ def test_a_run_that_was_cut_short_decides_nothing_unless_it_diverged(trained, ba
     lars = {"optimizer__name": "LARS"}
     assert of(trained("cut", 40, 0.5, epochs=2, **lars), baseline) == "small, large or huge"
     assert of(trained("nan", 40, 0.1, NAN, epochs=2, **lars), baseline) == "huge"
+    cut = [{"loss": NAN, "val_loss": None, "val_accuracy": None}]
+    assert of(trained("mid-epoch", 40, epochs=1, rows=cut, **lars), baseline) == "huge"
 
 
 def test_a_directory_named_twice_counts_once(trained, baseline):

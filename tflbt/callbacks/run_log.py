@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -87,6 +88,7 @@ class RunLog(tf.keras.callbacks.Callback):
         self._started = False
         self._offset = 0
         self._last_epoch = 0
+        self._epoch = 0
         self._line = ""
         self._learning_rate: Any = None
         self._epoch_began = 0.0
@@ -102,10 +104,11 @@ class RunLog(tf.keras.callbacks.Callback):
         self._show_line()
         if not self._started:
             self._start(epoch)
+        self._epoch = epoch + 1 + self._offset
         self._epoch_began = time.perf_counter()
         self._learning_rate = None
         if self._draws:
-            number = f"epoch {epoch + 1 + self._offset}/{self._epochs}"
+            number = f"epoch {self._epoch}/{self._epochs}"
             self._progress.start(number, self.params.get("steps"))
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -122,7 +125,7 @@ class RunLog(tf.keras.callbacks.Callback):
         """Writes the row, the events and the line."""
         if not comm.is_chief():
             return
-        row = self._row(epoch + 1 + self._offset, logs or {})
+        row = self._row(self._epoch, logs or {}, self.sources)
         self.run_directory.metrics.append(row)
         if self._events is not None:
             self._events.add(row)
@@ -131,6 +134,13 @@ class RunLog(tf.keras.callbacks.Callback):
         self._progress.clear()
         if not self._keras_draws:
             self._show_line()
+
+    def diverged(self) -> None:
+        """Writes the row of an epoch that was cut short by a loss which is no number: its loss is NaN."""
+        if not comm.is_chief() or not self._started:
+            return
+        row = self._row(self._epoch, {"loss": math.nan}, sources=())
+        self.run_directory.metrics.append(row)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Shows the last line and closes the event file."""
@@ -185,7 +195,9 @@ class RunLog(tf.keras.callbacks.Callback):
             str(self.run_directory.metrics_csv),
         )
 
-    def _row(self, epoch: int, logs: Mapping[str, Any]) -> dict[str, Any]:
+    def _row(
+        self, epoch: int, logs: Mapping[str, Any], sources: Iterable[Source]
+    ) -> dict[str, Any]:
         """Returns the values of an epoch by column, in the documented order of columns."""
         optimizer, model = self.model.optimizer, self.model
         rate = _learning_rate(optimizer) if self._learning_rate is None else self._learning_rate
@@ -198,7 +210,7 @@ class RunLog(tf.keras.callbacks.Callback):
         row.update({name: _number(value) for name, value in logs.items() if name != "lr"})
         row["learning_rate"] = _number(rate)
         row["batch_size"] = _number(getattr(model, "batch_size", None))
-        for source in self.sources:
+        for source in sources:
             row.update({name: _number(value) for name, value in source.epoch_columns().items()})
         row["seconds"] = time.perf_counter() - self._epoch_began
         return row

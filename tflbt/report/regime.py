@@ -98,6 +98,14 @@ def _measured(run: RunDirectory, baseline: Mapping[str, Any]) -> Run:
     history = History(run.metrics.read())
     if not history.rows:
         raise FileNotFoundError(2, "no epochs to compare", str(run.metrics_csv))
+    if not math.isfinite(history.rows[-1].get("loss") or 0.0):  # diverged, perhaps in mid-epoch
+        return Run(
+            batch_size=_setting(run, "batch_size"),
+            accuracy=math.nan,
+            loss=math.nan,
+            epochs=history.epochs[-1],
+            linear_scaling=_is_linear(settings, baseline),
+        )
     metric = history.metric
     for column in (
         f"val_{metric}" if metric and is_accuracy(metric) else "val_accuracy",
