@@ -12,8 +12,8 @@ from tflbt.benchmarks.side_by_side import Target, hold_against, medians
 
 SMALLEST = {
     "curvature": ["--batch_size=128", "--rounds=1", "--depth=8"],
-    "optimizer_memory": [],
-    "optimizers": ["--rounds=1"],
+    "optimizer_memory": ["--variables=8"],
+    "optimizers": ["--rounds=1", "--variables=8"],
     "sub_batches": ["--rounds=1", "--images=256"],
 }
 

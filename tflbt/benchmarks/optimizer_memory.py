@@ -1,6 +1,6 @@
 """What one optimizer step on ResNet-50's 161 variables holds beyond weights, gradients and slots, at its peak.
 
-python -m tflbt.benchmarks optimizer_memory
+python -m tflbt.benchmarks optimizer_memory [--variables N]
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tflbt.benchmarks.optimizers import makers, resnet50_shapes, step_function
+from tflbt.benchmarks.optimizers import add_variables, makers, resnet50_shapes, step_function
 from tflbt.benchmarks.side_by_side import Target, hold_against
 
 # Scalars are temporaries too.
@@ -35,13 +35,15 @@ def peak(make: Callable[[], Any], shapes: list[tf.TensorShape], device: str) -> 
 
 def main(argv: list[str]) -> int:
     """Prints each optimizer's peak, in MiB and in units of the largest variable."""
-    argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="python -m tflbt.benchmarks optimizer_memory", description=__doc__
-    ).parse_args(argv)
+    )
+    add_variables(parser)
+    arguments = parser.parse_args(argv)
     # The allocator that counts, where there is no GPU; TensorFlow reads this when it first uses the processor.
     os.environ["TF_CPU_ALLOCATOR_USE_BFC"] = "true"
     device = "GPU:0" if tf.config.list_physical_devices("GPU") else "CPU:0"
-    shapes = resnet50_shapes()
+    shapes = resnet50_shapes(arguments.variables)
     largest = 4 * max(shape.num_elements() for shape in shapes)
     print(f"{device}: {len(shapes)} variables, the largest {largest / 2**20:.1f} MiB")
     peaks = {name: peak(make, shapes, device) / largest for name, make in makers().items()}

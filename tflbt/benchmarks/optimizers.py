@@ -1,6 +1,6 @@
 """One optimizer step on ResNet-50's 161 variables (25.6 million): ours against Keras's and TensorFlow Addons'.
 
-python -m tflbt.benchmarks optimizers [--rounds N]
+python -m tflbt.benchmarks optimizers [--rounds N] [--variables N]
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from tflbt.benchmarks.side_by_side import Target, hold_against, medians
+from tflbt.models import resnet50
 from tflbt.optimizers import (
     LAMB,
     LARS,
@@ -38,10 +39,9 @@ PASSES = {
 ADDING = "adding the gradients in place (3 passes)"
 
 
-def resnet50_shapes() -> list[tf.TensorShape]:
-    """Shapes of ResNet-50's trainable variables, without the convolution biases that Keras's version adds."""
-    model = tf.keras.applications.ResNet50(weights=None)
-    return [v.shape for v in model.trainable_variables if not v.name.endswith("_conv/bias:0")]
+def resnet50_shapes(count: int | None = None) -> list[tf.TensorShape]:
+    """Shapes of ResNet-50's trainable variables, or of the first ones."""
+    return [variable.shape for variable in resnet50().trainable_variables][:count]
 
 
 def step_function(
@@ -69,11 +69,13 @@ def main(argv: list[str]) -> int:
         prog="python -m tflbt.benchmarks optimizers", description=__doc__
     )
     parser.add_argument("--rounds", type=int, default=30, help="counted rounds (default 30)")
-    rounds = parser.parse_args(argv).rounds
+    add_variables(parser)
+    arguments = parser.parse_args(argv)
+    rounds = arguments.rounds
     tf.get_logger().setLevel(
         "ERROR"
     )  # each optimizer's step is traced once, which TensorFlow takes for retracing
-    shapes = resnet50_shapes()
+    shapes = resnet50_shapes(arguments.variables)
     gradients = [tf.random.stateless_normal(shape, [i, 1]) * 1e-3 for i, shape in enumerate(shapes)]
     candidates = makers()
     steps = {name: step_function(make(), shapes, gradients) for name, make in candidates.items()}
@@ -93,6 +95,13 @@ def main(argv: list[str]) -> int:
             line += f"   {PASSES[name]:2} passes: {limit * 1e3:.1f} ms at that bandwidth, {taken / limit:.1f} x"
         print(line)
     return hold_against(*targets(seconds))
+
+
+def add_variables(parser: argparse.ArgumentParser) -> None:
+    """Adds the option for fewer variables: a try that takes seconds."""
+    parser.add_argument(
+        "--variables", type=int, help="take the first N variables only (default all 161)"
+    )
 
 
 def makers() -> dict[str, Callable[[], Any]]:
