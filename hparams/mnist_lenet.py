@@ -28,24 +28,24 @@ INNER = {
 }
 # Learning rate and epochs of warm-up, tuned with the same budget for each cell of Table 3 (hparams/RESULTS.md).
 TUNED = {
-    "baseline": (0.02, 0.0),
-    "sgd": (0.3, 3.0),
-    "sgd_layer_wise": (0.02, 3.0),
-    "sgd_bounded": (0.02, 3.0),
-    "adagrad": (0.03, 3.0),
-    "adagrad_layer_wise": (0.02, 3.0),
-    "adagrad_bounded": (0.02, 3.0),
+    "baseline": (0.135, 10.0),
+    "sgd": (0.03, 10.0),
+    "sgd_layer_wise": (0.045, 10.0),
+    "sgd_bounded": (0.045, 10.0),
+    "adagrad": (0.03, 10.0),
+    "adagrad_layer_wise": (0.045, 3.0),
+    "adagrad_bounded": (0.045, 3.0),
     "rmsprop": (0.003, 3.0),
-    "rmsprop_layer_wise": (0.02, 3.0),
-    "rmsprop_bounded": (0.02, 3.0),
-    "adam": (0.01, 3.0),
-    "adam_layer_wise": (0.02, 3.0),
-    "adam_bounded": (0.02, 3.0),
-    "lars_polynomial": (2.0, 3.0),
+    "rmsprop_layer_wise": (0.045, 3.0),
+    "rmsprop_bounded": (0.045, 3.0),
+    "adam": (0.003, 10.0),
+    "adam_layer_wise": (0.045, 10.0),
+    "adam_bounded": (0.045, 10.0),
+    "lars_polynomial": (2.0, 10.0),
     "huge_batch": (0.04, 10.0),
-    "huge_batch_lars": (2.0, 10.0),
-    "full_batch": (0.06, 10.0),
-    "full_batch_lars": (2.0, 10.0),
+    "huge_batch_lars": (2.0, 5.0),
+    "full_batch": (0.04, 15.0),
+    "full_batch_lars": (4.0, 10.0),
 }
 VARIANTS = (*recipe.TABLE_ROWS, *TUNED)
 
@@ -112,7 +112,8 @@ def _optimizer(variant: str) -> dict:
     if solver == "baseline":
         return dict(INNER["sgd"])
     if solver == "lars" or kind == "batch_lars":
-        return {"name": "LARS", "momentum": 0.9, "trust_coefficient": 0.01, "weight_decay": 1e-4}
+        lars = {"name": "LARS", "momentum": 0.9, "trust_coefficient": 0.01, "weight_decay": 1e-4}
+        return {**lars, "nesterov": solver == "huge"}
     if solver in ("huge", "full"):
         return {"name": "LAMB", "ratio_bounds": BOUNDS}
     if not kind:
