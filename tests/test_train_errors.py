@@ -41,7 +41,7 @@ for flags, options, *says in (
     ({"checkpoint.every": 0}, {}, "config.checkpoint.every=0"),
     ({"stall_limit": -1.0}, {}, "stall_limit=-1.0"),
     ({"precision": "float8"}, {}, "config.precision='float8'", "mixed_bfloat16"),
-    ({"schedule.name": "cosine"}, {}, "config.schedule.name='cosine'", "two_phase"),
+    ({"schedule.name": "sine"}, {}, "config.schedule.name='sine'", "two_phase"),
     ({"schedule.epochs": ("a",)}, {}, "config.schedule.epochs=('a',)"),
     ({"schedule.beta": 2.0}, {}, "beta=2.0"),
     ({"schedule.patience": 0}, {}, "patience=0"),
