@@ -15,16 +15,12 @@ DATA = Path(os.environ.get("TFLBT_DATA", ROOT.parent / "shared" / "data"))
 @pytest.mark.slow
 @pytest.mark.ranks(2)
 @pytest.mark.skipif(not (DATA / "mnist").is_dir(), reason="no MNIST; set TFLBT_DATA to its parent")
-@pytest.mark.parametrize(
-    ("variant", "floor"),
-    [("two_phase_lars", 0.990), ("lars_polynomial", 0.992), ("adam_bounded", 0.991)],
-)
-def test_a_batch_of_8192_keeps_its_accuracy(variant, floor, run_ranks, tmp_path: Path) -> None:
+def test_two_phase_lars_reaches_99_percent(run_ranks, tmp_path: Path) -> None:
     run_ranks(
         "import runpy; runpy.run_module('tflbt.train', run_name='__main__')",
         timeout=1800,
         args=[
-            f"--config={ROOT}/hparams/mnist_lenet.py:{variant}",
+            f"--config={ROOT}/hparams/mnist_lenet.py:two_phase_lars",
             f"--workdir={tmp_path / 'run'}",
             f"--data_dir={DATA}",
             "--config.precision=mixed_bfloat16",
@@ -32,4 +28,4 @@ def test_a_batch_of_8192_keeps_its_accuracy(variant, floor, run_ranks, tmp_path:
     )
     with (tmp_path / "run" / "metrics.csv").open() as file:
         *_, last = csv.DictReader(file)
-    assert float(last["val_accuracy"]) >= floor
+    assert float(last["val_accuracy"]) >= 0.990
