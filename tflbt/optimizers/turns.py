@@ -8,8 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-# By graph, the names of the operations that end the two latest steps: what an operation's name holds is its graph's,
-# and the operation itself would keep the graph alive.
+# By graph, the names of the operations that end the two latest steps: an operation itself would keep its graph alive.
 _latest: weakref.WeakKeyDictionary[tf.Graph, tuple[str, ...]] = weakref.WeakKeyDictionary()
 
 
@@ -18,8 +17,8 @@ def in_turn(step: Callable[[], Any], alone: bool) -> None:
 
     TensorFlow starts on whatever is ready, which in a graph is every variable at once, and a layer-wise step holds a
     temporary of its variable's size while it waits for a norm. If variables larger than half of the largest take
-    their steps alone, all temporaries together are no larger than the largest variable. All of them alone would cost
-    a quarter of the speed (ResNet-50's variables, two cores); this costs little.
+    their steps alone, all temporaries together are no larger than the largest variable. All of them alone took 13
+    to 32% longer than two at a time (LAMB, ResNet-50's variables, two cores); this takes at most 10% longer than no order.
 
     Args:
       step: makes the operations of the step and returns the one that ends it, or what has it as `op`. Eager steps
