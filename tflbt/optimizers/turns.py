@@ -18,7 +18,8 @@ def in_turn(step: Callable[[], Any], alone: bool) -> None:
     TensorFlow starts on whatever is ready, which in a graph is every variable at once, and a layer-wise step holds a
     temporary of its variable's size while it waits for a norm. If variables larger than half of the largest take
     their steps alone, all temporaries together are no larger than the largest variable. All of them alone took 13
-    to 32% longer than two at a time (LAMB, ResNet-50's variables, two cores); this takes at most 10% longer than no order.
+    to 32% longer than two at a time (LAMB, ResNet-50's variables, two cores); this takes at most 10%
+    longer than no order.
 
     Args:
       step: makes the operations of the step and returns the one that ends it, or what has it as `op`. Eager steps
