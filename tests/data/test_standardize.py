@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tflbt.data.digits import load_digits
-from tflbt.data.standardize import fit_standardize
+from tflbt.data.standardize import MODES, fit_standardize
 
 
 def _images(samples=3000):
@@ -38,6 +38,33 @@ def test_divide_255_divides_by_255():
     images = _images(10)
     result = fit_standardize(images, "divide_255")(images).numpy()
     np.testing.assert_array_equal(result, images.astype(np.float32) / np.float32(255))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_pixels_from_0_to_1_give_the_same_by_pixel_mean_and_scale(mode):
+    """What adversarial samples are made with; black and white give the ends of the valid inputs."""
+    images = _images(50)
+    standardize = fit_standardize(images, mode)
+    mean, scale = standardize.pixel_mean, standardize.pixel_scale
+    assert mean.shape == scale.shape == standardize.mean.shape
+    assert mean.dtype == scale.dtype == np.float32
+    expected = standardize(images).numpy()
+    np.testing.assert_allclose((images / np.float32(255) - mean) / scale, expected, atol=1e-5)
+    ends = standardize(np.stack([np.zeros([4, 5, 3], np.uint8), np.full([4, 5, 3], 255, np.uint8)]))
+    low, high = (np.broadcast_to(end, [4, 5, 3]) for end in (-mean / scale, (1 - mean) / scale))
+    np.testing.assert_allclose(ends[0], low, atol=1e-5)
+    np.testing.assert_allclose(ends[1], high, rtol=1e-5)
+
+
+def test_divide_255_leaves_pixels_from_0_to_1_as_they_are():
+    standardize = fit_standardize(_images(3), "divide_255")
+    assert (standardize.pixel_mean.tolist(), standardize.pixel_scale.tolist()) == ([0.0], [1.0])
+
+
+def test_imagenets_statistics_of_pixels_from_0_to_1_are_the_usual_ones():
+    standardize = fit_standardize(_images(3), "imagenet")
+    np.testing.assert_allclose(standardize.pixel_mean, [0.485, 0.456, 0.406], rtol=1e-6)
+    np.testing.assert_allclose(standardize.pixel_scale, [0.229, 0.224, 0.225], rtol=1e-6)
 
 
 def test_statistics_come_from_the_training_images_only():

@@ -10,7 +10,14 @@ from tflbt import models
 from tflbt.models import MODELS
 
 # Networks too large for these tests are tried with fewer and narrower layers.
-SMALLER = {"resnet50": {"stem": "cifar", "blocks": (1, 1), "widths": (4, 8)}}
+SMALLER = {
+    "resnet18": {"blocks": (1, 1), "widths": (4, 8)},
+    "resnet50": {"stem": "cifar", "blocks": (1, 1), "widths": (4, 8)},
+    "small_alexnet": {"input_shape": (16, 16, 3), "filters": (4, 4), "units": (16, 8)},
+    "squeezenext": {"input_shape": (16, 16, 3), "width": 0.25, "blocks": (1, 1, 1, 1)},
+    "wide_resnet": {"input_shape": (16, 16, 3), "depth": 10, "width": 1},
+}
+FLOAT32 = {"logistic_regression"}  # nothing but the output layer
 
 
 def build(name, **options):
@@ -44,7 +51,8 @@ def test_logits_are_float32_under_mixed_precision(name, bfloat16):
     model = build(name)
     assert model(_images(model)).dtype == tf.float32
     assert all(variable.dtype == tf.float32 for variable in model.trainable_variables)
-    assert {layer.compute_dtype for layer in model.layers} == {"bfloat16", "float32"}
+    expected = {"float32"} if name in FLOAT32 else {"bfloat16", "float32"}
+    assert {layer.compute_dtype for layer in model.layers} == expected
 
 
 def test_the_configuration_rebuilds_the_network(name):
@@ -70,6 +78,23 @@ def test_plain_keras_trains_it(name):
     model.compile(tf.keras.optimizers.SGD(0.01, momentum=0.9), loss)
     losses = model.fit(images, labels, batch_size=8, epochs=8, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
+
+
+def test_one_update_decreases_the_loss_on_its_samples(name):
+    """In training mode and with one small step along the gradient, which no noise can undo."""
+    tf.keras.utils.set_random_seed(0)
+    model = build(name, classes=3)
+    images, labels = _images(model, 6), tf.constant([0, 1, 2] * 2)
+    loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    with tf.GradientTape() as tape:
+        before = loss(labels, model(images, training=True))
+    gradients = tape.gradient(before, model.trainable_variables)
+    assert all(gradient is not None for gradient in gradients)
+    norm = tf.linalg.global_norm(gradients)
+    for variable, gradient in zip(model.trainable_variables, gradients):
+        variable.assign_sub(1e-3 * gradient / norm)
+    after = loss(labels, model(images, training=True))
+    assert float(before - after) == pytest.approx(1e-3 * float(norm), rel=0.2)
 
 
 def test_the_same_seed_gives_the_same_weights(name):

@@ -1,4 +1,4 @@
-"""The form in which every image data set is handed over: uint8 images, int64 labels, two splits."""
+"""The form in which every data set in memory is handed over: uint8 images, int64 labels, two splits."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 @dataclass(frozen=True)
 class ImageData:
     """A labelled image data set, whole and unscaled.
+
+    Samples that are no images, such as mushrooms, have height and width 1, and features for channels.
 
     Attributes:
         x_train: uint8 images of shape ``[N, height, width, channels]``.

@@ -10,6 +10,7 @@ import tensorflow as tf
 MODES = ("per_pixel", "per_channel", "divide_255", "imagenet")
 # The channels' means and deviations over ImageNet's training set, of 1, as torchvision and others have them.
 _IMAGENET_MEAN, _IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_WHITE = np.float32(255)
 _CHUNK = 1024  # images squared at a time, so that no float copy of the set is made
 
 
@@ -19,9 +20,15 @@ class Standardize:
 
     A transform for `tflbt.data.sharding`: it takes seeds like the others and ignores them.
 
+    x, `mean` and `scale` are in grey levels, 0 .. 255. `pixel_mean` and `pixel_scale` are the same of 1, in which
+    adversarial samples' step is given: with pixels ``x / 255``, the model gets ``(pixels - pixel_mean) /
+    pixel_scale``, and its valid inputs are ``-pixel_mean / pixel_scale .. (1 - pixel_mean) / pixel_scale``. (The
+    digits have 16 for white, so theirs end at 16 / 255.)
+
     Attributes:
-        mean: float32 ``[height, width, channels]``, or a shape that broadcasts to it.
-        scale: float32 of the same shape, above 0.
+        mean: float32 ``[height, width, channels]``, or a shape that broadcasts to it: ``[height, width, channels]``
+            of mode "per_pixel", ``[channels]`` of "per_channel" and "imagenet", ``[1]``, a zero, of "divide_255".
+        scale: float32 of the same shape, above 0; of "divide_255" 255, so that `pixel_scale` is 1.
 
     Example:
         >>> import numpy as np
@@ -37,6 +44,16 @@ class Standardize:
         """Standardises a batch of images ``[n, height, width, channels]`` of any numeric type."""
         del seeds
         return (tf.cast(images, tf.float32) - self.mean) / self.scale
+
+    @property
+    def pixel_mean(self) -> np.ndarray:
+        """The mean of pixels from 0 to 1: `mean` / 255, float32 of its shape."""
+        return self.mean / _WHITE
+
+    @property
+    def pixel_scale(self) -> np.ndarray:
+        """The scale of pixels from 0 to 1: `scale` / 255, float32 of its shape."""
+        return self.scale / _WHITE
 
 
 def fit_standardize(
@@ -75,12 +92,12 @@ def fit_standardize(
     """
     if mode == "imagenet":
         return Standardize(
-            np.array(_IMAGENET_MEAN, np.float32) * 255,
-            np.array(_IMAGENET_DEVIATION, np.float32) * 255,
+            np.array(_IMAGENET_MEAN, np.float32) * _WHITE,
+            np.array(_IMAGENET_DEVIATION, np.float32) * _WHITE,
         )
     _check(images, mode, floor)
     if mode == "divide_255":
-        return Standardize(np.float32(0).reshape(1), np.float32(255).reshape(1))
+        return Standardize(np.float32(0).reshape(1), _WHITE.reshape(1))
     axes = (0,) if mode == "per_pixel" else (0, 1, 2)
     mean, deviation = _statistics(images, axes)
     _, overall = _statistics(images, (0, 1, 2, 3))

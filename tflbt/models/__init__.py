@@ -9,14 +9,24 @@ import tensorflow as tf
 
 from tflbt.models.ghost_batch_norm import GhostBatchNormalization
 from tflbt.models.lenet import lenet
+from tflbt.models.logistic_regression import logistic_regression
 from tflbt.models.resnet import cifar_resnet, digits_resnet
+from tflbt.models.resnet18 import resnet18
 from tflbt.models.resnet50 import resnet50
+from tflbt.models.small_alexnet import small_alexnet
+from tflbt.models.squeezenext import squeezenext
+from tflbt.models.wide_resnet import wide_resnet
 
 MODELS: dict[str, Callable[..., tf.keras.Model]] = {
     "cifar_resnet": cifar_resnet,
     "digits_resnet": digits_resnet,
     "lenet": lenet,
+    "logistic_regression": logistic_regression,
+    "resnet18": resnet18,
     "resnet50": resnet50,
+    "small_alexnet": small_alexnet,
+    "squeezenext": squeezenext,
+    "wide_resnet": wide_resnet,
 }
 
 
@@ -24,8 +34,8 @@ def build(name: str, **options) -> tf.keras.Model:
     """Builds a network by its name, as configuration files do.
 
     Args:
-        name: One of `MODELS`: "cifar_resnet", "digits_resnet", "lenet",
-            "resnet50".
+        name: One of `MODELS`: "cifar_resnet", "digits_resnet", "lenet", "logistic_regression", "resnet18",
+            "resnet50", "small_alexnet", "squeezenext", "wide_resnet".
         **options: The arguments of that network's function.
 
     Returns:
@@ -59,5 +69,10 @@ __all__ = [
     "cifar_resnet",
     "digits_resnet",
     "lenet",
+    "logistic_regression",
+    "resnet18",
     "resnet50",
+    "small_alexnet",
+    "squeezenext",
+    "wide_resnet",
 ]

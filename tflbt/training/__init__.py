@@ -1,6 +1,7 @@
 """One update: the model whose fit takes a global batch, and checkpoints from which a run goes on exactly."""
 
+from tflbt.training.adversarial import FGSM
 from tflbt.training.label_smoothing import SmoothedSparseCategoricalCrossentropy
 from tflbt.training.large_batch_model import LargeBatchModel
 
-__all__ = ["LargeBatchModel", "SmoothedSparseCategoricalCrossentropy"]
+__all__ = ["FGSM", "LargeBatchModel", "SmoothedSparseCategoricalCrossentropy"]

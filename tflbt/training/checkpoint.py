@@ -13,14 +13,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from absl import logging
 
 from tflbt.distributed import comm
 from tflbt.training import agreement
+from tflbt.training.state_arrays import put_back, take_out
 
 WEIGHTS = "variables"
 STATE = "state.json"
+ARRAYS = "arrays.npz"  # where the state holds any
 MANIFEST = "manifest.json"
 _NAME = re.compile(r"(?:\.replaced_)?epoch_(\d+)")
 
@@ -32,7 +35,7 @@ class Checkpoints:
     A checkpoint is written beside its place, flushed to the disk and then renamed, so a kill at any moment leaves
     either the whole of it or nothing; the manifest (size and SHA-256 of each file) tells a damaged one. It holds
     the model's weights, the optimizer's slots, iterations and learning rate, the loss scale, and as JSON the
-    number of finished epochs, samples seen, the batch size and the state of callbacks.
+    number of finished epochs, samples seen, the batch size and the state of callbacks (its arrays in arrays.npz).
 
     Args:
       directory: where they are; made when the first is written.
@@ -67,7 +70,7 @@ class Checkpoints:
         Args:
           model: a built, compiled model.
           epochs: finished epochs.
-          state: JSON values to keep with it.
+          state: JSON values and NumPy arrays to keep with it.
 
         Returns:
           The checkpoint's folder.
@@ -137,7 +140,7 @@ class Checkpoints:
         if path is None:
             self._require_none()
             return None
-        state = json.loads((path / STATE).read_text())
+        state = _read_state(path)
         written_by, now = state.get("optimizer"), agreement.plain_optimizer_name(model.optimizer)
         if written_by != now:
             raise _mismatch(path, f"it was written with {written_by}, not {now}")
@@ -156,6 +159,14 @@ class Checkpoints:
                 f"every checkpoint in {self.directory} is damaged ({', '.join(path.name for path in self.found())}): "
                 "restore one from a backup, or move the folder away to start over."
             )
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    state = json.loads((path / STATE).read_text())
+    if not (path / ARRAYS).exists():
+        return state
+    with np.load(path / ARRAYS) as arrays:
+        return put_back(state, arrays)
 
 
 def _mismatch(path: Path, reason: str) -> ValueError:
@@ -177,7 +188,10 @@ def _write_files(model: tf.keras.Model, draft: Path, state: dict[str, Any]) -> N
         model.optimizer, model.trainable_variables
     )  # before the first step too
     _variables(model).write(str(draft / WEIGHTS))
-    (draft / STATE).write_text(json.dumps(state, indent=1))
+    arrays: dict[str, np.ndarray] = {}
+    (draft / STATE).write_text(json.dumps(take_out(state, arrays), indent=1))
+    if arrays:
+        np.savez(draft / ARRAYS, **arrays)
     manifest = {path.name: _fingerprint(path) for path in sorted(draft.iterdir())}
     (draft / MANIFEST).write_text(json.dumps(manifest, indent=1))
     for path in (*draft.iterdir(), draft):

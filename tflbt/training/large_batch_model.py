@@ -9,6 +9,7 @@ import tensorflow as tf
 from tflbt.control.batch_plan import BatchPlan
 from tflbt.distributed import comm
 from tflbt.training import agreement, fit_data, keras_loop, update
+from tflbt.training.adversarial import FGSM, check_share
 from tflbt.training.housekeeping import Housekeeping
 
 # The class that `tf.keras.Model(inputs, outputs)` really returns; Keras exports it only as Sequential's base.
@@ -70,6 +71,7 @@ class LargeBatchModel(tf.keras.Model):
         self._plan: BatchPlan | None = None
         self._reduction = comm.EVERYONE
         self._update_state = update.UpdateState()
+        self._adversarial: FGSM | None = None
 
     @classmethod
     def from_model(cls, model: tf.keras.Model) -> LargeBatchModel:
@@ -125,6 +127,24 @@ class LargeBatchModel(tf.keras.Model):
     @samples_seen.setter
     def samples_seen(self, samples: int) -> None:
         self._update_state.samples_seen.assign(samples)
+
+    @property
+    def adversarial(self) -> FGSM | None:
+        """How adversarial samples are made; what `fit` was given."""
+        return self._adversarial
+
+    @property
+    def adversarial_share(self) -> float:
+        """Share of an update's samples that are adversarial; may be assigned between updates, without a new trace.
+
+        It has a meaning where `fit(adversarial=...)` was given. A share that is not in [0, 1] raises ValueError.
+        """
+        return float(self._update_state.adversarial_share)
+
+    @adversarial_share.setter
+    def adversarial_share(self, share: float) -> None:
+        check_share(share)
+        self._update_state.adversarial_share.assign(share)
 
     @property
     def batch_plan(self) -> BatchPlan | None:
@@ -259,6 +279,7 @@ class LargeBatchModel(tf.keras.Model):
         sub_batch_size: int | None = None,
         seed: int = 0,
         transform: Any = None,
+        adversarial: FGSM | None = None,
         stall_limit: float | None = None,
         **kwargs: Any,
     ) -> tf.keras.callbacks.History:
@@ -291,6 +312,7 @@ class LargeBatchModel(tf.keras.Model):
           seed: of the order of samples and of random layers, an integer at least 0.
           transform: `transform(x, seeds)` applied to each sub-batch of whole arrays, for augmentation; `seeds` (int32,
             [n, 2]) depend on (seed, epoch, sample) alone. See `tflbt.data.augment`.
+          adversarial: a `tflbt.FGSM` makes a share of every update's samples adversarial; see there.
           stall_limit: seconds without progress after which a rank ends the job; default TFLBT_STALL_LIMIT, else
             600; 0: never. Only counts where there are several ranks.
           **kwargs: as in Keras (`workers` and the like, for generators).
@@ -327,7 +349,13 @@ class LargeBatchModel(tf.keras.Model):
             validation_data = fit_data.evaluation_batches(
                 fit_data.pack(*fit_data.three(validation_data)), size, reduction
             )
-        asked = {"epochs": epochs, "initial_epoch": initial_epoch, "seed": seed}
+        self._take_adversarial(adversarial, data)
+        asked = {
+            "epochs": epochs,
+            "initial_epoch": initial_epoch,
+            "seed": seed,
+            "adversarial": adversarial and (adversarial.share, adversarial.epsilon),
+        }
         with keras_loop.watched(self, stall_limit) as dog:
             agreement.settle(self, data, asked, validation_data)
             self._plan = data.plan
@@ -349,6 +377,13 @@ class LargeBatchModel(tf.keras.Model):
                     shuffle=shuffle,
                     **kwargs,
                 )
+
+    def _take_adversarial(self, adversarial: FGSM | None, data: fit_data.FitData) -> None:
+        if adversarial is not None:
+            adversarial.check_inputs(tf.keras.utils.unpack_x_y_sample_weight(data.spec)[0])
+        if adversarial is not self._adversarial:
+            self._adversarial, self.train_function = adversarial, None
+        self.adversarial_share = adversarial.share if adversarial is not None else 0.0
 
     def evaluate(
         self,

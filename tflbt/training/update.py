@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tflbt.distributed import comm
+from tflbt.training import adversarial, stopwatch
 
 
 class UpdateState:
@@ -17,6 +18,8 @@ class UpdateState:
       nominal: samples of a full sub-batch; a sub-batch of n samples weighs n / nominal.
       samples_seen: samples of all ranks that went into updates since the model was compiled.
       data_may_end: whether an update that finds no data ends the epoch, or is passed over.
+      adversarial_share: share of the samples of an update that are adversarial; see `tflbt.training.FGSM`.
+      seconds: float64 `[3]`, what updates spent waiting for input, computing, and communicating.
     """
 
     def __init__(self) -> None:
@@ -25,6 +28,13 @@ class UpdateState:
             0, trainable=False, dtype=tf.int64, name="tflbt_samples_seen"
         )
         self.data_may_end = tf.Variable(True, trainable=False, name="tflbt_data_may_end")
+        with tf.device("CPU:0"):
+            self.adversarial_share = tf.Variable(
+                0.0, trainable=False, dtype=tf.float64, name="tflbt_adversarial_share"
+            )
+            self.seconds = tf.Variable(
+                [0.0, 0.0, 0.0], trainable=False, dtype=tf.float64, name="tflbt_seconds"
+            )
 
 
 def first_dimension(data: Any) -> tf.Tensor:
@@ -65,27 +75,33 @@ class PendingMetrics:
 def pull(
     iterator: Iterator[Any], steps: tf.Tensor, body: Any, initial: list[tf.Tensor]
 ) -> list[tf.Tensor]:
-    """Runs `state = body(data, *state)` on up to `steps` sub-batches; empty and missing ones change nothing.
+    """Runs `state = body(step, data, *state)` on up to `steps` sub-batches; empty and missing ones change nothing.
 
-    A rank whose data ends first goes on contributing nothing, so ranks with unequal numbers of sub-batches still
-    make the same number of updates.
+    Returns the seconds spent waiting for sub-batches, and then the state. A rank whose data ends first goes on
+    contributing nothing, so ranks with unequal numbers of sub-batches still make the same number of updates.
     """
 
-    def one(step: tf.Tensor, *state: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        element = iterator.get_next_as_optional()  # type: ignore[attr-defined]
+    def one(step: tf.Tensor, waited: tf.Tensor, *state: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        asked = stopwatch.now(state)
+        with tf.control_dependencies([asked]):
+            element = iterator.get_next_as_optional()  # type: ignore[attr-defined]
+            has_value = element.has_value()
+        arrived = stopwatch.now([has_value])
+        waited += arrived - asked
+        (has_value,) = stopwatch.not_before(arrived, [has_value])
 
         def present() -> list[tf.Tensor]:
             data = element.get_value()
             return tf.cond(
-                first_dimension(data) > 0, lambda: body(data, *state), lambda: list(state)
+                first_dimension(data) > 0, lambda: body(step, data, *state), lambda: list(state)
             )
 
-        return (step + 1, *tf.cond(element.has_value(), present, lambda: list(state)))
+        return (step + 1, waited, *tf.cond(has_value, present, lambda: list(state)))
 
     results = tf.while_loop(
         lambda step, *_: step < steps,
         one,
-        (tf.zeros_like(steps), *initial),
+        (tf.zeros_like(steps), tf.constant(0.0, tf.float64), *initial),
         parallel_iterations=1,
     )
     return list(results[1:])
@@ -132,20 +148,32 @@ def make_update(model: tf.keras.Model, state: UpdateState) -> Any:
     if model.jit_compile:
         compute = tf.function(compute, jit_compile=True, reduce_retracing=True)
 
-    def accumulate(data: Any, count: tf.Tensor, *sums: tf.Tensor) -> list[tf.Tensor]:
+    def accumulate(
+        step: tf.Tensor, data: Any, count: tf.Tensor, *sums: tf.Tensor
+    ) -> list[tf.Tensor]:
+        if model.adversarial is not None:
+            data = make_adversarial(model, state, step, data)
         added = [total + gradient for total, gradient in zip(sums, compute(data))]
         return [count + first_dimension(data), *added]
 
     def update(iterator: Iterator[Any]) -> dict[str, tf.Tensor]:
         reduction = model.reduction
         pending = PendingMetrics(model, reduction)
-        count, *sums = pull(
+        begin = stopwatch.now([])
+        waited, count, *sums = pull(
             iterator,
             tf.convert_to_tensor(model.sub_batches_variable),
             accumulate,
-            [tf.constant(0.0), *(tf.zeros(v.shape, v.dtype) for v in variables)],
+            stopwatch.not_before(
+                begin, [tf.constant(0.0), *(tf.zeros(v.shape, v.dtype) for v in variables)]
+            ),
         )
-        count, sums, metrics = reduce_update(model, sums, count, pending.local())
+        local = [count, *sums, *pending.local()]
+        computed = stopwatch.now(local)
+        count, sums, metrics = reduce_update(
+            model, *_split(stopwatch.not_before(computed, local), len(sums))
+        )
+        reduced = stopwatch.now([count, *sums, *metrics])
         pending.settle(metrics)
 
         def apply() -> tf.Tensor:
@@ -161,10 +189,32 @@ def make_update(model: tf.keras.Model, state: UpdateState) -> Any:
         def end_of_data() -> tf.Tensor:
             return tf.cond(state.data_may_end, pull_again, model._train_counter.read_value)
 
-        tf.cond(count > 0, apply, end_of_data)
+        (count,) = stopwatch.not_before(reduced, [count])
+        applied = stopwatch.now([tf.cond(count > 0, apply, end_of_data)])
+        communicated = reduced - computed
+        state.seconds.assign_add([waited, applied - begin - waited - communicated, communicated])
         return model.get_metrics_result()
 
     return update
+
+
+def make_adversarial(model: tf.keras.Model, state: UpdateState, step: tf.Tensor, data: Any) -> Any:
+    """Sub-batch number `step` of this rank's share of an update, with its adversarial samples in it."""
+    reduction = model.reduction
+    size = tf.cast(state.nominal, tf.int32)
+    first = (tf.cast(step, tf.int32) * reduction.size + reduction.rank) * size
+    count = tf.cast(first_dimension(data), tf.int32)
+    places = adversarial.chosen(first, count, state.adversarial_share)
+    return adversarial.with_adversarial_samples(
+        model, model.adversarial, data, places, metric_variables(model)
+    )
+
+
+def _split(
+    tensors: list[tf.Tensor], gradients: int
+) -> tuple[list[tf.Tensor], tf.Tensor, list[tf.Tensor]]:
+    """(gradients, count, metrics) of [count, *gradients, *metrics]."""
+    return tensors[1 : gradients + 1], tensors[0], tensors[gradients + 1 :]
 
 
 def reduce_update(
@@ -217,14 +267,14 @@ def make_evaluation(model: tf.keras.Model) -> Any:
     if model.jit_compile:
         compute = tf.function(compute, jit_compile=True, reduce_retracing=True)
 
-    def accumulate(data: Any, count: tf.Tensor) -> list[tf.Tensor]:
+    def accumulate(step: tf.Tensor, data: Any, count: tf.Tensor) -> list[tf.Tensor]:
         compute(data)
         return [count + first_dimension(data)]
 
     def evaluate(iterator: Iterator[Any]) -> dict[str, tf.Tensor]:
         reduction = model.reduction.uncompressed
         pending = PendingMetrics(model, reduction)
-        (count,) = pull(
+        _, count = pull(
             iterator,
             tf.convert_to_tensor(model.sub_batches_variable),
             accumulate,

@@ -1,0 +1,144 @@
+"""The adaptive batch size's decisions: Algorithm 1 of "Large Batch Size Training ... with Second-Order Information"."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+CURVATURE = "curvature"
+DURATION = "duration"
+
+
+@dataclasses.dataclass(frozen=True)
+class Growth:
+    """What one measurement decided.
+
+    Attributes:
+      reason: "curvature" (the eigenvalue fell below a share of the reference), "duration" (kappa measurements without
+        growth), or None (nothing grows).
+      factor: by how much batch size and learning rate grow; 1.0 where nothing grows.
+      share_factor: by how much the adversarial share is multiplied.
+    """
+
+    reason: str | None = None
+    factor: float = 1.0
+    share_factor: float = 1.0
+
+
+@dataclasses.dataclass
+class AdaptiveBatch:
+    r"""Algorithm 1 as a state machine that is fed one eigenvalue at a time.
+
+    With the reference \(\lambda_{old}\) and k measurements since the last growth, a measurement \(\lambda\) grows the
+    batch if
+
+    $$\lambda < \lambda_{old} / \alpha \quad \text{or} \quad k = \kappa$$
+
+    and then B and the learning rate are multiplied by beta, the adversarial share is divided by omega, k = 0, and, in
+    the first case, \(\lambda_{old} = \lambda\). B is a multiple of `step` (ranks x sub-batch size) and at most
+    `max_batch_size`: it grows to the next multiple, or to the largest there is, and the learning rate by as much as B
+    did. At the largest batch nothing grows any more, and the share stays what it is.
+
+    Rules where the paper says nothing: an eigenvalue that is NaN or infinite is no measurement (it neither decides nor
+    counts); one that is not positive counts towards kappa, but is no sign of flatness and never the reference.
+
+    Args:
+      batch_size: the batch at the beginning, a multiple of `step`.
+      max_batch_size: the largest batch, at least `batch_size`; rounded down to a multiple of `step`.
+      step: what every batch must be a multiple of, at least 1, default 1.
+      alpha: eigenvalue decay ratio, more than 1, default 2.
+      beta: increasing ratio, more than 1, default 2.
+      kappa: measurements without growth after which the batch grows all the same, at least 1, default 10.
+      omega: decay ratio of the adversarial share, at least 1, default 2.
+
+    Raises:
+      ValueError: if an argument is out of its range.
+
+    Source: Algorithm 1 and appendix B of `abs-absa.txt`.
+
+    Example:
+      >>> machine = AdaptiveBatch(batch_size=128, max_batch_size=500, step=128, kappa=3)
+      >>> [machine.measured(value).reason for value in (8.0, 5.0, 3.9, 3.0, 1.9, 1.0)]
+      [None, None, 'curvature', None, 'curvature', None]
+      >>> machine.batch_size
+      384
+    """
+
+    batch_size: int
+    max_batch_size: int
+    step: int = 1
+    alpha: float = 2.0
+    beta: float = 2.0
+    kappa: int = 10
+    omega: float = 2.0
+    reference: float | None = None
+    waited: int = 0
+    growths: int = 0
+
+    def __post_init__(self) -> None:
+        """Checks the arguments."""
+        check_ratios(self.alpha, self.beta, self.kappa, self.omega)
+        if self.max_batch_size < self.batch_size:
+            raise ValueError(
+                f"max_batch_size={self.max_batch_size} is less than batch_size={self.batch_size}, with which the "
+                f"training begins: use at least {self.batch_size}."
+            )
+
+    @property
+    def largest(self) -> int:
+        """The batch at which growth ends: the largest multiple of `step` that is allowed."""
+        return max(self.batch_size, self.max_batch_size // self.step * self.step)
+
+    @property
+    def at_largest(self) -> bool:
+        """Whether growth has ended."""
+        return self.batch_size >= self.largest
+
+    def measured(self, eigenvalue: float) -> Growth:
+        """Takes in a measurement; the first one (of the initial weights) becomes the reference."""
+        if not math.isfinite(eigenvalue):
+            return Growth()
+        if self.reference is None:
+            self.reference = eigenvalue if eigenvalue > 0 else None
+            return Growth()
+        self.waited += 1
+        flatter = 0 < eigenvalue < self.reference / self.alpha
+        if not flatter and self.waited < self.kappa:
+            return Growth()
+        self.waited = 0
+        if flatter:
+            self.reference = eigenvalue
+        return self._grow(CURVATURE if flatter else DURATION)
+
+    def _grow(self, reason: str) -> Growth:
+        if self.at_largest:
+            return Growth()
+        wanted = math.ceil(round(self.batch_size * self.beta / self.step, 9)) * self.step
+        before, self.batch_size = self.batch_size, min(wanted, self.largest)
+        self.growths += 1
+        return Growth(reason, self.batch_size / before, 1 / self.omega)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a resumed run needs, as JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> AdaptiveBatch:
+        """The machine whose `state()` this is."""
+        return cls(**state)
+
+
+def check_ratios(alpha: float, beta: float, kappa: int, omega: float) -> None:
+    """Raises unless the algorithm's numbers are in their ranges.
+
+    Raises:
+      ValueError: naming the argument, its value and what would do.
+    """
+    for name, value in (("alpha", alpha), ("beta", beta)):
+        if not value > 1:
+            raise ValueError(f"{name}={value!r} must be more than 1; the paper's is 2.")
+    if not kappa >= 1 or kappa % 1:
+        raise ValueError(f"kappa={kappa!r} must be a whole number, at least 1; the paper's is 10.")
+    if not omega >= 1:
+        raise ValueError(f"omega={omega!r} must be at least 1; the paper's is 2.")
