@@ -1,9 +1,13 @@
-"""ResNet-20 on CIFAR-10 at batch 8,192: the five rows of the two-phase paper's Table 2 as they were published.
+"""ResNet-20 on CIFAR-10: the two-phase paper's Table 2 (batch 8,192), and model C1 of the adaptive batch size paper.
 
-The network is He et al.'s (2016, section 4.2), trained for 300 epochs with momentum 0.9 and a warm-up of 10
-(`two-phase.txt`, section 4); the images as in its A.2: each pixel standardised, 4 pixels padded, cropped, flipped.
-A.2 follows Lin et al. (2020) in what the paper does not say itself: weight decay 1e-4, of which biases and
-normalisation are free.
+small_batch, large_batch, lars, two_phase, two_phase_lars: the network is He et al.'s (2016, section 4.2), trained for
+300 epochs with momentum 0.9 and a warm-up of 10 (`two-phase.txt`, section 4); the images as in its A.2: each pixel
+standardised, 4 pixels padded, cropped, flipped. A.2 follows Lin et al. (2020) in what the paper does not say itself:
+weight decay 1e-4, of which biases and normalisation are free.
+
+bl, fb, gg, abs, absa, absa_tuned (`tflbt.recipe_strategies`): C1 of `abs-absa.txt`, Table IV, as its appendix A says
+and, where that is silent, the authors' released code: pixels divided by 255 and nothing else, momentum 0.9, no weight
+decay, projection shortcuts.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import ml_collections
 from ml_collections import config_dict
 
 from tflbt import recipe
+from tflbt.recipe_strategies import STRATEGIES, apply_strategy
 from tflbt.schedules import linear_scaling
 
 SMALL, LARGE = 128, 8192
@@ -26,12 +31,38 @@ LEARNING_RATE = {
     "two_phase": linear_scaling(0.1, LARGE, SMALL),
     "two_phase_lars": 3.5,
 }
-VARIANTS = recipe.TABLE_ROWS
+VARIANTS = (*recipe.TABLE_ROWS, *STRATEGIES)
 
 
 def get_config(variant: str = "two_phase_lars") -> ml_collections.ConfigDict:
     """Returns the configuration of a variant."""
     config = recipe.start(__file__, variant, VARIANTS)
+    return _c1(config, variant) if variant in STRATEGIES else _table_2(config, variant)
+
+
+def _c1(config: ml_collections.ConfigDict, strategy: str) -> ml_collections.ConfigDict:
+    config.epochs = 90
+    config.batch_size = config.sub_batch_size = 128
+    config.data.update({"name": "cifar10", "standardize": "divide_255"})
+    with config.unlocked():
+        config.model = {
+            "name": "cifar_resnet",
+            "depth": 20,
+            "shortcut": "B",
+            "ghost_batch_size": config_dict.placeholder(int),
+        }
+        config.optimizer = {
+            "name": "SGD",
+            "learning_rate": 0.1,
+            "momentum": 0.9,
+            "global_clipnorm": config_dict.placeholder(float),
+        }
+    # The largest batch of Table IV; --config.batch_schedule.max_batch_size=3200 is its third row.
+    apply_strategy(config, strategy, largest=16_000, decay_epochs=(30, 60, 80), decay_ratio=5)
+    return config
+
+
+def _table_2(config: ml_collections.ConfigDict, variant: str) -> ml_collections.ConfigDict:
     config.epochs = 300
     config.batch_size = SMALL if variant == "small_batch" else LARGE
     if variant != "small_batch":  # whose ranks take their share of the 128 at once

@@ -54,7 +54,10 @@ def test_a_missing_file_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("key", "says"),
     [
-        ("epoch", "config.epoch is no key of this recipe: config has batch_size, "),
+        (
+            "epoch",
+            "config.epoch is no key of this recipe: config has adversarial, batch_schedule, ",
+        ),
         ("data.size", "config.data has flip, holdout, image_size, "),
         ("seed.value", "config.seed is a value"),
     ],

@@ -113,6 +113,27 @@ def test_the_flags_of_the_command(trained):
     assert "batch 600 is full: its run, 0.9, is less than 0.98724, 99.5% of" in done.stdout
 
 
+def test_times_of_runs_side_by_side(trained, tmp_path, capsys):
+    slow, fast = trained("slow", 10, 0.99), trained("fast", 80, 0.99)
+    for run, seconds in ((slow, 30.0), (fast, 6.0)):
+        run.metrics.append({"epoch": 31, "seconds": seconds, "seconds_computation": seconds / 2})
+    folder = tmp_path / "times"
+    words = ["report_run", str(slow.path), str(fast.path)]
+    assert report_run.main(words, times=str(folder)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines[3:5]] == [
+        ["slow", "15.0", "15.0", "30.0", "1.00x"],
+        ["fast", "3.0", "3.0", "6.0", "5.00x"],
+    ]
+    assert lines[5] == str(folder / "time_account.png")
+    assert {path.name for path in folder.iterdir()} == {"time_account.png", "time_account.svg"}
+
+
+def test_a_run_without_times_is_named(run, tmp_path, capsys):
+    assert report_run.main(["report_run", str(run.path)], times=str(tmp_path / "times")) == 1
+    assert "run: its metrics.csv has no times" in capsys.readouterr().err
+
+
 def test_as_a_command_without_loading_tensorflow(run):
     """Somebody who only looks at a run should not wait for TensorFlow to load."""
     code = (

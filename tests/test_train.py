@@ -134,6 +134,32 @@ def test_interrupted_and_resumed_equals_uninterrupted(train, tmp_path):
 
 
 @pytest.mark.ranks(2)
+def test_a_growing_batch_goes_on_where_it_was(train, tmp_path):
+    flags = (
+        "--config.epochs=4",
+        "--config.batch_size=64",
+        "--config.sub_batch_size=32",
+        "--config.schedule.name=step",
+        "--config.schedule.epochs=(3,)",
+        "--config.batch_schedule.name=adaptive",
+        "--config.batch_schedule.max_batch_size=512",
+        "--config.batch_schedule.kappa=1",
+        "--config.batch_schedule.tau=3",
+        "--config.batch_schedule.reference=first_epoch",
+        "--config.adversarial.share=0.25",
+    )
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    train(whole, *flags, variant="large_batch")
+    found = [(row["batch_size"], row["adversarial_ratio"]) for row in rows(whole)]
+    assert found == [("64", "0.25"), ("64", "0.25"), ("128", "0.125"), ("256", "0.0")]
+    assert train(run, *flags, how="kill_job:2", variant="large_batch", check=False).returncode != 0
+    train(run, *flags, "--resume", variant="large_batch")
+    assert rows(run) == rows(whole)
+    newest = [place / "checkpoints" / checkpoints(place)[-1] for place in (run, whole)]
+    assert variables(newest[0]) == variables(newest[1])
+
+
+@pytest.mark.ranks(2)
 def test_a_loss_that_is_no_number_ends_the_job_and_keeps_what_was(train, tmp_path):
     run = tmp_path / "run"
     flags = ("--config.epochs=6", "--config.schedule.name=constant", "--config.warmup.epochs=0.")

@@ -11,6 +11,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "FGSM": "tflbt.training.adversarial",
     "LargeBatchModel": "tflbt.training.large_batch_model",
     "init": "tflbt.distributed.comm",
     "is_chief": "tflbt.distributed.comm",

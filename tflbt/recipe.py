@@ -44,7 +44,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.stall_limit = 600.0  # seconds without progress that end a job of several ranks; 0: never
     config.data = ml_collections.ConfigDict(
         {
-            "name": "digits",  # digits, mnist, cifar10, cifar100, imagenet
+            "name": "digits",  # digits, mnist, cifar10, cifar100, svhn, svhn_extra, mushroom, imagenet
             "image_size": config_dict.placeholder(int),  # imagenet: pixels a side; None: 224
             "standardize": "per_pixel",  # or per_channel, divide_255, imagenet (goes with image files)
             "padding": 0,  # pixels for random crops; 0: none
@@ -86,6 +86,32 @@ def default_config() -> ml_collections.ConfigDict:
             "curvature_samples": 1024,  # the first of the training set; more cost more, see the README
         }
     )
+    config.batch_schedule = ml_collections.ConfigDict(
+        {
+            "name": "constant",  # grow (GG), adaptive (ABS)
+            "max_batch_size": config_dict.placeholder(int),  # grow, adaptive: the largest
+            "epochs": (),  # grow: after these epochs
+            "factor": 5.0,  # grow: by this factor
+            "alpha": 2.0,  # adaptive: eigenvalue decay ratio
+            "beta": 2.0,  # adaptive: by how much batch and learning rate grow
+            "kappa": 10,  # adaptive: measurements without growth after which they grow all the same
+            "omega": 2.0,  # adaptive: by how much the adversarial share falls at each growth
+            "tau": config_dict.placeholder(
+                int
+            ),  # adaptive: epochs with adversarial samples; None: half of all
+            "measure_every": config_dict.placeholder(
+                int
+            ),  # adaptive: samples; None: after each epoch
+            "reference": "initialization",  # or first_epoch
+            "layers": "all",  # whose Hessian; or last_2, output, a layer's name
+            "method": "exact",  # or finite_difference with layers output
+            "iterations": 20,  # the most products of a measurement
+            "tolerance": 0.05,  # relative residual that ends it earlier
+            "curvature_samples": 128,  # the first of the training set
+        }
+    )
+    # Share of FGSM samples at the start, and their size with pixels in [0, 1].
+    config.adversarial = ml_collections.ConfigDict({"share": 0.0, "epsilon": 0.005})
     config.checkpoint = ml_collections.ConfigDict({"every": 1, "keep": 2})
     return config.lock()
 

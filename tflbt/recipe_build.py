@@ -13,9 +13,10 @@ import tensorflow as tf
 from tflbt import data, models
 from tflbt.control.batch_plan import BatchPlan
 from tflbt.distributed import comm, watchdog
+from tflbt.recipe_batch import build_adversarial, build_batch, check_batch
 from tflbt.recipe_optimizer import build_optimizer
 from tflbt.recipe_schedules import build_schedules, check_schedules
-from tflbt.training import LargeBatchModel, SmoothedSparseCategoricalCrossentropy
+from tflbt.training import FGSM, LargeBatchModel, SmoothedSparseCategoricalCrossentropy
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
@@ -30,7 +31,8 @@ class Recipe:
       train: training images (or names of their files) and labels, as loaded.
       test: held-out images, standardised, and labels; of image files a data set of this rank's share.
       transform: standardisation and augmentation of training sub-batches; of image files also reading and cropping.
-      schedules: the callbacks that set the learning rate.
+      schedules: the callbacks that set learning rate and batch size.
+      adversarial: how adversarial samples are made, or None.
     """
 
     config: ml_collections.ConfigDict
@@ -39,6 +41,7 @@ class Recipe:
     test: tuple[np.ndarray, np.ndarray] | tf.data.Dataset
     transform: Any
     schedules: list[tf.keras.callbacks.Callback]
+    adversarial: FGSM | None = None
 
     def fit(
         self,
@@ -48,11 +51,13 @@ class Recipe:
     ) -> tf.keras.callbacks.History:
         """Trains as the recipe says; a resumed run gives where to begin and the batch size it had reached."""
         config = self.config
+        # A resumed run begins with another batch, but computes on as many samples at a time as it did before.
+        plan = BatchPlan(config.batch_size, config.sub_batch_size, comm.size())
         with data.unreadable_named():
             return self.model.fit(
                 *self.train,
                 batch_size=batch_size or config.batch_size,
-                sub_batch_size=config.sub_batch_size,
+                sub_batch_size=plan.samples_a_rank_computes,
                 epochs=config.epochs,
                 initial_epoch=initial_epoch,
                 verbose=0,
@@ -60,6 +65,7 @@ class Recipe:
                 validation_data=self.test,
                 seed=config.seed,
                 transform=self.transform,
+                adversarial=self.adversarial,
                 stall_limit=config.stall_limit,
             )
 
@@ -113,17 +119,28 @@ def build(
         metrics=["accuracy"],
         jit_compile=config.jit_compile or None,
     )
-    curvature_data = None  # it may have to be read from files, for those that need it
-    if config.schedule.name == "two_phase":
-        x, y = images.some_training_images(config.schedule.curvature_samples)
-        curvature_data = (standardize(x).numpy(), y)
+
+    def samples(wanted: bool, count: int) -> Any:
+        """The first training samples, where they are needed: they may have to be read from files."""
+        if not wanted:
+            return None
+        x, y = images.some_training_images(count)
+        return standardize(x).numpy(), y
+
+    schedule, growth = config.schedule, config.batch_schedule
     return Recipe(
         config=config,
         model=model,
         train=(images.x_train, images.y_train),
         test=_test(config, images, standardize),
         transform=_transform(config.data, images, standardize),
-        schedules=build_schedules(config, curvature_data),
+        schedules=[
+            *build_schedules(
+                config, samples(schedule.name == "two_phase", schedule.curvature_samples)
+            ),
+            *build_batch(config, samples(growth.name == "adaptive", growth.curvature_samples)),
+        ],
+        adversarial=build_adversarial(config, standardize),
     )
 
 
@@ -153,6 +170,7 @@ def check(config: ml_collections.ConfigDict) -> None:
             f"config.label_smoothing={config.label_smoothing!r} must be at least 0 and less than 1."
         )
     check_schedules(config)
+    check_batch(config)
 
 
 def build_model(

@@ -2,13 +2,18 @@
 
 python -m tflbt.report_run DIR [DIR ...]
 python -m tflbt.report_run DIR --baseline=DIR0 [--runs=DIR1,DIR2]
+python -m tflbt.report_run DIR [DIR ...] --times=FOLDER
 
 With a small-batch run as the baseline, page and terminal say whether each DIR's batch size is small, large, huge or
 full by the definitions of "The Limit of the Batch Size" (2.1 to 2.3), as far as all these runs tell.
+
+With --times the terminal also shows where the time of all DIRs went, the first being what the others are compared
+with, and FOLDER gets time_account.png and .svg: a bar for each (Table II and Fig. 4 of the ABS paper).
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -20,22 +25,31 @@ _BASELINE = flags.DEFINE_string(
     "baseline", None, "Run directory of the small batch that the others are held against."
 )
 _RUNS = flags.DEFINE_list("runs", [], "More run directories on the same data and network.")
+_TIMES = flags.DEFINE_string(
+    "times", None, "Folder for a figure of where the time of all these runs went, side by side."
+)
 _USAGE = (
-    "usage: python -m tflbt.report_run DIR [DIR ...] [--baseline=DIR] [--runs=DIR,DIR]   "
+    "usage: python -m tflbt.report_run DIR [DIR ...] [--baseline=DIR] [--runs=DIR,DIR] [--times=FOLDER]   "
     "(run directories of tflbt.train)"
 )
 
 
-def main(argv: Sequence[str], baseline: str | None = None, runs: Sequence[str] = ()) -> int:
+def main(
+    argv: Sequence[str],
+    baseline: str | None = None,
+    runs: Sequence[str] = (),
+    times: str | None = None,
+) -> int:
     """Makes the report of each run directory named on the command line.
 
     Args:
         argv: The program's name and the directories.
         baseline: Directory of a small-batch run; default None: no regimes are told.
         runs: Directories of further runs that help to tell them; default none.
+        times: Folder for a figure that compares where the time of the runs went; default None: no figure.
 
     Returns:
-        0 if every report was made, 1 if one could not be, 2 if no directory was named, or runs
+        0 if everything was made, 1 if one could not be, 2 if no directory was named, or runs
         without a baseline.
 
     Example:
@@ -61,8 +75,28 @@ def main(argv: Sequence[str], baseline: str | None = None, runs: Sequence[str] =
         except (OSError, ValueError) as error:
             print(f"report_run: {error}", file=sys.stderr)
             failed = True
+    try:
+        if times and not failed:
+            _compare_times(directories, times)
+    except (OSError, ValueError) as error:
+        print(f"report_run: {error}", file=sys.stderr)
+        failed = True
     return int(failed)
 
 
+def _compare_times(directories: Sequence[str], folder: str) -> None:
+    """Prints the table and writes the figure of where the time of the runs went."""
+    from tflbt.report import figure_files, time_account, time_figure
+
+    runs = [report.RunDirectory(directory) for directory in directories]
+    names = [str(run.hyper_parameters.get("variant") or run.path.resolve().name) for run in runs]
+    if len(set(names)) < len(names):  # several seeds of a variant
+        names = list(directories)
+    histories = {name: report.History(run.metrics.read()) for name, run in zip(names, runs)}
+    print(time_account.table(histories))
+    figure_files.save_all({"time_account": time_figure.compare(histories)}, folder)
+    print(os.path.join(folder, "time_account.png"))
+
+
 if __name__ == "__main__":
-    app.run(lambda argv: main(argv, _BASELINE.value, _RUNS.value))
+    app.run(lambda argv: main(argv, _BASELINE.value, _RUNS.value, _TIMES.value))

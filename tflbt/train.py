@@ -73,13 +73,16 @@ def train(config: Any, workdir: Any, *, resume: bool = False, data_dir: str | No
     if resume and chief:
         print(f"resume: {finished} of {config.epochs} epochs are done in {workdir}", flush=True)
     ratios = callbacks.TrustRatioMonitor()
-    sources = [one for one in (*made.schedules, ratios) if hasattr(one, "epoch_columns")]
+    account = callbacks.TimeAccount()
+    sources = [one for one in (*made.schedules, ratios, account) if hasattr(one, "epoch_columns")]
     log = callbacks.RunLog(directory, sources)
     try:
         if finished >= config.epochs:
             return None
         return made.fit(
-            [callbacks.NonFiniteLoss(), ratios, log, checkpoint], finished, checkpoint.batch_size
+            [callbacks.NonFiniteLoss(), ratios, account, log, checkpoint],
+            finished,
+            checkpoint.batch_size,
         )
     except FloatingPointError:
         log.diverged()

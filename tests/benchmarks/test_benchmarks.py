@@ -7,11 +7,21 @@ import sys
 
 import pytest
 
+from tflbt.benchmarks import batch_growth
 from tflbt.benchmarks.__main__ import names
 from tflbt.benchmarks.side_by_side import Target, hold_against, medians
 
 SMALLEST = {
-    "curvature": ["--batch_size=128", "--rounds=1", "--depth=8"],
+    "adversarial": ["--samples=16", "--rounds=1"],
+    "batch_growth": ["--samples=512", "--largest=512"],
+    "curvature": [
+        "--batch_size=128",
+        "--rounds=1",
+        "--depth=8",
+        "--data_dir=",
+        "--measurements=1",
+        "--steps=1",
+    ],
     "optimizer_memory": ["--variables=8"],
     "optimizers": ["--rounds=1", "--variables=8"],
     "sub_batches": ["--rounds=1", "--images=256"],
@@ -29,6 +39,19 @@ def test_benchmark_prints_figures_beside_targets(name: str) -> None:
     assert done.returncode in (0, 1), done.stderr[-2000:]
     assert " met" in done.stdout or " MISSED" in done.stdout
     assert (" MISSED" in done.stdout) == (done.returncode == 1)
+
+
+def test_growing_the_batch_traces_nothing_anew() -> None:
+    epochs = batch_growth.grow(samples=512, largest=512)
+    assert [epoch.batch_size for epoch in epochs] == [128, 256, 512, 512]
+    assert [epoch.updates for epoch in epochs] == [4, 2, 1, 1]
+    assert {epoch.traces for epoch in epochs} == {1}
+    assert all(epoch.change > 0 for epoch in epochs[:2])
+    traces, change, *memory = batch_growth.targets(epochs)
+    assert traces.met and change.figure == max(epoch.change for epoch in epochs)
+    epochs[-1].traces, epochs[-1].resident = 2, 2 * epochs[1].resident
+    traces, _, *memory = batch_growth.targets(epochs)
+    assert not traces.met and all(not one.met and one.figure == 2 for one in memory)
 
 
 def test_unknown_benchmark_lists_those_there_are() -> None:

@@ -14,14 +14,21 @@ EPOCHS = 6
 LOSSES = [1.0, 1.0, 2.0, 3.0, 4.0, 5.0]  # flat at 2, then rising
 
 MAKERS = {
+    "AdaptiveBatchSize": lambda folder, data: callbacks.AdaptiveBatchSize(
+        32, kappa=1, curvature_data=data, tau=3
+    ),
     "Checkpoint": lambda folder, data: callbacks.Checkpoint(folder / "other"),
     "CurvatureMonitor": lambda folder, data: callbacks.CurvatureMonitor(data, every=2),
+    "GrowBatchSize": lambda folder, data: callbacks.GrowBatchSize(
+        [1, 2], 2.0, max_batch_size=16
+    ),
     "NonFiniteLoss": lambda folder, data: callbacks.NonFiniteLoss(),
     "RateCurve": lambda folder, data: callbacks.RateCurve(
         [schedules.CosineWarmup(0.5), schedules.PolynomialDecay(20, 1.5, begin=0.5)], "updates"
     ),
     "RunLog": lambda folder, data: callbacks.RunLog(folder / "run", verbose=0),
     "StepDecay": lambda folder, data: callbacks.StepDecay([1, 3], 0.5),
+    "TimeAccount": lambda folder, data: callbacks.TimeAccount(),
     "TrustRatioMonitor": lambda folder, data: callbacks.TrustRatioMonitor(),
     "TwoPhaseSchedule": lambda folder, data: callbacks.TwoPhaseSchedule(
         patience=1, extra_fraction=0, curvature_data=data, monitor="scripted"
@@ -29,7 +36,10 @@ MAKERS = {
     "Warmup": lambda folder, data: callbacks.Warmup(3.5),
 }
 each = pytest.mark.parametrize("name", callbacks.__all__)
-SETTING_THE_RATE = ("RateCurve", "StepDecay", "TwoPhaseSchedule", "Warmup")
+CHANGING_THE_BATCH = ("AdaptiveBatchSize", "GrowBatchSize")
+SETTING_THE_RATE = (*CHANGING_THE_BATCH, "RateCurve", "StepDecay", "TwoPhaseSchedule", "Warmup")
+# One callback says what the batch is.
+TOGETHER = sorted(set(callbacks.__all__) - {"GrowBatchSize"})
 
 
 class PowerCut(tf.keras.callbacks.Callback):
@@ -55,6 +65,8 @@ def test_every_export_is_in_the_table():
 @each
 @pytest.mark.parametrize("cls", [tf.keras.Model, LargeBatchModel])
 def test_fits_and_fits_again(name, cls, tmp_path, data, make_model, script):
+    if name in CHANGING_THE_BATCH and cls is not LargeBatchModel:
+        pytest.skip("plain Keras cannot change the batch inside fit; their own tests see the error")
     model = make_model(cls=cls)
     callback = MAKERS[name](tmp_path, data)
     for _ in range(2):
@@ -100,22 +112,23 @@ def run(folder, names, data, model, script, cut=None, resume=False):
     except KeyboardInterrupt:
         assert after
     states = {type(c).__name__: c.state() for c in made if hasattr(c, "state")}
-    return history.history, json.loads(json.dumps(states))
+    return history.history, json.loads(json.dumps(states, default=lambda array: array.tolist()))
 
 
 @pytest.mark.parametrize(
     ("names", "cut"),
-    [*(([name], 4) for name in SETTING_THE_RATE), (callbacks.__all__, 1), (callbacks.__all__, 4)],
+    [*(([name], 4) for name in SETTING_THE_RATE), (TOGETHER, 1), (TOGETHER, 4)],
     ids=lambda value: "+".join(value) if isinstance(value, list) else str(value),
 )
 def test_interrupted_and_resumed_equals_uninterrupted(
     names, cut, tmp_path, data, make_model, script
 ):
-    whole = make_model()
+    cls = LargeBatchModel if set(names) & set(CHANGING_THE_BATCH) else tf.keras.Model
+    whole = make_model(cls=cls)
     expected, final = run(tmp_path / "whole", names, data, whole, script)
-    run(tmp_path / "cut", names, data, make_model(), script, cut)
+    run(tmp_path / "cut", names, data, make_model(cls=cls), script, cut)
     other = tf.keras.optimizers.SGD(0.5, momentum=0.9)  # everything comes from the checkpoint
-    resumed = make_model(other, seed=1)
+    resumed = make_model(other, seed=1, cls=cls)
     history, state = run(tmp_path / "cut", names, data, resumed, script, cut, resume=True)
     for a, b in zip(whole.get_weights(), resumed.get_weights()):
         np.testing.assert_array_equal(a, b)
@@ -123,7 +136,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
         np.testing.assert_array_equal(a.numpy(), b.numpy())
     assert float(resumed.optimizer.learning_rate) == float(whole.optimizer.learning_rate)
     assert state == final
-    for column in expected:
+    for column in history:  # at the largest batch no eigenvalue is logged any more
         assert history[column] == expected[column][-len(history[column]) :], column
 
 

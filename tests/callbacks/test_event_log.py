@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from tflbt.callbacks.event_log import EventLog
+from tflbt.callbacks.event_log import EventLog, tag
 
 ROWS = [
     {"epoch": n, "loss": 1 / n, "val_loss": 2 / n, "phase": "exploration", "eigenvalue": None}
@@ -21,22 +21,30 @@ def read(folder):
     """Scalars by tag, as (step, value) pairs."""
     events = EventAccumulator(str(folder)).Reload()
     return {
-        tag: [(e.step, float(tf.make_ndarray(e.tensor_proto))) for e in events.Tensors(tag)]
-        for tag in events.Tags()["tensors"]
-        if not tag.startswith("_hparams_")
+        name: [(e.step, float(tf.make_ndarray(e.tensor_proto))) for e in events.Tensors(name)]
+        for name in events.Tags()["tensors"]
+        if not name.startswith("_hparams_")
     }
 
 
 def test_scalars_by_tag_and_epoch(tmp_path):
     log = EventLog(tmp_path, [], {})
     for row in ROWS:
-        log.add({**row, "learning_rate": 0.5, "seconds": 1.5})
+        log.add({**row, "learning_rate": 0.5, "seconds": 1.5, "seconds_computation": 1.25})
     scalars = read(tmp_path)  # before the file is closed: every epoch is flushed
     log.close()
     assert scalars["train/loss"] == [(n, pytest.approx(1 / n)) for n in range(1, 5)]
     assert scalars["val/loss"][1] == (2, 1.0)
     assert scalars["learning_rate"][0] == (1, 0.5)
-    assert set(scalars) == {"train/loss", "val/loss", "learning_rate", "seconds"}
+    assert scalars["seconds/computation"][3] == (4, 1.25)  # in one group with "seconds"
+    assert set(scalars) == {
+        *("train/loss", "val/loss", "learning_rate", "seconds", "seconds/computation")
+    }
+
+
+def test_what_a_schedule_set_and_measured_is_no_training_metric():
+    names = ("eigenvalue", "curvature_products", "decays", "growths", "adversarial_ratio")
+    assert [tag(name) for name in names] == list(names)
 
 
 def test_a_resumed_run_has_every_step_once(tmp_path):

@@ -88,6 +88,22 @@ def test_the_learning_rate_is_the_one_the_epoch_used(tmp_path):
     assert rates == pytest.approx([0.5, 0.25, 0.5 / 3])
 
 
+@pytest.mark.parametrize("when", ["epoch", "batch"])
+def test_the_batch_size_is_that_of_the_last_update(tmp_path, when):
+    """A callback that grows the batch before RunLog, at an epoch's or an update's end, changes the next one's."""
+    net = model()
+    net.batch_size = 16
+
+    def double(batch_or_epoch, logs):
+        net.batch_size *= 2
+
+    grow = tf.keras.callbacks.LambdaCallback(**{f"on_{when}_end": double})
+    log = RunLog(tmp_path, verbose=0)
+    fit(net, log, callbacks=[grow])  # two epochs of three updates
+    sizes = [row["batch_size"] for row in log.run_directory.metrics.read()]
+    assert sizes == {"epoch": [16, 32], "batch": [16 * 2**2, 16 * 2**5]}[when]
+
+
 @pytest.mark.parametrize("kind", ["schedule", "legacy", "loss_scale"])
 def test_any_optimizer_has_a_learning_rate(tmp_path, kind):
     schedule = tf.keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.5)

@@ -217,3 +217,9 @@ def largest(matrix):
 def dense_top():
     """The eigenvalue of largest size of a model's dense Hessian."""
     return lambda *args: largest(dense_hessian(*args))
+
+
+@pytest.fixture
+def dense():
+    """A model's dense Hessian."""
+    return dense_hessian

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tflbt.curvature import EigenResult, top_eigenvalue
-from tflbt.curvature.output_layer_estimate import output_layer
+from tflbt.curvature.block import block_of
 from tflbt.curvature.samples import Samples
 
 
@@ -17,7 +17,7 @@ def state(model):
 
 def test_against_the_dense_hessian(case, dense_top):
     model, x, y = case.build()
-    layer = output_layer(model, Samples.of(x, y)).layer
+    layer = block_of(model, Samples.of(x, y)).layers[-1]
     truth = dense_top(model, layer.trainable_variables, x, y)
     before = state(model)
     difference = top_eigenvalue(model, x, y, iterations=80)

@@ -24,7 +24,9 @@ def test_documented_order_of_columns():
     documented = [
         *("epoch", "updates", "samples", "loss", "accuracy", "top5"),
         *("val_loss", "val_accuracy", "val_top5", "learning_rate", "batch_size", "phase"),
-        *("eigenvalue", "decays", "adversarial_ratio", "seconds", "seconds_curvature"),
+        *("eigenvalue", "curvature_products", "decays", "growths", "adversarial_ratio", "seconds"),
+        *("seconds_computation", "seconds_communication", "seconds_curvature"),
+        *("seconds_resizing", "seconds_input", "seconds_validation", "seconds_else"),
     ]
     mixed = sorted(documented)
     ordered = columns_in_order(mixed)

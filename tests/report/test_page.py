@@ -72,6 +72,19 @@ def test_the_page_is_well_formed_and_complete(run):
     assert len(set(reader.ids)) == len(reader.ids)
 
 
+def test_a_run_whose_batch_grew_with_an_account_of_its_time(tmp_path):
+    run = RunDirectory(tmp_path)
+    for n in (1, 2):
+        row = {"epoch": n, "loss": 1 / n, "learning_rate": 0.1 * n, "batch_size": 128 * n}
+        run.metrics.append({**row, "seconds": 2.0, "seconds_computation": 1.5})
+    reader = read(report.write(run))
+    text = " ".join(reader.text)
+    for expected in ("Batch size and learning rate", "Where the time went", "computation 75%"):
+        assert expected in text
+    assert "Dotted lines mark where the batch grew" in text and "128 → 256" in text
+    assert len(set(reader.ids)) == len(reader.ids)
+
+
 def test_it_loads_nothing(run):
     path = report.write(run)
     reader, text = read(path), path.read_text()

@@ -51,6 +51,11 @@ def test_a_batch_that_does_not_divide_is_shown_without_its_parts():
 def test_a_batch_that_grew():
     rows = [{"epoch": 1, "batch_size": 128}, {"epoch": 2, "batch_size": 512}]
     assert by_name(rows)["Batch size"].value == "128 → 512"
+    assert by_name(rows)["Batch growths"][1:] == ("1", "after epoch 1")
+    note = by_name(rows, environment={"ranks": 2})["Batch size"].note
+    assert (
+        note == "2 ranks × 4 sub-batches × 64"
+    )  # a rank's share of the first batch, as it is by default
 
 
 def test_not_a_number_at_the_end():

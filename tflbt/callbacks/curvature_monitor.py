@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tflbt.callbacks.output_curvature import OutputCurvature
+from tflbt.callbacks.curvature_probe import CurvatureProbe
 
 
 class CurvatureMonitor(tf.keras.callbacks.Callback):
@@ -36,7 +36,7 @@ class CurvatureMonitor(tf.keras.callbacks.Callback):
         if every < 1:
             raise ValueError(f"every={every!r} must be a number of epochs, at least 1.")
         self.every = every
-        self.curvature = OutputCurvature(curvature_data, **options)
+        self.curvature = CurvatureProbe(curvature_data, **options)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measures, if it is time."""

@@ -14,7 +14,9 @@ _NOT_METRICS = (
     "batch_size",
     "phase",
     "eigenvalue",
+    "curvature_products",
     "decays",
+    "growths",
     "adversarial_ratio",
 )
 
@@ -62,6 +64,8 @@ def _schedule(row: Mapping[str, Any]) -> str:
         parts.append(f"{row['phase']:<11}")
     if row.get("learning_rate") is not None:
         parts.append(f"lr {_number(row['learning_rate'], 4)}")
+    if row.get("growths") is not None:
+        parts.append(f"batch {row['batch_size']:<6}")
     if "eigenvalue" in row:
         parts.append(f"eigenvalue {_number(row['eigenvalue'], 4)}")
     if row.get("decays") is not None:

@@ -20,13 +20,16 @@ _SCHEDULE = (
     "learning_rate",
     "batch_size",
     "eigenvalue",
+    "curvature_products",
     "decays",
+    "growths",
     "adversarial_ratio",
+    "seconds",
 )
 
 
 def tag(column: str) -> str:
-    """Returns the TensorBoard tag of a column: `train/`, `val/`, or the column's own name.
+    """Returns the TensorBoard tag of a column: `train/`, `val/`, `seconds/`, or the column's own name.
 
     Args:
         column: A column of `metrics.csv`.
@@ -37,9 +40,13 @@ def tag(column: str) -> str:
     Example:
         >>> [tag(column) for column in ("loss", "val_accuracy", "eigenvalue")]
         ['train/loss', 'val/accuracy', 'eigenvalue']
+        >>> tag("seconds"), tag("seconds_curvature")  # one group of charts in TensorBoard
+        ('seconds', 'seconds/curvature')
     """
-    if column in _SCHEDULE or column.startswith("seconds"):
+    if column in _SCHEDULE:
         return column
+    if column.startswith("seconds_"):
+        return "seconds/" + column[len("seconds_") :]
     if column.startswith("val_"):
         return "val/" + column[len("val_") :]
     return "train/" + column

@@ -33,8 +33,9 @@ class RunLog(tf.keras.callbacks.Callback):
 
     The row: `epoch` (counted from 1), `updates` (optimizer iterations), `samples` (from
     `model.samples_seen` where there is one; both since the start of the run), Keras's losses and
-    metrics, `learning_rate` (of the epoch's last update), `batch_size` (`model.batch_size` where
-    there is one), `seconds` (the whole epoch, validation included), and what the sources add.
+    metrics, `learning_rate` and `batch_size` (of the epoch's last update; `model.batch_size` where
+    there is one), `seconds` (the whole epoch, validation included), and what the sources add:
+    `TimeAccount` where the seconds went.
 
     A resumed run (`fit(..., initial_epoch=k)`) keeps the rows up to epoch k and writes those
     after it anew, in `metrics.csv` and in TensorBoard. A second `fit` of one model with the same
@@ -91,6 +92,7 @@ class RunLog(tf.keras.callbacks.Callback):
         self._epoch = 0
         self._line = ""
         self._learning_rate: Any = None
+        self._batch_size: Any = None
         self._epoch_began = 0.0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -106,10 +108,15 @@ class RunLog(tf.keras.callbacks.Callback):
             self._start(epoch)
         self._epoch = epoch + 1 + self._offset
         self._epoch_began = time.perf_counter()
-        self._learning_rate = None
+        self._learning_rate = self._batch_size = None
         if self._draws:
             number = f"epoch {self._epoch}/{self._epochs}"
             self._progress.start(number, self.params.get("steps"))
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Keeps the batch size of this update, which callbacks may change at its end or the epoch's."""
+        if comm.is_chief():
+            self._batch_size = getattr(self.model, "batch_size", None)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Keeps the learning rate this update used, before anything changes it."""
@@ -201,6 +208,7 @@ class RunLog(tf.keras.callbacks.Callback):
         """Returns the values of an epoch by column, in the documented order of columns."""
         optimizer, model = self.model.optimizer, self.model
         rate = _learning_rate(optimizer) if self._learning_rate is None else self._learning_rate
+        size = getattr(model, "batch_size", None) if self._batch_size is None else self._batch_size
         row: dict[str, Any] = {
             "epoch": epoch,
             "updates": _number(getattr(optimizer, "iterations", None)),
@@ -209,7 +217,7 @@ class RunLog(tf.keras.callbacks.Callback):
         # Keras's own schedules add "lr" to the logs: the column learning_rate says it already.
         row.update({name: _number(value) for name, value in logs.items() if name != "lr"})
         row["learning_rate"] = _number(rate)
-        row["batch_size"] = _number(getattr(model, "batch_size", None))
+        row["batch_size"] = _number(size)
         for source in sources:
             row.update({name: _number(value) for name, value in source.epoch_columns().items()})
         row["seconds"] = time.perf_counter() - self._epoch_began

@@ -7,8 +7,8 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
+from tflbt.callbacks.curvature_probe import CurvatureProbe
 from tflbt.callbacks.learning_rate import LearningRateFactor, learning_rate
-from tflbt.callbacks.output_curvature import OutputCurvature
 from tflbt.control.plateau import Plateau, patience_of_budget
 from tflbt.control.two_phase import TwoPhase
 from tflbt.distributed import comm
@@ -89,7 +89,7 @@ class TwoPhaseSchedule(LearningRateFactor):
         self.min_learning_rate = min_learning_rate
         self.measure_exploration = measure_exploration
         self.monitor = monitor
-        self.curvature = OutputCurvature(
+        self.curvature = CurvatureProbe(
             curvature_data,
             iterations=iterations,
             method=method,
@@ -125,9 +125,7 @@ class TwoPhaseSchedule(LearningRateFactor):
         self._undecided = restored is None
         if restored is not None:
             self._machine = TwoPhase.from_state(restored["machine"])
-        if self.curvature.options["sub_batch_size"] is None:
-            plan = getattr(self.model, "batch_plan", None)
-            self.curvature.options["sub_batch_size"] = plan.sub_batch_size if plan else None
+        self.curvature.start_training(self.model)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Starts over where a fit begins at epoch 0, or is this callback's first."""

@@ -1,8 +1,20 @@
-"""The loss's second order: dominant Hessian eigenvalues of the output layer, or of all layers."""
+"""The loss's second order: eigenvalues, trace, spectrum and products of a block's Hessian, or all layers'."""
 
 from __future__ import annotations
 
-from tflbt.curvature.estimate import top_eigenvalue
+from tflbt.curvature.estimate import top_eigenvalue, top_eigenvalues
+from tflbt.curvature.hutchinson import TraceResult
+from tflbt.curvature.measures import hessian_vector_product, spectral_density, trace
 from tflbt.curvature.result import EigenResult
+from tflbt.curvature.spectrum import SpectralDensity
 
-__all__ = ["EigenResult", "top_eigenvalue"]
+__all__ = [
+    "EigenResult",
+    "SpectralDensity",
+    "TraceResult",
+    "hessian_vector_product",
+    "spectral_density",
+    "top_eigenvalue",
+    "top_eigenvalues",
+    "trace",
+]

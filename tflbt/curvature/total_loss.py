@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -15,7 +15,7 @@ class TotalLoss:
     returns b times that; divided by the number of all samples, sub-batches of different
     sizes and the samples of all ranks give the loss of the one large batch. A loss whose
     reduction is SUM is averaged over the samples too. Regularisation and ``add_loss``
-    terms are not part of it.
+    terms are not part of it; `with_penalties` adds them.
 
     Args:
         loss: What ``compile`` takes: a name, a function, a `tf.keras.losses.Loss`,
@@ -92,6 +92,30 @@ def total_loss_of(model: tf.keras.Model, loss: Any = None) -> TotalLoss:
             "none: call model.compile(loss=...) first, or give loss=..."
         )
     return TotalLoss(model.loss, getattr(compiled, "_user_loss_weights", None), names)
+
+
+def with_penalties(total: tf.Tensor, losses: Sequence[tf.Tensor] | None, outputs: Any) -> tf.Tensor:
+    """Add loss terms of regularisers to the loss of a sub-batch, as Keras would to its mean.
+
+    They count once a sample, so that sub-batches and ranks add up to the terms of the large batch:
+    exactly for weights, and for what is a mean over the samples, as Keras's activity regularisers are.
+
+    Args:
+        total: The loss as a sum over the samples of the sub-batch.
+        losses: The terms, or None or an empty list for none.
+        outputs: The model's outputs, whose first dimension counts the samples.
+
+    Returns:
+        The sum, in the type of ``total``.
+
+    Example:
+        >>> float(with_penalties(tf.constant(5.0), [tf.constant(0.5)], tf.zeros([4, 1])))
+        7.0
+    """
+    if not losses:
+        return total
+    samples = tf.cast(tf.shape(tf.nest.flatten(outputs)[0])[0], total.dtype)
+    return total + samples * tf.add_n([tf.reduce_sum(tf.cast(x, total.dtype)) for x in losses])
 
 
 class _Same:

@@ -1,21 +1,15 @@
-"""How the figures look: colours, axes, labels at the lines' ends, and how a figure is saved."""
+"""How the figures look: colours, axes, lines, and labels at the lines' ends."""
 
 from __future__ import annotations
 
-import io
 import math
-import os
-import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-
-from tflbt.report import atomic_file
 
 # Okabe and Ito's colours, told apart in every kind of colour vision; each role has one of its
 # own, so that the page can give the role another colour on a dark background.
@@ -29,10 +23,13 @@ COLOURS = {
     "eigenvalue": "#8f3f76",
     "exploration": "#eaf3fb",
     "convergence": "#fdf3e3",
+    "adversarial": "#7d6a00",
+    "communication": "#e69f00",
+    "input": "#56b4e9",
+    "other": "#b8c0ca",
 }
 HALF = (5.0, 3.1)  # inches: two figures in a row of the page
 WHOLE = (10.2, 3.1)  # one figure over the whole width
-_PNG_DPI = 160
 _SETTINGS: dict[Any, Any] = {
     "font.size": 10,
     "font.family": "sans-serif",
@@ -79,19 +76,50 @@ def axes_of(size: tuple[float, float], epochs: Sequence[int], label: str) -> tup
     """
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
-    axes.set_xlabel("epoch")
     axes.set_ylabel(label)
+    over_epochs(axes, epochs)
+    return figure, axes
+
+
+def over_epochs(axes: Axes, epochs: Sequence[int]) -> None:
+    """Gives axes the epochs as their horizontal axis, and the look of every figure.
+
+    Args:
+        axes: Axes with nothing in them yet.
+        epochs: The epochs to be drawn.
+
+    Example:
+        >>> axes = Figure().add_subplot()
+        >>> over_epochs(axes, [1, 2])
+        >>> axes.get_xlabel()
+        'epoch'
+    """
+    axes.set_xlabel("epoch")
     first, last = min(epochs), max(epochs)
     # The line of epoch e ends at e; the rate that epoch used is drawn from e - 1 to e.
     axes.set_xlim(first - 1, last + 0.02 * (last - first + 1))
     axes.xaxis.set_major_locator(
         MaxNLocator(integer=True, nbins=9, steps=[1, 2, 5, 10], min_n_ticks=1)
     )
+    plain(axes)
+
+
+def plain(axes: Axes) -> None:
+    """Gives axes a light grid behind what is drawn, and no frame at the top and right.
+
+    Args:
+        axes: Any axes.
+
+    Example:
+        >>> axes = Figure().add_subplot()
+        >>> plain(axes)
+        >>> axes.spines["top"].get_visible()
+        False
+    """
     axes.grid(color=COLOURS["grid"], linewidth=0.7)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    return figure, axes
 
 
 def line(axes: Axes, epochs: Sequence[int], values: Sequence[float], role: str) -> None:
@@ -167,61 +195,3 @@ def label_ends(axes: Axes, labels: Sequence[tuple[Sequence[float], str, str]]) -
             verticalalignment="center",
             fontweight="bold",
         )
-
-
-def save(figure: Figure, folder: str | os.PathLike[str], name: str) -> None:
-    """Saves a figure as `name.png` and `name.svg`, each whole or not at all.
-
-    Args:
-        figure: The figure.
-        folder: Where to; must exist.
-        name: File name without its ending.
-
-    Raises:
-        OSError: If a file cannot be written; names it.
-
-    Example:
-        >>> import tempfile
-        >>> figure, _ = axes_of(HALF, [1], "loss")
-        >>> save(figure, tempfile.mkdtemp(), "loss")
-    """
-    for kind in ("png", "svg"):
-        content = io.BytesIO()
-        with matplotlib.rc_context({"svg.hashsalt": name}):
-            figure.savefig(
-                content,
-                format=kind,
-                dpi=_PNG_DPI,
-                facecolor="white" if kind == "png" else "none",
-                metadata={"Date": None} if kind == "svg" else None,
-            )
-        atomic_file.write(Path(folder) / f"{name}.{kind}", content.getvalue())
-
-
-def inline_svg(text: str, name: str) -> str:
-    """Makes an SVG file's text fit to stand inside a page.
-
-    What belongs to a file of its own goes (prolog, metadata, name spaces); identifiers get the
-    figure's name, so that two figures do not clash; colours become CSS variables, with the
-    colour itself for where the page sets none.
-
-    Args:
-        text: An SVG file that `save` wrote.
-        name: The figure's name.
-
-    Returns:
-        An `<svg>` element.
-
-    Example:
-        >>> inline_svg('<?xml?><svg xmlns="a"><g id="x" style="fill: #0072b2"/></svg>', "loss")
-        '<svg aria-hidden="true"><g id="loss-x" style="fill: var(--train, #0072b2)"/></svg>'
-    """
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
-    text = text.replace("xlink:href", "href")
-    text = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', text)
-    text = re.sub(r'(url\(|href=")#', rf"\1#{name}-", text)
-    for role, colour in COLOURS.items():
-        text = text.replace(colour, f"var(--{role}, {colour})")
-    return text.replace("<svg", '<svg aria-hidden="true"', 1).strip()

@@ -134,20 +134,29 @@ class History:
         """
         return self._counted_decays() or self._drops()
 
+    @property
+    def growth_epochs(self) -> list[int]:
+        """The epochs after which the batch was larger than before."""
+        sizes = self.series("batch_size")
+        return [self.epochs[i - 1] for i in range(1, len(sizes)) if sizes[i] > sizes[i - 1]]
+
     def _counted_decays(self) -> list[int]:
         """Returns the epochs after which the rate fell, where the column `decays` goes up.
 
         A schedule may count at the end of the epoch it judged, or at the start of the one that
-        runs at the new rate; the learning rate tells which.
+        runs at the new rate; the learning rate tells which. A schedule that grows the batch where
+        it would decay the rate counts that too: it is no decay.
         """
-        rates, found, before = self.series("learning_rate"), [], 0
+        rates, grown = self.series("learning_rate"), self.growth_epochs
+        found, before = [], 0
         for i, row in enumerate(self.rows):
             count = row.get("decays")
             if not isinstance(count, int):
                 continue
             if count > before:
                 fallen = i > 0 and rates[i] <= _DROP * rates[i - 1]
-                found.append(self.epochs[i - 1 if fallen else i])
+                if fallen or i == 0 or self.epochs[i - 1] not in grown:
+                    found.append(self.epochs[i - 1 if fallen else i])
             before = count
         return found
 

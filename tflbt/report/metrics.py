@@ -20,18 +20,23 @@ _LAST = (
     "batch_size",
     "phase",
     "eigenvalue",
+    "curvature_products",
     "decays",
+    "growths",
     "adversarial_ratio",
     "seconds",
 )
+# Where the seconds went, in the order in which the paper's Table II and our figure have them.
+PARTS = ("computation", "communication", "curvature", "resizing", "input", "validation")
 
 
 def columns_in_order(names: Iterable[str]) -> list[str]:
     """Sorts column names into the order that is documented for `metrics.csv`.
 
     epoch, updates, samples, loss, metrics, val_loss, val_metrics, learning_rate, batch_size,
-    phase, eigenvalue, decays, adversarial_ratio, seconds, other seconds_*. Names of one kind keep
-    the order they come in.
+    phase, eigenvalue, curvature_products, decays, growths, adversarial_ratio, seconds, and where they
+    went: seconds_computation, _communication, _curvature, _resizing, _input, _validation, other seconds_*.
+    Names of one kind keep the order they come in.
 
     Args:
         names: Column names, each at most once.
@@ -69,7 +74,8 @@ def _place(name: str) -> tuple[int, int]:
     if name in _LAST:
         return 3, _LAST.index(name)
     if name.startswith("seconds_"):
-        return 4, 0
+        part = name[len("seconds_") :]
+        return 4, PARTS.index(part) if part in PARTS else len(PARTS)
     if name.startswith("val_"):
         return 2, 0 if name == "val_loss" else 1
     return 1, 0 if name == "loss" else 1

@@ -10,20 +10,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from tflbt.report import atomic_file
+from tflbt.report import atomic_file, captions
 from tflbt.report.history import History
 from tflbt.report.page_style import CSS
 from tflbt.report.run_directory import RunDirectory
 from tflbt.report.tiles import Tile, planned_epochs, tiles
-
-_TITLES = {
-    "loss": "Loss",
-    "accuracy": "Accuracy",
-    "learning_rate": "Learning rate",
-    "eigenvalue": "Largest eigenvalue of the output layer's Hessian",
-    "batch_size": "Batch size",
-}
-_WHOLE = ("learning_rate", "eigenvalue", "batch_size")
 
 
 def write(run_directory: RunDirectory | str | os.PathLike[str], regime: str = "") -> Path:
@@ -51,7 +42,7 @@ def write(run_directory: RunDirectory | str | os.PathLike[str], regime: str = ""
         >>> write(run).name
         'report.html'
     """
-    from tflbt.report import figure_style, figures  # Matplotlib is only loaded to draw
+    from tflbt.report import figure_files, figures  # Matplotlib is only loaded to draw
 
     run = run_directory if isinstance(run_directory, RunDirectory) else RunDirectory(run_directory)
     history = History(run.metrics.read())
@@ -62,11 +53,11 @@ def write(run_directory: RunDirectory | str | os.PathLike[str], regime: str = ""
         )  # fmt: skip
     names = figures.write(history, run.figures)
     drawings = {
-        name: figure_style.inline_svg((run.figures / f"{name}.svg").read_text("utf-8"), name)
+        name: figure_files.inline_svg((run.figures / f"{name}.svg").read_text("utf-8"), name)
         for name in names
     }
     environment = run.environment if run.environment_json.exists() else {}
-    text = page(_name(run), history, run.hyper_parameters, environment, drawings, regime)
+    text = page(run.name, history, run.hyper_parameters, environment, drawings, regime)
     atomic_file.write(run.report_html, text)
     return run.report_html
 
@@ -121,13 +112,6 @@ def page(
 """
 
 
-def _name(run: RunDirectory) -> str:
-    """Returns the configuration's name, or that of the directory."""
-    settings = run.hyper_parameters
-    parts = [str(settings[key]) for key in ("name", "variant") if settings.get(key)]
-    return " · ".join(dict.fromkeys(parts)) or run.path.resolve().name
-
-
 def _header(
     name: str,
     history: History,
@@ -169,55 +153,25 @@ def _figures(drawings: Mapping[str, str], history: History) -> str:
         return ""
     shown = []
     for name, drawing in drawings.items():
-        title = _TITLES.get(name, name)
-        if name == "accuracy" and history.metric:
-            title = history.metric.replace("_", " ").capitalize()
-        caption = _caption(name, history)
+        title, caption = captions.title(name, history), captions.caption(name, history)
         shown.append(
-            f"<figure{' class=whole' if name in _WHOLE else ''}><h3>{escape(title)}</h3>"
+            f"<figure{' class=whole' if name in captions.WHOLE else ''}><h3>{escape(title)}</h3>"
             f'<div class="drawing" role="img" aria-label="{escape(f"{title}. {caption}")}">'
             f"{drawing}</div><figcaption>{escape(caption)}</figcaption></figure>"
         )
     return f'<h2>Training</h2>\n<div class="figures">{"".join(shown)}</div>'
 
 
-def _caption(name: str, history: History) -> str:
-    """One sentence on what a figure shows, in the papers' words."""
-    two_phase = history.has_phases
-    if name == "loss":
-        return "Mean loss of each epoch" + (
-            "; exploration ends some epochs after the training loss has reached a plateau."
-            if two_phase
-            else "."
-        )
-    if name == "accuracy":
-        what = (history.metric or "").replace("_", " ")
-        return f"The {what} on the training samples, and on the validation samples after the epoch."
-    if name == "learning_rate":
-        return (
-            "The learning rate stays large in the exploration phase; in the convergence phase it "
-            "decays whenever loss and eigenvalue have risen together."
-            if two_phase
-            else "The learning rate of each epoch's last update; dashed lines mark its decays."
-        )
-    if name == "eigenvalue":
-        return (
-            "The sharpness of the loss at each epoch's end, by power iteration on the output layer"
-            + ("; risen together with the loss, it decays the learning rate." if two_phase else ".")
-        )
-    return "Samples that one update sees, over all ranks and sub-batches."
-
-
 def _epochs(history: History) -> str:
     """The table of epochs, folded."""
     columns = list(history.rows[0])
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
-    marked = {history.switch_epoch, *history.decay_epochs}
+    marked = {history.switch_epoch, *history.decay_epochs, *history.growth_epochs}
     body = []
     for epoch, row in zip(history.epochs, history.rows):
         cells = "".join(_cell(row.get(name)) for name in columns)
         body.append(f"<tr{' class=mark' if epoch in marked else ''}>{cells}</tr>")
-    note = "; coloured: phase switch and decays" if marked - {None} else ""
+    note = "; coloured: phase switch, decays, growth" if marked - {None} else ""
     return (
         f"<details><summary>Epochs <span>{len(body)} rows, metrics.csv{note}</span></summary>"
         f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead>'

@@ -15,6 +15,7 @@ CSS = """
     --ink: #e6ebf0; --muted: #a3afbc; --grid: #33404d;
     --train: #63b8ea; --validation: #ff9a52; --rate: #4fd0b0; --eigenvalue: #dd9cc8;
     --exploration: #1d2c3b; --convergence: #30291e;
+    --adversarial: #d8c560; --communication: #f0c44c; --input: #2a7fb8; --other: #66727f;
   }
 }
 * { box-sizing: border-box; }

@@ -1,4 +1,4 @@
-"""What the schedule did, marked in a figure: the two phases, the switch, every decay."""
+"""What the schedule did, marked in a figure: the two phases, the switch, every decay, every growth of the batch."""
 
 from __future__ import annotations
 
@@ -81,3 +81,21 @@ def mark_decays(axes: Axes, history: History) -> None:
         )
         width = 2.5 if number == 1 else 1
         free_from = epoch + width * _LABELS_APART * (end - begin)
+
+
+def mark_growth(axes: Axes, history: History) -> None:
+    """Marks by a dotted line where the batch grew.
+
+    Args:
+        axes: Axes over the epochs, limits final.
+        history: The epochs.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> axes = Figure().add_subplot()
+        >>> mark_growth(axes, History([{"epoch": n, "batch_size": 128 * n} for n in (1, 2)]))
+        >>> len(axes.lines)
+        1
+    """
+    for epoch in history.growth_epochs:
+        axes.axvline(epoch, color=COLOURS["train"], linewidth=1.0, linestyle=(0, (1, 2)), zorder=1)

@@ -155,6 +155,13 @@ class RunDirectory:
         return flatten(self.config) if self.config_json.exists() else {}
 
     @property
+    def name(self) -> str:
+        """What a person calls the run: its recipe and variant, or else its directory's name."""
+        settings = self.hyper_parameters
+        parts = [str(settings[key]) for key in ("name", "variant") if settings.get(key)]
+        return " · ".join(dict.fromkeys(parts)) or self.path.resolve().name
+
+    @property
     def environment(self) -> dict[str, Any]:
         """What `environment.json` says about where the run began."""
         return read_json(self.environment_json)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tflbt.report.history import History, is_accuracy
@@ -47,6 +47,7 @@ def tiles(
         _time(history),
         _switch(history),
         _decays(history),
+        _growths(history),
     ]
     return [tile for tile in found if tile is not None]
 
@@ -107,17 +108,18 @@ def _batch_size(
     size = history.last("batch_size") or _setting(config, "batch_size")
     if not isinstance(size, int):
         return None
+    first = next((row["batch_size"] for row in history.rows if row.get("batch_size")), size)
     ranks, piece = environment.get("ranks"), _setting(config, "sub_batch_size")
     note = ""
     if isinstance(ranks, int) and ranks > 0:
-        piece = piece if isinstance(piece, int) and piece > 0 else size // ranks
+        # By default a sub-batch is a rank's whole share of the first batch, and stays that as the batch grows.
+        piece = piece if isinstance(piece, int) and piece > 0 else first // ranks
         note = (
             f"{_count(ranks, 'rank')} × {_count(size // (ranks * piece), 'sub-batch', 'es')} × "
             f"{piece:,}"
             if size % (ranks * piece) == 0
             else _count(ranks, "rank")
         )
-    first = next((row["batch_size"] for row in history.rows if row.get("batch_size")), size)
     return Tile("Batch size", f"{size:,}" if first == size else f"{first:,} → {size:,}", note)
 
 
@@ -148,9 +150,19 @@ def _decays(history: History) -> Tile | None:
     epochs = history.decay_epochs
     if not epochs and not history.has_phases:
         return None
+    return Tile("Learning-rate decays", str(len(epochs)), _after(epochs))
+
+
+def _growths(history: History) -> Tile | None:
+    """Returns how often the batch grew, and when."""
+    epochs = history.growth_epochs
+    return Tile("Batch growths", str(len(epochs)), _after(epochs)) if epochs else None
+
+
+def _after(epochs: Sequence[int]) -> str:
+    """Returns the note that names epochs."""
     shown = ", ".join(str(epoch) for epoch in epochs[:6]) + (" …" if len(epochs) > 6 else "")
-    note = f"after epoch{'s' if len(epochs) > 1 else ''} {shown}" if epochs else ""
-    return Tile("Learning-rate decays", str(len(epochs)), note)
+    return f"after epoch{'s' if len(epochs) > 1 else ''} {shown}" if epochs else ""
 
 
 def _setting(config: Mapping[str, Any], name: str) -> Any:

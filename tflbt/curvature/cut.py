@@ -1,15 +1,15 @@
-"""Cut a model at its last weighted layer: what is run once, and what is run again and again.
+"""Cut a model where the layers chosen begin: what is run once, and what is run again and again.
 
-One trace of the model is recorded. The *output layer* is the last layer called that has a
-trainable kernel (a weight of rank 2 or more; biases and normalisation alone do not count). The
-calls that depend on it are the *head*; every other tensor the head needs is a *feature*, computed
-once. So functional, Sequential, nested and subclassed models are cut alike, and paths around the
-output layer, several outputs and masks are features like any other.
+One trace of the model is recorded. The *block* is the layers whose curvature is asked for. The calls of
+its layers and all that depend on them are the *head*; every other tensor the head needs is a *feature*,
+computed once. So functional, Sequential, nested and subclassed models are cut alike, and paths around
+the block, several outputs and masks are features like any other.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -45,72 +45,83 @@ class Cut:
     """How to compute a model's outputs from features.
 
     Args:
-        output_layer: The last weighted layer.
+        variables: The weights of the block, that the Hessian is taken over.
+        layers: The layers that own them, in the order called.
         calls: The head, in order.
         outputs: The model's outputs as slots.
         features: The symbolic tensors of the trace that are run once.
+        sample_bytes: What the tensors of the head, features included, take for one sample.
     """
 
-    output_layer: tf.keras.layers.Layer
+    variables: tuple[tf.Variable, ...]
+    layers: tuple[tf.keras.layers.Layer, ...]
     calls: tuple[HeadCall, ...]
     outputs: Any
     features: tuple[tf.Tensor, ...]
+    sample_bytes: int
 
-
-def find_output_layer(calls: Sequence[LayerCall]) -> tf.keras.layers.Layer:
-    """Return the last layer called that has a trainable kernel, or else any trainable weight.
-
-    Args:
-        calls: The recorded calls of one trace.
-
-    Returns:
-        The layer.
-
-    Raises:
-        ValueError: No layer that was called can be trained.
-    """
-    trainable = [call.layer for call in calls if call.layer.trainable_weights]
-    with_kernel = [
-        layer for layer in trainable if any(w.shape.rank >= 2 for w in layer.trainable_weights)
-    ]
-    if not trainable:
-        raise ValueError(
-            'layers="output" needs a trainable layer, and no layer that the model calls has '
-            "trainable weights: unfreeze the output layer (layer.trainable = True)"
-        )
-    return (with_kernel or trainable)[-1]
+    @property
+    def saves_nothing(self) -> bool:
+        """Whether the head starts at the model's own inputs."""
+        return all(tensor.op.type == "Placeholder" for tensor in self.features)
 
 
 def inputs_of(
     calls: Sequence[LayerCall], layer: tf.keras.layers.Layer, graph: tf.Graph
 ) -> list[tf.Tensor]:
-    """Return the tensors of ``graph`` that the last call of ``layer`` was given."""
-    args = [call.args for call in calls if call.layer is layer][-1]
+    """Return the tensors of ``graph`` that the last call of ``layer`` was given, if it was called."""
+    args = [call.args for call in calls if call.layer is layer][-1:]
     return [tensor for tensor in _tensors(args) if tensor.graph is graph]
 
 
-def cut(calls: Sequence[LayerCall], outputs: Any, graph: tf.Graph) -> Cut:
+def owners(
+    calls: Sequence[LayerCall], variables: Sequence[tf.Variable]
+) -> list[tf.keras.layers.Layer]:
+    """Return the called layers that own any of the variables, each once, in the order called."""
+    chosen = {id(variable) for variable in variables}
+    own = [c.layer for c in calls if chosen & {id(w) for w in c.layer.trainable_weights}]
+    return list({id(layer): layer for layer in own}.values())
+
+
+def cut(
+    calls: Sequence[LayerCall], outputs: Any, graph: tf.Graph, variables: Sequence[tf.Variable]
+) -> Cut:
     """Divide a recorded trace into features and head.
 
     Args:
         calls: The recorded calls.
         outputs: What the model returned.
         graph: The graph of the trace.
+        variables: The weights of the block.
 
     Returns:
         The cut.
 
     Raises:
-        Uncuttable: Something between the output layer and the outputs is no layer call,
-            or happens in a loop or a branch.
+        Uncuttable: A weight belongs to no layer called, or something between the block
+            and the outputs is no layer call, or happens in a loop or a branch.
     """
-    layer = find_output_layer(calls)
+    layers = owners(calls, variables)
+    owned = {id(weight) for layer in layers for weight in layer.trainable_weights}
+    for variable in variables:
+        if id(variable) not in owned:
+            raise Uncuttable(
+                f"weight {variable.name!r} belongs to no layer that it calls by itself"
+            )
     slicer = _Slicer(graph)
-    head = [slicer.add(call) for call in calls if call.layer is layer or slicer.depends(call)]
+    block, mine, head = {id(layer) for layer in layers}, [], []
+    for call in calls:
+        if id(call.layer) in block or slicer.depends(call):
+            mine.append(call)
+            head.append(slicer.add(call))
     slots = tf.nest.map_structure(slicer.slot, outputs)
     if any(getattr(output, "_keras_mask", None) is not None for output in tf.nest.flatten(outputs)):
         raise Uncuttable("its output carries a mask")
-    return Cut(layer, tuple(head), slots, tuple(slicer.features.values()))
+    features = tuple(slicer.features.values())
+    size = _sample_bytes(
+        [*features, *(tensor for call in mine for tensor in _tensors(call.outputs))]
+    )
+    return Cut(tuple(variables), tuple(layers), tuple(head), slots, features, size)
 
 
 class _Slicer:
@@ -142,8 +153,8 @@ class _Slicer:
             return Slot("produced", self._produced[origin.name])
         if self._reaches(leaf):
             raise Uncuttable(
-                f"operations outside any layer ({leaf.op.type}) lie between its last weighted "
-                "layer and its output"
+                f"operations outside any layer ({leaf.op.type}) lie between the layers "
+                "chosen and its output"
             )
         return Slot("feature", self._feature(leaf))
 
@@ -190,3 +201,8 @@ def _tensors(structure: Any) -> list[tf.Tensor]:
         for leaf in tf.nest.flatten(structure)
         if tf.is_tensor(leaf) and hasattr(leaf, "graph") and not isinstance(leaf, tf.Variable)
     ]
+
+
+def _sample_bytes(tensors: Iterable[tf.Tensor]) -> int:
+    sizes = [math.prod(d or 1 for d in (t.shape[1:] if t.shape.rank else ())) for t in tensors]
+    return sum(size * tensor.dtype.size for size, tensor in zip(sizes, tensors))

@@ -1,0 +1,289 @@
+"""Tests of the adaptive batch size in `fit`: when it measures and grows, and that a resumed run is the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tflbt import FGSM, LargeBatchModel
+from tflbt.callbacks import AdaptiveBatchSize, Checkpoint, StepDecay, Warmup
+from tflbt.control import AdaptiveBatch
+from tflbt.curvature import top_eigenvalue
+
+K = tf.keras
+
+
+@pytest.fixture
+def scripted(make_model, data, scripted_curvature, rates):
+    """Runs the callback on given eigenvalues; returns it, the rates of all updates, and the history."""
+
+    def run(eigenvalues, *more, epochs=4, largest=32, batch_size=4, before=(), **options):
+        adaptive = AdaptiveBatchSize(largest, curvature_data=data, **options)
+        adaptive.curvature = scripted_curvature(eigenvalues)
+        model = make_model(K.optimizers.SGD(0.01), cls=LargeBatchModel)
+        history = model.fit(
+            *data, batch_size=batch_size, sub_batch_size=4, epochs=epochs, verbose=0,
+            callbacks=[*before, rates, adaptive, *more], adversarial=FGSM(0.5, 0.01, None),
+        )  # fmt: skip
+        return adaptive, rates.rates, history.history
+
+    return run
+
+
+def test_batch_and_learning_rate_grow_together(scripted):
+    """The reference 8; 5 decides nothing, 3 grows; the new reference 3: 2 nothing."""
+    adaptive, rates, history = scripted([8.0, 5.0, 3.0, 2.0, 2.0])
+    assert history["batch_size"] == [4, 4, 8, 8]
+    np.testing.assert_allclose(rates, [0.01] * 16 + [0.02] * 8, rtol=1e-6)
+    np.testing.assert_allclose(history["learning_rate"], [0.01, 0.01, 0.02, 0.02], rtol=1e-6)
+    assert history["eigenvalue"] == [5.0, 3.0, 2.0, 2.0]
+    assert adaptive.growths == 1
+    assert adaptive.model.samples_seen == 4 * 32
+
+
+def test_growth_by_duration_and_the_largest_batch(scripted):
+    adaptive, _, history = scripted([1.0] * 6, kappa=1, epochs=5, largest=16)
+    assert history["batch_size"] == [4, 8, 16, 16, 16]
+    # At the largest batch there is nothing to decide, so nothing is measured.
+    assert adaptive.curvature.asked == 3
+    assert adaptive.epoch_columns()["curvature_products"] == 0
+
+
+def test_the_share_falls_with_growth_and_ends_at_tau(scripted):
+    shares = []
+    note = K.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: shares.append(note.model.adversarial_share)
+    )
+    scripted([8.0, 3.0, 3.0, 1.0, 1.0, 1.0], note, omega=4.0, tau=4, epochs=5)
+    assert shares == [0.125, 0.125, 0.03125, 0.0, 0.0]
+
+
+def test_tau_is_half_of_the_epochs_where_it_is_not_given(scripted):
+    shares = []
+    note = K.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: shares.append(note.model.adversarial_share)
+    )
+    scripted([1.0] * 7, note, epochs=5)
+    assert shares == [0.5, 0.0, 0.0, 0.0, 0.0]
+
+
+def test_it_measures_every_so_many_samples(scripted):
+    """20 samples are 5 updates of 4, then (at 8) 3 updates: 24 samples."""
+    adaptive, rates, history = scripted([8.0, 3.0, *[3.0] * 9], measure_every=20, epochs=3)
+    assert history["batch_size"] == [8, 8, 8]
+    np.testing.assert_allclose(rates[:6], [0.01] * 5 + [0.02], rtol=1e-6)
+    assert adaptive.curvature.asked == 1 + 1 + (3 * 32 - 20) // 24
+
+
+def test_the_reference_may_be_the_first_epochs(scripted):
+    """Nothing is decided in the first epoch, however often it would measure."""
+    adaptive, _, history = scripted(
+        [8.0, 3.0, *[3.0] * 9], reference="first_epoch", measure_every=16, epochs=3
+    )
+    assert history["batch_size"][0] == 4
+    assert history["batch_size"][1] == 8
+    assert history["eigenvalue"][0] == 8.0
+
+
+def test_it_composes_with_warm_up_and_decay(scripted):
+    decay = StepDecay([2], 0.1)
+    _, rates, history = scripted([1.0] * 9, kappa=1, largest=8, before=[Warmup(2), decay], epochs=4)
+    assert history["batch_size"] == [4, 8, 8, 8]
+    wanted = [0.01 * n / 16 for n in range(1, 9)] + [0.02 * (8 + 2 * n) / 16 for n in range(1, 5)]
+    np.testing.assert_allclose(rates, wanted + [0.002] * 8, rtol=1e-5)
+
+
+def test_the_learning_rate_may_be_left_alone(scripted):
+    assert set(scripted([1.0] * 9, kappa=1, scale_learning_rate=False)[1]) == {np.float32(0.01)}
+
+
+def test_a_data_set_smaller_than_the_largest_batch_is_one_update_an_epoch(scripted):
+    adaptive, _, history = scripted([1.0] * 9, kappa=1, largest=10_000, epochs=6)
+    assert history["batch_size"] == [4, 8, 16, 32, 32, 32]
+    assert adaptive._machine.largest == 32
+
+
+def test_nan_and_negative_eigenvalues_do_not_grow_the_batch(scripted):
+    history = scripted([8.0, np.nan, -5.0, np.nan, 3.9], epochs=4)[2]
+    assert history["batch_size"] == [4] * 4
+
+
+def test_the_real_eigenvalues_decide_as_algorithm_1_says(data, make_model):
+    """Eigenvalues measured a second time, from a cold start and to the end, decide alike."""
+    x, y = data
+    model = make_model(K.optimizers.SGD(0.02), cls=LargeBatchModel)
+    adaptive = AdaptiveBatchSize(
+        32, alpha=1.05, kappa=3, curvature_data=data, iterations=50, tolerance=1e-4
+    )
+    measured = []
+
+    def measure(*_):
+        exact = top_eigenvalue(
+            model, x, y, layers="all", method="exact", iterations=300, tolerance=1e-5
+        )
+        measured.append(exact.eigenvalue)
+
+    note = K.callbacks.LambdaCallback(on_train_begin=measure, on_epoch_end=measure)
+    history = model.fit(
+        x, y, batch_size=4, sub_batch_size=4, epochs=8, verbose=0, callbacks=[note, adaptive]
+    ).history
+    machine, batches = AdaptiveBatch(4, 32, 4, alpha=1.05, kappa=3), []
+    for value in measured:
+        machine.measured(value)
+        batches.append(machine.batch_size)
+    assert history["batch_size"] == batches[:-1]
+    assert len(set(batches)) > 2
+    found = history["eigenvalue"]
+    np.testing.assert_allclose(found, measured[1 : len(found) + 1], rtol=1e-3)
+
+
+def network(seed: int = 0) -> LargeBatchModel:
+    K.utils.set_random_seed(seed)
+    inputs = K.Input([4])
+    hidden = K.layers.Dense(8, "tanh")(inputs)
+    model = LargeBatchModel(inputs, K.layers.Dense(1)(K.layers.BatchNormalization()(hidden)))
+    model.compile(K.optimizers.SGD(0.02, momentum=0.9), "mse")
+    return model
+
+
+def train(model, data, folder, first, last, **options):
+    """Trains from the checkpoints in a folder; returns a list of (batch size, rate, share) an epoch."""
+    made = [
+        Warmup(2), StepDecay([4], 0.2),
+        AdaptiveBatchSize(32, kappa=2, curvature_data=data, tau=5, **options),
+    ]  # fmt: skip
+    checkpoint, rows = Checkpoint(folder, made), []
+
+    def note(epoch, logs):
+        rows.append((logs["batch_size"], logs["learning_rate"], model.adversarial_share))
+
+    done = checkpoint.resume(model)
+    assert done == first
+    model.fit(
+        *data, batch_size=4, sub_batch_size=4, epochs=6, initial_epoch=done, verbose=0, seed=1,
+        callbacks=[*made, K.callbacks.LambdaCallback(on_epoch_end=note), checkpoint, Until(last)],
+        adversarial=FGSM(0.4, 0.01, None),
+    )  # fmt: skip
+    return rows
+
+
+class Until(K.callbacks.Callback):
+    """Ends the training after an epoch, as a kill would."""
+
+    def __init__(self, last):
+        super().__init__()
+        self.last = last
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch + 1 == self.last:
+            self.model.stop_training = True
+
+
+@pytest.mark.parametrize("options", [{}, {"measure_every": 28, "reference": "first_epoch"}])
+def test_interrupted_at_any_epoch_and_resumed_is_the_same_run(options, data, tmp_path):
+    whole = network()
+    wanted = train(whole, data, tmp_path / "whole", 0, 6, **options)
+    assert len({batch for batch, _, _ in wanted}) > 2
+    for cut in range(1, 6):
+        folder = tmp_path / f"cut{cut}"
+        rows = train(network(), data, folder, 0, cut, **options)
+        resumed = network(seed=7)
+        rows += train(resumed, data, folder, cut, 6, **options)
+        assert rows == wanted
+        for a, b in zip(resumed.get_weights(), whole.get_weights()):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_a_second_fit_starts_over_and_a_later_epoch_goes_on(scripted, data):
+    adaptive, rates, _ = scripted([8.0, 3.0, 1.0, *[1.0] * 20], epochs=2)
+    model, options = adaptive.model, {"sub_batch_size": 4, "verbose": 0, "callbacks": [adaptive]}
+    assert model.batch_size == 16
+    history = model.fit(*data, batch_size=4, epochs=3, initial_epoch=2, **options).history
+    assert history["batch_size"] == [16]
+    np.testing.assert_allclose(history["learning_rate"], [0.04], rtol=1e-6)
+    history = model.fit(*data, batch_size=4, epochs=1, **options).history
+    assert history["batch_size"] == [4]
+    np.testing.assert_allclose(history["learning_rate"], [0.01], rtol=1e-6)
+    assert adaptive.growths == 0
+
+
+def test_growing_traces_nothing_again(scripted):
+    adaptive, _, _ = scripted([1.0] * 9, kappa=1)
+    assert adaptive.model.train_tf_function.experimental_get_tracing_count() == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"max_batch_size": 0}, "max_batch_size=0 must be at least 1"),
+        ({"alpha": 1.0}, "alpha=1.0 must be more than 1"),
+        ({"beta": 1.0}, "beta=1.0 must be more than 1"),
+        ({"kappa": 0}, "kappa=0 must be"),
+        ({"omega": 0.5}, "omega=0.5 must be at least 1"),
+        ({"tau": -1}, "tau=-1 must be"),
+        ({"measure_every": 0}, "measure_every=0 must be"),
+        ({"reference": "here"}, "reference='here' must be"),
+        ({"curvature_data": None}, "curvature_data=NoneType must be"),
+    ],
+)
+def test_arguments_out_of_range(wrong, said, data):
+    with pytest.raises(ValueError, match=said):
+        AdaptiveBatchSize(**{"max_batch_size": 64, "curvature_data": data, **wrong})
+
+
+def test_a_largest_batch_below_the_first_is_refused_before_training(data, make_model):
+    model = make_model(cls=LargeBatchModel)
+    with pytest.raises(ValueError, match="max_batch_size=4 is less than batch_size=8"):
+        model.fit(
+            *data, batch_size=8, sub_batch_size=4, verbose=0,
+            callbacks=[AdaptiveBatchSize(4, curvature_data=data)],
+        )  # fmt: skip
+    assert int(model.optimizer.iterations) == 0
+
+
+def test_a_plain_keras_model_is_told_what_to_use(data, make_model):
+    with pytest.raises(ValueError, match="cannot: use tflbt.LargeBatchModel.from_model"):
+        make_model().fit(*data, verbose=0, callbacks=[AdaptiveBatchSize(64, curvature_data=data)])
+
+
+@pytest.mark.ranks(2)
+def test_two_ranks_decide_as_one_process_does(run_ranks):
+    run_ranks(
+        """
+        import numpy as np, tensorflow as tf, tflbt
+        import horovod.tensorflow.keras as hvd
+        sets = [hvd.ProcessSet([0]), hvd.ProcessSet([1])]
+        hvd.init(process_sets=sets)
+        from tflbt import FGSM, LargeBatchModel
+        from tflbt.callbacks import AdaptiveBatchSize
+        from tflbt.distributed import comm
+        tflbt.init()
+        K = tf.keras
+        x = np.random.default_rng(0).normal(size=(32, 4)).astype("float32")
+        y = 3 * np.tanh(x[:, :1])
+
+        def train(optimizer, size, **options):
+            K.utils.set_random_seed(1)
+            inputs = K.Input([4])
+            model = LargeBatchModel(inputs, K.layers.Dense(1)(K.layers.Dense(8, "tanh")(inputs)))
+            model.compile(optimizer, "mse")
+            adaptive = AdaptiveBatchSize(16, alpha=1.2, kappa=2, curvature_data=(x[:9], y[:9]), tau=4, **options)
+            history = model.fit(x, y, batch_size=4, sub_batch_size=size, epochs=6, verbose=0, seed=3,
+                                callbacks=[adaptive], adversarial=FGSM(0.5, 0.05, None)).history
+            return model.get_weights(), history
+
+        for options in ({}, {"measure_every": 20}):
+            weights, history = train(K.optimizers.SGD(0.05), 2, **options)
+            alone = hvd.DistributedOptimizer(K.optimizers.SGD(0.05), process_set=sets[hvd.rank()])
+            wanted_weights, wanted = train(alone, 4, **options)
+            assert history["batch_size"] == wanted["batch_size"], (history, wanted)
+            assert len(set(history["batch_size"])) == 3 or options, history
+            for name in history:
+                np.testing.assert_allclose(history[name], wanted[name], rtol=1e-4, err_msg=name)
+            for a, b in zip(weights, wanted_weights):
+                np.testing.assert_allclose(a, b, atol=1e-5)
+            held = comm.gather_objects([w.tobytes() for w in weights], "weights")
+            assert held[0] == held[1]
+        """
+    )

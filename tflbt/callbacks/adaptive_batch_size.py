@@ -1,0 +1,289 @@
+"""The adaptive batch size at Keras's door: the batch grows inside one `fit` where the loss landscape gets flatter."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from absl import logging
+
+from tflbt.callbacks.curvature_probe import CurvatureProbe
+from tflbt.callbacks.learning_rate import LearningRateFactor, learning_rate
+from tflbt.control.adaptive_batch import AdaptiveBatch, Growth, check_ratios
+from tflbt.distributed import comm
+
+
+class AdaptiveBatchSize(LearningRateFactor):
+    r"""Grows batch size and learning rate by `beta` where the Hessian's top eigenvalue has fallen by `alpha` (ABS).
+
+    The eigenvalue (the most positive one, by Lanczos, begun at the eigenvector of the measurement before) of the
+    initial weights is the reference. After each epoch (or every `measure_every` samples) the
+    eigenvalue is measured again; if it is below reference / `alpha` (it then becomes the reference), or `kappa`
+    measurements passed without growth, then batch size and learning rate are multiplied by `beta` and the adversarial
+    share is divided by `omega`. With `fit(adversarial=tflbt.FGSM(...))` this is ABSA. `tflbt.control.AdaptiveBatch` has
+    the rules to the letter, those for NaN and negative eigenvalues included.
+
+    The batch is always a multiple of ranks x sub-batch size: growth is rounded up to the next, the largest batch down;
+    the learning rate grows by what the batch really grew. A `max_batch_size` beyond the data set is lowered to it (one
+    update an epoch), with a logged notice. At the largest batch neither grows, and nothing is measured any more.
+    Nothing is traced again when the batch grows. The learning rate composes with tflbt's warm-up and decay callbacks
+    (`tflbt.callbacks.StepDecay` is the paper's decay at given epochs).
+
+    Needs a `tflbt.LargeBatchModel`. Under Horovod every rank must run it: all samples of `curvature_data` count, and
+    all ranks take and log the same decisions. A second `fit` from epoch 0 starts over; `fit(initial_epoch=...)` goes on
+    with the batch size reached, whatever `batch_size` it is given. Adds `eigenvalue`, `batch_size` and `learning_rate`
+    (of the epoch's last update) to the logs.
+
+    Args:
+      max_batch_size: the largest batch, at least the `batch_size` of `fit`.
+      alpha: eigenvalue decay ratio, more than 1, default 2.
+      beta: by how much batch size and learning rate grow, more than 1, default 2.
+      kappa: measurements without growth after which the batch grows all the same, at least 1, default 10.
+      curvature_data: (x, y[, sample_weight]): one batch to measure on (the paper: 128 samples for CIFAR-10), the same
+        arrays on every rank.
+      omega: by how much the adversarial share falls at each growth, at least 1, default 2.
+      tau: epochs after which no samples are adversarial any more, at least 0; default half the epochs given to `fit`,
+        as in the authors' code.
+      measure_every: samples of training between measurements, at least 1; default None: after each epoch (the paper
+        takes 65,536 for SVHN).
+      reference: "initialization" (default, the paper's), or "first_epoch": measured after the first epoch, before which
+        nothing grows, as in the authors' code. Prefer it for networks with BatchNorm, whose moving statistics mean
+        nothing before training: ResNet-20's first eigenvalue is 20 times that of its true activations.
+      scale_learning_rate: whether the learning rate grows with the batch, default True.
+      layers: whose Hessian: "all" (default), "last_2" (the paper's block Hessian of the last two layers), "output", or
+        layer names; see `tflbt.curvature.top_eigenvalue`.
+      method: "exact" (default), or "finite_difference" with layers="output".
+      iterations: the most Hessian-vector products of a measurement, at least 1, default 20.
+      tolerance: relative residual at which a measurement ends earlier, usually after 3 to 6 products; default 0.05. The
+        eigenvalue's own error is far smaller.
+      seed: of the first start vector, default 0; later measurements begin at the last eigenvector.
+      sub_batch_size: samples of `curvature_data` in memory at a time; default the model's sub-batch size.
+
+    Raises:
+      ValueError: if an argument is out of its range; at the start of `fit`, if the model is no LargeBatchModel,
+        `max_batch_size` is less than the batch that `fit` was given, or the optimizer was built with a schedule.
+
+    Source: Algorithms 1 and 2 and appendix B of `abs-absa.txt`.
+
+    Example:
+      >>> import numpy as np, tensorflow as tf, tflbt
+      >>> x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+      >>> inputs = tf.keras.Input([4])
+      >>> model = tflbt.LargeBatchModel(inputs, tf.keras.layers.Dense(1)(inputs))
+      >>> model.compile(tf.keras.optimizers.SGD(0.01), "mse")
+      >>> adaptive = AdaptiveBatchSize(32, kappa=2, curvature_data=(x[:16], x[:16, :1]))
+      >>> history = model.fit(x, x[:, :1], batch_size=8, sub_batch_size=8, epochs=5, verbose=0, callbacks=[adaptive])
+      >>> history.history["batch_size"]
+      [8, 8, 16, 16, 32]
+    """
+
+    owner = "adaptive_batch_size"
+
+    def __init__(
+        self,
+        max_batch_size: int,
+        alpha: float = 2.0,
+        beta: float = 2.0,
+        kappa: int = 10,
+        curvature_data: Any = None,
+        *,
+        omega: float = 2.0,
+        tau: int | None = None,
+        measure_every: int | None = None,
+        reference: str = "initialization",
+        scale_learning_rate: bool = True,
+        layers: Any = "all",
+        method: str = "exact",
+        iterations: int = 20,
+        tolerance: float | None = 0.05,
+        seed: int = 0,
+        sub_batch_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        check_ratios(alpha, beta, kappa, omega)
+        if not max_batch_size >= 1:
+            raise ValueError(f"max_batch_size={max_batch_size!r} must be at least 1.")
+        if tau is not None and not tau >= 0:
+            raise ValueError(f"tau={tau!r} must be a number of epochs, at least 0.")
+        if measure_every is not None and not measure_every >= 1:
+            raise ValueError(
+                f"measure_every={measure_every!r} must be a number of samples, at least 1, or None: every epoch."
+            )
+        if reference not in ("initialization", "first_epoch"):
+            raise ValueError(f"reference={reference!r} must be 'initialization' or 'first_epoch'.")
+        self.max_batch_size = max_batch_size
+        self.alpha, self.beta, self.kappa, self.omega = alpha, beta, kappa, omega
+        self.tau = tau
+        self.measure_every = measure_every
+        self.reference = reference
+        self.scale_learning_rate = scale_learning_rate
+        self.curvature = CurvatureProbe(
+            curvature_data,
+            warm_start=True,
+            layers=layers,
+            method=method,
+            solver="lanczos",
+            which="largest",
+            iterations=iterations,
+            tolerance=tolerance,
+            seed=seed,
+            sub_batch_size=sub_batch_size,
+        )
+        self._machine: AdaptiveBatch | None = None
+        self._initial_batch_size = 0
+        self._initial_is_due = False
+        self._measured_at = 0  # samples seen at the last measurement
+        self._seconds_resizing = 0.0
+        self._share = 0.0  # adversarial, at the beginning of the epoch
+        # Whether this fit goes on or starts over is still open: its first epoch's number will tell.
+        self._undecided = False
+
+    @property
+    def growths(self) -> int:
+        """How often the batch grew so far."""
+        return self._machine.growths if self._machine else 0
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Goes on from a restored state, if there is one."""
+        if not hasattr(self.model, "batch_plan"):
+            raise ValueError(
+                f"{type(self).__name__} changes the batch size inside fit, which {type(self.model).__name__} cannot: "
+                "use tflbt.LargeBatchModel.from_model(model)."
+            )
+        self.curvature.start_training(self.model)
+        restored = self._restored
+        super().on_train_begin(logs)
+        self._undecided = restored is None
+        if restored is not None:
+            self._machine = AdaptiveBatch.from_state(restored["machine"])
+            self._initial_batch_size = restored["initial_batch_size"]
+            self._initial_is_due = restored["initial_is_due"]
+            self._measured_at = restored["measured_at"]
+            self.curvature.restore(restored["curvature"])
+            self.model.adversarial_share = restored["adversarial_share"]
+            self.model.batch_size = self._machine.batch_size
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Starts over where a fit begins at epoch 0, or is this callback's first."""
+        self.curvature.start_epoch()
+        self._seconds_resizing = 0.0
+        if self._undecided and (epoch == 0 or self._machine is None):
+            self._start_over()
+        elif self._undecided and self._machine is not None:
+            self.model.batch_size = self._machine.batch_size
+        self._undecided = False
+        self._share = self.model.adversarial_share
+
+    def _start_over(self) -> None:
+        plan = self.model.batch_plan
+        step = plan.ranks * plan.samples_a_rank_computes
+        self._machine = AdaptiveBatch(
+            plan.batch_size,
+            self._largest(step),
+            step,
+            self.alpha,
+            self.beta,
+            self.kappa,
+            self.omega,
+        )
+        self._initial_batch_size = plan.batch_size
+        self._initial_is_due = self.reference == "initialization"
+        self._measured_at = self.model.samples_seen
+        self.curvature.restore({"eigenvector": None})
+        self.set_factor(1.0)
+
+    def _largest(self, step: int) -> int:
+        """The largest batch, at most the data set where its size is known."""
+        steps = self.params.get("steps")
+        if not steps or self.max_batch_size <= steps * step:
+            return self.max_batch_size
+        self._log(
+            f"max_batch_size={self.max_batch_size} is more than the data set: the batch grows to {steps * step}, one "
+            "update an epoch"
+        )
+        return max(steps * step, self.model.batch_size)
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Measures the reference before the first update."""
+        if self._initial_is_due:
+            self._initial_is_due = False
+            self._decide("before the first update")
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Measures and decides every `measure_every` samples, where that was asked for."""
+        if self.measure_every is None or self._awaits_first_epoch:
+            return
+        seen = self.model.samples_seen
+        if seen - self._measured_at >= self.measure_every:
+            self._measured_at = seen
+            self._decide(f"after {seen} samples")
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Measures and decides; ends the adversarial samples at epoch tau."""
+        logs = logs if logs is not None else {}
+        logs["learning_rate"] = learning_rate(self.model)
+        logs["batch_size"] = self.model.batch_size
+        if self.measure_every is None or self._awaits_first_epoch:
+            self._measured_at = self.model.samples_seen
+            self._decide(f"end of epoch {epoch + 1}")
+        if self.curvature.eigenvalue is not None:
+            logs["eigenvalue"] = self.curvature.eigenvalue
+        tau = self.params["epochs"] // 2 if self.tau is None else self.tau
+        if epoch + 1 >= tau and self.model.adversarial_share:
+            self.model.adversarial_share = 0.0
+            self._log(f"end of epoch {epoch + 1}: no more adversarial samples")
+
+    @property
+    def _awaits_first_epoch(self) -> bool:
+        assert self._machine is not None
+        return self.reference == "first_epoch" and self._machine.reference is None
+
+    def _decide(self, when: str) -> None:
+        """Measures, and does what Algorithm 1 says; at the largest batch there is nothing left to decide."""
+        assert self._machine is not None
+        if self._machine.at_largest:
+            return
+        eigenvalue = self.curvature.measure_again(self.model)
+        growth = self._machine.measured(eigenvalue)
+        if not eigenvalue > 0:
+            self._log(f"{when}: the eigenvalue is {eigenvalue:g}, which is no sign of flatness")
+        if growth.reason:
+            begin = time.perf_counter()
+            self._grow(growth)
+            self._seconds_resizing += time.perf_counter() - begin
+            self._log(
+                f"{when}: eigenvalue {eigenvalue:g}, batch size {self.model.batch_size} and learning rate "
+                f"{learning_rate(self.model):g} by {growth.reason}"
+            )
+
+    def _grow(self, growth: Growth) -> None:
+        assert self._machine is not None
+        self.model.batch_size = self._machine.batch_size
+        if self.scale_learning_rate:
+            self.set_factor(self._machine.batch_size / self._initial_batch_size)
+        self.model.adversarial_share = self.model.adversarial_share * growth.share_factor
+
+    def _log(self, what: str) -> None:
+        logging.info("rank %d: adaptive batch size, %s", comm.rank(), what)
+
+    def epoch_columns(self) -> dict[str, Any]:
+        """What this callback adds to an epoch's row."""
+        return {
+            **self.curvature.epoch_columns(),
+            "curvature_products": self.curvature.products,
+            "growths": self.growths,
+            "adversarial_ratio": self._share,
+            "seconds_resizing": self._seconds_resizing,
+        }
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold of this callback: JSON values and arrays."""
+        return {
+            **super().state(),
+            "machine": self._machine.state() if self._machine else None,
+            "initial_batch_size": self._initial_batch_size,
+            "initial_is_due": self._initial_is_due,
+            "measured_at": self._measured_at,
+            "curvature": self.curvature.state(),
+            "adversarial_share": self.model.adversarial_share,
+        }

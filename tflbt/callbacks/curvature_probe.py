@@ -1,0 +1,98 @@
+"""Measures a top Hessian eigenvalue for callbacks, and keeps account of it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tflbt.curvature import top_eigenvalue
+from tflbt.distributed import comm
+
+
+class CurvatureProbe:
+    """Estimates the same eigenvalue at every call: the same samples and seed, of whatever layers `options` say.
+
+    Args:
+      data: (x, y) or (x, y, sample_weight), the same arrays on every rank; each rank measures its share, and all
+        samples count. One mini-batch is enough (section 3.2 of `two-phase.txt`).
+      warm_start: begin at the last estimate's eigenvector, which takes fewer products; default False: at the same
+        vector each time.
+      **options: of `tflbt.curvature.top_eigenvalue` (layers, method, solver, iterations, tolerance, ...).
+
+    Attributes:
+      eigenvalue: the last estimate, None before the first.
+      products: Hessian-vector products of this epoch's estimates.
+      seconds: time the estimates of this epoch took.
+    """
+
+    def __init__(self, data: Any, *, warm_start: bool = False, **options: Any) -> None:
+        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+            raise ValueError(
+                f"curvature_data={type(data).__name__} must be (x, y) or (x, y, sample_weight): samples on which the "
+                "eigenvalue is measured, such as the first batch of the training set."
+            )
+        self.data = tuple(data)
+        self.warm_start = warm_start
+        self.options = options
+        self.eigenvalue: float | None = None
+        self.products = 0
+        self.seconds = 0.0
+        self._eigenvector: tuple[np.ndarray, ...] | None = None
+
+    def start_training(self, model: tf.keras.Model) -> None:
+        """Takes over the sub-batch size of the training, where `options` leave it open."""
+        plan = getattr(model, "batch_plan", None)
+        if plan is not None and self.options.get("sub_batch_size", 0) is None:
+            self.options["sub_batch_size"] = plan.sub_batch_size
+
+    def start_epoch(self) -> None:
+        """Forgets the last epoch's estimate and account."""
+        self.eigenvalue, self.products, self.seconds = None, 0, 0.0
+
+    def measure(self, model: tf.keras.Model) -> float:
+        """Returns the eigenvalue, measured at most once an epoch; every rank must call it together."""
+        return self.measure_again(model) if self.eigenvalue is None else self.eigenvalue
+
+    def measure_again(self, model: tf.keras.Model) -> float:
+        """Returns the eigenvalue at the model's weights; every rank must call it together."""
+        begin = time.perf_counter()
+        reduction = comm.reduction_of(model)
+        x, y, *weight = _share(self.data, reduction)
+        result = top_eigenvalue(
+            model,
+            x,
+            y,
+            sample_weight=weight[0] if weight else None,
+            start_vector=self._eigenvector,
+            reduction=reduction,
+            **self.options,
+        )
+        if self.warm_start and np.isfinite(result.eigenvalue):
+            self._eigenvector = result.eigenvector
+        self.eigenvalue = comm.broadcast_object(
+            float(result.eigenvalue), "tflbt.eigenvalue", reduction
+        )
+        self.products += result.iterations
+        self.seconds += time.perf_counter() - begin
+        return self.eigenvalue
+
+    def epoch_columns(self) -> dict[str, Any]:
+        """What an epoch's row says of the curvature."""
+        return {"eigenvalue": self.eigenvalue, "seconds_curvature": self.seconds}
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold so that a resumed run measures the same: JSON values and arrays."""
+        return {"eigenvector": self._eigenvector and list(self._eigenvector)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes up a `state()`."""
+        found = state["eigenvector"]
+        self._eigenvector = tuple(found) if found else None
+
+
+def _share(data: tuple[Any, ...], reduction: comm.Reduction) -> tuple[Any, ...]:
+    """Every size-th sample, from this rank's on."""
+    return tf.nest.map_structure(lambda array: array[reduction.rank :: reduction.size], data)

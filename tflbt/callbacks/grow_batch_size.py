@@ -1,0 +1,102 @@
+"""Growing the batch at given epochs in place of decaying the learning rate: the baseline "GG"."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from absl import logging
+
+from tflbt.callbacks.learning_rate import LearningRateFactor
+from tflbt.control.grow_batch import check_growth, grown
+from tflbt.distributed import comm
+
+
+class GrowBatchSize(LearningRateFactor):
+    """Multiplies the batch size by `factor` at given epochs; the learning rate decays where the batch cannot grow.
+
+    At each of `epochs` the ratio learning rate / batch size falls by `factor`, as it does when the learning rate is
+    decayed: by the batch up to `max_batch_size`, and beyond that by the learning rate (`tflbt.control.grown`). It is
+    rounded down to a multiple of ranks x sub-batch size, and the learning rate makes up for it.
+
+    Needs a `tflbt.LargeBatchModel`. Under Horovod every rank must run it. Both depend on the epoch alone: a second
+    `fit` from epoch 0 starts over, `fit(initial_epoch=...)` goes on.
+
+    Args:
+      epochs: after how many epochs to grow, increasing, each more than 0.
+      factor: more than 1, default 5 (the inverse of the paper's decay ratio).
+      max_batch_size: the largest batch, at least the `batch_size` of `fit`.
+
+    Raises:
+      ValueError: if an argument is out of its range; at the start of `fit`, if the model is no LargeBatchModel, the
+        largest batch is less than the first, or the optimizer was built with a schedule.
+
+    Source: Smith et al. 2018, "Don't decay the learning rate, increase the batch size"; "GG" in `abs-absa.txt`.
+
+    Example:
+      >>> import tensorflow as tf, tflbt
+      >>> inputs = tf.keras.Input([2])
+      >>> model = tflbt.LargeBatchModel(inputs, tf.keras.layers.Dense(1)(inputs))
+      >>> model.compile(tf.keras.optimizers.SGD(0.5), "mse")
+      >>> x, y = tf.ones([32, 2]), tf.ones([32, 1])
+      >>> grow = GrowBatchSize([1, 2], factor=4, max_batch_size=16)
+      >>> _ = model.fit(x, y, batch_size=4, sub_batch_size=4, epochs=3, verbose=0, callbacks=[grow])
+      >>> model.batch_size, float(model.optimizer.learning_rate)
+      (16, 0.125)
+    """
+
+    owner = "grow_batch_size"
+
+    def __init__(self, epochs: Sequence[int], factor: float = 5.0, *, max_batch_size: int) -> None:
+        super().__init__()
+        check_growth(epochs, factor, max_batch_size)
+        self.epochs = tuple(epochs)
+        self.factor = factor
+        self.max_batch_size = max_batch_size
+        self._initial_batch_size: int | None = None
+        self._decays = 0
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Checks the model and the largest batch; goes on from a restored state, if there is one."""
+        if not hasattr(self.model, "batch_plan"):
+            raise ValueError(
+                f"{type(self).__name__} changes the batch size inside fit, which {type(self.model).__name__} cannot: "
+                "use tflbt.LargeBatchModel.from_model(model)."
+            )
+        restored = self._restored
+        super().on_train_begin(logs)
+        if restored is not None:
+            self._initial_batch_size = restored["initial_batch_size"]
+        elif self.model.batch_size > self.max_batch_size:
+            raise ValueError(
+                f"max_batch_size={self.max_batch_size} is less than the batch_size={self.model.batch_size} of fit: use "
+                f"at least {self.model.batch_size}."
+            )
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Assigns the epoch's batch size and learning rate."""
+        if epoch == 0 or self._initial_batch_size is None:
+            self._initial_batch_size = self.model.batch_size
+        self._decays = sum(epoch >= milestone for milestone in self.epochs)
+        plan = self.model.batch_plan
+        batch_size, factor = grown(
+            self._initial_batch_size,
+            self._decays,
+            factor=self.factor,
+            max_batch_size=self.max_batch_size,
+            step=plan.ranks * plan.samples_a_rank_computes,
+        )
+        if batch_size != self.model.batch_size:
+            logging.info(
+                "rank %d: after %d epochs the batch grows to %d", comm.rank(), epoch, batch_size
+            )
+            self.model.batch_size = batch_size
+        self.set_factor(factor)
+
+    def epoch_columns(self) -> dict[str, Any]:
+        """What this callback adds to an epoch's row."""
+        return {"decays": self._decays}
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold of this callback, as JSON values."""
+        return {**super().state(), "initial_batch_size": self._initial_batch_size}

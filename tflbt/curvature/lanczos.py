@@ -1,0 +1,176 @@
+"""Lanczos on anything that multiplies a vector by a symmetric matrix: outer eigenvalues, or all at a glance."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+FlatProduct = Callable[[np.ndarray], np.ndarray]
+
+WHICH = ("magnitude", "largest", "smallest")
+
+
+class Tridiagonal:
+    r"""A symmetric matrix H seen from a start vector: :math:`Q H Q^\top = T`, a product at a time.
+
+    The rows of Q are orthonormal and span :math:`v, Hv, H^2 v, \dots`; T is tridiagonal,
+
+    .. math:: \beta_{j} q_{j+1} = H q_j - \alpha_j q_j - \beta_{j-1} q_{j-1}.
+
+    Every new row is made orthogonal to *all* others, twice: without that float32 loses the
+    orthogonality within some ten products and eigenvalues come back a second time. Where the space
+    is used up (:math:`\beta_j = 0`) it goes on from a random direction, so that eigenvalues the start
+    vector knows nothing of, and the copies of a multiple one, are found too.
+
+    Args:
+        product: Gives Hv for a flat vector.
+        start: The start vector, ``[parameters]``, not zero; its length does not matter.
+        capacity: Products at most, at least 1. Q is kept in this process's memory (not the GPU's):
+            4 bytes x capacity x parameters in float32, allocated as it fills.
+
+    Example:
+        >>> krylov = Tridiagonal(lambda v: np.array([1.0, 3.0]) * v, np.ones(2), 2)
+        >>> krylov.extend(), krylov.extend()
+        (None, None)
+        >>> krylov.eigen()[0].round(6).tolist()
+        [1.0, 3.0]
+
+    Source: Lanczos (1950); Golub and Van Loan, "Matrix Computations", section 10.1 and 10.3.1 (complete
+    reorthogonalisation, there with Householder matrices, here with Gram-Schmidt done twice).
+    """
+
+    def __init__(self, product: FlatProduct, start: np.ndarray, capacity: int):
+        """Take the start vector; nothing is multiplied yet."""
+        self._product = product
+        self._random = np.random.default_rng(0)
+        # Pages of an empty array take no memory until they are written.
+        self._basis = np.empty((min(capacity, start.size), start.size), start.dtype)
+        self._next = start / np.linalg.norm(start)
+        self.alphas: list[float] = []
+        self.betas: list[float] = []
+
+    @property
+    def size(self) -> int:
+        """Products taken so far, the rows of Q."""
+        return len(self.alphas)
+
+    @property
+    def start(self) -> np.ndarray:
+        """The start vector, of length 1."""
+        return self._basis[0]
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room, or no direction, for another product, or the last gave NaN."""
+        return self.size == len(self._basis) or not self.finite
+
+    @property
+    def finite(self) -> bool:
+        """Whether all products were numbers."""
+        return bool(np.isfinite(self.alphas[-1:] + self.betas[-1:]).all())
+
+    def extend(self) -> None:
+        """Take one product more."""
+        row = self.size
+        self._basis[row] = self._next
+        image = self._product(self._basis[row])
+        self.alphas.append(float(np.dot(self._basis[row], image)))
+        if not self.finite:
+            self.betas.append(float("nan"))
+            return
+        rest = self._orthogonal(image)
+        beta = float(np.linalg.norm(rest))
+        scale = max(np.abs(self.alphas).max(), max(self.betas, default=0.0), beta)
+        used_up = row + 1 == self._basis.shape[1]
+        if used_up or beta <= 10 * np.finfo(rest.dtype).eps * scale:
+            beta = 0.0
+            rest = self._random.standard_normal(rest.size).astype(rest.dtype)
+        self.betas.append(beta)
+        if not used_up and np.isfinite(beta):
+            self._next = self._unit(self._orthogonal(self._unit(self._orthogonal(rest))))
+
+    def eigen(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        r"""Return T's eigenvalues, its eigenvectors, and how far they are from being H's.
+
+        Returns:
+            The values, ascending, ``[size]``; T's unit eigenvectors s as columns, ``[size, size]``;
+            and :math:`|H v - \theta v| = \beta |s_{last}|` of each :math:`v = Q^\top s`, ``[size]``.
+        """
+        off = self.betas[:-1]
+        values, columns = np.linalg.eigh(np.diag(self.alphas) + np.diag(off, 1) + np.diag(off, -1))
+        return values, columns, np.abs(self.betas[-1] * columns[-1])
+
+    def vector(self, column: np.ndarray) -> np.ndarray:
+        """Return the unit vector of H's space that a column of `eigen` stands for."""
+        return self._unit(column.astype(self._basis.dtype) @ self._basis[: self.size])
+
+    def _orthogonal(self, vector: np.ndarray) -> np.ndarray:
+        rows = self._basis[: self.size]
+        return vector - (rows @ vector) @ rows
+
+    @staticmethod
+    def _unit(vector: np.ndarray) -> np.ndarray:
+        return vector / max(np.linalg.norm(vector), np.finfo(vector.dtype).tiny)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pair:
+    """An approximate eigenpair: value, unit vector ``[parameters]``, and the residual's length."""
+
+    value: float
+    vector: np.ndarray
+    residual: float
+
+
+def lanczos(
+    product: FlatProduct,
+    start: np.ndarray,
+    *,
+    count: int = 1,
+    which: str = "magnitude",
+    iterations: int = 10,
+    tolerance: float | None = None,
+) -> tuple[list[Pair], int]:
+    r"""Find outer eigenvalues from the space of all powers, where power iteration keeps the last only.
+
+    Args:
+        product: Gives Hv for a flat vector.
+        start: The start vector, ``[parameters]``, not zero.
+        count: Default 1. Eigenpairs wanted, at most ``iterations``.
+        which: Default "magnitude": those largest in size. "largest": those most positive; "smallest":
+            those most negative (or the least positive).
+        iterations: Default 10. Products at most.
+        tolerance: Default None: take all. Else stop once each pair wanted has
+            :math:`|Hv - \theta v| \le \text{tolerance} \cdot |\theta|`.
+
+    Returns:
+        The pairs, best first, and the products taken. After a product that is not finite all values
+        and residuals are NaN.
+
+    Example:
+        >>> pairs, products = lanczos(lambda v: np.array([1.0, -4.0, 3.0]) * v, np.ones(3), count=2)
+        >>> [round(pair.value, 6) for pair in pairs], products
+        ([-4.0, 3.0], 3)
+
+    Source: Parlett, "The Symmetric Eigenvalue Problem" (1980), chapter 13.
+    """
+    krylov = Tridiagonal(product, start, iterations)
+    while True:
+        krylov.extend()
+        if not krylov.finite:
+            return [Pair(float("nan"), krylov.start, float("nan"))] * count, krylov.size
+        values, columns, residuals = krylov.eigen()
+        best = np.argsort(_rank(values, which), kind="stable")[:count]
+        done = tolerance is not None and (residuals[best] <= tolerance * abs(values[best])).all()
+        if krylov.full or (done and len(best) == count):
+            break
+    pairs = [
+        Pair(float(values[i]), krylov.vector(columns[:, i]), float(residuals[i])) for i in best
+    ]
+    return pairs, krylov.size
+
+
+def _rank(values: np.ndarray, which: str) -> np.ndarray:
+    return {"magnitude": -np.abs(values), "largest": -values, "smallest": values}[which]

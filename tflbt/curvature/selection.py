@@ -1,0 +1,102 @@
+"""Which weights `layers=` means: the output layer, the last n weighted layers, named ones, or all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tflbt.curvature.recording import LayerCall
+
+
+def variables_of(model: tf.keras.Model, layers: str | Sequence[str]) -> list[tf.Variable]:
+    """Return the trainable variables of the layers named, or of all.
+
+    Args:
+        model: A built model.
+        layers: "all", or the name of a layer or a sequence of names, as in ``layer.name``; layers
+            of models inside the model may be named too.
+
+    Returns:
+        The variables, in the model's order, each once.
+
+    Raises:
+        ValueError: A name the model has not, or nothing to train in the layers named.
+
+    Example:
+        >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1, name="a", input_shape=(2,))])
+        >>> [tuple(variable.shape) for variable in variables_of(model, ["a"])]
+        [(2, 1), (1,)]
+    """
+    if layers == "all":
+        chosen = list(model.trainable_variables)
+    else:
+        names = [layers] if isinstance(layers, str) else list(layers)
+        parts = [part for part in model.submodules if isinstance(part, tf.keras.layers.Layer)]
+        known = {part.name: part for part in [*parts, *model.layers]}
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise ValueError(
+                f"layers={layers!r}: the model has no layer {unknown}. Give "
+                f'"output", "last_2" (or another number), "all", or names among {sorted(known)}'
+            )
+        inside = {id(v) for name in names for v in known[name].trainable_variables}
+        chosen = [v for v in model.trainable_variables if id(v) in inside]
+    if not chosen:
+        raise ValueError(f"layers={layers!r} selects no trainable variable of {model.name!r}")
+    return chosen
+
+
+def last_count(layers: str | Sequence[str]) -> int | None:
+    """Return how many of the last weighted layers are meant: n for "last_n", 1 for "output", else None.
+
+    Raises:
+        ValueError: "last_0".
+
+    Example:
+        >>> last_count("last_2"), last_count("output"), last_count("conv1"), last_count(["last_2"])
+        (2, 1, None, None)
+    """
+    if layers == "output":
+        return 1
+    match = re.fullmatch(r"last_(\d+)", layers) if isinstance(layers, str) else None
+    if match and int(match[1]) < 1:
+        raise ValueError(f'layers={layers!r}: give a number of layers, 1 or more, as in "last_2"')
+    return int(match[1]) if match else None
+
+
+def last_variables(calls: Sequence[LayerCall], count: int) -> list[tf.Variable]:
+    """Return the trainable weights of the last layers called that have a trainable kernel.
+
+    A kernel is a weight of rank 2 or more: normalisation between two convolutions does not count,
+    and is not part of the block. Where no layer has one, those with any trainable weight count.
+
+    Args:
+        calls: The recorded calls of one trace.
+        count: Layers wanted.
+
+    Returns:
+        The weights, layer by layer in the order of the layers' last calls.
+
+    Raises:
+        ValueError: Fewer such layers are called.
+    """
+    order = {id(call.layer): call.layer for call in reversed(calls) if call.layer.trainable_weights}
+    trainable = list(order.values())[::-1]
+    with_kernel = [
+        layer for layer in trainable if any(w.shape.rank >= 2 for w in layer.trainable_weights)
+    ]
+    weighted = with_kernel or trainable
+    layers = "output" if count == 1 else f"last_{count}"
+    if not weighted:
+        raise ValueError(
+            f'layers="{layers}" needs a trainable layer, and no layer that the model calls has '
+            "trainable weights: unfreeze the output layer (layer.trainable = True)"
+        )
+    if len(weighted) < count:
+        raise ValueError(
+            f'layers="{layers}": the model calls {len(weighted)} layers with a trainable kernel: '
+            f'give "last_{len(weighted)}" or less, or "all"'
+        )
+    return [weight for layer in weighted[-count:] for weight in layer.trainable_weights]

@@ -1,0 +1,114 @@
+"""Titles and captions of the figures of report.html."""
+
+from __future__ import annotations
+
+from tflbt.report.history import History
+
+# Figures that take a whole row of the page.
+WHOLE = ("learning_rate", "eigenvalue", "batch_size", "adversarial_ratio", "time_account")
+_TITLES = {
+    "loss": "Loss",
+    "accuracy": "Accuracy",
+    "learning_rate": "Learning rate",
+    "eigenvalue": "Largest Hessian eigenvalue",
+    "batch_size": "Batch size",
+    "adversarial_ratio": "Adversarial samples",
+    "time_account": "Where the time went",
+}
+
+
+def title(name: str, history: History) -> str:
+    """Returns the title of a figure.
+
+    Args:
+        name: A figure's name, as `figures.draw` has it.
+        history: The epochs.
+
+    Returns:
+        Text.
+
+    Example:
+        >>> title("accuracy", History([{"epoch": 1, "top_5": 0.5}]))
+        'Top 5'
+    """
+    if name == "accuracy" and history.metric:
+        return history.metric.replace("_", " ").capitalize()
+    if name == "batch_size" and history.has("learning_rate"):
+        return "Batch size and learning rate"
+    return _TITLES.get(name, name)
+
+
+def caption(name: str, history: History) -> str:
+    """Returns a sentence or two on what a figure shows, in the papers' words.
+
+    Args:
+        name: A figure's name, as `figures.draw` has it.
+        history: The epochs.
+
+    Returns:
+        Text.
+
+    Example:
+        >>> caption("loss", History([{"epoch": 1, "loss": 0.5}]))
+        'Mean loss of each epoch.'
+    """
+    two_phase = history.has_phases
+    if name == "loss":
+        return "Mean loss of each epoch" + (
+            "; exploration ends some epochs after the training loss has reached a plateau."
+            if two_phase
+            else "."
+        )
+    if name == "accuracy":
+        what = (history.metric or "").replace("_", " ")
+        return f"The {what} on the training samples, and on the validation samples after the epoch."
+    if name == "learning_rate":
+        return (
+            "The learning rate stays large in the exploration phase; in the convergence phase it "
+            "decays whenever loss and eigenvalue have risen together."
+            if two_phase
+            else "The learning rate of each epoch's last update; dashed lines mark its decays."
+        )
+    if name == "eigenvalue":
+        return "The sharpness of the loss at each epoch's end" + (
+            ", by power iteration on the output layer; risen together with the loss, it decays the learning rate."
+            if two_phase
+            else ", by the Hessian of the layers that were measured."
+        )
+    if name == "adversarial_ratio":
+        return "The share of each batch that was replaced by adversarial samples."
+    if name == "time_account":
+        return _of_time(history)
+    return _of_batch(history)
+
+
+def _of_time(history: History) -> str:
+    """What the bars are."""
+    many = len(history.rows) > 1
+    return (
+        ("The seconds of each epoch, and their shares in the whole run, " if many else "Seconds ")
+        + "as the first rank's clock has them: computation is forward and backward passes and optimizer steps, "
+        "communication the all-reduces of the updates with the wait for slower ranks, input the wait for samples; "
+        "other holds what was not measured, such as the tracing of the first epoch."
+    )
+
+
+def _of_batch(history: History) -> str:
+    """What the panels of a batch that changes are."""
+    told = "Samples that one update sees, over all ranks and sub-batches"
+    below = [
+        words
+        for column, words in (
+            ("learning_rate", "the learning rate"),
+            ("eigenvalue", "the Hessian eigenvalue that was measured"),
+            ("adversarial_ratio", "the share of adversarial samples"),
+        )
+        if history.has(column)
+    ]
+    told += f"; below, {_listed(below)}" if below else ""
+    return told + ". Dotted lines mark where the batch grew."
+
+
+def _listed(words: list[str]) -> str:
+    """Words as a sentence lists them."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,85 @@
+"""How a figure is saved, and made part of a page."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from tflbt.report import atomic_file, figure_style
+from tflbt.report.figure_style import COLOURS
+
+_PNG_DPI = 160
+
+
+def save_all(figures: Mapping[str, Figure], folder: str | os.PathLike[str]) -> None:
+    """Saves each figure as `name.png` and `name.svg`, each file whole or not at all.
+
+    Args:
+        figures: Figures by name.
+        folder: Where to; made if missing.
+
+    Raises:
+        OSError: If the folder cannot be made or a file written; names it.
+
+    Example:
+        >>> import tempfile
+        >>> save_all({"loss": Figure()}, tempfile.mkdtemp())
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise atomic_file.naming(error, folder, "cannot make the folder") from error
+    with figure_style.settings():
+        for name, figure in figures.items():
+            for kind in ("png", "svg"):
+                atomic_file.write(folder / f"{name}.{kind}", _content(figure, name, kind))
+
+
+def _content(figure: Figure, name: str, kind: str) -> bytes:
+    """What the file of one kind holds: the same for the same figure."""
+    content = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": name}):
+        figure.savefig(
+            content,
+            format=kind,
+            dpi=_PNG_DPI,
+            facecolor="white" if kind == "png" else "none",
+            metadata={"Date": None} if kind == "svg" else None,
+        )
+    return content.getvalue()
+
+
+def inline_svg(text: str, name: str) -> str:
+    """Makes an SVG file's text fit to stand inside a page.
+
+    What belongs to a file of its own goes (prolog, metadata, name spaces); identifiers get the
+    figure's name, so that two figures do not clash; colours become CSS variables, with the
+    colour itself for where the page sets none.
+
+    Args:
+        text: An SVG file that `save_all` wrote.
+        name: The figure's name.
+
+    Returns:
+        An `<svg>` element.
+
+    Example:
+        >>> inline_svg('<?xml?><svg xmlns="a"><g id="x" style="fill: #0072b2"/></svg>', "loss")
+        '<svg aria-hidden="true"><g id="loss-x" style="fill: var(--train, #0072b2)"/></svg>'
+    """
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
+    text = text.replace("xlink:href", "href")
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', text)
+    text = re.sub(r'(url\(|href=")#', rf"\1#{name}-", text)
+    for role, colour in COLOURS.items():
+        text = text.replace(colour, f"var(--{role}, {colour})")
+    return text.replace("<svg", '<svg aria-hidden="true"', 1).strip()

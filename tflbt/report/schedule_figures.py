@@ -1,0 +1,122 @@
+"""Figures of what a schedule set and what it went by: learning rate, batch size, eigenvalue, adversarial share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tflbt.report import axis_scale, figure_style, phase_marks
+from tflbt.report.figure_style import COLOURS, WHOLE
+from tflbt.report.history import History
+
+_HEIGHT = 2.0  # inches of one of several panels
+
+
+def draw(history: History) -> dict[str, Figure]:
+    """Draws a figure for each thing that was set; of a batch that grows, one figure with a panel for each.
+
+    Args:
+        history: The epochs of a run; at least one.
+
+    Returns:
+        Figures by name, of `learning_rate`, `eigenvalue` and `adversarial_ratio` those with data; or `batch_size`
+        alone, which has batch size and learning rate above each other (the paper's Fig. 2), with eigenvalue and
+        adversarial share below, and marks where the batch grew.
+
+    Example:
+        >>> list(draw(History([{"epoch": 1, "learning_rate": 0.1, "batch_size": 128}])))
+        ['learning_rate']
+
+    Source: Fig. 2 of `abs-absa.txt`.
+    """
+    panels = [name for name, (has_data, _) in _PANELS.items() if has_data(history)]
+    if "batch_size" in panels:
+        return {"batch_size": _figure(history, panels)}
+    return {name: _figure(history, [name]) for name in panels}
+
+
+def _figure(history: History, panels: Sequence[str]) -> Figure:
+    """One figure with these panels above each other."""
+    size = WHOLE if len(panels) == 1 else (WHOLE[0], 0.4 + _HEIGHT * len(panels))
+    figure = Figure(figsize=size, layout="constrained")
+    every = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
+    for axes, name in zip(every, panels):
+        figure_style.over_epochs(axes, history.epochs)
+        _PANELS[name][1](axes, history)
+        phase_marks.mark_growth(axes, history)
+        axes.label_outer()
+    figure.align_ylabels()
+    return figure
+
+
+def _batch_size(axes: Axes, history: History) -> None:
+    """The batch size of each epoch's last update."""
+    axes.set_ylabel("batch size")
+    sizes = history.series("batch_size")
+    _steps(axes, history, sizes, "train")
+    axis_scale.sizes(axes, sizes)
+    phase_marks.shade(axes, history)
+
+
+def _learning_rate(axes: Axes, history: History) -> None:
+    """The learning rate of each epoch's last update, with the phase switch and every decay."""
+    axes.set_ylabel("learning rate (log scale)")
+    rates = [rate if rate > 0 else math.nan for rate in history.series("learning_rate")]
+    _steps(axes, history, rates, "rate")
+    if any(math.isfinite(rate) for rate in rates):
+        axis_scale.log(axes, rates)
+    phase_marks.shade(axes, history, named=True)
+    phase_marks.mark_decays(axes, history)
+
+
+def _eigenvalue(axes: Axes, history: History) -> None:
+    """The largest Hessian eigenvalue that each epoch measured."""
+    axes.set_ylabel("largest eigenvalue")
+    values = history.series("eigenvalue")
+    figure_style.line(axes, history.epochs, values, "eigenvalue")
+    axis_scale.log_if_wide(axes, values)
+    phase_marks.shade(axes, history, named=True)
+    phase_marks.mark_decays(axes, history)
+
+
+def _adversarial_ratio(axes: Axes, history: History) -> None:
+    """The share of each batch that is adversarial."""
+    axes.set_ylabel("adversarial share")
+    shares = history.series("adversarial_ratio")
+    _steps(axes, history, shares, "adversarial")
+    axes.set_ylim(bottom=0)
+    axis_scale.percent(axes, [])
+
+
+def _steps(axes: Axes, history: History, values: Sequence[float], role: str) -> None:
+    """Draws what an epoch had from its beginning to its end."""
+    epochs = history.epochs
+    axes.plot(
+        [epochs[0] - 1, *epochs],
+        [values[0], *values],
+        color=COLOURS[role],
+        linewidth=2,
+        drawstyle="steps-pre",
+    )
+
+
+def _changes(history: History) -> bool:
+    """Whether the batch size does."""
+    return len({size for size in history.series("batch_size") if math.isfinite(size)}) > 1
+
+
+def _has_adversaries(history: History) -> bool:
+    """Whether any sample was one."""
+    return any(share > 0 for share in history.series("adversarial_ratio"))
+
+
+# By name: whether there is something to draw, and what draws it.
+_PANELS: dict[str, tuple[Callable[[History], bool], Callable[[Axes, History], None]]] = {
+    "batch_size": (_changes, _batch_size),
+    "learning_rate": (lambda history: history.has("learning_rate"), _learning_rate),
+    "eigenvalue": (lambda history: history.has("eigenvalue"), _eigenvalue),
+    "adversarial_ratio": (_has_adversaries, _adversarial_ratio),
+}
