@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tflbt import callbacks
 from tflbt.control.adaptive_batch import check_ratios
-from tflbt.control.grow_batch import check_growth
+from tflbt.curvature.estimate import METHODS
 from tflbt.training import FGSM
 
 BATCH_SCHEDULES = ("constant", "grow", "adaptive")
@@ -33,21 +33,45 @@ def check_batch(config: ml_collections.ConfigDict) -> None:
                 f"config.batch_schedule.max_batch_size={largest!r} must be at least "
                 f"config.batch_size={config.batch_size!r}."
             )
-    if not schedule.curvature_samples >= 1:
+    if not all(isinstance(epoch, int) for epoch in schedule.epochs):
         raise ValueError(
-            f"config.batch_schedule.curvature_samples={schedule.curvature_samples!r} must be at least 1."
+            f"config.batch_schedule.epochs={schedule.epochs!r} must be numbers of epochs, as (30, 60, 80)."
         )
     try:
-        if schedule.name == "grow":
-            check_growth(schedule.epochs, schedule.factor, schedule.max_batch_size)
         check_ratios(schedule.alpha, schedule.beta, schedule.kappa, schedule.omega)
+        build_batch(config, (0, 0))  # the constructors check the rest
     except ValueError as error:
         raise ValueError(f"config.batch_schedule.{error}") from error
+    if schedule.name == "adaptive":
+        _check_measurement(config)
     if config.adversarial.share:
         try:
             FGSM(config.adversarial.share, config.adversarial.epsilon)
         except ValueError as error:
             raise ValueError(f"config.adversarial.{error}") from error
+
+
+def _check_measurement(config: ml_collections.ConfigDict) -> None:
+    """Raises where the first measurement, which may come after hours, would."""
+    schedule = config.batch_schedule
+    for key, good, would_do in (
+        ("curvature_samples", schedule.curvature_samples >= 1, "at least 1"),
+        ("iterations", schedule.iterations >= 1, "at least 1"),
+        ("tolerance", schedule.tolerance > 0, "more than 0"),
+        ("method", schedule.method in METHODS, f"one of {', '.join(METHODS)}"),
+        (
+            "method",
+            schedule.method == "exact" or schedule.layers == "output",
+            f"exact with layers={schedule.layers!r}",
+        ),
+    ):
+        if not good:
+            raise ValueError(f"config.batch_schedule.{key}={schedule[key]!r} must be {would_do}.")
+    if config.schedule.name == "two_phase":
+        raise ValueError(
+            "config.schedule.name='two_phase' does not go with config.batch_schedule.name='adaptive': both measure "
+            "an eigenvalue, and metrics.csv has one column for it."
+        )
 
 
 def build_batch(

@@ -42,6 +42,11 @@ def test_what_does_not_divide_is_rounded_down_and_the_rate_makes_up_for_it(grown
     assert rows == [(4, 0.08), (16, 0.08), (28, round(0.08 * 7 / 16, 7))]
 
 
+def test_the_batch_is_at_most_the_data_set_and_the_rate_knows(grown):
+    rows = grown(GrowBatchSize([1, 2], 8.0, max_batch_size=10_000), epochs=3)
+    assert rows == [(4, 0.08), (32, 0.08), (32, 0.01)]
+
+
 def test_it_composes_with_a_warm_up(grown):
     rows = grown(GrowBatchSize([1, 2], 2.0, max_batch_size=8), Warmup(4))
     assert rows == [(4, 0.02), (8, 0.04), (8, 0.03), (8, 0.04)]

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
-from absl import logging
-
+from tflbt.callbacks.batch_size import BatchSizeFactor
 from tflbt.callbacks.curvature_probe import CurvatureProbe
-from tflbt.callbacks.learning_rate import LearningRateFactor, learning_rate
+from tflbt.callbacks.learning_rate import learning_rate
 from tflbt.control.adaptive_batch import AdaptiveBatch, Growth, check_ratios
-from tflbt.distributed import comm
 
 
-class AdaptiveBatchSize(LearningRateFactor):
+class AdaptiveBatchSize(BatchSizeFactor):
     r"""Grows batch size and learning rate by `beta` where the Hessian's top eigenvalue has fallen by `alpha` (ABS).
 
     The eigenvalue (the most positive one, by Lanczos, begun at the eigenvector of the measurement before) of the
@@ -31,8 +30,8 @@ class AdaptiveBatchSize(LearningRateFactor):
 
     Needs a `tflbt.LargeBatchModel`. Under Horovod every rank must run it: all samples of `curvature_data` count, and
     all ranks take and log the same decisions. A second `fit` from epoch 0 starts over; `fit(initial_epoch=...)` goes on
-    with the batch size reached, whatever `batch_size` it is given. Adds `eigenvalue`, `batch_size` and `learning_rate`
-    (of the epoch's last update) to the logs.
+    with the batch size reached, whatever `batch_size` it is given. Adds `batch_size` and `learning_rate` (of the
+    epoch's last update) and `eigenvalue` (the epoch's last; NaN where none was measured) to the logs.
 
     Args:
       max_batch_size: the largest batch, at least the `batch_size` of `fit`.
@@ -134,6 +133,7 @@ class AdaptiveBatchSize(LearningRateFactor):
         self._initial_is_due = False
         self._measured_at = 0  # samples seen at the last measurement
         self._seconds_resizing = 0.0
+        self._last = (0.0, 0)  # learning rate and batch size of the last update
         self._share = 0.0  # adversarial, at the beginning of the epoch
         # Whether this fit goes on or starts over is still open: its first epoch's number will tell.
         self._undecided = False
@@ -145,17 +145,13 @@ class AdaptiveBatchSize(LearningRateFactor):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Goes on from a restored state, if there is one."""
-        if not hasattr(self.model, "batch_plan"):
-            raise ValueError(
-                f"{type(self).__name__} changes the batch size inside fit, which {type(self.model).__name__} cannot: "
-                "use tflbt.LargeBatchModel.from_model(model)."
-            )
-        self.curvature.start_training(self.model)
         restored = self._restored
         super().on_train_begin(logs)
+        self.curvature.start_training(self.model)
         self._undecided = restored is None
         if restored is not None:
-            self._machine = AdaptiveBatch.from_state(restored["machine"])
+            # On another number of ranks the batch must be a multiple of something else.
+            self._machine = AdaptiveBatch.from_state({**restored["machine"], "step": self.step})
             self._initial_batch_size = restored["initial_batch_size"]
             self._initial_is_due = restored["initial_is_due"]
             self._measured_at = restored["measured_at"]
@@ -172,36 +168,30 @@ class AdaptiveBatchSize(LearningRateFactor):
         elif self._undecided and self._machine is not None:
             self.model.batch_size = self._machine.batch_size
         self._undecided = False
+        self._end_adversarial(epoch)
         self._share = self.model.adversarial_share
 
     def _start_over(self) -> None:
-        plan = self.model.batch_plan
-        step = plan.ranks * plan.samples_a_rank_computes
+        first, step = self.model.batch_size, self.step
         self._machine = AdaptiveBatch(
-            plan.batch_size,
-            self._largest(step),
+            first,
+            self.largest(),
             step,
             self.alpha,
             self.beta,
             self.kappa,
             self.omega,
         )
-        self._initial_batch_size = plan.batch_size
+        if self._machine.at_largest and self.max_batch_size > first:
+            self.log(
+                f"max_batch_size={self.max_batch_size} is less than the next multiple of {step} (ranks x sub-batch "
+                f"size) above {first}: the batch stays as it is"
+            )
+        self._initial_batch_size = first
         self._initial_is_due = self.reference == "initialization"
         self._measured_at = self.model.samples_seen
         self.curvature.restore({"eigenvector": None})
         self.set_factor(1.0)
-
-    def _largest(self, step: int) -> int:
-        """The largest batch, at most the data set where its size is known."""
-        steps = self.params.get("steps")
-        if not steps or self.max_batch_size <= steps * step:
-            return self.max_batch_size
-        self._log(
-            f"max_batch_size={self.max_batch_size} is more than the data set: the batch grows to {steps * step}, one "
-            "update an epoch"
-        )
-        return max(steps * step, self.model.batch_size)
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Measures the reference before the first update."""
@@ -211,6 +201,7 @@ class AdaptiveBatchSize(LearningRateFactor):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Measures and decides every `measure_every` samples, where that was asked for."""
+        self._last = learning_rate(self.model), self.model.batch_size
         if self.measure_every is None or self._awaits_first_epoch:
             return
         seen = self.model.samples_seen
@@ -221,17 +212,19 @@ class AdaptiveBatchSize(LearningRateFactor):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measures and decides; ends the adversarial samples at epoch tau."""
         logs = logs if logs is not None else {}
-        logs["learning_rate"] = learning_rate(self.model)
-        logs["batch_size"] = self.model.batch_size
+        logs["learning_rate"], logs["batch_size"] = self._last
         if self.measure_every is None or self._awaits_first_epoch:
             self._measured_at = self.model.samples_seen
             self._decide(f"end of epoch {epoch + 1}")
-        if self.curvature.eigenvalue is not None:
-            logs["eigenvalue"] = self.curvature.eigenvalue
+        measured = self.curvature.eigenvalue
+        logs["eigenvalue"] = math.nan if measured is None else measured
+        self._end_adversarial(epoch + 1)
+
+    def _end_adversarial(self, epochs_done: int) -> None:
         tau = self.params["epochs"] // 2 if self.tau is None else self.tau
-        if epoch + 1 >= tau and self.model.adversarial_share:
+        if epochs_done >= tau and self.model.adversarial_share:
             self.model.adversarial_share = 0.0
-            self._log(f"end of epoch {epoch + 1}: no more adversarial samples")
+            self.log(f"after epoch {epochs_done}: no more adversarial samples")
 
     @property
     def _awaits_first_epoch(self) -> bool:
@@ -246,12 +239,12 @@ class AdaptiveBatchSize(LearningRateFactor):
         eigenvalue = self.curvature.measure_again(self.model)
         growth = self._machine.measured(eigenvalue)
         if not eigenvalue > 0:
-            self._log(f"{when}: the eigenvalue is {eigenvalue:g}, which is no sign of flatness")
+            self.log(f"{when}: the eigenvalue is {eigenvalue:g}, which is no sign of flatness")
         if growth.reason:
             begin = time.perf_counter()
             self._grow(growth)
             self._seconds_resizing += time.perf_counter() - begin
-            self._log(
+            self.log(
                 f"{when}: eigenvalue {eigenvalue:g}, batch size {self.model.batch_size} and learning rate "
                 f"{learning_rate(self.model):g} by {growth.reason}"
             )
@@ -262,9 +255,6 @@ class AdaptiveBatchSize(LearningRateFactor):
         if self.scale_learning_rate:
             self.set_factor(self._machine.batch_size / self._initial_batch_size)
         self.model.adversarial_share = self.model.adversarial_share * growth.share_factor
-
-    def _log(self, what: str) -> None:
-        logging.info("rank %d: adaptive batch size, %s", comm.rank(), what)
 
     def epoch_columns(self) -> dict[str, Any]:
         """What this callback adds to an epoch's row."""

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from absl import logging
-
-from tflbt.callbacks.learning_rate import LearningRateFactor
+from tflbt.callbacks.batch_size import BatchSizeFactor
 from tflbt.control.grow_batch import check_growth, grown
-from tflbt.distributed import comm
 
 
-class GrowBatchSize(LearningRateFactor):
+class GrowBatchSize(BatchSizeFactor):
     """Multiplies the batch size by `factor` at given epochs; the learning rate decays where the batch cannot grow.
 
     At each of `epochs` the ratio learning rate / batch size falls by `factor`, as it does when the learning rate is
@@ -25,7 +22,8 @@ class GrowBatchSize(LearningRateFactor):
     Args:
       epochs: after how many epochs to grow, increasing, each more than 0.
       factor: more than 1, default 5 (the inverse of the paper's decay ratio).
-      max_batch_size: the largest batch, at least the `batch_size` of `fit`.
+      max_batch_size: the largest batch, at least the `batch_size` of `fit`; lowered to the data set, with a logged
+        notice.
 
     Raises:
       ValueError: if an argument is out of its range; at the start of `fit`, if the model is no LargeBatchModel, the
@@ -54,15 +52,11 @@ class GrowBatchSize(LearningRateFactor):
         self.factor = factor
         self.max_batch_size = max_batch_size
         self._initial_batch_size: int | None = None
+        self._largest = max_batch_size
         self._decays = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Checks the model and the largest batch; goes on from a restored state, if there is one."""
-        if not hasattr(self.model, "batch_plan"):
-            raise ValueError(
-                f"{type(self).__name__} changes the batch size inside fit, which {type(self.model).__name__} cannot: "
-                "use tflbt.LargeBatchModel.from_model(model)."
-            )
         restored = self._restored
         super().on_train_begin(logs)
         if restored is not None:
@@ -72,24 +66,22 @@ class GrowBatchSize(LearningRateFactor):
                 f"max_batch_size={self.max_batch_size} is less than the batch_size={self.model.batch_size} of fit: use "
                 f"at least {self.model.batch_size}."
             )
+        self._largest = self.largest()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Assigns the epoch's batch size and learning rate."""
         if epoch == 0 or self._initial_batch_size is None:
             self._initial_batch_size = self.model.batch_size
         self._decays = sum(epoch >= milestone for milestone in self.epochs)
-        plan = self.model.batch_plan
         batch_size, factor = grown(
             self._initial_batch_size,
             self._decays,
             factor=self.factor,
-            max_batch_size=self.max_batch_size,
-            step=plan.ranks * plan.samples_a_rank_computes,
+            max_batch_size=self._largest,
+            step=self.step,
         )
         if batch_size != self.model.batch_size:
-            logging.info(
-                "rank %d: after %d epochs the batch grows to %d", comm.rank(), epoch, batch_size
-            )
+            self.log(f"after {epoch} epochs: batch size {batch_size}")
             self.model.batch_size = batch_size
         self.set_factor(factor)
 

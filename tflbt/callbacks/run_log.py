@@ -216,7 +216,7 @@ class RunLog(tf.keras.callbacks.Callback):
         }
         # Keras's own schedules add "lr" to the logs: the column learning_rate says it already.
         row.update({name: _number(value) for name, value in logs.items() if name != "lr"})
-        row["learning_rate"] = _number(rate)
+        row["learning_rate"] = _number(logs.get("learning_rate", rate))
         row["batch_size"] = _number(size)
         for source in sources:
             row.update({name: _number(value) for name, value in source.epoch_columns().items()})

@@ -136,9 +136,9 @@ def check_ratios(alpha: float, beta: float, kappa: int, omega: float) -> None:
       ValueError: naming the argument, its value and what would do.
     """
     for name, value in (("alpha", alpha), ("beta", beta)):
-        if not value > 1:
+        if not 1 < value < math.inf:
             raise ValueError(f"{name}={value!r} must be more than 1; the paper's is 2.")
     if not kappa >= 1 or kappa % 1:
         raise ValueError(f"kappa={kappa!r} must be a whole number, at least 1; the paper's is 10.")
-    if not omega >= 1:
+    if not 1 <= omega < math.inf:
         raise ValueError(f"omega={omega!r} must be at least 1; the paper's is 2.")

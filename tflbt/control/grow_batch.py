@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 
@@ -53,7 +54,7 @@ def check_growth(epochs: Sequence[float], factor: float, max_batch_size: int) ->
         raise ValueError(
             f"epochs={tuple(epochs)!r} must be increasing numbers of whole epochs, each more than 0, as (30, 60, 80)."
         )
-    if not factor > 1:
+    if not 1 < factor < math.inf:
         raise ValueError(f"factor={factor!r} must be more than 1: the batch grows by it.")
     if not max_batch_size >= 1:
         raise ValueError(f"max_batch_size={max_batch_size!r} must be at least 1.")

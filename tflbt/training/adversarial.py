@@ -60,7 +60,7 @@ class FGSM:
     def __post_init__(self) -> None:
         """Checks the arguments."""
         check_share(self.share)
-        if not self.epsilon > 0:
+        if not 0 < self.epsilon < np.inf:
             raise ValueError(f"epsilon={self.epsilon!r} must be more than 0; the paper's is 0.005.")
         if self.valid_range is not None and not self.valid_range[0] < self.valid_range[1]:
             raise ValueError(

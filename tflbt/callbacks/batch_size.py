@@ -1,0 +1,54 @@
+"""The base of callbacks that change the batch size inside one `fit`, and the learning rate with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from absl import logging
+
+from tflbt.callbacks.learning_rate import LearningRateFactor
+from tflbt.distributed import comm
+
+
+class BatchSizeFactor(LearningRateFactor):
+    """A callback that sets `model.batch_size` and owns a factor of the learning rate.
+
+    Attributes:
+      max_batch_size: the largest batch that was asked for.
+    """
+
+    max_batch_size: int
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Checks that the model's batch can change.
+
+        Raises:
+          ValueError: if it is no LargeBatchModel, or the optimizer was built with a schedule.
+        """
+        if not hasattr(self.model, "batch_plan"):
+            raise ValueError(
+                f"{type(self).__name__} changes the batch size inside fit, which {type(self.model).__name__} cannot: "
+                "use tflbt.LargeBatchModel.from_model(model)."
+            )
+        super().on_train_begin(logs)
+
+    @property
+    def step(self) -> int:
+        """What every batch must be a multiple of: ranks x sub-batch size."""
+        plan = self.model.batch_plan
+        return plan.ranks * plan.samples_a_rank_computes
+
+    def largest(self) -> int:
+        """The largest batch: what was asked for, but at most the data set, where its size is known."""
+        steps = self.params.get("steps")
+        if not steps or self.max_batch_size <= steps * self.step:
+            return self.max_batch_size
+        self.log(
+            f"max_batch_size={self.max_batch_size} is more than the data set: the batch grows to at most "
+            f"{steps * self.step}, one update an epoch"
+        )
+        return max(steps * self.step, self.model.batch_size)
+
+    def log(self, what: str) -> None:
+        """Logs on every rank, so that one can see that all decided alike."""
+        logging.info("rank %d: %s, %s", comm.rank(), self.owner.replace("_", " "), what)
