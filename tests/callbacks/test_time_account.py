@@ -14,7 +14,7 @@ from tflbt import LargeBatchModel
 from tflbt.callbacks.run_log import RunLog
 from tflbt.callbacks.time_account import TimeAccount
 
-PAUSE = 0.03
+PAUSE = 0.1
 X, Y = np.ones([16, 4], "float32"), np.ones([16, 1], "float32")
 
 
@@ -60,7 +60,8 @@ def test_time_is_found_where_it_was_spent(slow, tmp_path):
         validation_data=batches(slow == "validation") if slow != "computation" else None,
     )[1]  # fmt: skip
     spent = {part: second[f"seconds_{part}"] for part in PARTS}
-    assert spent[slow] >= 4 * PAUSE
+    # Some of a wait for input may lie beside other work of the update: data are prefetched.
+    assert spent[slow] >= 3 * PAUSE
     assert all(seconds >= 0 for seconds in spent.values())
     assert sum(spent.values()) <= second["seconds"]
     assert max(spent, key=spent.__getitem__) == slow
