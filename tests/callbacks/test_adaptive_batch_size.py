@@ -205,8 +205,13 @@ def test_a_second_fit_starts_over_and_a_later_epoch_goes_on(scripted, data):
     adaptive, rates, _ = scripted([8.0, 3.0, 1.0, *[1.0] * 20], epochs=2)
     model, options = adaptive.model, {"sub_batch_size": 4, "verbose": 0, "callbacks": [adaptive]}
     assert model.batch_size == 16
-    history = model.fit(*data, batch_size=4, epochs=3, initial_epoch=2, **options).history
+    fgsm = FGSM(0.4, 0.01, None)
+    adaptive.tau = 9
+    history = model.fit(
+        *data, batch_size=4, epochs=3, initial_epoch=2, adversarial=fgsm, **options
+    ).history
     assert history["batch_size"] == [16]
+    assert adaptive.epoch_columns()["adversarial_ratio"] == 0.1  # after two growths
     np.testing.assert_allclose(history["learning_rate"], [0.04], rtol=1e-6)
     history = model.fit(*data, batch_size=4, epochs=1, **options).history
     assert history["batch_size"] == [4]

@@ -64,7 +64,7 @@ def test_growth_gives_factors_for_learning_rate_and_share():
     machine = AdaptiveBatch(128, 16384, omega=4)
     machine.measured(1.0)
     growth = machine.measured(0.1)
-    assert (growth.factor, growth.share_factor) == (2.0, 0.25)
+    assert (growth.factor, machine.share(1.0)) == (2.0, 0.25)
 
 
 def test_at_the_largest_batch_nothing_grows():

@@ -9,7 +9,7 @@ from typing import Any
 from tflbt.callbacks.batch_size import BatchSizeFactor
 from tflbt.callbacks.curvature_probe import CurvatureProbe
 from tflbt.callbacks.learning_rate import learning_rate
-from tflbt.control.adaptive_batch import AdaptiveBatch, Growth, check_ratios
+from tflbt.control.adaptive_batch import AdaptiveBatch, check_ratios
 
 
 class AdaptiveBatchSize(BatchSizeFactor):
@@ -148,7 +148,7 @@ class AdaptiveBatchSize(BatchSizeFactor):
         restored = self._restored
         super().on_train_begin(logs)
         self.curvature.start_training(self.model)
-        self._undecided = restored is None
+        self._undecided = True
         if restored is not None:
             # On another number of ranks the batch must be a multiple of something else.
             self._machine = AdaptiveBatch.from_state({**restored["machine"], "step": self.step})
@@ -156,8 +156,6 @@ class AdaptiveBatchSize(BatchSizeFactor):
             self._initial_is_due = restored["initial_is_due"]
             self._measured_at = restored["measured_at"]
             self.curvature.restore(restored["curvature"])
-            self.model.adversarial_share = restored["adversarial_share"]
-            self.model.batch_size = self._machine.batch_size
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Starts over where a fit begins at epoch 0, or is this callback's first."""
@@ -166,10 +164,16 @@ class AdaptiveBatchSize(BatchSizeFactor):
         if self._undecided and (epoch == 0 or self._machine is None):
             self._start_over()
         elif self._undecided and self._machine is not None:
-            self.model.batch_size = self._machine.batch_size
+            self._go_on_with(self._machine)
         self._undecided = False
         self._end_adversarial(epoch)
         self._share = self.model.adversarial_share
+
+    def _go_on_with(self, machine: AdaptiveBatch) -> None:
+        """Assigns the batch size and share reached; `fit` began with others."""
+        self.model.batch_size = machine.batch_size
+        if self.model.adversarial is not None:
+            self.model.adversarial_share = machine.share(self.model.adversarial.share)
 
     def _start_over(self) -> None:
         first, step = self.model.batch_size, self.step
@@ -242,19 +246,20 @@ class AdaptiveBatchSize(BatchSizeFactor):
             self.log(f"{when}: the eigenvalue is {eigenvalue:g}, which is no sign of flatness")
         if growth.reason:
             begin = time.perf_counter()
-            self._grow(growth)
+            self._grow()
             self._seconds_resizing += time.perf_counter() - begin
             self.log(
                 f"{when}: eigenvalue {eigenvalue:g}, batch size {self.model.batch_size} and learning rate "
                 f"{learning_rate(self.model):g} by {growth.reason}"
             )
 
-    def _grow(self, growth: Growth) -> None:
+    def _grow(self) -> None:
         assert self._machine is not None
         self.model.batch_size = self._machine.batch_size
         if self.scale_learning_rate:
             self.set_factor(self._machine.batch_size / self._initial_batch_size)
-        self.model.adversarial_share = self.model.adversarial_share * growth.share_factor
+        if self.model.adversarial_share:  # else ended at tau, or there are none
+            self.model.adversarial_share = self._machine.share(self.model.adversarial.share)
 
     def epoch_columns(self) -> dict[str, Any]:
         """What this callback adds to an epoch's row."""
@@ -275,5 +280,4 @@ class AdaptiveBatchSize(BatchSizeFactor):
             "initial_is_due": self._initial_is_due,
             "measured_at": self._measured_at,
             "curvature": self.curvature.state(),
-            "adversarial_share": self.model.adversarial_share,
         }

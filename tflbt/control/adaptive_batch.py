@@ -18,12 +18,10 @@ class Growth:
       reason: "curvature" (the eigenvalue fell below a share of the reference), "duration" (kappa measurements without
         growth), or None (nothing grows).
       factor: by how much batch size and learning rate grow; 1.0 where nothing grows.
-      share_factor: by how much the adversarial share is multiplied.
     """
 
     reason: str | None = None
     factor: float = 1.0
-    share_factor: float = 1.0
 
 
 @dataclasses.dataclass
@@ -117,7 +115,11 @@ class AdaptiveBatch:
         wanted = math.ceil(round(self.batch_size * self.beta / self.step, 9)) * self.step
         before, self.batch_size = self.batch_size, min(wanted, self.largest)
         self.growths += 1
-        return Growth(reason, self.batch_size / before, 1 / self.omega)
+        return Growth(reason, self.batch_size / before)
+
+    def share(self, initial: float) -> float:
+        """The adversarial share after so many growths: initial / omega^growths."""
+        return initial / self.omega**self.growths
 
     def state(self) -> dict[str, Any]:
         """Everything that a resumed run needs, as JSON values."""
