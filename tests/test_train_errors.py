@@ -49,7 +49,7 @@ for flags, options, *says in (
     ({"model.depth": 5}, {}, "depth must be 2n + 2", "got 5"),
     ({"optimizer.name": "Lars"}, {}, "config.optimizer.name='Lars'", "LARS"),
     ({"optimizer.name": "Adam"}, {}, "is no argument of Adam", "beta_1"),
-    ({"data.name": "svhn"}, {}, "'svhn'", "cifar10"),
+    ({"data.name": "svhm"}, {}, "'svhm'", "cifar10"),
     ({"data.standardize": "none"}, {}, "'none'", "per_pixel"),
     ({"data.name": "mnist"}, {}, "mnist", "data_dir"),
     ({"data.name": "mnist"}, {"data_dir": "absent"}, "absent"),
