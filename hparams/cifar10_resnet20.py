@@ -3,7 +3,10 @@
 small_batch, large_batch, lars, two_phase, two_phase_lars: the network is He et al.'s (2016, section 4.2), trained for
 300 epochs with momentum 0.9 and a warm-up of 10 (`two-phase.txt`, section 4); the images as in its A.2: each pixel
 standardised, 4 pixels padded, cropped, flipped. A.2 follows Lin et al. (2020) in what the paper does not say itself:
-weight decay 1e-4, of which biases and normalisation are free.
+weight decay 1e-4, of which biases and normalisation are free. Tables 1, 6 and 7 are settings of these rows: Table 1
+large_batch with --config.schedule.epochs=(100,200), (150,225), (200,250) and (250,275); of two_phase_lars Table 6
+--config.schedule.extra_fraction=0.2 to 0.5 (its last row with --config.epochs=330), Table 7 --config.schedule.beta=0.3
+to 0.7.
 
 bl, fb, gg, abs, absa, absa_tuned (`tflbt.recipe_strategies`): C1 of `abs-absa.txt`, Table IV, as its appendix A says
 and, where that is silent, the authors' released code: pixels divided by 255 and nothing else, momentum 0.9, no weight

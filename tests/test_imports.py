@@ -17,6 +17,8 @@ COMMANDS = (
     "recipe",
     "recipe_batch",
     "recipe_build",
+    "recipe_data",
+    "recipe_monitors",
     "recipe_optimizer",
     "recipe_schedules",
     "recipe_strategies",
@@ -37,7 +39,7 @@ ALLOWED = {
     },
     "training": LOWER | {"distributed"},
     "report": LOWER | {"distributed"},
-    "callbacks": LOWER | {"distributed", "training", "report.run_directory"},
+    "callbacks": LOWER | {"distributed", "training", "report.metrics", "report.run_directory"},
     "tuning": LOWER | MIDDLE | {"distributed"},
 }
 MAY_IMPORT_CALLBACKS = {
@@ -47,6 +49,7 @@ MAY_IMPORT_CALLBACKS = {
     "tune",
     "recipe_batch",
     "recipe_build",
+    "recipe_monitors",
     "recipe_schedules",
     "report_run",
 }

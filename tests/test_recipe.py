@@ -56,9 +56,9 @@ def test_a_missing_file_is_named(tmp_path):
     [
         (
             "epoch",
-            "config.epoch is no key of this recipe: config has adversarial, batch_schedule, ",
+            "config.epoch is no key of this recipe: config has adversarial, batch_augmentation, batch_schedule, ",
         ),
-        ("data.size", "config.data has flip, holdout, image_size, "),
+        ("data.size", "config.data has brightness, contrast, crop_area, cutout_count, "),
         ("seed.value", "config.seed is a value"),
     ],
 )

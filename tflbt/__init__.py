@@ -11,8 +11,10 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "BatchAugmentation": "tflbt.data.batch_augmentation",
     "FGSM": "tflbt.training.adversarial",
     "LargeBatchModel": "tflbt.training.large_batch_model",
+    "SmallLossDiscarding": "tflbt.training.small_loss",
     "init": "tflbt.distributed.comm",
     "is_chief": "tflbt.distributed.comm",
     "rank": "tflbt.distributed.comm",

@@ -44,11 +44,20 @@ def default_config() -> ml_collections.ConfigDict:
     config.stall_limit = 600.0  # seconds without progress that end a job of several ranks; 0: never
     config.data = ml_collections.ConfigDict(
         {
-            "name": "digits",  # digits, mnist, cifar10, cifar100, svhn, svhn_extra, mushroom, imagenet
+            "name": "digits",  # see tflbt.data.load
             "image_size": config_dict.placeholder(int),  # imagenet: pixels a side; None: 224
+            # What share of an image random crops show, as (0.08, 1.0); (): images are whole, imagenet's as here
+            "crop_area": (),
+            "resize_then_crop": False,  # imagenet: crops of a resized image, in place of those of crop_area
+            "brightness": 0.0,  # colours: largest change, of 1
+            "hue": 0.0,  # of a turn of the colour circle
+            "saturation": 0.0,  # factor 1 - s to 1 + s
+            "contrast": 0.0,  # likewise
             "standardize": "per_pixel",  # or per_channel, divide_255, imagenet (goes with image files)
             "padding": 0,  # pixels for random crops; 0: none
             "flip": False,  # mirror half of the images
+            "cutout_size": 0,  # pixels a side of the squares that are cut out; 0: none
+            "cutout_count": 1,
             "holdout": 0,  # training samples, spread evenly, to evaluate on in place of the test set, for tuning
         }
     )
@@ -69,7 +78,10 @@ def default_config() -> ml_collections.ConfigDict:
             "epochs": (),  # step: decay after these epochs
             "factor": 0.1,  # step: by this factor
             "after_warmup": True,  # polynomial, cosine, cyclical: begin where it ends; False: at epoch 0
-            "end_factor": 0.0,  # polynomial, cosine: of the full rate, at the end of the training
+            "end_factor": 0.0,  # polynomial, cosine: of the full rate, at the end
+            "until": config_dict.placeholder(
+                float
+            ),  # polynomial, cosine: epoch of the end; None: the training's
             "power": 2.0,  # polynomial
             "grain": "update",  # cosine: a new rate every update, or every epoch
             "length": 10.0,  # cyclical: epochs of a cycle, down and up
@@ -88,7 +100,10 @@ def default_config() -> ml_collections.ConfigDict:
     )
     config.batch_schedule = ml_collections.ConfigDict(
         {
-            "name": "constant",  # grow (GG), adaptive (ABS)
+            "name": "constant",  # grow (GG), adaptive (ABS), first_epochs
+            "first_batch_size": config_dict.placeholder(int),  # first_epochs: samples an update
+            "first_learning_rate": config_dict.placeholder(float),  # first_epochs; None: scaled
+            "first_epochs": 1,  # first_epochs: how many
             "max_batch_size": config_dict.placeholder(int),  # grow, adaptive: the largest
             "epochs": (),  # grow: after these epochs
             "factor": 5.0,  # grow: by this factor
@@ -108,6 +123,31 @@ def default_config() -> ml_collections.ConfigDict:
             "iterations": 20,  # the most products of a measurement
             "tolerance": 0.05,  # relative residual that ends it earlier
             "curvature_samples": 128,  # the first of the training set
+        }
+    )
+    # The largest eigenvalue of several mini-batches against 2 / learning rate; see tflbt.callbacks.StabilityMonitor.
+    config.stability = ml_collections.ConfigDict(
+        {
+            "every": 0,  # epochs; 0: never
+            "batches": 4,
+            "batch_size": 128,  # samples of a mini-batch, the first of the training set
+            "layers": "all",
+            "iterations": 20,
+            "tolerance": 0.02,
+        }
+    )
+    # M instances of each sample; batch_size counts them.
+    config.batch_augmentation = ml_collections.ConfigDict(
+        {
+            "instances": 1,
+            "placement": "sub_batch",  # side by side; or rank, ranks: in different sub-batches
+        }
+    )
+    config.small_loss = ml_collections.ConfigDict(
+        {
+            "share": 0.0,  # of the samples of an update, those with the smallest losses, to discard
+            "epochs": config_dict.placeholder(int),  # for the first epochs only; None: all
+            "scope": "sub_batch",  # what is compared; or the whole update
         }
     )
     # Share of FGSM samples at the start, and their size with pixels in [0, 1].
@@ -191,8 +231,7 @@ def require_key(config: ml_collections.ConfigDict, key: str) -> None:
       >>> require_key(default_config(), "data.colour")
       Traceback (most recent call last):
       ...
-      ValueError: config.data.colour is no key of this recipe: config.data has flip, holdout, image_size, name,
-      padding, standardize.
+      ValueError: config.data.colour is no key of this recipe: config.data has brightness, contrast, ...
     """
     here: Any = config
     path = "config"

@@ -13,10 +13,23 @@ import tensorflow as tf
 from tflbt import data, models
 from tflbt.control.batch_plan import BatchPlan
 from tflbt.distributed import comm, watchdog
-from tflbt.recipe_batch import build_adversarial, build_batch, check_batch
+from tflbt.recipe_batch import (
+    build_adversarial,
+    build_batch,
+    build_batch_augmentation,
+    build_small_loss,
+    check_batch,
+)
+from tflbt.recipe_data import build_samples, check_data
+from tflbt.recipe_monitors import build_monitors, check_monitors
 from tflbt.recipe_optimizer import build_optimizer
 from tflbt.recipe_schedules import build_schedules, check_schedules
-from tflbt.training import FGSM, LargeBatchModel, SmoothedSparseCategoricalCrossentropy
+from tflbt.training import (
+    FGSM,
+    LargeBatchModel,
+    SmallLossDiscarding,
+    SmoothedSparseCategoricalCrossentropy,
+)
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
@@ -32,7 +45,10 @@ class Recipe:
       test: held-out images, standardised, and labels; of image files a data set of this rank's share.
       transform: standardisation and augmentation of training sub-batches; of image files also reading and cropping.
       schedules: the callbacks that set learning rate and batch size.
+      monitors: the callbacks that measure, before the schedules change anything.
       adversarial: how adversarial samples are made, or None.
+      batch_augmentation: how many instances of each sample an update has.
+      small_loss: how samples with small losses are discarded, or None.
     """
 
     config: ml_collections.ConfigDict
@@ -41,7 +57,10 @@ class Recipe:
     test: tuple[np.ndarray, np.ndarray] | tf.data.Dataset
     transform: Any
     schedules: list[tf.keras.callbacks.Callback]
+    monitors: list[tf.keras.callbacks.Callback] = dataclasses.field(default_factory=list)
     adversarial: FGSM | None = None
+    batch_augmentation: data.BatchAugmentation = data.BatchAugmentation()
+    small_loss: SmallLossDiscarding | None = None
 
     def fit(
         self,
@@ -61,11 +80,13 @@ class Recipe:
                 epochs=config.epochs,
                 initial_epoch=initial_epoch,
                 verbose=0,
-                callbacks=[*self.schedules, *more_callbacks],
+                callbacks=[*self.monitors, *self.schedules, *more_callbacks],
                 validation_data=self.test,
                 seed=config.seed,
                 transform=self.transform,
+                batch_augmentation=self.batch_augmentation,
                 adversarial=self.adversarial,
+                small_loss=self.small_loss,
                 stall_limit=config.stall_limit,
             )
 
@@ -91,7 +112,7 @@ def prepare_process(config: ml_collections.ConfigDict) -> None:
 def build(
     config: ml_collections.ConfigDict,
     data_dir: str | Path | None = None,
-    images: data.ImageData | data.ImageFolder | None = None,
+    images: data.ImageData | data.StoredImages | None = None,
 ) -> Recipe:
     """Loads the data and builds model, optimizer and schedules.
 
@@ -108,11 +129,8 @@ def build(
       OSError: if data cannot be read.
     """
     optimizer = build_optimizer(config.optimizer)
-    images = images or data.load(config.data.name, data_dir, config.data.image_size)
-    if config.data.holdout:
-        images = data.with_holdout(images, config.data.holdout)
-    standardize = data.fit_standardize(images.x_train, config.data.standardize)
-    model = build_model(config.model, images)
+    samples = build_samples(config, data_dir, images)
+    model = build_model(config.model, samples.source)
     model.compile(
         optimizer,
         build_loss(config.label_smoothing),
@@ -120,27 +138,29 @@ def build(
         jit_compile=config.jit_compile or None,
     )
 
-    def samples(wanted: bool, count: int) -> Any:
-        """The first training samples, where they are needed: they may have to be read from files."""
-        if not wanted:
-            return None
-        x, y = images.some_training_images(count)
-        return standardize(x).numpy(), y
+    def first(wanted: bool, count: int) -> Any:
+        """The first training samples, where they are needed."""
+        return samples.first(count) if wanted else None
 
-    schedule, growth = config.schedule, config.batch_schedule
+    schedule, growth, stability = config.schedule, config.batch_schedule, config.stability
     return Recipe(
         config=config,
         model=model,
-        train=(images.x_train, images.y_train),
-        test=_test(config, images, standardize),
-        transform=_transform(config.data, images, standardize),
+        train=samples.train,
+        test=samples.test,
+        transform=samples.transform,
         schedules=[
             *build_schedules(
-                config, samples(schedule.name == "two_phase", schedule.curvature_samples)
+                config, first(schedule.name == "two_phase", schedule.curvature_samples)
             ),
-            *build_batch(config, samples(growth.name == "adaptive", growth.curvature_samples)),
+            *build_batch(config, first(growth.name == "adaptive", growth.curvature_samples)),
         ],
-        adversarial=build_adversarial(config, standardize),
+        monitors=build_monitors(
+            config, first(stability.every > 0, stability.batches * stability.batch_size)
+        ),
+        adversarial=build_adversarial(config, samples.standardize),
+        batch_augmentation=build_batch_augmentation(config),
+        small_loss=build_small_loss(config),
     )
 
 
@@ -158,8 +178,6 @@ def check(config: ml_collections.ConfigDict) -> None:
     for name, value, least in (
         ("epochs", config.epochs, 1),
         ("seed", config.seed, 0),
-        ("data.padding", config.data.padding, 0),
-        ("data.holdout", config.data.holdout, 0),
         ("checkpoint.every", checkpoint.every, 1),
         ("checkpoint.keep", checkpoint.keep, 1),
     ):
@@ -169,12 +187,14 @@ def check(config: ml_collections.ConfigDict) -> None:
         raise ValueError(
             f"config.label_smoothing={config.label_smoothing!r} must be at least 0 and less than 1."
         )
+    check_data(config)
     check_schedules(config)
     check_batch(config)
+    check_monitors(config)
 
 
 def build_model(
-    config: ml_collections.ConfigDict, images: data.ImageData | data.ImageFolder
+    config: ml_collections.ConfigDict, images: data.ImageData | data.StoredImages
 ) -> LargeBatchModel:
     """The model a recipe names, for these images.
 
@@ -194,31 +214,6 @@ def build_loss(label_smoothing: float) -> tf.keras.losses.Loss:
     if label_smoothing:
         return SmoothedSparseCategoricalCrossentropy(label_smoothing)
     return tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-
-def _transform(
-    config: ml_collections.ConfigDict, images: data.ImageData | data.ImageFolder, standardize: Any
-) -> Any:
-    steps: list[Any] = [images.random_crops] if isinstance(images, data.ImageFolder) else []
-    steps.append(standardize)
-    if config.padding or config.flip:
-        steps.append(data.PadCropFlip(config.padding, config.flip))
-    return data.chain(*steps) if len(steps) > 1 else standardize
-
-
-def _test(
-    config: ml_collections.ConfigDict, images: data.ImageData | data.ImageFolder, standardize: Any
-) -> Any:
-    if isinstance(images, data.ImageData):
-        return standardize(images.x_test).numpy(), images.y_test
-    plan = BatchPlan(config.batch_size, config.sub_batch_size, comm.size())
-    return data.one_epoch(
-        (images.x_test, images.y_test),
-        sub_batch_size=plan.samples_a_rank_computes,
-        rank=comm.rank(),
-        size=comm.size(),
-        transform=data.chain(images.centre_crops, standardize),
-    )
 
 
 def _check_ghosts(size: int | None, plan: BatchPlan) -> None:

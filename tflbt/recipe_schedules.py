@@ -36,9 +36,10 @@ def check_schedules(config: ml_collections.ConfigDict) -> None:
         raise ValueError(
             f"config.schedule.epochs={schedule.epochs!r} must be numbers of epochs, as (30, 45)."
         )
-    if schedule.name in DECAYS and _begin(config) >= config.epochs:
+    end = "epochs" if schedule.until is None else "schedule.until"
+    if schedule.name in DECAYS and _begin(config) >= _end(config):
         raise ValueError(
-            f"config.warmup.epochs={warmup.epochs!r} must be less than config.epochs={config.epochs!r}, as "
+            f"config.warmup.epochs={warmup.epochs!r} must be less than config.{end}={_end(config)!r}, as "
             f"config.schedule.name={schedule.name!r} begins where the warm-up ends; or set "
             "config.schedule.after_warmup to False."
         )
@@ -82,6 +83,11 @@ def _begin(config: ml_collections.ConfigDict) -> float:
     return config.warmup.epochs if config.schedule.after_warmup else 0.0
 
 
+def _end(config: ml_collections.ConfigDict) -> float:
+    """The epoch at which a decay ends, which may be before the training does."""
+    return config.epochs if config.schedule.until is None else config.schedule.until
+
+
 def _decay(config: ml_collections.ConfigDict) -> list[tf.keras.callbacks.Callback]:
     """The decay that is known from the start, if there is one."""
     schedule, begin = config.schedule, _begin(config)
@@ -90,11 +96,11 @@ def _decay(config: ml_collections.ConfigDict) -> list[tf.keras.callbacks.Callbac
     curve: schedules.Curve
     if schedule.name == "polynomial":
         curve = schedules.PolynomialDecay(
-            config.epochs, schedule.power, schedule.end_factor, begin=begin
+            _end(config), schedule.power, schedule.end_factor, begin=begin
         )
     elif schedule.name == "cosine":
         curve = schedules.CosineDecay(
-            config.epochs, schedule.end_factor, begin=begin, grain=schedule.grain
+            _end(config), schedule.end_factor, begin=begin, grain=schedule.grain
         )
     elif schedule.name == "cyclical":
         curve = schedules.Cyclical(

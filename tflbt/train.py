@@ -74,7 +74,11 @@ def train(config: Any, workdir: Any, *, resume: bool = False, data_dir: str | No
         print(f"resume: {finished} of {config.epochs} epochs are done in {workdir}", flush=True)
     ratios = callbacks.TrustRatioMonitor()
     account = callbacks.TimeAccount()
-    sources = [one for one in (*made.schedules, ratios, account) if hasattr(one, "epoch_columns")]
+    sources = [
+        one
+        for one in (*made.monitors, *made.schedules, ratios, account)
+        if hasattr(one, "epoch_columns")
+    ]
     log = callbacks.RunLog(directory, sources)
     try:
         if finished >= config.epochs:

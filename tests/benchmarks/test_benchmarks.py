@@ -13,6 +13,8 @@ from tflbt.benchmarks.side_by_side import Target, hold_against, medians
 
 SMALLEST = {
     "adversarial": ["--samples=16", "--rounds=1"],
+    "augmentation": ["--rounds=1", "--images=64", "--batch_size=32"],
+    "batch_augmentation": ["--rounds=1", "--images=64"],
     "batch_growth": ["--samples=512", "--largest=512"],
     "curvature": [
         "--batch_size=128",

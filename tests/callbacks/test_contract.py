@@ -19,12 +19,14 @@ MAKERS = {
     ),
     "Checkpoint": lambda folder, data: callbacks.Checkpoint(folder / "other"),
     "CurvatureMonitor": lambda folder, data: callbacks.CurvatureMonitor(data, every=2),
+    "FirstEpochsBatch": lambda folder, data: callbacks.FirstEpochsBatch(16, 0.02, epochs=5),
     "GrowBatchSize": lambda folder, data: callbacks.GrowBatchSize([1, 2], 2.0, max_batch_size=16),
     "NonFiniteLoss": lambda folder, data: callbacks.NonFiniteLoss(),
     "RateCurve": lambda folder, data: callbacks.RateCurve(
         [schedules.CosineWarmup(0.5), schedules.PolynomialDecay(20, 1.5, begin=0.5)], "updates"
     ),
     "RunLog": lambda folder, data: callbacks.RunLog(folder / "run", verbose=0),
+    "StabilityMonitor": lambda folder, data: callbacks.StabilityMonitor(data, batches=2, every=2),
     "StepDecay": lambda folder, data: callbacks.StepDecay([1, 3], 0.5),
     "TimeAccount": lambda folder, data: callbacks.TimeAccount(),
     "TrustRatioMonitor": lambda folder, data: callbacks.TrustRatioMonitor(),
@@ -34,10 +36,10 @@ MAKERS = {
     "Warmup": lambda folder, data: callbacks.Warmup(3.5),
 }
 each = pytest.mark.parametrize("name", callbacks.__all__)
-CHANGING_THE_BATCH = ("AdaptiveBatchSize", "GrowBatchSize")
+CHANGING_THE_BATCH = ("AdaptiveBatchSize", "FirstEpochsBatch", "GrowBatchSize")
 SETTING_THE_RATE = (*CHANGING_THE_BATCH, "RateCurve", "StepDecay", "TwoPhaseSchedule", "Warmup")
 # One callback says what the batch is.
-TOGETHER = sorted(set(callbacks.__all__) - {"GrowBatchSize"})
+TOGETHER = sorted(set(callbacks.__all__) - {"FirstEpochsBatch", "GrowBatchSize"})
 
 
 class PowerCut(tf.keras.callbacks.Callback):
@@ -170,15 +172,17 @@ class Apart(tf.keras.callbacks.Callback):
 two_phase = callbacks.TwoPhaseSchedule(
     patience=1, extra_fraction=0, curvature_data=(x, y), monitor="scripted", measure_exploration=True)
 curve = callbacks.RateCurve(CosineDecay(8, begin=2))
-schedules = [callbacks.Warmup(2), callbacks.StepDecay([5]), curve, two_phase]
+first = callbacks.FirstEpochsBatch(8, 0.01)
+schedules = [first, callbacks.Warmup(2), callbacks.StepDecay([5]), curve, two_phase]
 monitor = callbacks.CurvatureMonitor((x, y))
+stability = callbacks.StabilityMonitor((x, y), batches=3, every=3)
 log = callbacks.RunLog(folder + "/run", [two_phase, monitor], verbose=0)
 checkpoint = callbacks.Checkpoint(folder + "/checkpoints", schedules)
 phases = []
 note = tf.keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: phases.append(
-    [two_phase.phase, two_phase.decays, float(model.optimizer.learning_rate)]))
+    [model.batch_size, two_phase.phase, two_phase.decays, float(model.optimizer.learning_rate)]))
 history = model.fit(x, y, batch_size=16, sub_batch_size=4, epochs=6, verbose=0, callbacks=[
-    Apart(), *schedules, monitor, callbacks.NonFiniteLoss(), log, note, checkpoint])
+    Apart(), stability, *schedules, monitor, callbacks.NonFiniteLoss(), log, note, checkpoint])
 told = {"phases": phases, "history": {k: v for k, v in history.history.items() if k != "scripted"}}
 told["weights"] = [float(np.abs(w).sum()) for w in model.get_weights()]
 open(f"{folder}/rank{comm.rank()}.json", "w").write(json.dumps(told))
@@ -190,8 +194,10 @@ def test_two_ranks_take_and_log_the_same_decisions(run_ranks, tmp_path):
     run_ranks(RANKS, n=2, args=[str(tmp_path)])
     first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
     assert first == second
-    decays = [decays for _, decays, _ in first["phases"]]
-    assert [phase for phase, _, _ in first["phases"]] == ["exploration"] + ["convergence"] * 5
+    assert [batch_size for batch_size, *_ in first["phases"]] == [8] + [16] * 5
+    assert len(first["history"]["stability_eigenvalue"]) == 2
+    decays = [decays for *_, decays, _ in first["phases"]]
+    assert [phase for _, phase, *_ in first["phases"]] == ["exploration"] + ["convergence"] * 5
     assert decays == [0, 0, 1, 1, 2, 2]
     cosine = (1 + np.cos(np.pi * np.arange(5) / 6)) / 2
     assert [rate for *_, rate in first["phases"]] == pytest.approx(

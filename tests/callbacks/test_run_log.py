@@ -11,7 +11,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tflbt.callbacks.non_finite_loss import NonFiniteLoss
 from tflbt.callbacks.run_log import RunLog
+from tflbt.data import BatchAugmentation
 from tflbt.report.run_directory import RunDirectory
+from tflbt.training import LargeBatchModel, SmallLossDiscarding
 
 X, Y = tf.random.stateless_normal([48, 3], [0, 1]), tf.ones([48, 1])
 
@@ -31,6 +33,22 @@ def fit(net, log, epochs=2, verbose=0, callbacks=(), **arguments):
 
 def steps(folder, tag="train/loss"):
     return [event.step for event in EventAccumulator(str(folder)).Reload().Tensors(tag)]
+
+
+def test_instances_and_discarded_samples_have_columns_of_their_own(tmp_path):
+    inputs = tf.keras.Input([3])
+    net = LargeBatchModel(inputs, tf.keras.layers.Dense(1)(inputs))
+    net.compile("sgd", "mse")
+    log = RunLog(RunDirectory.create(tmp_path, {}), verbose=0)
+    net.fit(
+        X, Y, batch_size=32, epochs=2, verbose=0, callbacks=[log],
+        batch_augmentation=BatchAugmentation(2), small_loss=SmallLossDiscarding(0.25, epochs=1),
+    )  # fmt: skip
+    rows = log.run_directory.metrics.read()
+    assert [row["samples"] for row in rows] == [96, 192]
+    assert [row["distinct_samples"] for row in rows] == [48, 96]
+    assert [row["discarded_share"] for row in rows] == [0.25, 0.0]
+    assert [row["updates"] for row in rows] == [3, 6]
 
 
 class Schedule:

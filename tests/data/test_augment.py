@@ -30,7 +30,9 @@ def _by_hand(images, rows, columns, flips, padding):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-@pytest.mark.parametrize(("padding", "shape"), [(4, (32, 32, 3)), (1, (5, 7, 1)), (0, (4, 4, 2))])
+@pytest.mark.parametrize(
+    ("padding", "shape"), [(4, (32, 32, 3)), (1, (5, 7, 1)), (0, (4, 4, 2)), (6, (4, 3, 3))]
+)
 def test_equals_plain_numpy(padding, shape, dtype):
     images = np.random.default_rng(0).integers(1, 255, (40, *shape)).astype(dtype)
     augment, seeds = PadCropFlip(padding), _seeds(40)

@@ -37,6 +37,6 @@ def test_it_cannot_be_changed():
 def test_an_unknown_name_lists_those_that_exist():
     with pytest.raises(
         ValueError,
-        match="'mnits'; name one of .'cifar10', 'cifar100', 'digits', 'imagenet', 'mnist', 'mushroom', 'svhn'",
+        match="'mnits'; name one of .'cifar10', 'cifar100', 'digits', 'imagenet', 'mnist', 'mushroom', 'penn",
     ):
         load("mnits")

@@ -10,7 +10,12 @@ import pytest
 import tensorflow as tf
 
 from tflbt.data import image_files, sample_seeds
-from tflbt.data.image_files import centre_crops, random_crops, unreadable_named
+from tflbt.data.image_files import (
+    centre_crops,
+    random_crops,
+    resized_random_crops,
+    unreadable_named,
+)
 from tflbt.data.sharding import one_epoch
 
 
@@ -74,15 +79,61 @@ def test_windows_have_the_area_and_aspect_that_are_announced():
     assert len({tuple(window) for window in windows}) > 390
 
 
-def test_the_seed_alone_decides_whatever_batch_a_file_is_in(files):
-    whole = random_crops(files, _seeds(5), 16).numpy()
-    np.testing.assert_array_equal(random_crops(files, _seeds(5), 16), whole)
-    np.testing.assert_array_equal(random_crops(files[3:4], _seeds(5)[3:4], 16)[0], whole[3])
-    assert np.abs(random_crops(files, _seeds(5, epoch=1), 16) - whole).max() > 10
+def test_area_and_aspect_can_be_chosen(files):
+    shape = tf.constant([300, 400, 3])
+    drawn = [image_files._window(shape, seed, (0.5, 0.6), (1.0, 1.1)) for seed in _seeds(100)]
+    _, _, heights, widths = np.array(drawn).T
+    areas, aspects = heights * widths / 120_000, widths / heights
+    assert areas.min() > 0.495 and areas.max() < 0.605 and areas.std() > 0.02
+    assert aspects.min() > 0.99 and aspects.max() < 1.11 and aspects.std() > 0.02
+    # The whole of a file that is square already: nothing is left to chance.
+    whole = random_crops(files[3:4], _seeds(1), 64, area=(1.0, 1.0), aspect=(1.0, 1.0)).numpy()
+    np.testing.assert_array_equal(whole[0], tf.io.decode_image(tf.io.read_file(files[3]), 3))
+
+
+@pytest.mark.parametrize("name", ["area", "aspect"])
+def test_impossible_ranges_are_refused(name, files):
+    with pytest.raises(ValueError, match=rf"^{name}=\(0.5, 0.4\) must be"):
+        random_crops(files, _seeds(5), 8, **{name: (0.5, 0.4)})
+
+
+def test_a_resized_random_crop_is_a_square_of_the_resized_file(files):
+    crops = resized_random_crops(files, _seeds(5), 28).numpy()
+    assert crops.shape == (5, 28, 28, 3) and crops.dtype == np.float32
+    for path, crop in zip(files, crops):
+        image = tf.io.decode_image(tf.io.read_file(path), channels=3)
+        height, width = image.shape[:2]
+        scale = 32 / min(height, width)
+        resized = tf.image.resize(image, [round(height * scale), round(width * scale)]).numpy()
+        windows = np.lib.stride_tricks.sliding_window_view(resized, (28, 28, 3))[:, :, 0]
+        assert np.abs(windows - crop).max(axis=(2, 3, 4)).min() < 1e-3
+
+
+def test_resized_random_crops_may_be_anywhere(files):
+    size = 28  # of the wide file: 32 x 107 pixels, so 5 rows and 80 columns to start at
+    paths = np.repeat(files[:1], 300)
+    crops = resized_random_crops(paths, _seeds(300), size).numpy()
+    rows = np.rint(crops[:, 0, 0, 0] / 255 * 31).astype(int)
+    columns = np.rint(crops[:, 0, 0, 1] / 255 * 106).astype(int)
+    counts = np.bincount(rows, minlength=5)
+    # 4 degrees of freedom: 23.5 is exceeded once in ten thousand.
+    assert len(counts) == 5 and ((counts - 60) ** 2 / 60).sum() < 23.5
+    counts, _ = np.histogram(columns, np.linspace(0, 80, 6))
+    assert columns.max() <= 80 and ((counts - 60) ** 2 / 60).sum() < 23.5
+
+
+@pytest.mark.parametrize("crops_of", [random_crops, resized_random_crops])
+def test_the_seed_alone_decides_whatever_batch_a_file_is_in(files, crops_of):
+    whole = crops_of(files, _seeds(5), 16).numpy()
+    np.testing.assert_array_equal(crops_of(files, _seeds(5), 16), whole)
+    np.testing.assert_array_equal(crops_of(files[3:4], _seeds(5)[3:4], 16)[0], whole[3])
+    assert np.abs(crops_of(files, _seeds(5, epoch=1), 16) - whole).max() > 10
 
 
 def test_an_empty_batch_is_empty():
-    assert centre_crops(tf.constant([], tf.string), 8).shape == (0, 8, 8, 3)
+    none = tf.constant([], tf.string)
+    assert centre_crops(none, 8).shape == (0, 8, 8, 3)
+    assert resized_random_crops(none, _seeds(0), 8).shape == (0, 8, 8, 3)
 
 
 @pytest.mark.parametrize("damage", ["absent", "truncated", "text", "empty"])

@@ -3,10 +3,12 @@
 from tflbt.callbacks.adaptive_batch_size import AdaptiveBatchSize
 from tflbt.callbacks.checkpoint import Checkpoint
 from tflbt.callbacks.curvature_monitor import CurvatureMonitor
+from tflbt.callbacks.first_epochs_batch import FirstEpochsBatch
 from tflbt.callbacks.grow_batch_size import GrowBatchSize
 from tflbt.callbacks.non_finite_loss import NonFiniteLoss
 from tflbt.callbacks.rate_curve import RateCurve
 from tflbt.callbacks.run_log import RunLog
+from tflbt.callbacks.stability_monitor import StabilityMonitor
 from tflbt.callbacks.step_decay import StepDecay
 from tflbt.callbacks.time_account import TimeAccount
 from tflbt.callbacks.trust_ratio_monitor import TrustRatioMonitor
@@ -17,10 +19,12 @@ __all__ = [
     "AdaptiveBatchSize",
     "Checkpoint",
     "CurvatureMonitor",
+    "FirstEpochsBatch",
     "GrowBatchSize",
     "NonFiniteLoss",
     "RateCurve",
     "RunLog",
+    "StabilityMonitor",
     "StepDecay",
     "TimeAccount",
     "TrustRatioMonitor",

@@ -34,9 +34,10 @@ class BatchSizeFactor(LearningRateFactor):
 
     @property
     def step(self) -> int:
-        """What every batch must be a multiple of: ranks x sub-batch size."""
+        """What every batch must be a multiple of: ranks x sub-batch size x sub-batches that belong together."""
         plan = self.model.batch_plan
-        return plan.ranks * plan.samples_a_rank_computes
+        together = self.model.batch_augmentation.sub_batches_together(plan.ranks)
+        return plan.ranks * plan.samples_a_rank_computes * together
 
     def largest(self) -> int:
         """The largest batch: what was asked for, but at most the data set, where its size is known."""

@@ -5,20 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tflbt.report.metrics import is_logged_metric
+
 _WIDTH = 8  # of a number, so that the lines of a run stand in columns
-_NOT_METRICS = (
-    "epoch",
-    "updates",
-    "samples",
-    "learning_rate",
-    "batch_size",
-    "phase",
-    "eigenvalue",
-    "curvature_products",
-    "decays",
-    "growths",
-    "adversarial_ratio",
-)
 
 
 def epoch_line(row: Mapping[str, Any], epochs: int | None = None) -> str:
@@ -49,7 +38,7 @@ def _epoch(epoch: int, epochs: int | None) -> str:
 
 def _metrics(row: Mapping[str, Any]) -> list[str]:
     """Returns the training and the validation group."""
-    names = [name for name in row if name not in _NOT_METRICS and not name.startswith("seconds")]
+    names = [name for name in row if is_logged_metric(name)]
     groups = (
         [name for name in names if not name.startswith("val_")],
         [name for name in names if name.startswith("val_")],

@@ -14,18 +14,7 @@ from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-_SCHEDULE = (
-    "updates",
-    "samples",
-    "learning_rate",
-    "batch_size",
-    "eigenvalue",
-    "curvature_products",
-    "decays",
-    "growths",
-    "adversarial_ratio",
-    "seconds",
-)
+from tflbt.report.metrics import is_logged_metric
 
 
 def tag(column: str) -> str:
@@ -43,10 +32,10 @@ def tag(column: str) -> str:
         >>> tag("seconds"), tag("seconds_curvature")  # one group of charts in TensorBoard
         ('seconds', 'seconds/curvature')
     """
-    if column in _SCHEDULE:
-        return column
     if column.startswith("seconds_"):
         return "seconds/" + column[len("seconds_") :]
+    if not is_logged_metric(column):
+        return column
     if column.startswith("val_"):
         return "val/" + column[len("val_") :]
     return "train/" + column

@@ -35,7 +35,9 @@ class RunLog(tf.keras.callbacks.Callback):
     `model.samples_seen` where there is one; both since the start of the run), Keras's losses and
     metrics, `learning_rate` and `batch_size` (of the epoch's last update; `model.batch_size` where
     there is one), `seconds` (the whole epoch, validation included), and what the sources add:
-    `TimeAccount` where the seconds went.
+    `TimeAccount` where the seconds went. With `fit(batch_augmentation=...)` every instance counts
+    in `samples`, and `distinct_samples` counts each sample once; with `fit(small_loss=...)` there
+    is `discarded_share`.
 
     A resumed run (`fit(..., initial_epoch=k)`) keeps the rows up to epoch k and writes those
     after it anew, in `metrics.csv` and in TensorBoard. A second `fit` of one model with the same
@@ -89,7 +91,7 @@ class RunLog(tf.keras.callbacks.Callback):
         self._started = False
         self._offset = 0
         self._last_epoch = 0
-        self._epoch = 0
+        self._epoch = self._keras_epoch = 0
         self._line = ""
         self._learning_rate: Any = None
         self._batch_size: Any = None
@@ -106,7 +108,7 @@ class RunLog(tf.keras.callbacks.Callback):
         self._show_line()
         if not self._started:
             self._start(epoch)
-        self._epoch = epoch + 1 + self._offset
+        self._keras_epoch, self._epoch = epoch, epoch + 1 + self._offset
         self._epoch_began = time.perf_counter()
         self._learning_rate = self._batch_size = None
         if self._draws:
@@ -214,10 +216,15 @@ class RunLog(tf.keras.callbacks.Callback):
             "updates": _number(getattr(optimizer, "iterations", None)),
             "samples": _number(getattr(model, "samples_seen", None)),
         }
+        instances = getattr(getattr(model, "batch_augmentation", None), "instances", 1)
+        if instances > 1:
+            row["distinct_samples"] = row["samples"] // instances
         # Keras's own schedules add "lr" to the logs: the column learning_rate says it already.
         row.update({name: _number(value) for name, value in logs.items() if name != "lr"})
         row["learning_rate"] = _number(logs.get("learning_rate", rate))
         row["batch_size"] = _number(size)
+        if getattr(model, "small_loss", None) is not None:
+            row["discarded_share"] = model.small_loss.share_in(self._keras_epoch)
         for source in sources:
             row.update({name: _number(value) for name, value in source.epoch_columns().items()})
         row["seconds"] = time.perf_counter() - self._epoch_began

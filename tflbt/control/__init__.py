@@ -5,6 +5,16 @@ from tflbt.control.batch_plan import BatchPlan
 from tflbt.control.grow_batch import grown
 from tflbt.control.learning_rate import ComposedRate
 from tflbt.control.plateau import Plateau
+from tflbt.control.stability import StabilityWatch, stability_limit
 from tflbt.control.two_phase import TwoPhase
 
-__all__ = ["AdaptiveBatch", "BatchPlan", "ComposedRate", "Plateau", "TwoPhase", "grown"]
+__all__ = [
+    "AdaptiveBatch",
+    "BatchPlan",
+    "ComposedRate",
+    "Plateau",
+    "StabilityWatch",
+    "TwoPhase",
+    "grown",
+    "stability_limit",
+]

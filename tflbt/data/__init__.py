@@ -2,53 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tflbt.data.augment import PadCropFlip, chain
+from tflbt.data.batch_augmentation import BatchAugmentation, augmented_batches
 from tflbt.data.cifar import load_cifar10, load_cifar100
+from tflbt.data.colour import ColourJitter
+from tflbt.data.cutout import Cutout
 from tflbt.data.digits import load_digits
 from tflbt.data.holdout import with_holdout
 from tflbt.data.image_data import ImageData
 from tflbt.data.image_files import unreadable_named
 from tflbt.data.image_folder import ImageFolder, load_image_folder
+from tflbt.data.image_records import ImageRecords, load_image_records, load_imagenet
 from tflbt.data.mnist import load_mnist
 from tflbt.data.mushroom import load_mushroom
+from tflbt.data.penn_treebank import load_penn_treebank
+from tflbt.data.random_resized_crop import RandomResizedCrop
 from tflbt.data.sharding import one_epoch, steps_per_epoch, sub_batches
 from tflbt.data.standardize import Standardize, fit_standardize
+from tflbt.data.stored_images import StoredImages
 from tflbt.data.svhn import load_svhn
+from tflbt.data.tensorflow_datasets import load_tensorflow_datasets
+from tflbt.data.text_data import TextData
+from tflbt.data.tiny_imagenet import load_tiny_imagenet
 
-_LOADERS: dict[str, Callable[[Any], ImageData | ImageFolder]] = {
+_LOADERS: dict[str, Callable[[Any], ImageData | StoredImages | TextData]] = {
     "cifar10": load_cifar10,
     "cifar100": load_cifar100,
     "digits": lambda data_dir: load_digits(),  # they come with scikit-learn, from no folder
-    "imagenet": load_image_folder,
+    "imagenet": load_imagenet,
     "mnist": load_mnist,
     "mushroom": load_mushroom,
+    "penn_treebank": load_penn_treebank,
     "svhn": load_svhn,
     "svhn_extra": lambda data_dir: load_svhn(data_dir, parts=("extra",)),
+    "tiny_imagenet": load_tiny_imagenet,
 }
+
+_TFDS = "tfds:"
 
 
 def load(
-    name: str, data_dir: str | Path | None = None, image_size: int | None = None
-) -> ImageData | ImageFolder:
+    name: str,
+    data_dir: str | Path | None = None,
+    image_size: int | None = None,
+    crop_area: Sequence[float] | None = None,
+) -> ImageData | StoredImages | TextData:
     """Loads a data set by its name, as configuration files do.
 
     Args:
-        name: "cifar10", "cifar100", "digits", "imagenet", "mnist", "mushroom", "svhn" (trained on its parts "train"
-            and "extra") or "svhn_extra" (on "extra" alone).
+        name: "cifar10", "cifar100", "digits", "imagenet", "mnist", "mushroom", "penn_treebank", "svhn" (trained on its
+            parts "train" and "extra"), "svhn_extra" (on "extra" alone) or "tiny_imagenet"; or "tfds:NAME", a set of
+            TensorFlow Datasets (see `load_tensorflow_datasets`).
         data_dir: Folder with the original files; "digits" needs none. The folder itself is looked
             in, and its ``mnist``; ``cifar-10``, ``cifar-10-batches-bin``, ``cifar-10-batches-py``;
             ``cifar-100``, ``cifar-100-binary``, ``cifar-100-python``; ``imagenet``, with the folders
-            ``train/CLASS`` and ``val/CLASS`` of JPEG files; ``mushroom``; ``svhn``.
+            ``train/CLASS`` and ``val/CLASS`` of JPEG files, or with TFRecord files
+            ``train-NNNNN-of-MMMMM`` and ``validation-NNNNN-of-MMMMM``; ``mushroom``; ``ptb``,
+            ``penn``, ``penn_treebank``, ``simple-examples/data``; ``svhn``; ``tiny-imagenet-200``, or the zip file of
+            that name. Of "tfds:NAME" the folder it was prepared in.
         image_size: Side in pixels to which "imagenet" is cropped and resized, default 224; the
             others have a size of their own.
+        crop_area: Least and largest area of a random crop of "imagenet", as shares of the image's,
+            default (0.08, 1.0); the others are not cropped as they are read.
 
     Returns:
         Training and test images, uint8 ``[N, height, width, channels]``, and int64 labels; of
-        "imagenet" the files' names and how they are read. A mushroom is an image of one pixel.
+        "imagenet" the images' names and how they are read, a `StoredImages`; of "penn_treebank" words, a
+        `TextData`. A mushroom is an image of one pixel.
 
     Raises:
         ValueError: When the name is unknown, the folder not given, or a file is not what it should
@@ -60,20 +84,39 @@ def load(
         >>> tflbt.data.load("digits").classes
         10
     """
-    if name not in _LOADERS:
-        raise ValueError(f"There is no data set {name!r}; name one of {sorted(_LOADERS)}.")
-    if image_size is None:
-        return _LOADERS[name](data_dir)
-    if name != "imagenet":
-        raise ValueError(f"image_size={image_size} is for imagenet; {name} has a size of its own.")
-    return load_image_folder(data_dir, image_size)
+    if name not in _LOADERS and not name.startswith(_TFDS):
+        raise ValueError(
+            f"There is no data set {name!r}; name one of {sorted(_LOADERS)}, or 'tfds:NAME'."
+        )
+    crops: dict[str, Any] = {}
+    if image_size is not None:
+        crops["image_size"] = image_size
+    if crop_area is not None:
+        crops["crop_area"] = tuple(crop_area)
+    if name == "imagenet":
+        return load_imagenet(data_dir, **crops)
+    for key, value in crops.items():
+        raise ValueError(
+            f"{key}={value} is for imagenet; {name} has images of one size, used whole."
+        )
+    if name.startswith(_TFDS):
+        return load_tensorflow_datasets(name[len(_TFDS) :], data_dir)
+    return _LOADERS[name](data_dir)
 
 
 __all__ = [
+    "BatchAugmentation",
+    "ColourJitter",
+    "Cutout",
     "ImageData",
     "ImageFolder",
+    "ImageRecords",
     "PadCropFlip",
+    "RandomResizedCrop",
     "Standardize",
+    "StoredImages",
+    "TextData",
+    "augmented_batches",
     "chain",
     "fit_standardize",
     "load",
@@ -81,9 +124,14 @@ __all__ = [
     "load_cifar100",
     "load_digits",
     "load_image_folder",
+    "load_image_records",
+    "load_imagenet",
     "load_mnist",
     "load_mushroom",
+    "load_penn_treebank",
     "load_svhn",
+    "load_tensorflow_datasets",
+    "load_tiny_imagenet",
     "one_epoch",
     "steps_per_epoch",
     "sub_batches",

@@ -15,7 +15,7 @@ def with_holdout(images: Any, count: int) -> Any:
     (Classes that take turns in step with that spacing would give one; none of our data sets is so.)
 
     Args:
-        images: an `ImageData` or `ImageFolder`.
+        images: an `ImageData` or `StoredImages`.
         count: samples to keep out, at least 1 and fewer than there are.
 
     Returns:

@@ -15,13 +15,17 @@ _GOLDEN = 0x9E3779B9  # 2^32 / golden ratio: keeps the word 0 from being the has
 _MULTIPLIER_1, _MULTIPLIER_2 = 0x85EBCA6B, 0xC2B2AE35  # fmix32's own constants
 
 
-def sample_seeds(seed: int, epoch: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
-    """Derives two seed words for each sample from (seed, epoch, index) and nothing else.
+def sample_seeds(
+    seed: int, epoch: tf.Tensor, indices: tf.Tensor, instances: tf.Tensor | None = None
+) -> tf.Tensor:
+    """Derives two seed words for each sample from (seed, epoch, index, instance) and nothing else.
 
     Args:
         seed: The run's seed, 0 .. 2^63 - 1.
         epoch: Scalar integer tensor, the epoch counted from 0.
         indices: Integer tensor of shape ``[n]``: positions of the samples in the data set.
+        instances: Integer tensor of shape ``[n]``: which instance of its sample each is, 0 .. 2^32 - 1; default the
+            first, 0, of all.
 
     Returns:
         int32 tensor of shape ``[n, 2]``. A row is also a valid seed for ``tf.random.stateless_*``.
@@ -40,6 +44,9 @@ def sample_seeds(seed: int, epoch: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
         state = tf.fill(tf.shape(indices), tf.constant(column, tf.uint32))
         for word in words:
             state = _mix(state, tf.cast(word, tf.uint32))
+        if instances is not None:  # the first instance keeps the seeds that it would have alone
+            number = tf.cast(instances, tf.uint32)
+            state = tf.where(number > 0, _mix(state, number), state)
         columns.append(tf.bitcast(state, tf.int32))
     return tf.stack(columns, axis=1)
 

@@ -20,16 +20,17 @@ any training here takes. Do not write into the arrays while the dataset is in us
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tflbt.data.batch_augmentation import BatchAugmentation, transformed
 from tflbt.data.sample_seeds import sample_seeds
 
 Transform = Callable[[Any, tf.Tensor], Any]
+_ONE_INSTANCE = BatchAugmentation()
 _PREFETCHED = 2  # sub-batches: one being used, one ready; memory is bounded by a few sub-batches
 
 
@@ -44,6 +45,7 @@ def sub_batches(
     shuffle: bool = True,
     seed: int = 0,
     transform: Transform | None = None,
+    augmentation: BatchAugmentation = _ONE_INSTANCE,
 ) -> tf.data.Dataset:
     """Makes the dataset of one rank's sub-batches for all the epochs of a run.
 
@@ -61,10 +63,11 @@ def sub_batches(
             rank. The permutation is NumPy's ``Generator(PCG64([seed, epoch])).permutation(N)``.
         transform: ``transform(features, seeds)`` is applied to the features (the first element of a
             tuple, or the whole of anything else) of each sub-batch, several at a time. ``seeds``,
-            int32 ``[n, 2]``, come from (seed, epoch, sample index) only. Must accept n = 0.
+            int32 ``[n, 2]``, come from (seed, epoch, sample index, instance) only. Must accept n = 0.
+        augmentation: How many instances of each sample, and where; default one.
 
     Returns:
-        A dataset of known cardinality, ``steps_per_epoch(N, sub_batch_size, size) * (epochs -
+        A dataset of known cardinality, ``steps_per_epoch(N, sub_batch_size, size, augmentation) * (epochs -
         initial_epoch)``, whose elements have the structure of `arrays` and an unknown first
         dimension.
 
@@ -83,22 +86,22 @@ def sub_batches(
     samples = _sample_count(arrays)
     _check_split(sub_batch_size, rank, size)
     _check_epochs(epochs, initial_epoch, seed)
-    steps = steps_per_epoch(samples, sub_batch_size, size)
+    steps = steps_per_epoch(samples, sub_batch_size, size, augmentation)
 
     def indices(epoch: tf.Tensor) -> tf.data.Dataset:
         order = _order(samples, seed, epoch) if shuffle else tf.range(samples, dtype=tf.int64)
 
-        def of_step(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            first = (step * size + rank) * sub_batch_size
-            return epoch, order[first : first + sub_batch_size]  # clipped at the end, maybe to []
+        def of_step(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            places, instances = augmentation.places(step, samples, sub_batch_size, rank, size)
+            return epoch, tf.gather(order, places), instances
 
         return tf.data.Dataset.range(steps).map(of_step)
 
-    def batch(epoch: tf.Tensor, chosen: tf.Tensor) -> Any:
+    def batch(epoch: tf.Tensor, chosen: tf.Tensor, instances: tf.Tensor) -> Any:
         gathered = _gathered(arrays, chosen)
         if transform is None:
             return gathered
-        return _transformed(gathered, transform, sample_seeds(seed, epoch, chosen))
+        return transformed(gathered, transform, sample_seeds(seed, epoch, chosen, instances))
 
     with tf.device("CPU:0"):
         dataset = tf.data.Dataset.range(initial_epoch, epochs).flat_map(indices)
@@ -147,13 +150,19 @@ def one_epoch(
     )
 
 
-def steps_per_epoch(samples: int, sub_batch_size: int, size: int = 1) -> int:
-    """Counts the sub-batches every rank gets in an epoch: ``ceil(ceil(samples / s) / size)``.
+def steps_per_epoch(
+    samples: int,
+    sub_batch_size: int,
+    size: int = 1,
+    augmentation: BatchAugmentation = _ONE_INSTANCE,
+) -> int:
+    """Counts the sub-batches every rank gets in an epoch: ``ceil(ceil(samples / s) / size)`` with one instance.
 
     Args:
         samples: Samples in the data set, at least 1.
         sub_batch_size: Samples in a sub-batch, at least 1.
         size: Number of ranks, at least 1.
+        augmentation: As in `sub_batches`.
 
     Returns:
         The number of sub-batches, the same on every rank, empty ones included.
@@ -169,7 +178,7 @@ def steps_per_epoch(samples: int, sub_batch_size: int, size: int = 1) -> int:
     for name, value in (("samples", samples), ("sub_batch_size", sub_batch_size), ("size", size)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}.")
-    return math.ceil(math.ceil(samples / sub_batch_size) / size)
+    return augmentation.steps_per_epoch(samples, sub_batch_size, size)
 
 
 def epoch_order(samples: int, seed: int, epoch: int) -> np.ndarray:
@@ -209,12 +218,6 @@ def _gathered(arrays: Any, chosen: tf.Tensor) -> Any:
     )
     shaped = [tf.ensure_shape(part, [None, *leaf.shape[1:]]) for part, leaf in zip(taken, leaves)]
     return tf.nest.pack_sequence_as(arrays, shaped)
-
-
-def _transformed(batch: Any, transform: Transform, seeds: tf.Tensor) -> Any:
-    if isinstance(batch, tuple):
-        return (transform(batch[0], seeds), *batch[1:])
-    return transform(batch, seeds)
 
 
 def _as_arrays(arrays: Any) -> Any:

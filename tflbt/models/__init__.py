@@ -7,26 +7,38 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from tflbt.models.alexnet import alexnet
+from tflbt.models.darts import darts
+from tflbt.models.densenet import densenet
 from tflbt.models.ghost_batch_norm import GhostBatchNormalization
 from tflbt.models.lenet import lenet
 from tflbt.models.logistic_regression import logistic_regression
+from tflbt.models.mobilenet import mobilenet
 from tflbt.models.resnet import cifar_resnet, digits_resnet
 from tflbt.models.resnet18 import resnet18
 from tflbt.models.resnet50 import resnet50
 from tflbt.models.small_alexnet import small_alexnet
 from tflbt.models.squeezenext import squeezenext
+from tflbt.models.vgg import vgg16
 from tflbt.models.wide_resnet import wide_resnet
+from tflbt.models.word_lstm import word_lstm
 
 MODELS: dict[str, Callable[..., tf.keras.Model]] = {
+    "alexnet": alexnet,
     "cifar_resnet": cifar_resnet,
+    "darts": darts,
+    "densenet": densenet,
     "digits_resnet": digits_resnet,
     "lenet": lenet,
     "logistic_regression": logistic_regression,
+    "mobilenet": mobilenet,
     "resnet18": resnet18,
     "resnet50": resnet50,
     "small_alexnet": small_alexnet,
     "squeezenext": squeezenext,
+    "vgg16": vgg16,
     "wide_resnet": wide_resnet,
+    "word_lstm": word_lstm,
 }
 
 
@@ -34,8 +46,9 @@ def build(name: str, **options) -> tf.keras.Model:
     """Builds a network by its name, as configuration files do.
 
     Args:
-        name: One of `MODELS`: "cifar_resnet", "digits_resnet", "lenet", "logistic_regression", "resnet18",
-            "resnet50", "small_alexnet", "squeezenext", "wide_resnet".
+        name: One of `MODELS`: "alexnet", "cifar_resnet", "darts", "densenet", "digits_resnet", "lenet",
+            "logistic_regression", "mobilenet", "resnet18", "resnet50", "small_alexnet", "squeezenext", "vgg16",
+            "wide_resnet", "word_lstm".
         **options: The arguments of that network's function.
 
     Returns:
@@ -65,14 +78,20 @@ def _options(name: str) -> list[str]:
 __all__ = [
     "MODELS",
     "GhostBatchNormalization",
+    "alexnet",
     "build",
     "cifar_resnet",
+    "darts",
+    "densenet",
     "digits_resnet",
     "lenet",
     "logistic_regression",
+    "mobilenet",
     "resnet18",
     "resnet50",
     "small_alexnet",
     "squeezenext",
+    "vgg16",
     "wide_resnet",
+    "word_lstm",
 ]

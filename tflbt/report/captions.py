@@ -5,7 +5,14 @@ from __future__ import annotations
 from tflbt.report.history import History
 
 # Figures that take a whole row of the page.
-WHOLE = ("learning_rate", "eigenvalue", "batch_size", "adversarial_ratio", "time_account")
+WHOLE = (
+    "learning_rate",
+    "eigenvalue",
+    "batch_size",
+    "adversarial_ratio",
+    "stability",
+    "time_account",
+)
 _TITLES = {
     "loss": "Loss",
     "accuracy": "Accuracy",
@@ -13,6 +20,7 @@ _TITLES = {
     "eigenvalue": "Largest Hessian eigenvalue",
     "batch_size": "Batch size",
     "adversarial_ratio": "Adversarial samples",
+    "stability": "Stability of SGD",
     "time_account": "Where the time went",
 }
 
@@ -77,6 +85,8 @@ def caption(name: str, history: History) -> str:
         )
     if name == "adversarial_ratio":
         return "The share of each batch that was replaced by adversarial samples."
+    if name == "stability":
+        return _of_stability(history)
     if name == "time_account":
         return _of_time(history)
     return _of_batch(history)
@@ -90,6 +100,19 @@ def _of_time(history: History) -> str:
         + "as the first rank's clock has them: computation is forward and backward passes and optimizer steps, "
         "communication the all-reduces of the updates with the wait for slower ranks, input the wait for samples; "
         "other holds what was not measured, such as the tracing of the first epoch."
+    )
+
+
+def _of_stability(history: History) -> str:
+    """What the lines are."""
+    return (
+        "The largest Hessian eigenvalue of the mini-batches measured, λmax, and their mean. Plain SGD converges near a "
+        "minimum that fits every sample where λmax < 2 / learning rate"
+        + (
+            "; the dashed limit is that with the optimizer's momentum."
+            if history.has("stability_limit_momentum")
+            else "."
+        )
     )
 
 

@@ -14,6 +14,7 @@ from tflbt.report import (
     figure_style,
     phase_marks,
     schedule_figures,
+    stability_figure,
     time_figure,
 )
 from tflbt.report.figure_style import COLOURS, HALF
@@ -29,7 +30,7 @@ def draw(history: History) -> dict[str, Figure]:
     Returns:
         Figures by name, in the order of the page: `loss`, `accuracy` (whatever the metric), those of
         `schedule_figures` (`learning_rate`, `eigenvalue`, `adversarial_ratio`; all in `batch_size` if
-        that changes), `time_account`.
+        that changes), `stability`, `time_account`.
 
     Example:
         >>> list(draw(History([{"epoch": 1, "loss": 0.5, "learning_rate": 0.1}])))
@@ -42,6 +43,7 @@ def draw(history: History) -> dict[str, Figure]:
             "loss": _loss(history),
             "accuracy": _metric(history),
             **schedule_figures.draw(history),
+            "stability": stability_figure.draw(history),
             "time_account": time_figure.draw(history),
         }
     return {name: figure for name, figure in made.items() if figure is not None}

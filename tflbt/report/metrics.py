@@ -14,16 +14,21 @@ from absl import logging
 from tflbt.report import atomic_file
 
 # The documented order; metrics stand between `loss` and `val_loss`, their twins after `val_loss`.
-_FIRST = ("epoch", "updates", "samples")
+_FIRST = ("epoch", "updates", "samples", "distinct_samples")
 _LAST = (
     "learning_rate",
     "batch_size",
     "phase",
     "eigenvalue",
     "curvature_products",
+    "stability_eigenvalue",
+    "stability_mean",
+    "stability_limit",
+    "stability_limit_momentum",
     "decays",
     "growths",
     "adversarial_ratio",
+    "discarded_share",
     "seconds",
 )
 # Where the seconds went, in the order in which the paper's Table II and our figure have them.
@@ -33,8 +38,9 @@ PARTS = ("computation", "communication", "curvature", "resizing", "input", "vali
 def columns_in_order(names: Iterable[str]) -> list[str]:
     """Sorts column names into the order that is documented for `metrics.csv`.
 
-    epoch, updates, samples, loss, metrics, val_loss, val_metrics, learning_rate, batch_size,
-    phase, eigenvalue, curvature_products, decays, growths, adversarial_ratio, seconds, and where they
+    epoch, updates, samples, distinct_samples, loss, metrics, val_loss, val_metrics, learning_rate, batch_size,
+    phase, eigenvalue, curvature_products, stability_eigenvalue, stability_mean, stability_limit,
+    stability_limit_momentum, decays, growths, adversarial_ratio, discarded_share, seconds, and where they
     went: seconds_computation, _communication, _curvature, _resizing, _input, _validation, other seconds_*.
     Names of one kind keep the order they come in.
 

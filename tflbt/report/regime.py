@@ -158,5 +158,5 @@ def _is_linear(settings: Mapping[str, Any], baseline: Mapping[str, Any]) -> bool
 def _training_samples(run: RunDirectory) -> int | None:
     """Samples of an epoch, from those that a whole run has seen; None where they are not logged."""
     history = History(run.metrics.read())
-    samples = history.last("samples")
+    samples = history.last("distinct_samples") or history.last("samples")
     return round(samples / history.epochs[-1]) if samples else None

@@ -98,7 +98,11 @@ def _updates(history: History) -> Tile | None:
     updates, samples = history.last("updates"), history.last("samples")
     if not isinstance(updates, int):
         return None
-    return Tile("Updates", f"{updates:,}", f"{samples:,} samples seen" if samples else "")
+    distinct = history.last("distinct_samples")
+    seen = f"{samples:,} samples seen" if samples else ""
+    if distinct and samples:
+        seen = f"{distinct:,} samples seen, in {round(samples / distinct)} instances each"
+    return Tile("Updates", f"{updates:,}", seen)
 
 
 def _batch_size(
@@ -129,7 +133,8 @@ def _time(history: History) -> Tile | None:
     if not seconds:
         return None
     total, count = sum(seconds), len(seconds)
-    curvature = sum(s for s in history.series("seconds_curvature") if s == s)
+    columns = (history.series(f"seconds_{part}") for part in ("curvature", "stability"))
+    curvature = sum(s for column in columns for s in column if s == s)
     each = f"{total / count:.1f} s" if total / count < 100 else duration(total / count)
     share = f", {curvature / total:.1%} on curvature" if curvature and total else ""
     return Tile("Time", duration(total), f"{each} an epoch{share}")

@@ -27,6 +27,10 @@ def by_epoch(history: History) -> dict[str, list[float]]:
         {'computation': [7.5], 'input': [0.5], 'other': [2.0]}
     """
     found = {part: _column(history, f"seconds_{part}") for part in PARTS}
+    stability = _column(
+        history, "seconds_stability"
+    )  # another callback's, which measures curvature too
+    found["curvature"] = [a + b for a, b in zip(found["curvature"], stability)]
     spent = [sum(values) for values in zip(*found.values())]
     whole = _column(history, "seconds")
     found[OTHER] = [max(0.0, seconds - told) for seconds, told in zip(whole, spent)]

@@ -1,8 +1,10 @@
-"""How the learning rate grows with the batch size: the linear and the square-root rule."""
+"""What changes with the batch size: the learning rate (linear and square-root rule), or the number of epochs."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import overload
 
 
 def linear_scaling(learning_rate: float, batch_size: int, base_batch_size: int) -> float:
@@ -27,7 +29,8 @@ def linear_scaling(learning_rate: float, batch_size: int, base_batch_size: int) 
       >>> linear_scaling(0.1, 8192, 128)
       6.4
     """
-    return _checked(learning_rate, batch_size, base_batch_size) * (batch_size / base_batch_size)
+    _check(learning_rate=learning_rate, batch_size=batch_size, base_batch_size=base_batch_size)
+    return learning_rate * (batch_size / base_batch_size)
 
 
 def square_root_scaling(learning_rate: float, batch_size: int, base_batch_size: int) -> float:
@@ -52,17 +55,58 @@ def square_root_scaling(learning_rate: float, batch_size: int, base_batch_size: 
       >>> square_root_scaling(0.1, 8192, 128)
       0.8
     """
-    return _checked(learning_rate, batch_size, base_batch_size) * math.sqrt(
-        batch_size / base_batch_size
-    )
+    _check(learning_rate=learning_rate, batch_size=batch_size, base_batch_size=base_batch_size)
+    return learning_rate * math.sqrt(batch_size / base_batch_size)
 
 
-def _checked(learning_rate: float, batch_size: int, base_batch_size: int) -> float:
-    for name, value in (
-        ("learning_rate", learning_rate),
-        ("batch_size", batch_size),
-        ("base_batch_size", base_batch_size),
-    ):
+@overload
+def regime_adaptation(epochs: int, batch_size: int, base_batch_size: int) -> int: ...
+
+
+@overload
+def regime_adaptation(
+    epochs: Sequence[int], batch_size: int, base_batch_size: int
+) -> tuple[int, ...]: ...
+
+
+def regime_adaptation(
+    epochs: int | Sequence[int], batch_size: int, base_batch_size: int
+) -> int | tuple[int, ...]:
+    """Stretches a number of epochs in proportion to the batch size, so that the number of updates stays.
+
+    epochs * batch_size / base_batch_size, rounded to whole epochs
+
+    N samples make epochs * N / batch_size updates: with ten times the batch it takes ten times the epochs to make as
+    many. The learning rate stays, or grows by `square_root_scaling`; milestones of its decay are stretched like the
+    epochs. A smaller batch shortens them.
+
+    Args:
+      epochs: epochs of the regime at `base_batch_size`, at least 1; or several, such as the milestones of a decay.
+      batch_size: samples an update now, at least 1.
+      base_batch_size: samples an update then, at least 1.
+
+    Returns:
+      The epochs for `batch_size`, at least 1 each; a tuple for several.
+
+    Raises:
+      ValueError: if an argument is out of its range.
+
+    Source: Hoffer et al. 2017, "Train longer, generalize better"; section 3.1 and Figure 5 of `batch-augmentation.txt`
+      (ResNet-44, batch 64 -> 640, ten times the epochs).
+
+    Example:
+      >>> regime_adaptation(200, 640, 64), regime_adaptation((81, 122, 164), 640, 64)
+      (2000, (810, 1220, 1640))
+    """
+    _check(batch_size=batch_size, base_batch_size=base_batch_size)
+    if isinstance(epochs, Sequence):
+        return tuple(regime_adaptation(each, batch_size, base_batch_size) for each in epochs)
+    if not epochs >= 1 or epochs % 1:
+        raise ValueError(f"epochs={epochs!r} must be a whole number, at least 1.")
+    return max(1, round(epochs * batch_size / base_batch_size))
+
+
+def _check(**values: float) -> None:
+    for name, value in values.items():
         if not value > 0:
             raise ValueError(f"{name}={value!r} must be more than 0.")
-    return learning_rate

@@ -3,5 +3,11 @@
 from tflbt.training.adversarial import FGSM
 from tflbt.training.label_smoothing import SmoothedSparseCategoricalCrossentropy
 from tflbt.training.large_batch_model import LargeBatchModel
+from tflbt.training.small_loss import SmallLossDiscarding
 
-__all__ = ["FGSM", "LargeBatchModel", "SmoothedSparseCategoricalCrossentropy"]
+__all__ = [
+    "FGSM",
+    "LargeBatchModel",
+    "SmallLossDiscarding",
+    "SmoothedSparseCategoricalCrossentropy",
+]

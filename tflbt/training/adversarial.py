@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tflbt.training.preserved import preserved
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FGSM:
@@ -162,15 +164,12 @@ def with_adversarial_samples(
         part, targets = (
             tf.nest.map_structure(lambda leaf: tf.gather(leaf, places), v) for v in (x, y)
         )
-        before = [variable.read_value() for variable in restore]
         leaves = tf.nest.flatten(part)
         moving = [leaf for leaf in leaves if leaf.dtype.is_floating]
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
+        with preserved(restore), tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(moving)
             loss = _sum_of_losses(model, part, targets)
         slopes = iter(tape.gradient(loss, moving, unconnected_gradients="zero"))
-        for variable, value in zip(restore, before):
-            variable.assign(value)
         moved = [fgsm.perturb(v, next(slopes)) if v.dtype.is_floating else v for v in leaves]
         at = places[:, None]
         return [

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tflbt.control.batch_plan import BatchPlan
 from tflbt.data import sharding
+from tflbt.data.batch_augmentation import BatchAugmentation
 from tflbt.distributed.comm import Reduction
 
 KERAS_BATCH_SIZE = 32
@@ -106,13 +107,16 @@ def from_arrays(
     shuffle: bool,
     seed: int,
     transform: sharding.Transform | None = None,
+    augmentation: BatchAugmentation | None = None,
 ) -> FitData:
     """Whole arrays, given on every rank, as this rank's sub-batches of all epochs."""
+    augmentation = augmentation or BatchAugmentation()
     if batch_size is None:
         batch_size = reduction.size * (sub_batch_size or KERAS_BATCH_SIZE)
     plan = BatchPlan(batch_size, sub_batch_size, reduction.size)
     samples = len(tf.nest.flatten(arrays)[0])
     size = plan.samples_a_rank_computes
+    augmentation.check(plan.sub_batches, size, plan.ranks)
     dataset = sharding.sub_batches(
         arrays,
         sub_batch_size=size,
@@ -123,12 +127,13 @@ def from_arrays(
         shuffle=bool(shuffle),
         seed=seed,
         transform=transform,
+        augmentation=augmentation,
     )
     return FitData(
         dataset,
         dataset.element_spec,
         plan,
-        sharding.steps_per_epoch(samples, size, reduction.size),
+        sharding.steps_per_epoch(samples, size, reduction.size, augmentation),
         {
             "the number of samples in x": samples,
             "the first samples of x (give every rank the whole arrays)": _checksum(arrays),

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tflbt.distributed.watchdog import Watchdog
 from tflbt.training import agreement
+from tflbt.training.random_layers import generators
 
 
 class Housekeeping(tf.keras.callbacks.Callback):
@@ -38,14 +39,17 @@ class Housekeeping(tf.keras.callbacks.Callback):
             self.watchdog.beat(where)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Sets the number of sub-batches an update takes; seeds the random layers, every rank differently."""
+        """Sets the batch and the share to discard; seeds the random layers, every rank differently."""
         self.epoch = epoch
         # Keras began with 1, and undoes what is assigned during an epoch's last, partial update.
         self.model.batch_size = self.model.batch_size
         self._let_data_end(True)
         self.epochs_begun += 1
         self._beat(f"the start of epoch {epoch + 1}")
-        for place, generator in enumerate(_generators(self.model)):
+        if self.model.small_loss is not None:
+            share = self.model.small_loss.share_in(epoch)
+            self.model.update_state.discarded_share.assign(share)
+        for place, generator in enumerate(generators(self.model)):
             words = np.random.SeedSequence([self.seed, epoch, self.model.reduction.rank, place])
             generator.reset_from_seed(int(words.generate_state(1, np.uint64)[0]) >> 1)
 
@@ -69,10 +73,3 @@ class Housekeeping(tf.keras.callbacks.Callback):
         """Averages moving statistics: what other callbacks save next is the same on all ranks."""
         agreement.average_moving_statistics(self.model)
         self._beat(f"epoch {epoch + 1}")
-
-
-def _generators(model: tf.keras.Model) -> list[tf.random.Generator]:
-    """The random generators of a model's layers, in the order of the layers."""
-    owners = (getattr(layer, "_random_generator", None) for layer in model.submodules)
-    found = (getattr(owner, "_generator", None) for owner in owners)
-    return [generator for generator in found if isinstance(generator, tf.random.Generator)]

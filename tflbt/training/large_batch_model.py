@@ -7,10 +7,12 @@ from typing import Any
 import tensorflow as tf
 
 from tflbt.control.batch_plan import BatchPlan
+from tflbt.data.batch_augmentation import BatchAugmentation
 from tflbt.distributed import comm
 from tflbt.training import agreement, fit_data, keras_loop, update
 from tflbt.training.adversarial import FGSM, check_share
 from tflbt.training.housekeeping import Housekeeping
+from tflbt.training.small_loss import SmallLossDiscarding
 
 # The class that `tf.keras.Model(inputs, outputs)` really returns; Keras exports it only as Sequential's base.
 Functional = tf.keras.Sequential.__base__
@@ -72,6 +74,8 @@ class LargeBatchModel(tf.keras.Model):
         self._reduction = comm.EVERYONE
         self._update_state = update.UpdateState()
         self._adversarial: FGSM | None = None
+        self._small_loss: SmallLossDiscarding | None = None
+        self._batch_augmentation = BatchAugmentation()
 
     @classmethod
     def from_model(cls, model: tf.keras.Model) -> LargeBatchModel:
@@ -145,6 +149,16 @@ class LargeBatchModel(tf.keras.Model):
     def adversarial_share(self, share: float) -> None:
         check_share(share)
         self._update_state.adversarial_share.assign(share)
+
+    @property
+    def small_loss(self) -> SmallLossDiscarding | None:
+        """How samples with small losses are discarded; what `fit` was given, None where that discards nothing."""
+        return self._small_loss
+
+    @property
+    def batch_augmentation(self) -> BatchAugmentation:
+        """How many instances of each sample an update has, and where; what `fit` was given."""
+        return self._batch_augmentation
 
     @property
     def batch_plan(self) -> BatchPlan | None:
@@ -279,7 +293,9 @@ class LargeBatchModel(tf.keras.Model):
         sub_batch_size: int | None = None,
         seed: int = 0,
         transform: Any = None,
+        batch_augmentation: BatchAugmentation | None = None,
         adversarial: FGSM | None = None,
+        small_loss: SmallLossDiscarding | None = None,
         stall_limit: float | None = None,
         **kwargs: Any,
     ) -> tf.keras.callbacks.History:
@@ -312,7 +328,11 @@ class LargeBatchModel(tf.keras.Model):
           seed: of the order of samples and of random layers, an integer at least 0.
           transform: `transform(x, seeds)` applied to each sub-batch of whole arrays, for augmentation; `seeds` (int32,
             [n, 2]) depend on (seed, epoch, sample) alone. See `tflbt.data.augment`.
+          batch_augmentation: a `tflbt.BatchAugmentation` puts several instances of each sample into an update, each
+            with seeds of its own for `transform`; `batch_size` counts instances. See there.
           adversarial: a `tflbt.FGSM` makes a share of every update's samples adversarial; see there.
+          small_loss: a `tflbt.SmallLossDiscarding` leaves the samples with the smallest losses out of the gradient; see
+            there.
           stall_limit: seconds without progress after which a rank ends the job; default TFLBT_STALL_LIMIT, else
             600; 0: never. Only counts where there are several ranks.
           **kwargs: as in Keras (`workers` and the like, for generators).
@@ -333,11 +353,13 @@ class LargeBatchModel(tf.keras.Model):
             data = fit_data.from_arrays(
                 arrays, batch_size, sub_batch_size, reduction,
                 epochs=epochs, initial_epoch=initial_epoch, shuffle=shuffle, seed=seed, transform=transform,
+                augmentation=batch_augmentation,
             )  # fmt: skip
         else:
-            if not (y is None and sample_weight is None and transform is None):
+            if any(one is not None for one in (y, sample_weight, transform, batch_augmentation)):
                 raise ValueError(
-                    "y, sample_weight and transform go with arrays: a data set x must yield what they mean."
+                    "y, sample_weight, transform and batch_augmentation go with arrays: a data set x must yield what "
+                    "they mean (see tflbt.data.augmented_batches)."
                 )
             data = fit_data.from_dataset(x, batch_size, sub_batch_size, reduction, steps_per_epoch)
         if steps_per_epoch is not None and data.steps_per_epoch != steps_per_epoch:
@@ -350,11 +372,15 @@ class LargeBatchModel(tf.keras.Model):
                 fit_data.pack(*fit_data.three(validation_data)), size, reduction
             )
         self._take_adversarial(adversarial, data)
+        self._take_small_loss(small_loss)
+        self._batch_augmentation = batch_augmentation or BatchAugmentation()
         asked = {
             "epochs": epochs,
             "initial_epoch": initial_epoch,
             "seed": seed,
             "adversarial": adversarial and (adversarial.share, adversarial.epsilon),
+            "batch_augmentation": repr(batch_augmentation),
+            "small_loss": small_loss and (small_loss.share, small_loss.epochs, small_loss.scope),
         }
         with keras_loop.watched(self, stall_limit) as dog:
             agreement.settle(self, data, asked, validation_data)
@@ -384,6 +410,12 @@ class LargeBatchModel(tf.keras.Model):
         if adversarial is not self._adversarial:
             self._adversarial, self.train_function = adversarial, None
         self.adversarial_share = adversarial.share if adversarial is not None else 0.0
+
+    def _take_small_loss(self, small_loss: SmallLossDiscarding | None) -> None:
+        if small_loss is not None and not small_loss.share:
+            small_loss = None
+        if small_loss is not self._small_loss:
+            self._small_loss, self.train_function = small_loss, None
 
     def evaluate(
         self,

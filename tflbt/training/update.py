@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
 
 from tflbt.distributed import comm
-from tflbt.training import adversarial, stopwatch
+from tflbt.training import adversarial, small_loss, stopwatch, whole_update
 
 
 class UpdateState:
@@ -19,6 +19,7 @@ class UpdateState:
       samples_seen: samples of all ranks that went into updates since the model was compiled.
       data_may_end: whether an update that finds no data ends the epoch, or is passed over.
       adversarial_share: share of the samples of an update that are adversarial; see `tflbt.training.FGSM`.
+      discarded_share: share of the samples that are discarded; see `tflbt.training.SmallLossDiscarding`.
       seconds: float64 `[3]`, what updates spent waiting for input, computing, and communicating.
     """
 
@@ -31,6 +32,9 @@ class UpdateState:
         with tf.device("CPU:0"):
             self.adversarial_share = tf.Variable(
                 0.0, trainable=False, dtype=tf.float64, name="tflbt_adversarial_share"
+            )
+            self.discarded_share = tf.Variable(
+                0.0, trainable=False, dtype=tf.float64, name="tflbt_discarded_share"
             )
             self.seconds = tf.Variable(
                 [0.0, 0.0, 0.0], trainable=False, dtype=tf.float64, name="tflbt_seconds"
@@ -108,24 +112,46 @@ def pull(
 
 
 def sub_batch_gradients(
-    model: tf.keras.Model, state: UpdateState, data: Any
-) -> list[tf.Tensor | None]:
+    model: tf.keras.Model,
+    state: UpdateState,
+    data: Any,
+    choose: Callable[[tf.Tensor], tf.Tensor] | None = None,
+) -> tuple[tf.Tensor, list[tf.Tensor | None]]:
     """Gradients of one sub-batch's mean loss times its weight n / nominal; updates loss and metrics.
 
     Mean losses weighted by sample counts make regularisation terms come out once, however many sub-batches there
     are. Under a LossScaleOptimizer the gradients are still scaled.
+
+    Args:
+      model: the model.
+      state: its update state.
+      data: the sub-batch.
+      choose: which samples count, bool `[n]`, given their losses; None: all.
+
+    Returns:
+      n, the number of samples that count, and the gradients.
     """
     x, y, sample_weight = tf.keras.utils.unpack_x_y_sample_weight(data)
     optimizer = model.optimizer
     with tf.GradientTape() as tape:
         y_pred = model(x, training=True)
-        loss = model.compute_loss(x, y, y_pred, sample_weight)
-        loss *= tf.cast(first_dimension(x) / state.nominal, loss.dtype)
+        if choose is None:
+            loss, number = model.compute_loss(x, y, y_pred, sample_weight), first_dimension(x)
+        else:
+            with tape.stop_recording():
+                losses = small_loss.sample_losses(model, x, y, y_pred, sample_weight)
+                chosen = choose(losses)
+            loss, number = small_loss.loss_of(
+                model, x, y, y_pred, sample_weight, chosen, metric_variables(model)
+            )
+        loss *= tf.cast(number / state.nominal, loss.dtype)
         if isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer):
             loss = optimizer.get_scaled_loss(loss)
     gradients = tape.gradient(loss, model.trainable_variables)
     model.compute_metrics(x, y, y_pred, sample_weight)
-    return [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in gradients]
+    return number, [
+        None if gradient is None else tf.convert_to_tensor(gradient) for gradient in gradients
+    ]
 
 
 def make_update(model: tf.keras.Model, state: UpdateState) -> Any:
@@ -137,48 +163,96 @@ def make_update(model: tf.keras.Model, state: UpdateState) -> Any:
     variables = model.trainable_variables
     unconnected: set[int] = set()
 
-    def compute(data: Any) -> list[tf.Tensor]:
-        gradients = sub_batch_gradients(model, state, data)
+    def gradients_of(data: Any, choose: Any = None) -> list[tf.Tensor]:
+        number, gradients = sub_batch_gradients(model, state, data, choose)
         unconnected.update(i for i, gradient in enumerate(gradients) if gradient is None)
         return [
-            tf.zeros(v.shape, v.dtype) if gradient is None else gradient
-            for gradient, v in zip(gradients, variables)
+            number,
+            *(
+                tf.zeros(v.shape, v.dtype) if gradient is None else gradient
+                for gradient, v in zip(gradients, variables)
+            ),
         ]
 
-    if model.jit_compile:
-        compute = tf.function(compute, jit_compile=True, reduce_retracing=True)
+    @_compiled_for(model)
+    def of_all(data: Any) -> list[tf.Tensor]:
+        return gradients_of(data)
 
-    def accumulate(
-        step: tf.Tensor, data: Any, count: tf.Tensor, *sums: tf.Tensor
-    ) -> list[tf.Tensor]:
-        if model.adversarial is not None:
-            data = make_adversarial(model, state, step, data)
-        added = [total + gradient for total, gradient in zip(sums, compute(data))]
-        return [count + first_dimension(data), *added]
+    @_compiled_for(model)
+    def of_larger_losses(data: Any) -> list[tf.Tensor]:
+        share = tf.convert_to_tensor(state.discarded_share)
+        return gradients_of(data, lambda losses: small_loss.kept(losses, share))
+
+    @_compiled_for(model)
+    def of_chosen(data: Any, chosen: tf.Tensor) -> list[tf.Tensor]:
+        return gradients_of(data, lambda losses: chosen)
+
+    def prepared(step: tf.Tensor, data: Any) -> Any:
+        if model.adversarial is None:
+            return data
+        return make_adversarial(model, state, step, data)
+
+    def one_pass(iterator: Iterator[Any], compute: Any, initial: list[tf.Tensor]) -> Any:
+        def accumulate(
+            step: tf.Tensor, data: Any, seen: tf.Tensor, *sums: tf.Tensor
+        ) -> list[tf.Tensor]:
+            parts = compute(prepared(step, data))
+            return [
+                seen + first_dimension(data),
+                *(total + part for total, part in zip(sums, parts)),
+            ]
+
+        steps = tf.convert_to_tensor(model.sub_batches_variable)
+        waited, *sums = pull(iterator, steps, accumulate, initial)
+        return [waited, tf.constant(0.0, tf.float64), *sums]
+
+    def two_passes(iterator: Iterator[Any], initial: list[tf.Tensor]) -> list[tf.Tensor]:
+        return whole_update.two_passes(
+            model,
+            state,
+            iterator.element_spec,  # type: ignore[attr-defined]
+            lambda steps, body, begin: pull(iterator, steps, body, begin),
+            prepared,
+            of_chosen,
+            initial,
+        )
+
+    def collect(iterator: Iterator[Any], initial: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Seconds waited and communicated, samples seen, samples that count, sums of gradients."""
+        if model.small_loss is None:
+            return one_pass(iterator, of_all, initial)
+
+        def discarding() -> list[tf.Tensor]:
+            if model.small_loss.scope == "update":
+                return two_passes(iterator, initial)
+            return one_pass(iterator, of_larger_losses, initial)
+
+        return tf.cond(
+            state.discarded_share > 0, discarding, lambda: one_pass(iterator, of_all, initial)
+        )
 
     def update(iterator: Iterator[Any]) -> dict[str, tf.Tensor]:
         reduction = model.reduction
         pending = PendingMetrics(model, reduction)
         begin = stopwatch.now([])
-        waited, count, *sums = pull(
-            iterator,
-            tf.convert_to_tensor(model.sub_batches_variable),
-            accumulate,
-            stopwatch.not_before(
-                begin, [tf.constant(0.0), *(tf.zeros(v.shape, v.dtype) for v in variables)]
-            ),
-        )
-        local = [count, *sums, *pending.local()]
+        zeros = [
+            tf.constant(0.0),
+            tf.constant(0.0),
+            *(tf.zeros(v.shape, v.dtype) for v in variables),
+        ]
+        waited, compared, *local = collect(iterator, stopwatch.not_before(begin, zeros))
+        local += pending.local()
         computed = stopwatch.now(local)
-        count, sums, metrics = reduce_update(
-            model, *_split(stopwatch.not_before(computed, local), len(sums))
+        seen, count, *local = stopwatch.not_before(computed, local)
+        seen, count, sums, metrics = reduce_update(
+            model, [seen, count], local[: len(variables)], local[len(variables) :]
         )
         reduced = stopwatch.now([count, *sums, *metrics])
         pending.settle(metrics)
 
         def apply() -> tf.Tensor:
             apply_update(model, sums, count / state.nominal, unconnected)
-            state.samples_seen.assign_add(tf.cast(count, tf.int64))
+            state.samples_seen.assign_add(tf.cast(seen, tf.int64))
             return model._train_counter.assign_add(1).read_value()
 
         def pull_again() -> tf.Tensor:
@@ -191,11 +265,18 @@ def make_update(model: tf.keras.Model, state: UpdateState) -> Any:
 
         (count,) = stopwatch.not_before(reduced, [count])
         applied = stopwatch.now([tf.cond(count > 0, apply, end_of_data)])
-        communicated = reduced - computed
+        communicated = reduced - computed + compared
         state.seconds.assign_add([waited, applied - begin - waited - communicated, communicated])
         return model.get_metrics_result()
 
     return update
+
+
+def _compiled_for(model: tf.keras.Model) -> Callable[[Any], Any]:
+    """Compiles a function of a sub-batch with XLA where the model asks for it."""
+    if not model.jit_compile:
+        return lambda function: function
+    return tf.function(jit_compile=True, reduce_retracing=True)
 
 
 def make_adversarial(model: tf.keras.Model, state: UpdateState, step: tf.Tensor, data: Any) -> Any:
@@ -210,31 +291,29 @@ def make_adversarial(model: tf.keras.Model, state: UpdateState, step: tf.Tensor,
     )
 
 
-def _split(
-    tensors: list[tf.Tensor], gradients: int
-) -> tuple[list[tf.Tensor], tf.Tensor, list[tf.Tensor]]:
-    """(gradients, count, metrics) of [count, *gradients, *metrics]."""
-    return tensors[1 : gradients + 1], tensors[0], tensors[gradients + 1 :]
-
-
 def reduce_update(
-    model: tf.keras.Model, sums: list[tf.Tensor], count: tf.Tensor, metrics: list[tf.Tensor]
-) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor]]:
-    """Sums gradients, the sample count and metric states over the ranks in one Horovod group.
+    model: tf.keras.Model,
+    counts: list[tf.Tensor],
+    sums: list[tf.Tensor],
+    metrics: list[tf.Tensor],
+) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor], list[tf.Tensor]]:
+    """Sums two counts of samples, gradients, and metric states over the ranks in one Horovod group.
 
     With compression the gradients travel in a group of their own, divided beforehand by the number of
     sub-batches of the whole update so that float16 cannot overflow; the counts stay exact.
     """
     reduction = model.reduction
     if reduction.compression is None:
-        count, *rest = comm.all_reduce_sum([count, *sums, *metrics], "tflbt.update", reduction)
-        return count, rest[: len(sums)], rest[len(sums) :]
+        seen, count, *rest = comm.all_reduce_sum(
+            [*counts, *sums, *metrics], "tflbt.update", reduction
+        )
+        return seen, count, rest[: len(sums)], rest[len(sums) :]
     plain = reduction.uncompressed
-    count, *metrics = comm.all_reduce_sum([count, *metrics], "tflbt.counts", plain)
+    seen, count, *metrics = comm.all_reduce_sum([*counts, *metrics], "tflbt.counts", plain)
     parts = tf.cast(model.sub_batches_variable, tf.float32) * reduction.size
     shares = [total / tf.cast(parts, total.dtype) for total in sums]
     shares = comm.all_reduce_sum(shares, "tflbt.update", reduction)
-    return count, [share * tf.cast(parts, share.dtype) for share in shares], metrics
+    return seen, count, [share * tf.cast(parts, share.dtype) for share in shares], metrics
 
 
 def apply_update(

@@ -1,0 +1,57 @@
+"""ResNet-44 on CIFAR-10 and CIFAR-100: batch augmentation, Fig. 1 and Table 1 of its paper.
+
+Variants, each also with the prefix cifar100_: baseline; ba, M = 10 instances of each sample; cutout; cutout_m2, m4,
+m8, m16, m32 (Fig. 1) and m40 (Table 1) with squares of 16 pixels (8 for CIFAR-100) cut out; regime_adaptation, batch
+640 and 10 times the epochs in place of instances (Fig. 5).
+
+`batch-augmentation.txt`, section 3.1, and He et al. 2016, whose regime it takes with B = 64: learning rate 0.1 divided
+by 10 at 32,000 and 48,000 of 64,000 updates of 128, momentum 0.9, weight decay 1e-4 (of everything, as there). The
+instances of a sample share a sub-batch; where M * B does not fit into memory, add
+--config.batch_augmentation.placement=rank --config.sub_batch_size=64.
+"""
+
+from __future__ import annotations
+
+import ml_collections
+from ml_collections import config_dict
+
+from tflbt import recipe
+from tflbt.schedules import regime_adaptation
+
+B = 64
+INSTANCES = {"ba": 10, **{f"cutout_m{m}": m for m in (2, 4, 8, 16, 32, 40)}}
+ROWS = ("baseline", "cutout", *INSTANCES, "regime_adaptation")
+VARIANTS = (*ROWS, *(f"cifar100_{row}" for row in ROWS))
+EPOCHS, DECAY_EPOCHS = 164, (82, 123)
+
+
+def get_config(variant: str = "cutout_m8") -> ml_collections.ConfigDict:
+    """Returns the configuration of a variant."""
+    config = recipe.start(__file__, variant, VARIANTS)
+    name = "cifar100" if variant.startswith("cifar100_") else "cifar10"
+    row = variant.replace("cifar100_", "")
+    config.epochs, config.schedule.epochs = EPOCHS, DECAY_EPOCHS
+    config.schedule.update({"name": "step", "factor": 0.1})
+    config.batch_size = B * INSTANCES.get(row, 1)
+    config.batch_augmentation.instances = INSTANCES.get(row, 1)
+    if row == "regime_adaptation":
+        config.batch_size = 10 * B
+        config.epochs = regime_adaptation(EPOCHS, 10 * B, B)
+        config.schedule.epochs = regime_adaptation(DECAY_EPOCHS, 10 * B, B)
+    config.data.update({"name": name, "standardize": "per_channel", "padding": 4, "flip": True})
+    if row.startswith("cutout"):
+        config.data.cutout_size = 16 if name == "cifar10" else 8
+    with config.unlocked():
+        config.model = {
+            "name": "cifar_resnet",
+            "depth": 44,
+            "weight_decay": 1e-4,
+            "ghost_batch_size": config_dict.placeholder(int),
+        }
+        config.optimizer = {
+            "name": "SGD",
+            "learning_rate": 0.1,
+            "momentum": 0.9,
+            "global_clipnorm": config_dict.placeholder(float),
+        }
+    return config

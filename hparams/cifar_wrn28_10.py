@@ -1,0 +1,102 @@
+"""Wide-ResNet 28-10: the two-phase paper's Table 3 (CIFAR-100), and batch augmentation's Table 1 (CIFAR-10 and 100).
+
+small_batch, large_batch, lars, two_phase, two_phase_lars: `two-phase.txt`, Table 3 and A.2: CIFAR-100, 250 epochs,
+batch 8,192, momentum 0.9, a warm-up of 10, each pixel standardised, 4 pixels padded, cropped, flipped. Rates as in
+hparams/cifar10_resnet20.py; 6 with LARS is confirmed by Tables 6 and 7, which are settings of two_phase_lars: Table 6
+--config.schedule.extra_fraction=0.2 to 0.5 (and --config.epochs=275), Table 7 --config.schedule.beta=0.3 to 0.7.
+Weight decay, of which it says nothing, is Zagoruyko and Komodakis' 5e-4; there is no dropout.
+
+cutout, cutout_m6 (CIFAR-10), cifar100_cutout, cifar100_cutout_m10: `batch-augmentation.txt`, Table 1 and Fig. 2, with
+the "original regime", Zagoruyko and Komodakis 2016: B = 128, 200 epochs, learning rate 0.1 divided by 5 at 60, 120
+and 160, Nesterov momentum, weight decay 5e-4. Squares of 16 pixels (8 for CIFAR-100) are cut out, as DeVries and
+Taylor 2017. The instances of a sample are in different sub-batches of one GPU's size, so that with and without them
+128 different images are normalised together; the paper does not say.
+
+On R ranks add --config.sub_batch_size=N with N = 128 / R to those with instances.
+"""
+
+from __future__ import annotations
+
+import ml_collections
+from ml_collections import config_dict
+
+from tflbt import recipe
+from tflbt.schedules import linear_scaling
+
+SMALL, LARGE = 128, 8192
+WEIGHT_DECAY = 5e-4
+LEARNING_RATE = {
+    "small_batch": 0.1,
+    "lars": 6.0,
+    "two_phase_lars": 6.0,
+}  # of the others the linear rule's
+INSTANCES = {"cutout": 1, "cutout_m6": 6, "cifar100_cutout": 1, "cifar100_cutout_m10": 10}
+VARIANTS = (*recipe.TABLE_ROWS, *INSTANCES)
+
+
+def get_config(variant: str = "two_phase_lars") -> ml_collections.ConfigDict:
+    """Returns the configuration of a variant."""
+    config = recipe.start(__file__, variant, VARIANTS)
+    config.data.update({"name": "cifar100", "padding": 4, "flip": True})
+    with config.unlocked():
+        config.model = {
+            "name": "wide_resnet",
+            "depth": 28,
+            "width": 10,
+            "weight_decay": WEIGHT_DECAY,
+            "ghost_batch_size": config_dict.placeholder(int),
+        }
+    if variant in INSTANCES:
+        _batch_augmentation(config, variant)
+    else:
+        _table_3(config, variant)
+    with config.unlocked():
+        config.optimizer.global_clipnorm = config_dict.placeholder(float)
+    return config
+
+
+def _batch_augmentation(config: ml_collections.ConfigDict, variant: str) -> None:
+    config.epochs = 200
+    config.batch_augmentation.update({"instances": INSTANCES[variant], "placement": "rank"})
+    config.batch_size = SMALL * INSTANCES[variant]
+    if INSTANCES[variant] > 1:  # else ranks take their share of the 128 at once
+        config.sub_batch_size = SMALL
+    config.data.standardize = "per_channel"
+    config.data.cutout_size = 8
+    if not variant.startswith("cifar100"):
+        config.data.update({"name": "cifar10", "cutout_size": 16})
+    with config.unlocked():
+        config.optimizer = {
+            "name": "SGD",
+            "learning_rate": 0.1,
+            "momentum": 0.9,
+            "nesterov": True,
+        }
+    config.schedule.update({"name": "step", "epochs": (60, 120, 160), "factor": 0.2})
+
+
+def _table_3(config: ml_collections.ConfigDict, variant: str) -> None:
+    config.epochs = 250
+    config.batch_size = SMALL if variant == "small_batch" else LARGE
+    if variant != "small_batch":
+        config.sub_batch_size = 128
+    config.data.standardize = "per_pixel"
+    rate = LEARNING_RATE.get(variant, linear_scaling(0.1, LARGE, SMALL))  # 6.4
+    with config.unlocked():
+        config.optimizer = {"name": "SGD", "learning_rate": rate, "momentum": 0.9}
+        if variant.endswith("lars"):  # weights decay once: in the loss under SGD, else here
+            config.model.weight_decay = 0.0
+            config.optimizer = {
+                "name": "LARS",
+                "learning_rate": rate,
+                "momentum": 0.9,
+                "weight_decay": WEIGHT_DECAY,
+                "trust_coefficient": 0.01,
+                "exclude_from_weight_decay": ("bias", "gamma", "beta"),
+                "exclude_from_adaptation": ("bias", "gamma", "beta"),
+            }
+    config.warmup.epochs = 10.0
+    if variant.startswith("two_phase"):
+        config.schedule.update({"name": "two_phase", "beta": 0.5})
+    else:
+        config.schedule.update({"name": "step", "epochs": (125, 185), "factor": 0.1})

@@ -1,0 +1,45 @@
+"""ResNet-50 on TinyImageNet: model I1 of the adaptive batch size paper, Table VIII.
+
+bl, fb, gg, abs, absa, absa_tuned (`tflbt.recipe_strategies`): `abs-absa.txt`, appendix A and B, and, where they are
+silent, the authors' released code for CIFAR: momentum 0.9, no weight decay, each channel standardised. "Standard"
+augmentation is 8 of the 64 pixels padded, cropped, flipped, as 4 of 32; the stem is that for small images; both are
+ours, and so is the first batch of absa_tuned. Table VIII's 48,995 updates of gg at 16,384 are fewer than those of the
+epochs before it grows that far; its other rows are ours too.
+
+On R ranks add --config.sub_batch_size=N with N = 128 / R.
+"""
+
+from __future__ import annotations
+
+import ml_collections
+from ml_collections import config_dict
+
+from tflbt import recipe
+from tflbt.recipe_strategies import STRATEGIES, apply_strategy
+
+VARIANTS = STRATEGIES
+
+
+def get_config(variant: str = "absa") -> ml_collections.ConfigDict:
+    """Returns the configuration of a variant."""
+    config = recipe.start(__file__, variant, VARIANTS)
+    config.epochs = 120
+    config.batch_size = config.sub_batch_size = 128
+    config.data.update({"name": "tiny_imagenet", "standardize": "per_channel"})
+    config.data.update({"padding": 8, "flip": True})
+    with config.unlocked():
+        config.model = {
+            "name": "resnet50",
+            "stem": "cifar",
+            "ghost_batch_size": config_dict.placeholder(int),
+        }
+        config.optimizer = {
+            "name": "SGD",
+            "learning_rate": 0.1,
+            "momentum": 0.9,
+            "global_clipnorm": config_dict.placeholder(float),
+        }
+    # The largest batch of Table VIII.
+    apply_strategy(config, variant, largest=16_384, decay_epochs=(60, 90), decay_ratio=10)
+    config.batch_schedule.curvature_samples = 2048
+    return config

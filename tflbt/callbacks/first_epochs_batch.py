@@ -1,0 +1,122 @@
+"""Another batch and learning rate for the first epochs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tflbt.callbacks.batch_size import BatchSizeFactor
+
+
+class FirstEpochsBatch(BatchSizeFactor):
+    """Trains the first epochs with another batch size and learning rate, and then with those that `fit` was given.
+
+    In epochs 0 to `epochs` - 1 the batch is `batch_size` and the base of the learning rate (what the optimizer was
+    compiled with) `learning_rate`; from then on both are what they would be without this callback. The paper takes
+    batch 512 and rate 0.005 for the first epoch, and then 8,192 and 0.05: a small batch takes larger steps, where
+    those of a large one are too small to find its way.
+
+    The rate is changed by a factor, `learning_rate` / base, which multiplies those of warm-up and decay callbacks: a
+    warm-up over the same epochs begins below `learning_rate` and comes to it. The batch has one owner: use no other
+    callback beside it that changes the batch size (GrowBatchSize, AdaptiveBatchSize).
+
+    Needs a `tflbt.LargeBatchModel`, and in `fit` a `sub_batch_size` that both batches are a multiple of (times the
+    ranks); nothing is traced again. Under Horovod every rank must run it; no call is collective. Both depend on the
+    epoch alone: a second `fit` from epoch 0 starts over, `fit(initial_epoch=...)` goes on.
+
+    Args:
+      batch_size: samples an update in the first epochs, over all ranks, at least 1; smaller or larger than that of
+        `fit`.
+      learning_rate: the rate of the first epochs, more than 0; default None: the compiled one, scaled linearly with
+        the batch (512 of 8,192: a sixteenth).
+      epochs: how many epochs are the first, at least 1, default 1.
+
+    Raises:
+      ValueError: if an argument is out of its range; at the start of `fit`, if the model is no LargeBatchModel,
+        `batch_size` is not a multiple of ranks x sub-batch size, or the optimizer was built with a schedule or (where
+        `learning_rate` is given) with rate 0.
+
+    Source: section 3.2 of `curvature-radius.txt`, Figures 13 and 14.
+
+    Example:
+      >>> import tensorflow as tf, tflbt
+      >>> inputs = tf.keras.Input([2])
+      >>> model = tflbt.LargeBatchModel(inputs, tf.keras.layers.Dense(1)(inputs))
+      >>> model.compile(tf.keras.optimizers.SGD(0.05), "mse")
+      >>> x, y = tf.ones([32, 2]), tf.ones([32, 1])
+      >>> note = tf.keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: print(
+      ...     model.batch_size, round(float(model.optimizer.learning_rate), 6), int(model.optimizer.iterations)))
+      >>> _ = model.fit(x, y, batch_size=32, sub_batch_size=8, epochs=2, verbose=0,
+      ...               callbacks=[FirstEpochsBatch(8, 0.005), note])
+      8 0.005 4
+      32 0.05 5
+    """
+
+    owner = "first_epochs_batch"
+
+    def __init__(
+        self, batch_size: int, learning_rate: float | None = None, epochs: int = 1
+    ) -> None:
+        super().__init__()
+        for name, value in (("batch_size", batch_size), ("epochs", epochs)):
+            if not value >= 1 or value % 1:
+                raise ValueError(f"{name}={value!r} must be a whole number, at least 1.")
+        if learning_rate is not None and not 0 < learning_rate < math.inf:
+            raise ValueError(
+                f"learning_rate={learning_rate!r} must be more than 0, or None: scaled linearly with the batch."
+            )
+        self.batch_size = int(batch_size)
+        self.learning_rate = learning_rate
+        self.epochs = int(epochs)
+        self._later: int | None = None  # the batch size after the first epochs; None: not decided
+        self._first_factor = 1.0
+        self._epoch = 0
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Checks the model and the batch; goes on from a restored state, if there is one."""
+        restored = self._restored
+        super().on_train_begin(logs)
+        self._later = None
+        if restored is not None:
+            self._later, self._first_factor = restored["later"], restored["first_factor"]
+        if self.batch_size % self.step:
+            below = self.batch_size // self.step * self.step
+            raise ValueError(
+                f"batch_size={self.batch_size} of the first epochs is not a multiple of {self.step} (ranks x sub-batch "
+                f"size): use {below or self.step}, or give fit a sub_batch_size that divides it."
+            )
+        if self.learning_rate is not None and not self._rate().base > 0:
+            raise ValueError(
+                f"learning_rate={self.learning_rate!r} of the first epochs is set as a multiple of the optimizer's, "
+                f"which is {self._rate().base}: compile it with a rate more than 0."
+            )
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Assigns the epoch's batch size and learning rate."""
+        if epoch == 0 or self._later is None:
+            self._start_over()
+        assert self._later is not None
+        self._epoch = epoch
+        first = epoch < self.epochs
+        batch_size = self.batch_size if first else self._later
+        if batch_size != self.model.batch_size:
+            self.log(f"after {epoch} epochs: batch size {batch_size}")
+            self.model.batch_size = batch_size
+        self.set_factor(self._first_factor if first else 1.0)
+
+    def _start_over(self) -> None:
+        self._later = self.model.batch_size
+        self._first_factor = (
+            self.batch_size / self._later
+            if self.learning_rate is None
+            else self.learning_rate / self._rate().base
+        )
+
+    def epoch_columns(self) -> dict[str, Any]:
+        """What this callback adds to an epoch's row: how often the batch has grown, which the epoch's line shows."""
+        grown = self._later is not None and self._later > self.batch_size
+        return {"growths": int(grown and self._epoch >= self.epochs)}
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold of this callback, as JSON values."""
+        return {**super().state(), "later": self._later, "first_factor": self._first_factor}

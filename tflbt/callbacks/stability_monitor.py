@@ -1,0 +1,215 @@
+"""Holds the sharpness of mini-batches against the largest that SGD is stable at: lambda_max < 2 / eta."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from tflbt.callbacks.curvature_probe import CurvatureProbe
+from tflbt.callbacks.learning_rate import learning_rate, plain_optimizer
+from tflbt.control.stability import StabilityWatch, stability_limit
+from tflbt.curvature.samples import Samples
+from tflbt.distributed import comm
+
+SGD = (tf.keras.optimizers.SGD, tf.keras.optimizers.legacy.SGD)
+
+
+class StabilityMonitor(tf.keras.callbacks.Callback):
+    r"""Measures at epoch ends how near SGD is to where it would leave the minimum it is in; decides nothing.
+
+    Near a minimum that fits every sample, SGD with learning rate \(\eta\) converges if
+
+    $$\lambda_{\max} = \max_k \max_{|v| = 1} v^\top \langle H \rangle_k v < 2 / \eta$$
+
+    where \(\langle H \rangle_k\) is the Hessian of mini-batch k. Each of `batches` mini-batches is measured by Lanczos
+    on exact products, from the same start vector every time, so a resumed run measures what an uninterrupted one does
+    and checkpoints hold nothing of it. All errors are to one side: fewer mini-batches, fewer products and fewer layers
+    than all give less than \(\lambda_{\max}\), never more. A larger batch has a smaller one: take mini-batches as large
+    as those of the training to judge it (two `batch_size` are two stories).
+
+    Logs `stability_eigenvalue` (the largest of the mini-batches), `stability_mean` (their mean: far below the largest
+    where mini-batches differ), `stability_limit` (2 / eta at the rate of that moment) and, for SGD with momentum,
+    `stability_limit_momentum`; gives `RunLog` also `seconds_stability`. The theorem is on plain SGD; with momentum the
+    limit is that of one parabola (`tflbt.control.stability`). Rank 0 warns once where the largest goes above the
+    optimizer's limit, and notes where it is below again. A warning is no alarm: training at large rates often lives
+    near the limit, where SGD wanders to flatter minima; far above it, it diverges. Optimizers other than Keras's SGD
+    have another limit: the columns are logged all the same, with one notice and no warnings.
+
+    A mini-batch's measurement costs some 15 to 20 gradients of it: take few and small ones, or every tenth epoch. The
+    network runs in inference mode (BatchNorm by its moving statistics, no dropout). Every rank must run it; all samples
+    of `curvature_data` count, and every rank gets the same values. Place it before callbacks that change the learning
+    rate at epoch ends (TwoPhaseSchedule, AdaptiveBatchSize).
+
+    Args:
+      curvature_data: (x, y[, sample_weight]), the same arrays on every rank; mini-batch k is samples k B to (k + 1) B,
+        so shuffle what is sorted by class.
+      batch_size: B, samples a mini-batch over all ranks, at least 1; default None: `curvature_data` in `batches` equal
+        parts (what does not divide is left out).
+      batches: mini-batches, at least 1, default 4.
+      every: epochs between measurements, at least 1, default 1.
+      layers: whose Hessian: "all" (default), "last_2", "output", or layer names; a block's eigenvalue is at most that
+        of all, and costs far less.
+      iterations: the most Hessian-vector products of a mini-batch, at least 1, default 20.
+      tolerance: relative residual at which a mini-batch's measurement ends earlier, more than 0, default 0.02 (a small
+        ResNet's took 4 to 9 products, and all 48 were within 0.2%; at 0.05 one of them stopped 15% too low); None: take
+        all products.
+      seed: of the start vector, default 0.
+      sub_batch_size: samples in memory at a time; default the model's sub-batch size.
+
+    Raises:
+      ValueError: if an argument is out of its range; at the start of `fit`, if the data are fewer than `batches` x
+        `batch_size` samples.
+
+    Source: Theorem 1 of section 4.1 and appendix A of `batch-augmentation.txt`.
+
+    Example:
+      >>> x = np.array([[1.0], [2.0], [3.0], [4.0]], "float32")
+      >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1, use_bias=False, input_shape=(1,))])
+      >>> model.compile(tf.keras.optimizers.SGD(0.05), "mse")  # H of a mini-batch is 2 mean x^2
+      >>> monitor = StabilityMonitor((x, 0 * x), batches=2)
+      >>> history = model.fit(x, 0 * x, epochs=1, verbose=0, callbacks=[monitor]).history
+      >>> [round(history[f"stability_{name}"][0], 3) for name in ("eigenvalue", "mean", "limit")]
+      [25.0, 15.0, 40.0]
+    """
+
+    def __init__(
+        self,
+        curvature_data: Any,
+        batch_size: int | None = None,
+        batches: int = 4,
+        every: int = 1,
+        *,
+        layers: Any = "all",
+        iterations: int = 20,
+        tolerance: float | None = 0.02,
+        seed: int = 0,
+        sub_batch_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value in (("batches", batches), ("every", every), ("iterations", iterations)):
+            if not value >= 1 or value % 1:
+                raise ValueError(f"{name}={value!r} must be a whole number, at least 1.")
+        if batch_size is not None and (not batch_size >= 1 or batch_size % 1):
+            raise ValueError(
+                f"batch_size={batch_size!r} must be a number of samples, at least 1, or None: equal parts of the data."
+            )
+        if tolerance is not None and not tolerance > 0:
+            raise ValueError(f"tolerance={tolerance!r} must be more than 0, or None.")
+        self.batch_size = batch_size
+        self.batches = batches
+        self.every = every
+        self._options = {
+            "layers": layers,
+            "method": "exact",
+            "solver": "lanczos",
+            "which": "largest",
+            "iterations": iterations,
+            "tolerance": tolerance,
+            "seed": seed,
+            "sub_batch_size": sub_batch_size,
+        }
+        self._data = CurvatureProbe(curvature_data).data  # which checks that they are (x, y[, w])
+        self._probes: list[CurvatureProbe] = []
+        self._watch = StabilityWatch()
+        self._columns: dict[str, float] = {}
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Cuts the mini-batches; tells, where it is so, that the optimizer is not SGD."""
+        self._probes = [
+            CurvatureProbe(data, **self._options)
+            for data in mini_batches(self._data, self.batches, self.batch_size)
+        ]
+        for probe in self._probes:
+            probe.start_training(self.model)
+        self._watch = StabilityWatch()
+        optimizer = plain_optimizer(self.model)
+        if not isinstance(optimizer, SGD) and comm.is_chief():
+            logging.info(
+                "stability monitor: the limit 2 / eta is that of SGD, not of %s: it is logged, but no warning is given",
+                type(optimizer).__name__,
+            )
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Measures, if it is time."""
+        for probe in self._probes:
+            probe.start_epoch()
+        self._columns = {}
+        if (epoch + 1) % self.every:
+            return
+        values = [probe.measure(self.model) for probe in self._probes]
+        optimizer, rate = plain_optimizer(self.model), _rate(self.model)
+        self._columns = {
+            "stability_eigenvalue": float(np.max(values)),  # NaN if one of them is
+            "stability_mean": float(np.mean(values)),
+            "stability_limit": stability_limit(rate),
+        }
+        if isinstance(optimizer, SGD):
+            momentum = float(tf.keras.backend.get_value(optimizer.momentum))
+            limit = stability_limit(rate, momentum, optimizer.nesterov)
+            if momentum:
+                self._columns["stability_limit_momentum"] = limit
+            self._tell(epoch, float(np.max(values)), rate, limit)
+        if logs is not None:
+            logs.update(self._columns)
+
+    def _tell(self, epoch: int, eigenvalue: float, rate: float, limit: float) -> None:
+        """Warns where the eigenvalue goes above the limit, and notes where it is back."""
+        side = self._watch.measured(eigenvalue, limit)
+        if side is None or not comm.is_chief():
+            return
+        where = (
+            f"stability monitor, end of epoch {epoch + 1}: the largest Hessian eigenvalue of {self.batches} "
+            f"mini-batches, {eigenvalue:.4g}, is {side} the limit {limit:.4g} of SGD at learning rate {rate:g}"
+        )
+        if side == "above":
+            logging.warning(
+                "%s: it cannot stay in this minimum; a smaller rate or a larger batch may help",
+                where,
+            )
+        else:
+            logging.info("%s again", where)
+
+    def epoch_columns(self) -> dict[str, Any]:
+        """What this callback adds to an epoch's row."""
+        empty = dict.fromkeys(("stability_eigenvalue", "stability_mean", "stability_limit"))
+        seconds = sum(probe.seconds for probe in self._probes)
+        return {**empty, **self._columns, "seconds_stability": seconds}
+
+
+def mini_batches(data: Any, batches: int, batch_size: int | None = None) -> list[Any]:
+    """Cuts arrays into mini-batches: the k-th has samples k B to (k + 1) B.
+
+    Args:
+      data: (x, y[, sample_weight]), arrays or structures of them.
+      batches: how many.
+      batch_size: B; default None: as large as they can be.
+
+    Returns:
+      One such tuple a mini-batch.
+
+    Raises:
+      ValueError: if the samples do not suffice.
+
+    Example:
+      >>> [y.tolist() for _, y in mini_batches((np.zeros([5, 2]), np.arange(5)), batches=2)]
+      [[0, 1], [2, 3]]
+    """
+    count = Samples.of(*data).count
+    size = int(batch_size or count // batches)
+    if not 1 <= size * batches <= count:
+        raise ValueError(
+            f"batches={batches} of batch_size={batch_size} need {max(size, 1) * batches} samples, and curvature_data "
+            f"have {count}: give more data, or fewer or smaller mini-batches."
+        )
+    parts = [slice(k * size, (k + 1) * size) for k in range(batches)]
+    return [tf.nest.map_structure(lambda array, part=part: array[part], data) for part in parts]
+
+
+def _rate(model: tf.keras.Model) -> float:
+    """The learning rate now; of a legacy optimizer's schedule its value at the updates done."""
+    optimizer = plain_optimizer(model)
+    rate = optimizer.learning_rate
+    return float(rate(optimizer.iterations)) if callable(rate) else learning_rate(model)

@@ -1,0 +1,72 @@
+"""Up to which curvature SGD is stable at a learning rate, and when that is worth a word."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+
+def stability_limit(learning_rate: float, momentum: float = 0.0, nesterov: bool = False) -> float:
+    r"""The Hessian eigenvalue up to which SGD converges to a minimum.
+
+    Along an eigenvector with eigenvalue \(\lambda\) the loss is a parabola, and Keras's SGD with learning rate
+    \(\eta\) and momentum \(\mu\) a linear recursion in w. It is stable where the roots of its characteristic polynomial
+    lie within the unit circle; the first to leave it leaves at z = -1, the weights jumping from side to side:
+
+    - plain: \(z - (1 - \eta\lambda)\), so \(\lambda < 2 / \eta\);
+    - heavy ball (v <- mu v - eta g, w <- w + v): \(z^2 - (1 + \mu - \eta\lambda) z + \mu\), so
+      \(\lambda < 2 (1 + \mu) / \eta\);
+    - Nesterov (the same v, w <- w + mu v - eta g): \(z^2 - (1 + \mu)(1 - \eta\lambda) z + \mu (1 - \eta\lambda)\), so
+      \(\lambda < 2 (1 + \mu) / ((1 + 2 \mu) \eta)\).
+
+    Args:
+      learning_rate: eta, at least 0; 0 has no limit.
+      momentum: mu, in [0, 1], default 0; at 1 the weights swing for ever, and beyond the limit they diverge.
+      nesterov: whether the gradient's step looks ahead, default False.
+
+    Returns:
+      The limit, in the unit of the loss per squared weight.
+
+    Raises:
+      ValueError: if an argument is out of its range.
+
+    Source: Theorem 1 (equation 5) of `batch-augmentation.txt` for plain SGD, where the limit holds for the largest
+      eigenvalue of every mini-batch; with momentum it is derived here for one parabola, not for noise.
+
+    Example:
+      >>> stability_limit(0.1), stability_limit(0.1, 0.5), stability_limit(0.1, 0.5, nesterov=True)
+      (20.0, 30.0, 15.0)
+    """
+    if not learning_rate >= 0:
+        raise ValueError(f"learning_rate={learning_rate!r} must be at least 0.")
+    if not 0 <= momentum <= 1:
+        raise ValueError(f"momentum={momentum!r} must be at least 0 and at most 1.")
+    if learning_rate == 0:
+        return math.inf
+    look_ahead = 1 + 2 * momentum if nesterov else 1.0
+    return 2 * (1 + momentum) / look_ahead / learning_rate
+
+
+@dataclasses.dataclass
+class StabilityWatch:
+    """Says when an eigenvalue goes above the limit and when it is back: news, not the state of every epoch.
+
+    A value that is NaN is no measurement: nothing changes.
+
+    Attributes:
+      above: whether the last measurement was at or above the limit.
+
+    Example:
+      >>> watch = StabilityWatch()
+      >>> [watch.measured(value, limit=10.0) for value in (8.0, 12.0, 15.0, 9.0, 9.0)]
+      [None, 'above', None, 'below', None]
+    """
+
+    above: bool = False
+
+    def measured(self, eigenvalue: float, limit: float) -> str | None:
+        """Takes in a measurement; returns "above" or "below" where the side has changed."""
+        if math.isnan(eigenvalue) or (eigenvalue >= limit) == self.above:
+            return None
+        self.above = not self.above
+        return "above" if self.above else "below"

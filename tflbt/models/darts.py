@@ -1,0 +1,213 @@
+"""The CIFAR network of DARTS: Liu, Simonyan and Yang (2018), the cells that their search found ("DARTS_V2").
+
+A 3x3 convolution to three times the channels, then cells, the mean over positions and a dense layer. Two cells, after
+a third and two thirds of them, halve the image and double the channels. A cell takes what the two cells before it gave,
+each through ReLU, a 1x1 convolution and batch normalisation (where they are of two sizes the larger is halved on the
+way), adds four nodes, each the sum of two operations on what there is so far, and gives the four side by side.
+
+The operations: "sep_conv_3x3", twice ReLU, a separable convolution and batch normalisation; "dil_conv_3x3", once, its
+pixels two apart; "max_pool_3x3"; and "skip_connect", nothing. Operations but the last are dropped in training for a
+whole sample at a time ("drop path").
+
+Sizes are those of github.com/quark0/darts, and so are the initial weights, PyTorch's own, but for the logits'. Two of
+its parts are left out: drop path there grows in proportion to the epoch, to 0.2 at the end, and here it is the same
+always; and an auxiliary head after the second halving, whose loss counts 0.4, would need a second output in training.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tflbt.models.residual_blocks import ResidualBlocks
+
+_LAYERS = tf.keras.layers
+# Two operations a node, and the states they act on: 0 and 1 are the cell's inputs, 2 its first node.
+NORMAL = (
+    ("sep_conv_3x3", 0),
+    ("sep_conv_3x3", 1),
+    ("sep_conv_3x3", 0),
+    ("sep_conv_3x3", 1),
+    ("sep_conv_3x3", 1),
+    ("skip_connect", 0),
+    ("skip_connect", 0),
+    ("dil_conv_3x3", 2),
+)
+REDUCTION = (
+    ("max_pool_3x3", 0),
+    ("max_pool_3x3", 1),
+    ("skip_connect", 2),
+    ("max_pool_3x3", 1),
+    ("max_pool_3x3", 0),
+    ("skip_connect", 2),
+    ("skip_connect", 2),
+    ("max_pool_3x3", 1),
+)
+_STEM = 3  # times the channels
+
+
+def darts(
+    *,
+    input_shape: Sequence[int] = (32, 32, 3),
+    classes: int = 10,
+    cells: int = 20,
+    channels: int = 36,
+    drop_path: float = 0.2,
+    weight_decay: float = 0.0,
+    bn_momentum: float = 0.9,
+    bn_epsilon: float = 1e-5,
+    ghost_batch_size: int | None = None,
+) -> tf.keras.Model:
+    """Builds the network that the authors train on CIFAR-10.
+
+    3,349,342 trainable parameters by default; the authors' README gives 3.349M (the paper 3.3M), without the auxiliary
+    head. Their max pooling pads one pixel before the image; TensorFlow's "same" here pads one after it: the same
+    network of images (and kernels) turned by 180 degrees.
+
+    Args:
+        input_shape: Height, width and channels of an image; the sides are multiples of 4.
+        classes: Number of logits, at least 1.
+        cells: Number of cells, at least 2.
+        channels: Of a node before the first halving, at least 1.
+        drop_path: Share of a sample's operations dropped in training, 0 <= drop_path < 1; the others are divided by
+            ``1 - drop_path``.
+        weight_decay: b >= 0 of an L2 loss ``b/2 * |w|^2`` on convolution and dense kernels; 0 when the
+            optimizer decays weights.
+        bn_momentum: Share of a moving statistic kept per ghost (or sub-batch), 0 .. 1.
+        bn_epsilon: Added to the variance.
+        ghost_batch_size: Samples that are normalised together in training, at least 1
+            (`tflbt.models.GhostBatchNormalization`); None: the whole sub-batch.
+
+    Returns:
+        A functional model from images to logits ``[n, classes]``, float32 under mixed precision too.
+
+    Raises:
+        ValueError: When a number is out of its range, or the image cannot be halved twice.
+
+    Example:
+        >>> from tflbt.models.darts import darts
+        >>> darts(cells=3, channels=4, input_shape=(8, 8, 3)).get_layer("cell3_join").output.shape
+        TensorShape([None, 2, 2, 64])
+    """
+    if cells < 2 or channels < 1:
+        raise ValueError(f"cells={cells!r}, channels={channels!r} must be at least 2 and 1.")
+    if not 0 <= drop_path < 1:
+        raise ValueError(f"drop_path={drop_path!r} must be at least 0 and less than 1.")
+    if any(side % 4 for side in input_shape[:2]):
+        raise ValueError(f"input_shape={tuple(input_shape)!r} must have sides of multiples of 4.")
+    parts = ResidualBlocks("B", weight_decay, bn_momentum, bn_epsilon, ghost_batch_size, False)
+    build = _Cells(parts, drop_path, weight_decay)
+    inputs = tf.keras.Input(tuple(input_shape), name="images")
+    stem = build.convolution(inputs, _STEM * channels, "stem", kernel=3)
+    older = newer = parts.normalisation(stem, "stem_bn")
+    for cell in range(cells):
+        halves = cell in (cells // 3, 2 * cells // 3)
+        channels *= 2 if halves else 1
+        older, newer = newer, build.cell(older, newer, channels, halves, f"cell{cell + 1}")
+    x = _LAYERS.GlobalAveragePooling2D(name="mean_over_positions")(newer)
+    return tf.keras.Model(inputs, parts.logits(x, classes), name=f"darts{cells}")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Cells:
+    """Adds cells to a functional graph, all with the same settings."""
+
+    parts: ResidualBlocks
+    drop_path: float
+    weight_decay: float
+
+    def cell(
+        self, older: tf.Tensor, newer: tf.Tensor, channels: int, halves: bool, name: str
+    ) -> tf.Tensor:
+        enter = self._enter if older.shape[1] == newer.shape[1] else self._enter_halved
+        states = [
+            enter(older, channels, f"{name}_in0"),
+            self._enter(newer, channels, f"{name}_in1"),
+        ]
+        operations = REDUCTION if halves else NORMAL
+        for node, pair in enumerate(zip(operations[::2], operations[1::2]), start=2):
+            ends = []
+            for side, (operation, state) in zip("ab", pair):
+                stride = 2 if halves and state < 2 else 1
+                part = f"{name}_{node}{side}"
+                x = getattr(self, f"_{operation}")(states[state], stride, part)
+                if self.drop_path and operation != "skip_connect":
+                    x = _LAYERS.Dropout(
+                        self.drop_path, noise_shape=(None, 1, 1, 1), name=f"{part}_drop"
+                    )(x)
+                ends.append(x)
+            states.append(_LAYERS.Add(name=f"{name}_{node}")(ends))
+        return _LAYERS.Concatenate(name=f"{name}_join")(states[2:])
+
+    def convolution(
+        self, x: tf.Tensor, channels: int, name: str, stride: int = 1, kernel: int = 1
+    ) -> tf.Tensor:
+        return _LAYERS.Conv2D(
+            channels,
+            kernel,
+            strides=stride,
+            padding="same",
+            use_bias=False,
+            kernel_initializer=_of_pytorch(),
+            kernel_regularizer=self._regulariser(),
+            name=f"{name}_conv",
+        )(x)
+
+    def _enter(self, x: tf.Tensor, channels: int, name: str) -> tf.Tensor:
+        x = self.convolution(_relu(x, name), channels, name)
+        return self.parts.normalisation(x, f"{name}_bn")
+
+    def _enter_halved(self, x: tf.Tensor, channels: int, name: str) -> tf.Tensor:
+        """Half the channels see the pixels of even rows and columns, the others those of odd ones."""
+        x = _relu(x, name)
+        odd = _LAYERS.Cropping2D(((1, 0), (1, 0)), name=f"{name}_odd")(x)
+        halves = [
+            self.convolution(pixels, channels // 2, f"{name}_{which}", stride=2)
+            for which, pixels in (("even", x), ("odd", odd))
+        ]
+        x = _LAYERS.Concatenate(name=f"{name}_join")(halves)
+        return self.parts.normalisation(x, f"{name}_bn")
+
+    def _skip_connect(self, x: tf.Tensor, stride: int, name: str) -> tf.Tensor:
+        del stride, name  # neither cell has one that halves
+        return x
+
+    def _max_pool_3x3(self, x: tf.Tensor, stride: int, name: str) -> tf.Tensor:
+        return _LAYERS.MaxPooling2D(3, stride, padding="same", name=f"{name}_pool")(x)
+
+    def _sep_conv_3x3(self, x: tf.Tensor, stride: int, name: str) -> tf.Tensor:
+        return self._separable(self._separable(x, stride, 1, f"{name}1"), 1, 1, f"{name}2")
+
+    def _dil_conv_3x3(self, x: tf.Tensor, stride: int, name: str) -> tf.Tensor:
+        return self._separable(x, stride, 2, name)
+
+    def _separable(self, x: tf.Tensor, stride: int, dilation: int, name: str) -> tf.Tensor:
+        x = _LAYERS.SeparableConv2D(
+            x.shape[-1],
+            3,
+            strides=stride,
+            padding="same",
+            dilation_rate=dilation,
+            use_bias=False,
+            # PyTorch counts the 9 weights that a channel sees; Keras would count all channels'.
+            depthwise_initializer=tf.keras.initializers.RandomUniform(-1 / 3, 1 / 3),
+            pointwise_initializer=_of_pytorch(),
+            depthwise_regularizer=self._regulariser(),
+            pointwise_regularizer=self._regulariser(),
+            name=f"{name}_conv",
+        )(_relu(x, name))
+        return self.parts.normalisation(x, f"{name}_bn")
+
+    def _regulariser(self) -> tf.keras.regularizers.Regularizer | None:
+        return tf.keras.regularizers.L2(self.weight_decay / 2) if self.weight_decay else None
+
+
+def _relu(x: tf.Tensor, name: str) -> tf.Tensor:
+    return _LAYERS.ReLU(name=f"{name}_relu")(x)
+
+
+def _of_pytorch() -> tf.keras.initializers.Initializer:
+    """Uniform in ``+-1 / sqrt(fan_in)``."""
+    return tf.keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
