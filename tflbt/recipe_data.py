@@ -90,11 +90,11 @@ def check_data(config: ml_collections.ConfigDict) -> None:
             f"config.data.resize_then_crop=True is for imagenet without crop_area, not for {options.name} "
             f"with {options.crop_area!r}."
         )
-    try:
-        for build in (_crops, _colours, _cutout):
+    for build, keys in ((_crops, "crop_"), (_colours, ""), (_cutout, "cutout_")):
+        try:
             build(options)
-    except ValueError as error:
-        raise ValueError(f"config.data: {error}") from error
+        except ValueError as error:  # it names the argument, which is the end of the key
+            raise ValueError(f"config.data.{keys}{error}") from error
 
 
 def _stored_crop_area(options: ml_collections.ConfigDict) -> tuple[float, ...]:

@@ -86,9 +86,9 @@ def test_variant_builds_and_takes_an_update(file, variant):
     made = recipe_build.build(config, images=two_samples(config.data.name))
     made.model.run_eagerly = True  # a graph of one step would take longer to make than to use
     before = [weight.numpy() for weight in made.model.trainable_weights]
-    adversarial = made.adversarial and dataclasses.replace(made.adversarial, share=0.5)
+    adversarial = made.adversarial and dataclasses.replace(made.adversarial, share=1.0)
     small_loss = made.small_loss and dataclasses.replace(made.small_loss, share=0.5)
-    # Two images in a sub-batch: of one, the gradient of a small 1x1 convolution of stride 2 breaks the heap (oneDNN).
+    # Two images at a time: of one, the gradient of a small 1x1 convolution of stride 2 breaks the heap (oneDNN).
     together = instances if config.batch_augmentation.placement == "sub_batch" else 1
     history = made.model.fit(
         *made.train, batch_size=2 * instances, sub_batch_size=2 * together, epochs=1, verbose=0,

@@ -88,6 +88,17 @@ def test_callbacks_that_change_the_batch_keep_samples_whole(network, samples):
     assert sizes == [16, 24, 40]  # multiples of 4 instances x 2, where 25 and 40 were due
 
 
+def test_the_largest_batch_is_the_whole_data_set_in_all_instances(network, samples):
+    model = LargeBatchModel.from_model(network())
+    model.compile(tf.keras.optimizers.SGD(0.01), "mse")
+    grow = callbacks.GrowBatchSize((1,), 100, max_batch_size=10_000)
+    model.fit(
+        *samples, batch_size=16, sub_batch_size=2, epochs=2, verbose=0, callbacks=[grow],
+        batch_augmentation=BatchAugmentation(4, "rank"),
+    )  # fmt: skip
+    assert model.batch_size == 30 * 4
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

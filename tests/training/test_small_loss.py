@@ -150,8 +150,7 @@ def test_the_first_pass_leaves_no_trace(samples):
         assert again[name] == pytest.approx(values, rel=1e-5)
 
 
-def test_it_takes_several_outputs_masks_and_class_weights(samples):
-    """All that the losses of single samples must follow is Keras's own loss."""
+def test_the_losses_of_several_outputs_add_up_with_their_weights(samples):
     inputs = tf.keras.Input([5])
     outputs = [tf.keras.layers.Dense(1, kernel_initializer="ones")(inputs) for _ in range(2)]
     model = LargeBatchModel(inputs, outputs)

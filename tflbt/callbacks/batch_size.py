@@ -41,14 +41,15 @@ class BatchSizeFactor(LearningRateFactor):
 
     def largest(self) -> int:
         """The largest batch: what was asked for, but at most the data set, where its size is known."""
-        steps = self.params.get("steps")
-        if not steps or self.max_batch_size <= steps * self.step:
+        steps, plan = self.params.get("steps"), self.model.batch_plan
+        whole = (steps or 0) * plan.ranks * plan.samples_a_rank_computes
+        if not whole or self.max_batch_size <= whole:
             return self.max_batch_size
         self.log(
-            f"max_batch_size={self.max_batch_size} is more than the data set: the batch grows to at most "
-            f"{steps * self.step}, one update an epoch"
+            f"max_batch_size={self.max_batch_size} is more than the data set: the batch grows to at most {whole}, one "
+            "update an epoch"
         )
-        return max(steps * self.step, self.model.batch_size)
+        return max(whole, self.model.batch_size)
 
     def log(self, what: str) -> None:
         """Logs on every rank, so that one can see that all decided alike."""
