@@ -38,17 +38,15 @@ def sample_seeds(
         True
     """
     epoch, indices = tf.cast(epoch, tf.int64), tf.cast(indices, tf.int64)
-    words = [seed & 0xFFFFFFFF, seed >> 32, *_low_and_high(epoch), *_low_and_high(indices)]
-    columns = []
-    for column in range(2):
-        state = tf.fill(tf.shape(indices), tf.constant(column, tf.uint32))
-        for word in words:
-            state = _mix(state, tf.cast(word, tf.uint32))
-        if instances is not None:  # the first instance keeps the seeds that it would have alone
-            number = tf.cast(instances, tf.uint32)
-            state = tf.where(number > 0, _mix(state, number), state)
-        columns.append(tf.bitcast(state, tf.int32))
-    return tf.stack(columns, axis=1)
+    state = tf.constant([0, 1], tf.uint32)  # both columns at once: operations are few, whatever n
+    for word in (seed & 0xFFFFFFFF, seed >> 32, *_low_and_high(epoch)):
+        state = _mix(state, tf.cast(word, tf.uint32))
+    for words in _low_and_high(indices):
+        state = _mix(state, tf.cast(words, tf.uint32)[:, None])
+    if instances is not None:  # the first instance keeps the seeds that it would have alone
+        numbers = tf.cast(instances, tf.uint32)[:, None]
+        state = tf.where(numbers > 0, _mix(state, numbers), state)
+    return tf.bitcast(state, tf.int32)
 
 
 def fold_in(seeds: tf.Tensor, number: int) -> tf.Tensor:
@@ -66,9 +64,7 @@ def fold_in(seeds: tf.Tensor, number: int) -> tf.Tensor:
         >>> fold_in(tf.zeros([3, 2], tf.int32), 1).shape
         TensorShape([3, 2])
     """
-    first, second = _words(seeds)
-    other = _hash(first, second, 2 * number)
-    return tf.bitcast(tf.stack([other, _hash(first, second, 2 * number + 1)], axis=1), tf.int32)
+    return tf.bitcast(_hash(seeds, (2 * number, 2 * number + 1)), tf.int32)
 
 
 def uniform_integers(seeds: tf.Tensor, draw: int, bound: int) -> tf.Tensor:
@@ -91,17 +87,15 @@ def uniform_integers(seeds: tf.Tensor, draw: int, bound: int) -> tf.Tensor:
         >>> int(tf.reduce_min(drawn)), int(tf.reduce_max(drawn))
         (0, 8)
     """
-    state = tf.cast(_hash(*_words(seeds), draw), tf.int64)
+    state = tf.cast(_hash(seeds, (draw,))[:, 0], tf.int64)
     return tf.cast(tf.bitwise.right_shift(state * bound, tf.constant(32, tf.int64)), tf.int32)
 
 
-def _words(seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _hash(seeds: tf.Tensor, numbers: tuple[int, ...]) -> tf.Tensor:
+    """Hashes each sample's seeds with each of k numbers: uint32 ``[n, k]``."""
     words = tf.bitcast(seeds, tf.uint32)
-    return words[:, 0], words[:, 1]
-
-
-def _hash(first: tf.Tensor, second: tf.Tensor, number: int) -> tf.Tensor:
-    return _mix(_mix(first, second), tf.constant(number & 0xFFFFFFFF, tf.uint32))
+    numbers = tuple(number & 0xFFFFFFFF for number in numbers)
+    return _mix(_mix(words[:, :1], words[:, 1:]), tf.constant(numbers, tf.uint32))
 
 
 def _low_and_high(value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
