@@ -7,7 +7,7 @@ batch of absa_tuned and its warm-up are I3's. Where it is silent, PyTorch's own 
 batch these are: torchvision's network, momentum 0.9, weight decay 1e-4, 8% to 100% of an image, flipped.
 
 batch_512, batch_4096: "AlexNet-BN", Table 2 of `batch-augmentation.txt`, taken from You, Gitman and Ginsburg (2017).
-Their solver (github.com/borisgin/nvcaffe, `models/alexnet_bn`) has LARS with 0.001, 100 epochs, a warm-up of 5,
+A solver of theirs (`models/alexnet_bn` of Ginsburg's Caffe) has LARS with 0.001, 100 epochs, a warm-up of 5,
 quadratic decay to 0, momentum 0.9, weight decay 5e-4, and rates of 2 at batch 1,024 and 10 at 8,192, which we take
 for 512 and 4,096. Their network has two groups of channels; ours is `tflbt.models.alexnet` with batch normalisation.
 Crops of a resized image, flipped, are ours.

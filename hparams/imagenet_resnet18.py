@@ -3,8 +3,8 @@
 bl, fb, gg, abs, absa, absa_tuned (`tflbt.recipe_strategies`): `abs-absa.txt`, appendix A and sections IV-B and IV-C:
 batch 256 to 16,384; absa_tuned begins with 4,096, warms up over 20 epochs and has 100, decaying where the others do.
 It did not run fb, nor gg, of which it gives the number of updates. Where it is silent, PyTorch's own example for
-ImageNet, whose baseline this is: momentum 0.9, weight decay 1e-4 (without which the 70.46% are out of reach), 8% to
-100% of an image, flipped.
+ImageNet, whose baseline this is: momentum 0.9, weight decay 1e-4 (our inference: 70.46% is hard to reach without it),
+8% to 100% of an image, flipped.
 
 On R ranks add --config.sub_batch_size=N with N = 256 / R. We have not run these.
 """

@@ -3,8 +3,8 @@
 bl, fb, gg, abs, absa, absa_tuned (`tflbt.recipe_strategies`): `abs-absa.txt`, appendix A and B, and, where they are
 silent, the authors' released code for CIFAR: momentum 0.9, no weight decay, each channel standardised. "Standard"
 augmentation is 8 of the 64 pixels padded, cropped, flipped, as 4 of 32; the stem is that for small images; both are
-ours, and so is the first batch of absa_tuned. Table VIII's 48,995 updates of gg at 16,384 are fewer than those of the
-epochs before it grows that far; its other rows are ours too.
+ours, and so is the first batch of absa_tuned. Table VIII gives gg at 16,384 48,995 updates in all, fewer than its
+first 90 epochs take (49,218); its counts for smaller batches are what gg does here.
 
 On R ranks add --config.sub_batch_size=N with N = 128 / R.
 """
