@@ -5,7 +5,7 @@ m8, m16, m32 (Fig. 1) and m40 (Table 1) with squares of 16 pixels (8 for CIFAR-1
 640 and 10 times the epochs in place of instances (Fig. 5).
 
 `batch-augmentation.txt`, section 3.1, and He et al. 2016, whose regime it takes with B = 64: learning rate 0.1 divided
-by 10 at 32,000 and 48,000 of 64,000 updates of 128, momentum 0.9, weight decay 1e-4 (of kernels; there of everything). The
+by 10 at 32,000 and 48,000 of 64,000 updates of 128, momentum 0.9, weight decay 1e-4 (of kernels; there of all). The
 instances of a sample share a sub-batch; where M * B does not fit into memory, add
 --config.batch_augmentation.placement=rank --config.sub_batch_size=64.
 """
