@@ -93,24 +93,23 @@ class FirstEpochsBatch(BatchSizeFactor):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Assigns the epoch's batch size and learning rate."""
-        if epoch == 0 or self._later is None:
-            self._start_over()
-        assert self._later is not None
+        later = self._start_over() if epoch == 0 or self._later is None else self._later
         self._epoch = epoch
         first = epoch < self.epochs
-        batch_size = self.batch_size if first else self._later
+        batch_size = self.batch_size if first else later
         if batch_size != self.model.batch_size:
             self.log(f"after {epoch} epochs: batch size {batch_size}")
             self.model.batch_size = batch_size
         self.set_factor(self._first_factor if first else 1.0)
 
-    def _start_over(self) -> None:
-        self._later = self.model.batch_size
-        self._first_factor = (
-            self.batch_size / self._later
-            if self.learning_rate is None
-            else self.learning_rate / self._rate().base
-        )
+    def _start_over(self) -> int:
+        """Takes the batch of `fit` for that of the later epochs."""
+        later = self._later = self.model.batch_size
+        if self.learning_rate is None:
+            self._first_factor = self.batch_size / later
+        else:
+            self._first_factor = self.learning_rate / self._rate().base
+        return later
 
     def epoch_columns(self) -> dict[str, Any]:
         """What this callback adds to an epoch's row: how often the batch has grown, which the epoch's line shows."""

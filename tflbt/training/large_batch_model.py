@@ -9,7 +9,7 @@ import tensorflow as tf
 from tflbt.control.batch_plan import BatchPlan
 from tflbt.data.batch_augmentation import BatchAugmentation
 from tflbt.distributed import comm
-from tflbt.training import agreement, fit_data, keras_loop, update
+from tflbt.training import agreement, evaluation, fit_data, keras_loop, update
 from tflbt.training.adversarial import FGSM, check_share
 from tflbt.training.housekeeping import Housekeeping
 from tflbt.training.small_loss import SmallLossDiscarding
@@ -263,9 +263,9 @@ class LargeBatchModel(tf.keras.Model):
         return self.train_function
 
     def make_test_function(self, force: bool = False) -> Any:
-        """The function of an iterator that evaluates some sub-batches; see `tflbt.training.update`."""
+        """The function of an iterator that evaluates some sub-batches; see `tflbt.training.evaluation`."""
         if self.test_function is None or force:
-            function = update.make_evaluation(self)
+            function = evaluation.make_evaluation(self)
             self.test_function = (
                 function if self.run_eagerly else tf.function(function, reduce_retracing=True)
             )

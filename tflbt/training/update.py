@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from tflbt.distributed import comm
 from tflbt.training import adversarial, small_loss, stopwatch, whole_update
+from tflbt.training.pending_metrics import PendingMetrics, metric_variables
+from tflbt.training.sub_batches import first_dimension, pull
 
 
 class UpdateState:
@@ -39,76 +41,6 @@ class UpdateState:
             self.seconds = tf.Variable(
                 [0.0, 0.0, 0.0], trainable=False, dtype=tf.float64, name="tflbt_seconds"
             )
-
-
-def first_dimension(data: Any) -> tf.Tensor:
-    """Number of samples in a (nested) batch, as a float32 scalar."""
-    return tf.cast(tf.shape(tf.nest.flatten(data)[0])[0], tf.float32)
-
-
-def metric_variables(model: tf.keras.Model) -> list[tf.Variable]:
-    """The variables of every metric of the model, each once."""
-    found = {v.ref(): v for metric in model.metrics for v in metric.weights}
-    return list(found.values())
-
-
-class PendingMetrics:
-    """Makes metric states global: what the ranks add during one execution is summed over all of them.
-
-    Keras metrics keep sums (that is how `tf.distribute` aggregates them too), so: put the state aside, count the
-    execution's sub-batches from zero, add the ranks' sums up, add the state back. Every rank then holds the
-    exact metrics over all samples of all ranks. In one process nothing is moved.
-    """
-
-    def __init__(self, model: tf.keras.Model, reduction: comm.Reduction) -> None:
-        self.variables = metric_variables(model) if reduction.size > 1 else []
-        self.before = [variable.read_value() for variable in self.variables]
-        for variable in self.variables:
-            variable.assign(tf.zeros_like(variable))
-
-    def local(self) -> list[tf.Tensor]:
-        """What this rank added."""
-        return [variable.read_value() for variable in self.variables]
-
-    def settle(self, summed: list[tf.Tensor]) -> None:
-        """Adds what all ranks added to the state before."""
-        for variable, before, added in zip(self.variables, self.before, summed):
-            variable.assign(before + added)
-
-
-def pull(
-    iterator: Iterator[Any], steps: tf.Tensor, body: Any, initial: list[tf.Tensor]
-) -> list[tf.Tensor]:
-    """Runs `state = body(step, data, *state)` on up to `steps` sub-batches; empty and missing ones change nothing.
-
-    Returns the seconds spent waiting for sub-batches, and then the state. A rank whose data ends first goes on
-    contributing nothing, so ranks with unequal numbers of sub-batches still make the same number of updates.
-    """
-
-    def one(step: tf.Tensor, waited: tf.Tensor, *state: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        asked = stopwatch.now(state)
-        with tf.control_dependencies([asked]):
-            element = iterator.get_next_as_optional()  # type: ignore[attr-defined]
-            has_value = element.has_value()
-        arrived = stopwatch.now([has_value])
-        waited += arrived - asked
-        (has_value,) = stopwatch.not_before(arrived, [has_value])
-
-        def present() -> list[tf.Tensor]:
-            data = element.get_value()
-            return tf.cond(
-                first_dimension(data) > 0, lambda: body(step, data, *state), lambda: list(state)
-            )
-
-        return (step + 1, waited, *tf.cond(has_value, present, lambda: list(state)))
-
-    results = tf.while_loop(
-        lambda step, *_: step < steps,
-        one,
-        (tf.zeros_like(steps), tf.constant(0.0, tf.float64), *initial),
-        parallel_iterations=1,
-    )
-    return list(results[1:])
 
 
 def sub_batch_gradients(
@@ -206,17 +138,6 @@ def make_update(model: tf.keras.Model, state: UpdateState) -> Any:
         waited, *sums = pull(iterator, steps, accumulate, initial)
         return [waited, tf.constant(0.0, tf.float64), *sums]
 
-    def two_passes(iterator: Iterator[Any], initial: list[tf.Tensor]) -> list[tf.Tensor]:
-        return whole_update.two_passes(
-            model,
-            state,
-            iterator.element_spec,  # type: ignore[attr-defined]
-            lambda steps, body, begin: pull(iterator, steps, body, begin),
-            prepared,
-            of_chosen,
-            initial,
-        )
-
     def collect(iterator: Iterator[Any], initial: list[tf.Tensor]) -> list[tf.Tensor]:
         """Seconds waited and communicated, samples seen, samples that count, sums of gradients."""
         if model.small_loss is None:
@@ -224,7 +145,7 @@ def make_update(model: tf.keras.Model, state: UpdateState) -> Any:
 
         def discarding() -> list[tf.Tensor]:
             if model.small_loss.scope == "update":
-                return two_passes(iterator, initial)
+                return whole_update.two_passes(model, state, iterator, prepared, of_chosen, initial)
             return one_pass(iterator, of_larger_losses, initial)
 
         return tf.cond(
@@ -335,40 +256,3 @@ def apply_update(
         if i not in unconnected
     ]
     optimizer.apply_gradients(connected)
-
-
-def make_evaluation(model: tf.keras.Model) -> Any:
-    """Builds the test function: `steps_per_execution` sub-batches a call, metrics exact over all ranks."""
-
-    def compute(data: Any) -> None:
-        model.test_step(data)
-
-    if model.jit_compile:
-        compute = tf.function(compute, jit_compile=True, reduce_retracing=True)
-
-    def accumulate(step: tf.Tensor, data: Any, count: tf.Tensor) -> list[tf.Tensor]:
-        compute(data)
-        return [count + first_dimension(data)]
-
-    def evaluate(iterator: Iterator[Any]) -> dict[str, tf.Tensor]:
-        reduction = model.reduction.uncompressed
-        pending = PendingMetrics(model, reduction)
-        _, count = pull(
-            iterator,
-            tf.convert_to_tensor(model.sub_batches_variable),
-            accumulate,
-            [tf.constant(0.0)],
-        )
-        count, *metrics = comm.all_reduce_sum(
-            [count, *pending.local()], "tflbt.evaluate", reduction
-        )
-        pending.settle(metrics)
-
-        def end_of_data() -> tf.Tensor:
-            tf.nest.map_structure(tf.identity, next(iterator))
-            return model._test_counter.read_value()
-
-        tf.cond(count > 0, lambda: model._test_counter.assign_add(1).read_value(), end_of_data)
-        return model.get_metrics_result()
-
-    return evaluate

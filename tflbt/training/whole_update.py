@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
 
 from tflbt.distributed import comm
 from tflbt.training import small_loss, stopwatch
+from tflbt.training.pending_metrics import metric_variables
 from tflbt.training.preserved import preserved
 from tflbt.training.random_layers import generators
+from tflbt.training.sub_batches import pull
 
 
 def two_passes(
     model: tf.keras.Model,
     state: Any,
-    spec: Any,
-    pull: Callable[..., list[tf.Tensor]],
+    iterator: Iterator[Any],
     prepared: Callable[[tf.Tensor, Any], Any],
     gradients: Callable[[Any, tf.Tensor], list[tf.Tensor]],
     initial: list[tf.Tensor],
@@ -31,8 +32,7 @@ def two_passes(
     Args:
       model: the model in training.
       state: its update state.
-      spec: what a sub-batch looks like, as nested `tf.TensorSpec`s.
-      pull: `pull(steps, body, initial)`, `tflbt.training.update.pull` on this rank's data.
+      iterator: over this rank's sub-batches.
       prepared: makes a sub-batch's adversarial samples, given its number.
       gradients: (number of samples that count, gradients...) of a sub-batch, given what is chosen of it.
       initial: zeros for the samples seen, those that count, and the sums of gradients.
@@ -41,12 +41,13 @@ def two_passes(
       Seconds waited for data, seconds of communication, and what `initial` became.
     """
     reduction, ranks = model.reduction.uncompressed, model.reduction.size
+    spec = iterator.element_spec  # type: ignore[attr-defined]
     steps = tf.convert_to_tensor(model.sub_batches_variable)
     size = tf.cast(state.nominal, tf.int32)
     room = tf.cast(steps, tf.int32) * ranks * size
     temporary = [
         *model.non_trainable_variables,
-        *(variable for metric in model.metrics for variable in metric.weights),
+        *metric_variables(model),
         *(generator.state for generator in generators(model)),
     ]
 
@@ -69,7 +70,7 @@ def two_passes(
         return [number + 1, told, *map(_push, kept, tf.nest.flatten(data))]
 
     nothing = [tf.constant(0), tf.zeros([room, 2]), *map(_empty, tf.nest.flatten(spec))]
-    waited, number, told, *kept = pull(steps, measure, nothing)
+    waited, number, told, *kept = pull(iterator, steps, measure, nothing)
     asked = stopwatch.now([told])
     (told,) = comm.all_reduce_sum(stopwatch.not_before(asked, [told]), "tflbt.losses", reduction)
     answered = stopwatch.now([told])

@@ -1,0 +1,49 @@
+"""Evaluation in sub-batches, with metrics that are exact over all ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from tflbt.distributed import comm
+from tflbt.training.pending_metrics import PendingMetrics
+from tflbt.training.sub_batches import first_dimension, pull
+
+
+def make_evaluation(model: tf.keras.Model) -> Any:
+    """Builds the test function: `steps_per_execution` sub-batches a call, metrics exact over all ranks."""
+
+    def compute(data: Any) -> None:
+        model.test_step(data)
+
+    if model.jit_compile:
+        compute = tf.function(compute, jit_compile=True, reduce_retracing=True)
+
+    def accumulate(step: tf.Tensor, data: Any, count: tf.Tensor) -> list[tf.Tensor]:
+        compute(data)
+        return [count + first_dimension(data)]
+
+    def evaluate(iterator: Iterator[Any]) -> dict[str, tf.Tensor]:
+        reduction = model.reduction.uncompressed
+        pending = PendingMetrics(model, reduction)
+        _, count = pull(
+            iterator,
+            tf.convert_to_tensor(model.sub_batches_variable),
+            accumulate,
+            [tf.constant(0.0)],
+        )
+        count, *metrics = comm.all_reduce_sum(
+            [count, *pending.local()], "tflbt.evaluate", reduction
+        )
+        pending.settle(metrics)
+
+        def end_of_data() -> tf.Tensor:
+            tf.nest.map_structure(tf.identity, next(iterator))
+            return model._test_counter.read_value()
+
+        tf.cond(count > 0, lambda: model._test_counter.assign_add(1).read_value(), end_of_data)
+        return model.get_metrics_result()
+
+    return evaluate
