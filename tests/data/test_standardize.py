@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tflbt.data.digits import load_digits
 from tflbt.data.standardize import MODES, fit_standardize
@@ -97,3 +98,16 @@ def test_constant_pixels_become_zero_and_stay_bounded_in_the_test_images():
 def test_wrong_arguments_are_named(images, options, message):
     with pytest.raises(ValueError, match=message):
         fit_standardize(images, **options)
+
+
+@pytest.mark.parametrize("mode", ["per_pixel", "per_channel", "divide_255"])
+def test_an_image_alone_is_what_it_is_in_a_batch(mode):
+    images = np.random.default_rng(0).integers(0, 256, (4, 6, 5, 3), np.uint8)
+    standardize = fit_standardize(images, mode)
+    np.testing.assert_array_equal(standardize(images[2]), standardize(images)[2])
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
+    def of_unknown_size(batch):
+        return standardize(batch)
+
+    np.testing.assert_array_equal(of_unknown_size(images), standardize(images))

@@ -45,7 +45,7 @@ class Standardize:
         del seeds
         images = tf.cast(images, tf.float32)
         mean, scale = self.mean, self.scale
-        if images.shape[1:].is_fully_defined():
+        if images.shape.rank == 4 and images.shape[1:].is_fully_defined():
             # Along a short last axis alone TensorFlow broadcasts several times more slowly.
             mean, scale = (np.broadcast_to(part, images.shape[1:]) for part in (mean, scale))
         return (images - mean) / scale
