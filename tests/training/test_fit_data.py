@@ -114,7 +114,10 @@ def test_too_little_data_ends_training_with_kerass_warning(samples, network, cap
         ({"sub_batch_size": 8}, "sub_batch_size=8 but x yields batches of 4"),
         ({"batch_size": 10}, "batch_size=10 .* use 8 or 12"),
         ({"y": np.zeros(3)}, "y, sample_weight, transform and batch_augmentation go with arrays"),
-        ({"transform": lambda x, seeds: x}, "y, sample_weight, transform and batch_augmentation go with arrays"),
+        (
+            {"transform": lambda x, seeds: x},
+            "y, sample_weight, transform and batch_augmentation go with arrays",
+        ),
     ],
 )
 def test_arguments_that_contradict_a_dataset(arguments, message, samples, network):
