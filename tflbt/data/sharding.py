@@ -11,6 +11,8 @@ shapes. Leave the model out for those: with 0 samples TensorFlow 2.15's convolut
 gives them a wrong shape) and, where they do not, batch normalisation's moving statistics become
 NaN.
 
+With several instances of each sample `tflbt.data.batch_augmentation` says which stand where.
+
 All epochs are one ``tf.data.Dataset``, so the first sub-batches of an epoch are ready when the one
 before ends. The arrays stay where they are, memory-mapped ones included: NumPy gathers each
 sub-batch. Tensors of the whole set would be gathered up to twice as fast, but making them costs one

@@ -327,7 +327,7 @@ class LargeBatchModel(tf.keras.Model):
           sub_batch_size: samples a rank computes on at a time; default its whole share of the batch.
           seed: of the order of samples and of random layers, an integer at least 0.
           transform: `transform(x, seeds)` applied to each sub-batch of whole arrays, for augmentation; `seeds` (int32,
-            [n, 2]) depend on (seed, epoch, sample) alone. See `tflbt.data.augment`.
+            [n, 2]) depend on (seed, epoch, sample, instance) alone. See `tflbt.data.augment`.
           batch_augmentation: a `tflbt.BatchAugmentation` puts several instances of each sample into an update, each
             with seeds of its own for `transform`; `batch_size` counts instances. See there.
           adversarial: a `tflbt.FGSM` makes a share of every update's samples adversarial; see there.
