@@ -20,8 +20,10 @@ COMMANDS = (
     "recipe_data",
     "recipe_monitors",
     "recipe_optimizer",
+    "recipe_run",
     "recipe_schedules",
     "recipe_strategies",
+    "recipe_tune",
     "report_run",
     "doctor",
     "benchmarks",
@@ -50,6 +52,7 @@ MAY_IMPORT_CALLBACKS = {
     "recipe_batch",
     "recipe_build",
     "recipe_monitors",
+    "recipe_run",
     "recipe_schedules",
     "report_run",
 }

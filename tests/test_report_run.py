@@ -154,3 +154,35 @@ def test_unknown_flags_end_with_an_error(run):
     done = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert done.returncode != 0
     assert "colour" in done.stderr + done.stdout
+
+
+@pytest.fixture
+def search(tmp_path):
+    """A search directory with one trial."""
+    folder = tmp_path / "search"
+    folder.mkdir()
+    (folder / "search.json").write_text('{"objective": "val_accuracy", "direction": "max"}')
+    (folder / "trials.csv").write_text("trial,status,objective,seed\n1,completed,0.9725,3\n")
+    return folder
+
+
+def test_a_search_gets_the_page_of_its_trials(search, run, capsys):
+    assert report_run.main(["report_run", str(search), str(run.path)]) == 0
+    pages = [str(search / "report.html"), str(run.report_html)]
+    assert capsys.readouterr().out.splitlines() == pages
+    assert "97.25%" in (search / "report.html").read_text()
+
+
+def test_a_damaged_search_is_named_and_the_others_are_made(search, run, capsys):
+    (search / "trials.csv").write_text("trial,status,objective\n1,lost,0.5\n")
+    assert report_run.main(["report_run", str(search), str(run.path)]) == 1
+    assert "trials.csv, line 2: status='lost'" in capsys.readouterr().err
+    assert run.report_html.exists() and not (search / "report.html").exists()
+
+
+def test_a_search_beside_runs_tells_nothing_of_their_regime(search, trained, capsys):
+    baseline, run = trained("small", 10, 0.9922), trained("lars", 80, 0.9927, "LARS", 1.0)
+    assert report_run.main(["report_run", str(search), str(run.path)], baseline.path) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == [str(search / "report.html"), str(run.report_html)]
+    assert lines[2].startswith("batch 80 is ")

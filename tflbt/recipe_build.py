@@ -20,7 +20,7 @@ from tflbt.recipe_batch import (
     build_small_loss,
     check_batch,
 )
-from tflbt.recipe_data import build_samples, check_data
+from tflbt.recipe_data import Samples, build_samples, check_data
 from tflbt.recipe_monitors import build_monitors, check_monitors
 from tflbt.recipe_optimizer import build_optimizer
 from tflbt.recipe_schedules import build_schedules, check_schedules
@@ -113,6 +113,7 @@ def build(
     config: ml_collections.ConfigDict,
     data_dir: str | Path | None = None,
     images: data.ImageData | data.StoredImages | None = None,
+    samples: Samples | None = None,
 ) -> Recipe:
     """Loads the data and builds model, optimizer and schedules.
 
@@ -120,6 +121,7 @@ def build(
       config: a `tflbt.recipe.default_config` with a recipe's values.
       data_dir: where the data sets lie; digits need none.
       images: samples to use in place of those that `config.data.name` names.
+      samples: what `build_samples` made of the same `config.data` before.
 
     Returns:
       All that `fit` needs.
@@ -129,7 +131,7 @@ def build(
       OSError: if data cannot be read.
     """
     optimizer = build_optimizer(config.optimizer)
-    samples = build_samples(config, data_dir, images)
+    samples = samples or build_samples(config, data_dir, images)
     model = build_model(config.model, samples.source)
     model.compile(
         optimizer,

@@ -1,8 +1,10 @@
-"""Draws the figures of run directories and writes their report.html again.
+"""Draws the figures of run and search directories and writes their report.html again.
 
 python -m tflbt.report_run DIR [DIR ...]
 python -m tflbt.report_run DIR --baseline=DIR0 [--runs=DIR1,DIR2]
 python -m tflbt.report_run DIR [DIR ...] --times=FOLDER
+
+A DIR that holds a search of tflbt.tune (search.json) gets the page of its trials.
 
 With a small-batch run as the baseline, page and terminal say whether each DIR's batch size is small, large, huge or
 full by the definitions of "The Limit of the Batch Size" (2.1 to 2.3), as far as all these runs tell.
@@ -30,7 +32,7 @@ _TIMES = flags.DEFINE_string(
 )
 _USAGE = (
     "usage: python -m tflbt.report_run DIR [DIR ...] [--baseline=DIR] [--runs=DIR,DIR] [--times=FOLDER]   "
-    "(run directories of tflbt.train)"
+    "(directories of tflbt.train and tflbt.tune)"
 )
 
 
@@ -40,7 +42,7 @@ def main(
     runs: Sequence[str] = (),
     times: str | None = None,
 ) -> int:
-    """Makes the report of each run directory named on the command line.
+    """Makes the report of each run or search directory named on the command line.
 
     Args:
         argv: The program's name and the directories.
@@ -66,8 +68,11 @@ def main(
     directories, failed = argv[1:], False
     for directory in directories:
         try:
+            if _is_search(directory):
+                print(report.write_search(directory))
+                continue
             # The directories beside it are runs too.
-            others = [*runs, *directories]
+            others = [*runs, *(one for one in directories if not _is_search(one))]
             line = report.regime.line(directory, baseline, others) if baseline else ""
             print(report.write(directory, line))
             if line:
@@ -82,6 +87,11 @@ def main(
         print(f"report_run: {error}", file=sys.stderr)
         failed = True
     return int(failed)
+
+
+def _is_search(directory: str) -> bool:
+    """Tells whether a directory holds a search of hyper-parameters."""
+    return os.path.exists(os.path.join(directory, "search.json"))
 
 
 def _compare_times(directories: Sequence[str], folder: str) -> None:

@@ -28,9 +28,6 @@ _RESUME = flags.DEFINE_bool(
 )
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the data sets lie (digits need none).")
 
-# What may change between the start of a run and its resumption: nothing that the result depends on.
-_MAY_DIFFER = ("stall_limit", "checkpoint.every", "checkpoint.keep")
-
 
 def train(config: Any, workdir: Any, *, resume: bool = False, data_dir: str | None = None) -> Any:
     """Trains a recipe and leaves a run directory: metrics, checkpoints, TensorBoard, figures, report.
@@ -52,45 +49,15 @@ def train(config: Any, workdir: Any, *, resume: bool = False, data_dir: str | No
       OSError: if data, the run directory or a checkpoint cannot be read or written.
       FloatingPointError: if the loss is no longer a number.
     """
-    from tflbt import callbacks, recipe_build, report
+    from tflbt import recipe_build, recipe_run
     from tflbt.distributed import comm
 
     recipe_build.prepare_process(config)
     made = recipe_build.build(config, data_dir)
     chief = comm.is_chief()  # asked now, for after another rank's death Horovod could not say
-    directory = comm.on_chief(
-        lambda: (
-            report.RunDirectory.open(workdir, config, _MAY_DIFFER)
-            if resume
-            else report.RunDirectory.create(workdir, config)
-        ),
-        "tflbt.run_directory",
-    )
-    checkpoint = callbacks.Checkpoint(
-        directory.checkpoints, made.schedules, config.checkpoint.every, config.checkpoint.keep
-    )
-    finished = checkpoint.resume(made.model) if resume else 0
-    if resume and chief:
-        print(f"resume: {finished} of {config.epochs} epochs are done in {workdir}", flush=True)
-    ratios = callbacks.TrustRatioMonitor()
-    account = callbacks.TimeAccount()
-    sources = [
-        one
-        for one in (*made.monitors, *made.schedules, ratios, account)
-        if hasattr(one, "epoch_columns")
-    ]
-    log = callbacks.RunLog(directory, sources)
+    directory = recipe_run.claim(workdir, config, resume)
     try:
-        if finished >= config.epochs:
-            return None
-        return made.fit(
-            [callbacks.NonFiniteLoss(), ratios, account, log, checkpoint],
-            finished,
-            checkpoint.batch_size,
-        )
-    except FloatingPointError:
-        log.diverged()
-        raise
+        return recipe_run.fit(made, directory, resume=resume)
     finally:
         if chief and directory.metrics_csv.exists() and not _is_current(directory):
             _write_report(directory)

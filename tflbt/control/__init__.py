@@ -4,6 +4,7 @@ from tflbt.control.adaptive_batch import AdaptiveBatch
 from tflbt.control.batch_plan import BatchPlan
 from tflbt.control.grow_batch import grown
 from tflbt.control.learning_rate import ComposedRate
+from tflbt.control.median_stopping import MedianStopping
 from tflbt.control.plateau import Plateau
 from tflbt.control.stability import StabilityWatch, stability_limit
 from tflbt.control.two_phase import TwoPhase
@@ -12,6 +13,7 @@ __all__ = [
     "AdaptiveBatch",
     "BatchPlan",
     "ComposedRate",
+    "MedianStopping",
     "Plateau",
     "StabilityWatch",
     "TwoPhase",

@@ -30,10 +30,12 @@ import tensorflow as tf
 
 from tflbt.data.batch_augmentation import BatchAugmentation, transformed
 from tflbt.data.sample_seeds import sample_seeds
+from tflbt.distributed import comm
 
 Transform = Callable[[Any, tf.Tensor], Any]
 _ONE_INSTANCE = BatchAugmentation()
 _PREFETCHED = 2  # sub-batches: one being used, one ready; memory is bounded by a few sub-batches
+_MOST_PARALLEL_CALLS = 16  # sub-batches made at a time, each held in memory
 
 
 def sub_batches(
@@ -107,9 +109,17 @@ def sub_batches(
 
     with tf.device("CPU:0"):
         dataset = tf.data.Dataset.range(initial_epoch, epochs).flat_map(indices)
-        dataset = dataset.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        calls = min(comm.cores(), _MOST_PARALLEL_CALLS)
+        dataset = dataset.map(batch, num_parallel_calls=calls, deterministic=True)
         total = tf.data.experimental.assert_cardinality(steps * (epochs - initial_epoch))
-        return dataset.apply(total).prefetch(_PREFETCHED)
+        return dataset.apply(total).prefetch(_PREFETCHED).with_options(_without_tuning())
+
+
+def _without_tuning() -> tf.data.Options:
+    """Options that keep tf.data from tuning itself: its tuner can hold up the end of `fit` by up to a minute."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
 
 
 def one_epoch(

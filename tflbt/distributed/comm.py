@@ -6,10 +6,11 @@ tflbt is written once, for any number of ranks.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -24,7 +25,8 @@ class Reduction:
     """How gradients are summed over ranks: what `hvd.DistributedOptimizer` would have been told.
 
     Args:
-      process_set: the Horovod process set whose ranks train this model; None means all ranks.
+      process_set: the Horovod process set whose ranks train this model; None means all ranks (inside `within`: all
+        of that group).
       compression: a Horovod compressor (`hvd.Compression.fp16`); None sends gradients as they are.
       sum_over_ranks: True for `op=hvd.Sum`: the update is the ranks' mean gradients added up, that is, the number
         of ranks times larger than the mean over all samples (the default).
@@ -40,6 +42,12 @@ class Reduction:
         return size() if self.process_set is None else self.process_set.size()
 
     @property
+    def options(self) -> dict[str, Any]:
+        """What Horovod's functions are told of the ranks."""
+        chosen = _group if self.process_set is None else self.process_set
+        return {} if chosen is None else {"process_set": chosen}
+
+    @property
     def rank(self) -> int:
         """This process's number among the ranks that train together."""
         return rank() if self.process_set is None else self.process_set.rank()
@@ -52,11 +60,12 @@ class Reduction:
     @property
     def root(self) -> int:
         """The global number of the rank that decides for this group."""
-        ranks = None if self.process_set is None else self.process_set.ranks
-        return ranks[0] if ranks else 0
+        chosen = self.options.get("process_set")
+        return chosen.ranks[0] if chosen is not None and chosen.ranks else 0
 
 
 EVERYONE = Reduction()
+_group: Any = None  # the process set that stands for all ranks inside `within`
 
 
 def reduction_of(model: Any) -> Reduction:
@@ -121,7 +130,7 @@ def _configure_devices(local_rank: int, local_size: int) -> None:
                 )
             tf.config.set_visible_devices(gpus[local_rank], "GPU")
         if "OMP_NUM_THREADS" not in os.environ and "TF_NUM_INTRAOP_THREADS" not in os.environ:
-            threads = max(1, len(os.sched_getaffinity(0)) // local_size)
+            threads = _share_of_cores(local_size)
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             # One thread more than its share lets a collective wait while the rank computes.
             tf.config.threading.set_inter_op_parallelism_threads(threads + 1)
@@ -134,15 +143,75 @@ def _configure_devices(local_rank: int, local_size: int) -> None:
 
 
 def rank() -> int:
-    """This process's number among all ranks, from 0."""
+    """This process's number among all ranks, from 0; inside `within` among the group's."""
     hvd = _horovod()
+    if hvd and _group is not None:
+        return _group.rank()
     return hvd.rank() if hvd else 0
 
 
 def size() -> int:
-    """Number of ranks; 1 in one process."""
+    """Number of ranks; 1 in one process; inside `within` that of the group."""
     hvd = _horovod()
+    if hvd and _group is not None:
+        return _group.size()
     return hvd.size() if hvd else 1
+
+
+def init_groups(ranks_per_group: int) -> Any:
+    """Starts Horovod with its ranks split into groups of neighbours, each a process set of its own.
+
+    Call it on every rank, in place of `init`.
+
+    Args:
+      ranks_per_group: ranks in a group, a divisor of the number of ranks; the groups are ranks 0 .. n-1, n .. 2n-1, ...
+
+    Returns:
+      This rank's process set, for `within`; None where all ranks are one group.
+
+    Raises:
+      ValueError: if the ranks cannot be split so.
+    """
+    os.environ["HOROVOD_DYNAMIC_PROCESS_SETS"] = "1"  # read when Horovod starts
+    init()
+    ranks = size()
+    if ranks_per_group < 1 or ranks % ranks_per_group:
+        fit = [str(n) for n in range(1, ranks + 1) if ranks % n == 0]
+        raise ValueError(
+            f"ranks_per_group={ranks_per_group} does not divide the {ranks} ranks: use {' or '.join(fit)}."
+        )
+    if ranks_per_group == ranks:
+        return None
+    groups = [
+        _horovod().add_process_set(list(range(first, first + ranks_per_group)))
+        for first in range(0, ranks, ranks_per_group)
+    ]
+    return groups[rank() // ranks_per_group]
+
+
+@contextlib.contextmanager
+def within(process_set: Any) -> Iterator[None]:
+    """Makes a group of ranks all there are: what runs inside counts, numbers and reduces over these alone.
+
+    Args:
+      process_set: of `init_groups`; None changes nothing.
+    """
+    global _group
+    before, _group = _group, process_set or _group
+    try:
+        yield
+    finally:
+        _group = before
+
+
+def meet() -> None:
+    """Waits until every rank is here, whatever the others still do; not inside `within`.
+
+    A rank that waits takes part in the others' sums with zeros, and makes their gathers and broadcasts fail, so that
+    a rank that has failed leaves nobody waiting for ever (Horovod's join).
+    """
+    if size() > 1:
+        _horovod().join()
 
 
 def local_rank() -> int:
@@ -155,6 +224,15 @@ def local_size() -> int:
     """Number of ranks on this host."""
     hvd = _horovod()
     return hvd.local_size() if hvd else 1
+
+
+def cores() -> int:
+    """Cores of this host for each of its ranks, at least 1."""
+    return _share_of_cores(local_size())
+
+
+def _share_of_cores(ranks: int) -> int:
+    return max(1, len(os.sched_getaffinity(0)) // ranks)
 
 
 def is_chief() -> bool:
@@ -172,9 +250,7 @@ def all_reduce_sum(
     if reduction.size == 1 or not tensors:
         return list(tensors)
     hvd = _horovod()
-    options: dict[str, Any] = {}
-    if reduction.process_set is not None:
-        options["process_set"] = reduction.process_set
+    options = reduction.options
     if reduction.compression is not None:
         options["compression"] = reduction.compression
     results: list[tf.Tensor] = list(tensors)
@@ -192,16 +268,16 @@ def broadcast_object(obj: Any, name: str, reduction: Reduction = EVERYONE) -> An
     """Gives every rank the chief's `obj` (anything that pickles); every rank must call it alike."""
     if reduction.size == 1:
         return obj
-    options = {} if reduction.process_set is None else {"process_set": reduction.process_set}
-    return _horovod().broadcast_object(obj, root_rank=reduction.root, name=name, **options)
+    return _horovod().broadcast_object(
+        obj, root_rank=reduction.root, name=name, **reduction.options
+    )
 
 
 def gather_objects(obj: Any, name: str, reduction: Reduction = EVERYONE) -> list[Any]:
     """Gives every rank the list of all ranks' `obj`, in the order of ranks; every rank must call it alike."""
     if reduction.size == 1:
         return [obj]
-    options = {} if reduction.process_set is None else {"process_set": reduction.process_set}
-    return _horovod().allgather_object(obj, name=name, **options)
+    return _horovod().allgather_object(obj, name=name, **reduction.options)
 
 
 def broadcast_variables(

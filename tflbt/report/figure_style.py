@@ -27,6 +27,7 @@ COLOURS = {
     "communication": "#e69f00",
     "input": "#56b4e9",
     "other": "#b8c0ca",
+    "card": "#ffffff",  # what a figure lies on
 }
 HALF = (5.0, 3.1)  # inches: two figures in a row of the page
 WHOLE = (10.2, 3.1)  # one figure over the whole width

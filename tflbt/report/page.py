@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from tflbt.report import atomic_file, captions
+from tflbt.report import atomic_file, captions, page_parts
 from tflbt.report.history import History
-from tflbt.report.page_style import CSS
 from tflbt.report.run_directory import RunDirectory
-from tflbt.report.tiles import Tile, planned_epochs, tiles
+from tflbt.report.tiles import planned_epochs, tiles
 
 
 def write(run_directory: RunDirectory | str | os.PathLike[str], regime: str = "") -> Path:
@@ -87,29 +85,18 @@ def page(
         >>> page("a < b", History([{"epoch": 1}]), {}, {}, {}).count("a &lt; b")
         2
     """
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(name)}</title>
-<style>{CSS}</style>
-</head>
-<body>
-<main>
-{_header(name, history, config, environment, regime)}
-{_tiles(tiles(history, config, environment))}
-{_figures(drawings, history)}
-<h2>Details</h2>
-{_epochs(history)}
-{_pairs("Hyper-parameters", "config.json", config)}
-{_pairs("Environment", "environment.json", environment)}
-<footer>Made from <code>metrics.csv</code> by tflbt; \
-<code>python -m tflbt.report_run</code> makes it again.</footer>
-</main>
-</body>
-</html>
-"""
+    return page_parts.document(
+        name,
+        _header(name, history, config, environment, regime),
+        page_parts.tile_list(tiles(history, config, environment)),
+        _figures(drawings, history),
+        "<h2>Details</h2>",
+        _epochs(history),
+        page_parts.pairs("Hyper-parameters", "config.json", config),
+        page_parts.pairs("Environment", "environment.json", environment),
+        "<footer>Made from <code>metrics.csv</code> by tflbt; "
+        "<code>python -m tflbt.report_run</code> makes it again.</footer>",
+    )
 
 
 def _header(
@@ -130,83 +117,32 @@ def _header(
     loss = history.last("loss")
     if isinstance(loss, float) and not math.isfinite(loss):
         notices.append("The training loss is no longer a finite number.")
-    shown = "".join(f'<p class="notice">{escape(notice)}</p>' for notice in notices)
-    return f"<header><h1>{escape(name)}</h1><p>{escape(about)}</p>{told}{shown}</header>"
-
-
-def _tiles(found: Iterable[Tile]) -> str:
-    """The headline numbers, as a list of terms."""
-    found = list(found)
-    shown = [
-        f"<div{' class=first' if place == 0 else ''}><dt>{escape(tile.name)}</dt>"
-        f'<dd class="value">{escape(tile.value)}</dd>'
-        f'<dd class="note">{escape(tile.note)}</dd></div>'
-        for place, tile in enumerate(found)
-    ]
-    columns = 4 if len(found) > 6 or len(found) == 4 else 3
-    return f'<dl class="tiles" style="--columns: {columns}">{"".join(shown)}</dl>'
+    return page_parts.header(name, about, notices, told)
 
 
 def _figures(drawings: Mapping[str, str], history: History) -> str:
     """The figures with their captions."""
-    if not drawings:
-        return ""
-    shown = []
-    for name, drawing in drawings.items():
-        title, caption = captions.title(name, history), captions.caption(name, history)
-        shown.append(
-            f"<figure{' class=whole' if name in captions.WHOLE else ''}><h3>{escape(title)}</h3>"
-            f'<div class="drawing" role="img" aria-label="{escape(f"{title}. {caption}")}">'
-            f"{drawing}</div><figcaption>{escape(caption)}</figcaption></figure>"
+    shown = [
+        page_parts.figure(
+            drawing,
+            captions.title(name, history),
+            captions.caption(name, history),
+            whole=name in captions.WHOLE,
         )
-    return f'<h2>Training</h2>\n<div class="figures">{"".join(shown)}</div>'
+        for name, drawing in drawings.items()
+    ]
+    return page_parts.figures("Training", shown)
 
 
 def _epochs(history: History) -> str:
     """The table of epochs, folded."""
     columns = list(history.rows[0])
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
     marked = {history.switch_epoch, *history.decay_epochs, *history.growth_epochs}
-    body = []
-    for epoch, row in zip(history.epochs, history.rows):
-        cells = "".join(_cell(row.get(name)) for name in columns)
-        body.append(f"<tr{' class=mark' if epoch in marked else ''}>{cells}</tr>")
+    body = [
+        page_parts.row([page_parts.cell(row.get(name)) for name in columns], epoch in marked)
+        for epoch, row in zip(history.epochs, history.rows)
+    ]
     note = "; coloured: phase switch, decays, growth" if marked - {None} else ""
-    return (
-        f"<details><summary>Epochs <span>{len(body)} rows, metrics.csv{note}</span></summary>"
-        f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(body)}</tbody></table></div></details>"
+    return page_parts.fold(
+        "Epochs", f"{len(body)} rows, metrics.csv{note}", page_parts.table(columns, body)
     )
-
-
-def _cell(value: Any) -> str:
-    """A cell of the table of epochs, numbers shortened."""
-    if isinstance(value, str):
-        return f"<td>{escape(value)}</td>"
-    if isinstance(value, float):
-        return f"<td>{value:.5g}</td>"
-    return f"<td>{'' if value is None else f'{value:,}'}</td>"
-
-
-def _pairs(title: str, file: str, values: Mapping[str, Any]) -> str:
-    """A table of names and values, folded."""
-    if not values:
-        return ""
-    rows = "".join(
-        f'<tr><th scope="row">{escape(str(name))}</th><td>{escape(_shown(value))}</td></tr>'
-        for name, value in values.items()
-    )
-    return (
-        f"<details><summary>{escape(title)} <span>{escape(file)}</span></summary>"
-        f'<div class="scroll" tabindex="0"><table class="pairs"><tbody>{rows}</tbody></table></div>'
-        "</details>"
-    )
-
-
-def _shown(value: Any) -> str:
-    """A setting as a person writes it."""
-    if isinstance(value, list) and all(isinstance(part, str) for part in value):
-        return " ".join(value) if value else "none"
-    if value is None:
-        return "none"
-    return value if isinstance(value, str) else json.dumps(value)

@@ -72,6 +72,12 @@ thead th {
 tbody tr + tr > * { border-top: 1px solid var(--line); }
 tr.mark > * { background: color-mix(in srgb, var(--accent) 10%, transparent); }
 th:first-child, td:first-child { padding-left: 1rem; }
+td.words { text-align: left; white-space: normal; min-width: 22rem; overflow-wrap: anywhere; }
+a { color: var(--accent); }
+pre {
+  margin: 0; padding: .8rem 1rem; overflow-x: auto; background: var(--card);
+  border: 1px solid var(--line); border-radius: 10px; font-size: .89rem;
+}
 table.pairs th, table.pairs td { text-align: left; vertical-align: top; }
 table.pairs td { white-space: pre-wrap; overflow-wrap: anywhere; width: 70%; }
 footer { margin-top: 2rem; color: var(--quiet); font-size: .84rem; }

@@ -77,13 +77,11 @@ def _results(history: History) -> list[Tile]:
     best = history.best(column, largest=is_accuracy(metric))
     if best is None:
         return []
-    name = f"{'validation' if validated else 'training'} {metric.replace('_', ' ')}"
+    name = metric_name(column)
     last = history.series(column)[-1]
-    tell = "{:.2%}".format if is_accuracy(metric) else "{:.4g}".format
-    final = tell(last) if math.isfinite(last) else "not finite"
     return [
-        Tile(f"Best {name}", tell(best[1]), f"epoch {best[0]}"),
-        Tile(f"Final {name}", final, f"epoch {history.epochs[-1]}"),
+        Tile(f"Best {name}", metric_text(metric, best[1]), f"epoch {best[0]}"),
+        Tile(f"Final {name}", metric_text(metric, last), f"epoch {history.epochs[-1]}"),
     ]
 
 
@@ -119,10 +117,10 @@ def _batch_size(
         # By default a sub-batch is a rank's whole share of the first batch, and stays that as the batch grows.
         piece = piece if isinstance(piece, int) and piece > 0 else first // ranks
         note = (
-            f"{_count(ranks, 'rank')} × {_count(size // (ranks * piece), 'sub-batch', 'es')} × "
+            f"{count(ranks, 'rank')} × {count(size // (ranks * piece), 'sub-batch', 'es')} × "
             f"{piece:,}"
             if size % (ranks * piece) == 0
-            else _count(ranks, "rank")
+            else count(ranks, "rank")
         )
     return Tile("Batch size", f"{size:,}" if first == size else f"{first:,} → {size:,}", note)
 
@@ -146,8 +144,8 @@ def _switch(history: History) -> Tile | None:
         return None
     epoch, last = history.switch_epoch, history.epochs[-1]
     if epoch is None:
-        return Tile("Phase switch", "not reached", f"{_count(last, 'epoch')} of exploration")
-    return Tile("Phase switch", f"epoch {epoch}", f"{_count(last - epoch, 'epoch')} of convergence")
+        return Tile("Phase switch", "not reached", f"{count(last, 'epoch')} of exploration")
+    return Tile("Phase switch", f"epoch {epoch}", f"{count(last - epoch, 'epoch')} of convergence")
 
 
 def _decays(history: History) -> Tile | None:
@@ -176,8 +174,60 @@ def _setting(config: Mapping[str, Any], name: str) -> Any:
     return config[min(keys, key=lambda key: key.count("."))] if keys else None
 
 
-def _count(number: int, noun: str, plural: str = "s") -> str:
-    """Returns a number with its noun."""
+def metric_name(column: str) -> str:
+    """Returns what a person calls a column of a loss or metric.
+
+    Args:
+        column: Its name, which tells whether it is on validation data.
+
+    Returns:
+        Text.
+
+    Example:
+        >>> metric_name("val_accuracy"), metric_name("top_5")
+        ('validation accuracy', 'training top 5')
+    """
+    validated = column.startswith("val_")
+    name = column[len("val_") :] if validated else column
+    return f"{'validation' if validated else 'training'} {name.replace('_', ' ')}"
+
+
+def metric_text(metric: str, value: float) -> str:
+    """Writes a value of a metric: accuracies in percent.
+
+    Args:
+        metric: The metric's name.
+        value: Its value.
+
+    Returns:
+        Text.
+
+    Example:
+        >>> metric_text("val_accuracy", 0.97), metric_text("loss", 0.012346)
+        ('97.00%', '0.01235')
+        >>> metric_text("loss", math.nan)
+        'not finite'
+    """
+    if not math.isfinite(value):
+        return "not finite"
+    return f"{value:.2%}" if is_accuracy(metric) else f"{value:.4g}"
+
+
+def count(number: int, noun: str, plural: str = "s") -> str:
+    """Writes a number with its noun.
+
+    Args:
+        number: How many.
+        noun: One of them.
+        plural: What the noun ends in when there are more.
+
+    Returns:
+        Text.
+
+    Example:
+        >>> count(1, "trial"), count(2, "batch", "es")
+        ('1 trial', '2 batches')
+    """
     return f"{number:,} {noun}{'' if number == 1 else plural}"
 
 

@@ -1,0 +1,124 @@
+"""`python -m tflbt.tune` on two ranks: a failure on one of them ends a trial only; killed and resumed equals not."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(TESTS.parent), "TF_CPP_MIN_LOG_LEVEL": "2"}
+RECIPE = TESTS / "small_digits.py"
+SPACE = TESTS.parent / "hparams" / "spaces" / "default.py"
+
+
+def rows(search: Path) -> list[dict[str, str]]:
+    """The rows of trials.csv without the column of time."""
+    with (search / "trials.csv").open() as file:
+        return [
+            {name: value for name, value in row.items() if name != "seconds"}
+            for row in csv.DictReader(file)
+        ]
+
+
+def events(search: Path) -> list[dict]:
+    return [json.loads(line) for line in (search / "journal.jsonl").read_text().splitlines()]
+
+
+def flags(search: Path, *more: str) -> list[str]:
+    return [
+        f"--config={RECIPE}:lars",
+        f"--space={SPACE}",
+        f"--workdir={search}",
+        "--config.epochs=3",
+        "--config.warmup.epochs=0.5",
+        *more,
+    ]
+
+
+@pytest.mark.ranks(2)
+def test_one_ranks_failure_and_a_kill_cost_one_trial_and_nothing(run_ranks, tmp_path):
+    """Trials 1 and 2 fail on rank 1 alone, in different places; the job is killed in trial 3 and resumed."""
+    program, failures = TESTS / "tune_with_accident.py", "raise:1:1,raise:2:0"
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    more = ("--max_trials=3", "--nobaseline")
+    done = run_ranks(program, args=(failures, *flags(whole, *more)))
+    first, second, third = rows(whole)
+    assert [row["status"] for row in (first, second, third)] == ["failed", "failed", "completed"]
+    assert first["message"] == second["message"] == "rank 1: OSError: an accident on rank 1"
+    assert "best: trial 3" in done.stdout and f"--config={whole / 'best.py'}" in done.stdout
+
+    ended = run_ranks(program, args=(f"{failures},kill:3:2", *flags(killed, *more)), check=False)
+    assert ended.returncode != 0 and rows(killed)[2]["status"] == "running"
+    again = run_ranks(program, args=(failures, *flags(killed, *more, "--resume")))
+    assert "2 of 3 trials have ended, 1 will be gone on with" in again.stdout
+    assert rows(killed) == rows(whole)
+    begun = [
+        (event["trial"], event["epochs"]) for event in events(killed) if event["event"] == "begin"
+    ]
+    # It went on from a checkpoint: of the epoch before, or of this one where rank 0 was quicker than the signal.
+    assert begun[:3] == [(1, 0), (2, 0), (3, 0)] and begun[3:] in ([(3, 1)], [(3, 2)])
+    assert (killed / "best.py").read_text() == (whole / "best.py").read_text()
+    assert (killed / "report.html").exists()
+
+
+@pytest.mark.ranks(2)
+def test_the_winner_trains_as_its_trial_did(run_ranks, tmp_path):
+    """Each rank is a group of its own here; what such a trial gives, one process gives."""
+    search, winner = tmp_path / "search", tmp_path / "winner"
+    program = TESTS / "tune_with_accident.py"
+    done = run_ranks(program, args=("", *flags(search, "--max_trials=1", "--ranks_per_trial=1")))
+    baseline, trial = rows(search)
+    assert baseline["optimizer.learning_rate"] == "1.0" and trial["trial"] == "1"
+    assert "the recipe as it is: " in done.stdout
+    subprocess.run(
+        [sys.executable, "-m", "tflbt.train", f"--config={search / 'best.py'}", f"--workdir={winner}"],
+        env=ENVIRONMENT, check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    with (winner / "metrics.csv").open() as file:
+        accuracies = [float(row["val_accuracy"]) for row in csv.DictReader(file)]
+    # One process has both cores, a rank one: sums differ in their last digits, and with them a sample or two.
+    assert max(accuracies) == pytest.approx(float(trial["objective"]), abs=0.02)
+
+
+def tune(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tflbt.tune", *words],
+        env=ENVIRONMENT, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+
+WRONG = {
+    "key": ('hp.Float("optimizer.rate", 0.1, 1.0)', "optimizer.rate"),
+    "range": ('hp.Float("optimizer.learning_rate", 1.0, 0.1)', "optimizer.learning_rate"),
+    "beta": ('hp.Float("schedule.beta", 0.3, 1.5)', "schedule.beta"),
+    "nothing": ("None", "at least one hyper-parameter"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_space_is_told_in_one_line_before_anything_is_written(case, tmp_path):
+    line, says = WRONG[case]
+    space = tmp_path / "space.py"
+    lines = ("hp = keras_tuner.HyperParameters()", line, "return hp")
+    space.write_text("import keras_tuner\ndef get_space(config):\n    " + "\n    ".join(lines))
+    done = tune(*flags(tmp_path / "search"), f"--space={space}")
+    assert done.returncode == 1 and not (tmp_path / "search").exists()
+    (told,) = [line for line in done.stderr.splitlines() if "error: " in line]
+    assert says in told and "Traceback" not in done.stderr
+
+
+def test_the_directory_of_another_search_stays_as_it_is(tmp_path):
+    search = tmp_path / "search"
+    search.mkdir()
+    (search / "search.json").write_text('{"seed": 7}\n')
+    for more, says in (((), "holds a search"), (("--resume",), "is another one")):
+        done = tune(*flags(search), *more)
+        assert done.returncode == 1 and says in done.stderr and "Traceback" not in done.stderr
+        assert [path.name for path in search.iterdir()] == ["search.json"]
+        assert (search / "search.json").read_text() == '{"seed": 7}\n'

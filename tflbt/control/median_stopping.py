@@ -1,0 +1,100 @@
+"""When a trial of a search is hopeless: its best is worse than what half of the finished trials had on average."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Sequence
+
+
+@dataclasses.dataclass(frozen=True)
+class MedianStopping:
+    """Vizier's median stopping rule: a trial's best objective against the median of the finished trials' averages.
+
+    After epoch e a trial is hopeless if its best objective of the epochs 1..e is strictly worse than the median, over
+    the finished trials, of the mean of each one's objectives of its epochs 1..e. As a best is held against averages,
+    the rule is lenient: the best trial so far is never stopped, nor is one that equals the median.
+
+    Early epochs are a poor guide where the learning rate decays: a large rate often looks worse than a small one
+    until its decay, and then wins. The rule sees nothing of this. Give such a search a `grace` beyond the first decay,
+    or do without the rule. For the same reason a trial that still warms up is left alone (`warmup`).
+
+    Args:
+      direction: "max" or "min", whether a larger or a smaller objective is better.
+      epochs: epochs of a whole trial, at least 1. After the last one nothing is left to stop: never hopeless.
+      grace: first epoch (1-based) after which a trial may be stopped, at least 1. None (default): a third of
+        `epochs`, rounded up, or the epochs of the warm-up where they are more.
+      trials: finished trials with an objective that it takes to judge, at least 1 (default 5).
+      warmup: epochs of warm-up of the trial that is judged, at least 0 (default 0); counts only where `grace` is None.
+
+    Raises:
+      ValueError: if an argument is out of its range.
+
+    Source: Golovin et al., "Google Vizier: A Service for Black-Box Optimization" (2017), section 3.2.2. The paper has
+    neither `grace` nor `trials`; Ray Tune's `MedianStoppingRule` has both (`grace_period`, `min_samples_required`),
+    and begins its averages after the grace, where we and the paper average from the first epoch.
+
+    Example:
+      >>> rule = MedianStopping("max", epochs=6, trials=3)
+      >>> finished = [[0.2, 0.4, 0.6], [0.4, 0.6, 0.8], [0.1, 0.1, 0.1]]
+      >>> rule.grace_epochs, rule.hopeless([0.25], finished), rule.hopeless([0.2, 0.25], finished)
+      (2, False, True)
+    """
+
+    direction: str
+    epochs: int
+    grace: int | None = None
+    trials: int = 5
+    warmup: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Checks the arguments."""
+        if self.direction not in ("max", "min"):
+            raise ValueError(f"direction={self.direction!r} must be 'max' or 'min'.")
+        for name in ("epochs", "trials", *(() if self.grace is None else ("grace",))):
+            value = getattr(self, name)
+            if not value >= 1 or value % 1:
+                raise ValueError(f"{name}={value!r} must be a whole number, at least 1.")
+        if not 0 <= self.warmup < math.inf:
+            raise ValueError(f"warmup={self.warmup!r} must be a number of epochs, at least 0.")
+
+    @property
+    def grace_epochs(self) -> int:
+        """The first epoch, counted from 1, after which a trial may be stopped."""
+        if self.grace is not None:
+            return self.grace
+        return max(-(-self.epochs // 3), math.ceil(self.warmup))
+
+    def hopeless(self, values: Sequence[float], finished: Sequence[Sequence[float]]) -> bool:
+        """Says whether a trial should end after its latest epoch.
+
+        A value that is not finite (NaN: none was measured, or the loss blew up) counts as missing. An average is of
+        the values that there are up to this epoch, of a shorter history too; a finished trial without any is not
+        counted. A trial without a value of its own is worse than any with one.
+
+        Args:
+          values: the trial's objective after each of its epochs so far.
+          finished: the same of each completed trial, to its end; neither stopped nor failed ones belong here.
+
+        Returns:
+          True if the trial is hopeless.
+
+        Example:
+          >>> rule = MedianStopping("min", epochs=4, grace=1, trials=1)
+          >>> [rule.hopeless([loss], [[0.5, 0.1]]) for loss in (0.6, 0.5, float("nan"))]
+          [True, False, True]
+        """
+        epoch = len(values)
+        if not self.grace_epochs <= epoch < self.epochs:
+            return False
+        histories = [self._gains(history[:epoch]) for history in finished]
+        averages = [statistics.mean(gains) for gains in histories if gains]
+        if len(averages) < self.trials:
+            return False
+        return max(self._gains(values), default=-math.inf) < statistics.median(averages)
+
+    def _gains(self, values: Sequence[float]) -> list[float]:
+        """The finite values, turned so that larger is better."""
+        sign = 1.0 if self.direction == "max" else -1.0
+        return [sign * float(value) for value in values if math.isfinite(value)]

@@ -1,0 +1,145 @@
+"""The figures of a search: the objective by trial, two hyper-parameters as a map, and all of them side by side."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tflbt.report import (
+    axis_scale,
+    figure_files,
+    figure_style,
+    search_heat_map,
+    search_marks,
+    search_parallel,
+)
+from tflbt.report.figure_style import COLOURS, HALF, WHOLE
+from tflbt.report.history import is_accuracy
+from tflbt.report.search_history import SearchHistory
+from tflbt.report.tiles import metric_text
+
+_MANY = 60  # trials that need the whole width of a page
+
+
+def draw(history: SearchHistory) -> dict[str, Figure]:
+    """Draws what the trials give: a figure without data is left out.
+
+    Args:
+        history: A search.
+
+    Returns:
+        Figures by name, in the order of the page: `objective` (of one trial or more), `heat_map` (two hyper-parameters
+        that were varied), `parallel_coordinates` (two trials that came to an end).
+
+    Example:
+        >>> from tflbt.report.search_history import Trial
+        >>> settings = {"direction": "max", "objective": "val_accuracy"}
+        >>> list(draw(SearchHistory(settings, [Trial(1, "completed", 0.9, {"seed": 1})])))
+        ['objective']
+    """
+    if not history.trials:
+        return {}
+    with figure_style.settings():
+        heat_map = search_heat_map.draw(history)
+        beside = heat_map is not None and heat_map.get_figwidth() == HALF[0]
+        half = beside and len(history.trials) <= _MANY
+        made = {
+            "objective": _objective(history, HALF if half else WHOLE),
+            "heat_map": heat_map,
+            "parallel_coordinates": search_parallel.draw(history),
+        }
+    return {name: figure for name, figure in made.items() if figure is not None}
+
+
+def write(history: SearchHistory, folder: str | os.PathLike[str]) -> dict[str, Figure]:
+    """Draws the figures and saves each as PNG and SVG.
+
+    Args:
+        history: A search.
+        folder: Where to; made if missing.
+
+    Returns:
+        The figures by name.
+
+    Raises:
+        OSError: If a file cannot be written; names it.
+
+    Example:
+        >>> import tempfile
+        >>> from tflbt.report.search_history import Trial
+        >>> settings = {"direction": "max", "objective": "val_accuracy"}
+        >>> list(write(SearchHistory(settings, [Trial(1, "completed", 0.9, {})]), tempfile.mkdtemp()))
+        ['objective']
+    """
+    figures = draw(history)
+    figure_files.save_all(figures, folder)
+    return figures
+
+
+def _objective(history: SearchHistory, size: tuple[float, float]) -> Figure:
+    """The objective of each trial, marked by status, and the best so far."""
+    numbers = [trial.number for trial in history.trials]
+    figure, axes = figure_style.axes_of(size, numbers, history.objective.replace("_", " "))
+    axes.set_xlabel("trial")
+    axes.set_xlim(min(numbers) - 0.6, max(numbers) + 0.6)
+    values = [t.objective for t in history.trials if math.isfinite(t.objective)]
+    if is_accuracy(history.objective):
+        axis_scale.percent(axes, [])  # without the values, of which many would hide the worst
+    else:
+        axis_scale.log_if_wide(axes, values)
+    _best_so_far(axes, history, numbers)
+    if history.baseline is not None and history.baseline.may_win:
+        axes.axhline(
+            history.baseline.objective, color=COLOURS["muted"], linestyle="--", linewidth=1.2, label="recipe as it is"
+        )  # fmt: skip
+    for status in history.counts:
+        _marks(axes, history, status)
+    if not values:
+        axes.set_yticks([])
+        axes.text(
+            0.5, 0.5, "no trial has an objective", color=COLOURS["muted"],
+            transform=axes.transAxes, horizontalalignment="center",
+        )  # fmt: skip
+    if history.best is not None:
+        told = metric_text(history.objective, history.best.objective)
+        figure_style.label_ends(axes, [(history.best_so_far, told, search_marks.BEST)])
+    figure.legend(
+        loc="outside upper left", ncols=3 if size == HALF else 7, frameon=False, handletextpad=0.3
+    )
+    return figure
+
+
+def _best_so_far(axes: Axes, history: SearchHistory, numbers: list[int]) -> None:
+    """A stair of the running best, with a ring around the winner."""
+    best = history.best
+    if best is None:
+        return
+    axes.plot(
+        numbers, history.best_so_far, color=COLOURS[search_marks.BEST], drawstyle="steps-post", label="best so far"
+    )  # fmt: skip
+    axes.plot(
+        [best.number], [best.objective], "o", color=COLOURS[search_marks.BEST],
+        markersize=11, markeredgewidth=1.8, fillstyle="none",
+    )  # fmt: skip
+
+
+def _marks(axes: Axes, history: SearchHistory, status: str) -> None:
+    """The trials of one status; those without an objective stand at the bottom."""
+    marker, role = search_marks.MARKS[status]
+    trials = [trial for trial in history.trials if trial.status == status]
+    told = [trial for trial in trials if math.isfinite(trial.objective)]
+    without = [trial.number for trial in trials if not math.isfinite(trial.objective)]
+    look: dict[str, Any] = {
+        "linestyle": "none",
+        "marker": marker,
+        "color": COLOURS[role],
+        "markersize": 6,
+    }
+    axes.plot([t.number for t in told], [t.objective for t in told], label=status, **look)
+    if without:
+        bottom = axes.get_xaxis_transform()  # trial numbers across, shares of the axes' height up
+        axes.plot(without, [0.03] * len(without), transform=bottom, **look)

@@ -1,0 +1,178 @@
+"""Searches a recipe's best learning rate, decay factor and whatever else a space lists, each trial on all ranks.
+
+horovodrun -np 2 python -m tflbt.tune --config=hparams/digits_resnet.py:two_phase \
+    --space=hparams/spaces/default.py --max_trials=12 --workdir=runs/search
+python -m tflbt.tune ... --tuner=GridSearch --space=hparams/spaces/two_phase.py:table_7
+horovodrun -np 4 python -m tflbt.tune ... --ranks_per_trial=1
+horovodrun -np 2 python -m tflbt.tune ... --resume
+horovodrun -np 2 python -m tflbt.tune --config=FILE.py:lars --compare=FILE.py:large_batch,FILE.py:two_phase ...
+
+The work directory gets a run directory for every trial (trials/), trials.csv, TensorBoard's HParams, report.html, and
+best.py, the winner as a recipe: python -m tflbt.train --config=WORKDIR/best.py --workdir=runs/winner
+
+With --compare these recipes are tuned as well, with as many trials, in folders of their own; then the best of each is
+trained with --seeds other seeds, and a table shows mean and spread.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from absl import flags, logging
+from ml_collections import config_flags
+
+from tflbt import command_line
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "A recipe and variant, hparams/FILE.py:VARIANT; --config.KEY=VALUE changes one of its values.",
+    lock_config=True,
+)
+_SPACE = flags.DEFINE_string(
+    "space", "hparams/spaces/default.py", "What to search: hparams/spaces/FILE.py[:NAME]."
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "The search directory; a new one, or the one to resume."
+)
+_MAX_TRIALS = flags.DEFINE_integer(
+    "max_trials", None, "The most trials; none: until the tuner has no more.", lower_bound=1
+)
+_TUNER = flags.DEFINE_enum(
+    "tuner",
+    "RandomSearch",
+    ["RandomSearch", "BayesianOptimization", "Hyperband", "GridSearch"],
+    "KerasTuner's tuner.",
+)
+_TUNER_OPTIONS = flags.DEFINE_multi_string(
+    "tuner_option", [], "An argument of that tuner, as factor=3; may be given several times."
+)
+_OBJECTIVE = flags.DEFINE_string("objective", "val_accuracy", "A column of metrics.csv.")
+_DIRECTION = flags.DEFINE_enum(
+    "direction", None, ["max", "min"], "Which end of the objective is best; none: KerasTuner's."
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Of the tuner; a recipe's own is --config.seed.", 0)
+_RANKS_PER_TRIAL = flags.DEFINE_integer(
+    "ranks_per_trial", None, "Ranks that train a trial together; none: all.", lower_bound=1
+)
+_STOP_HOPELESS = flags.DEFINE_enum(
+    "stop_hopeless",
+    "never",
+    ["never", "median"],
+    "median: end trials that are worse than half of the finished ones were.",
+)
+_KEEP = flags.DEFINE_enum(
+    "keep_checkpoints", "best", ["best", "all"], "Whose checkpoints stay after the trial's end."
+)
+_COMPARE = flags.DEFINE_list(
+    "compare", [], "More recipes, FILE.py:VARIANT,..., to tune with as many trials."
+)
+_SEEDS = flags.DEFINE_integer(
+    "seeds", 3, "--compare: trainings of each recipe's best with seeds of their own.", 1
+)
+_BASELINE = flags.DEFINE_bool(
+    "baseline", True, "Begin with trial 0, the recipe as it is; not counted in --max_trials."
+)
+_RESUME = flags.DEFINE_bool("resume", False, "Go on with the search in --workdir.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the data sets lie (digits need none).")
+_EPOCH_LINES = flags.DEFINE_bool("epoch_lines", False, "Show a line for every epoch.")
+
+
+def tune(config: Any, space: str, workdir: Any, **options: Any) -> Any:
+    """Tunes a recipe into a search directory; under Horovod every rank must call it alike.
+
+    Args:
+      config: a recipe's `ConfigDict`.
+      space: "hparams/spaces/FILE.py:NAME".
+      workdir: the search directory.
+      **options: `data_dir`, `max_trials`, `ranks_per_trial`, `epoch_lines`, and others of `tflbt.tuning.Search`.
+
+    Returns:
+      A `tflbt.tuning.Result`.
+
+    Raises:
+      ValueError: if recipe, space or an option cannot be, or the search to resume is another.
+      OSError: if a file cannot be read or written.
+    """
+    ranks_per_trial = options.pop("ranks_per_trial", None)
+    group = _start(ranks_per_trial)
+    from tflbt import recipe_tune
+    from tflbt.distributed import comm
+
+    trainer = recipe_tune.RecipeTrainer(
+        config, options.pop("data_dir", None), int(options.pop("epoch_lines", False))
+    )
+    result = None
+    try:
+        result = recipe_tune.tune_recipe(
+            config,
+            space,
+            workdir,
+            trainer=trainer,
+            group=group,
+            max_trials=options.pop("max_trials", None),
+            options={**options, "ranks_per_trial": ranks_per_trial},
+        )
+    finally:
+        if comm.is_chief():
+            recipe_tune.report_search(workdir, result)
+    return result
+
+
+def _start(ranks_per_trial: int | None) -> Any:
+    """Starts Horovod, in groups if asked for."""
+    from tflbt.distributed import comm
+
+    if ranks_per_trial is None:
+        comm.init()
+        return None
+    return comm.init_groups(ranks_per_trial)
+
+
+def options_of(words: list[str]) -> dict[str, Any]:
+    """Reads "factor=3" and the like.
+
+    Raises:
+      ValueError: if there is no "=".
+
+    Example:
+      >>> options_of(["factor=3", "beta=2.6"])
+      {'factor': 3, 'beta': 2.6}
+    """
+    options = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise ValueError(f"--tuner_option={word} must be NAME=VALUE, such as factor=3.")
+        try:
+            options[name] = ast.literal_eval(value)
+        except (SyntaxError, ValueError):
+            options[name] = value
+    return options
+
+
+def main() -> None:
+    """Tunes what the flags say."""
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)  # a schedule's every step, of every trial, is too much
+    options: dict[str, Any] = {
+        "max_trials": _MAX_TRIALS.value,
+        "tuner": _TUNER.value,
+        "tuner_options": options_of(_TUNER_OPTIONS.value),
+        "objective": _OBJECTIVE.value,
+        "direction": _DIRECTION.value,
+        "seed": _SEED.value,
+        "ranks_per_trial": _RANKS_PER_TRIAL.value,
+        "stop_hopeless": _STOP_HOPELESS.value,
+        "keep_checkpoints": _KEEP.value,
+        "baseline": _BASELINE.value,
+        "resume": _RESUME.value,
+        "data_dir": _DATA_DIR.value,
+        "epoch_lines": _EPOCH_LINES.value,
+    }
+    tune(_CONFIG.value, _SPACE.value, _WORKDIR.value, **options)
+
+
+if __name__ == "__main__":
+    command_line.run(main, required=("config", "workdir"))

@@ -1,0 +1,1 @@
+"""KerasTuner searches, each trial trained by all ranks."""

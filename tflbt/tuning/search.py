@@ -1,0 +1,357 @@
+"""A KerasTuner search whose trials are trained by all ranks, or each by a group; it goes on where it was killed."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras_tuner
+import tensorflow as tf
+
+from tflbt.control.median_stopping import MedianStopping
+from tflbt.distributed import comm
+from tflbt.tuning.desk import Desk, exchange_at_desk, open_desk
+from tflbt.tuning.hparams_log import HParamsLog
+from tflbt.tuning.journal import Journal
+from tflbt.tuning.one_trial import exchange_over_all_ranks, run_trial
+from tflbt.tuning.search_directory import SearchDirectory
+from tflbt.tuning.space import in_words
+from tflbt.tuning.study import BASELINE, DONE, INDEPENDENT, WAIT, Study, make_oracle
+from tflbt.tuning.trial import FAILED, Outcome, Trial
+from tflbt.tuning.trial_callbacks import WatchTrial
+
+Train = Callable[[Trial, Path, list[tf.keras.callbacks.Callback]], Any]
+STOPPING = ("never", "median")
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a search found.
+
+    Attributes:
+      number: of the best trial; None if none has an objective.
+      values: its hyper-parameters.
+      objective: its best objective.
+      trials: how many ended, without the baseline.
+      baseline: the objective of what is tuned as it was; None if it was not tried, or has none.
+    """
+
+    number: int | None
+    values: Mapping[str, Any]
+    objective: float | None
+    trials: int
+    baseline: float | None = None
+
+
+@dataclasses.dataclass
+class Search:
+    """Tries hyper-parameters that a KerasTuner oracle proposes; every rank must make and run it alike.
+
+    Rank 0 holds the oracle. Each trial is trained by all ranks together, or, with `ranks_per_trial`, by a group of
+    neighbouring ranks (a Horovod process set) while other groups train others. The objective is the best over the
+    epochs. A trial whose loss is no number any more, or that raises on one rank or all, ends on all its ranks, is
+    recorded, and the search goes on; after three errors in a row it ends. Within a group of several ranks that is not
+    all, an error on one rank alone (not NaN, which all see) is recorded and ends the job, for Horovod cannot wake
+    the others: start it again with `resume`.
+
+    The same seed and the same ranks give the same trials. A search that was killed at any moment goes on with
+    `resume`: finished trials are not repeated, running ones go on from their checkpoints if `train` lets them.
+
+    Args:
+      directory: for `search.json`, `journal.jsonl`, `trials.csv`, `trials/NNNN/`, `tensorboard/`.
+      space: what to search.
+      objective: a column of an epoch's logs, default "val_accuracy".
+      direction: "max" or "min"; default None: KerasTuner's word on the objective.
+      tuner: "RandomSearch" (default), "BayesianOptimization", "Hyperband" or "GridSearch", or a class of oracle.
+      tuner_options: more arguments of that oracle.
+      max_trials: the most trials; default None: until the tuner has no more.
+      epochs: of a full training; Hyperband and early stopping need it.
+      seed: of the tuner, 0 or more.
+      ranks_per_trial: a divisor of the number of ranks; default None: all. Anything else must be given to
+        `tflbt.distributed.comm.init_groups` first, whose answer is `group`.
+      group: this rank's process set where there are several groups.
+      stop_hopeless: "median" ends a trial whose best objective is worse than the median of the finished trials' (see
+        `tflbt.control.median_stopping`); "never" (default) does not.
+      grace: first epoch after which it may end a trial; default None: a third of `epochs`.
+      about: more to keep in `search.json`; what a search is resumed with must be equal.
+      resume: go on with the search in `directory`.
+      keep_checkpoints: "best" (default) leaves those of the best trial alone, "all" all.
+      baseline: begin with trial 0, without values: what is tuned as it is, to hold the best against. It does not count
+        among `max_trials`. Default False.
+      patience: seconds for which a rank of a group that has ended a trial waits for the group's others.
+      write_best: called on rank 0 with each new best trial and its objective.
+      verbose: 1 (default) prints two lines a trial.
+
+    Raises:
+      ValueError: if an argument cannot be, or the search to resume is another.
+      FileExistsError: if the directory holds a search and `resume` is False.
+
+    Example:
+      >>> import tempfile
+      >>> space = keras_tuner.HyperParameters()
+      >>> _ = space.Float("learning_rate", 0.01, 1.0, sampling="log")
+      >>> def train(trial, folder, callbacks):
+      ...     model = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(1,))])
+      ...     model.compile(tf.keras.optimizers.SGD(trial.values["learning_rate"]), "mse")
+      ...     model.fit(tf.ones([8, 1]), tf.ones([8, 1]), epochs=2, verbose=0, callbacks=callbacks)
+      >>> search = Search(tempfile.mkdtemp(), space, objective="loss", max_trials=3, verbose=0)
+      >>> search.run(train).trials
+      3
+    """
+
+    directory: str | os.PathLike[str]
+    space: keras_tuner.HyperParameters
+    objective: str = "val_accuracy"
+    direction: str | None = None
+    tuner: Any = "RandomSearch"
+    tuner_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    max_trials: int | None = None
+    epochs: int | None = None
+    seed: int = 0
+    ranks_per_trial: int | None = None
+    group: Any = None
+    stop_hopeless: str = "never"
+    grace: int | None = None
+    about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    resume: bool = False
+    keep_checkpoints: str = "best"
+    baseline: bool = False
+    patience: float = 60.0
+    write_best: Callable[[Trial, float], None] | None = None
+    verbose: int = 1
+
+    def __post_init__(self) -> None:
+        """Checks the arguments and takes the directory."""
+        for name, known in (("stop_hopeless", STOPPING), ("keep_checkpoints", ("best", "all"))):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} must be one of {', '.join(known)}."
+                )
+        if self.max_trials is not None and self.max_trials < 1:
+            raise ValueError(f"max_trials={self.max_trials!r} must be at least 1.")
+        self._groups = comm.size() // (self.ranks_per_trial or comm.size())
+        if (self._groups > 1) != (self.group is not None):
+            raise ValueError(
+                f"ranks_per_trial={self.ranks_per_trial!r} of {comm.size()} ranks goes with group, what "
+                "comm.init_groups(ranks_per_trial) gives in place of tflbt.init()."
+            )
+        oracle = self._oracle()
+        self.direction = oracle.objective.direction
+        self._rule = self._stopping_rule()
+        self.search_directory = comm.on_chief(self._claim, "tflbt.tuning.directory")
+        self._study: Study | None = None
+        self._began = time.perf_counter()
+        self._ended_now = 0
+        self._best: int | None = None
+        self._hparams: HParamsLog | None = None
+
+    def run(self, train: Train) -> Result:
+        """Runs the trials that are left and returns the best of all.
+
+        Args:
+          train: `train(trial, folder, callbacks)` trains with `trial.values`, giving `callbacks` to `fit`, on the
+            ranks that `tflbt.size()` counts. What it writes into `folder` is its own; with
+            `tflbt.callbacks.Checkpoint` there, told of these callbacks, a killed search goes on in mid-trial.
+
+        Raises:
+          ValueError: if three trials in a row fail.
+          OSError: if the directory cannot be written, or a rank of a group fails alone (ConnectionError).
+        """
+        comm.on_chief(self._open_study, "tflbt.tuning.journal")
+        desk: Any = self._study and Desk(self._study, self._begun, self._ended)
+        if self.group is not None:
+            desk = open_desk(desk)
+        with comm.within(self.group):
+            while True:
+                trial = comm.on_chief(lambda: desk.next(), "tflbt.tuning.next")
+                if trial == DONE:
+                    break
+                if trial == WAIT:
+                    time.sleep(0.1)
+                    continue
+                outcome = self._run(trial, train, desk)
+                comm.on_chief(lambda: desk.end(trial.number, outcome), "tflbt.tuning.end")  # noqa: B023
+        comm.meet()
+        return comm.on_chief(self._result, "tflbt.tuning.result")
+
+    def _oracle(self) -> keras_tuner.Oracle:
+        return make_oracle(
+            self.tuner, self.space, self.objective, self.direction, self.seed, self.epochs, self.tuner_options
+        )  # fmt: skip
+
+    def _stopping_rule(self) -> MedianStopping | None:
+        if self.stop_hopeless == "never":
+            return None
+        if self.epochs is None:
+            raise ValueError("stop_hopeless='median' needs epochs, those of a full training.")
+        return MedianStopping(str(self.direction), self.epochs, self.grace)
+
+    def _claim(self) -> SearchDirectory:
+        tuner = self.tuner if isinstance(self.tuner, str) else self.tuner.__name__
+        about = {
+            "name": "",
+            "objective": self.objective,
+            "direction": self.direction,
+            "tuner": tuner,
+            "tuner_options": dict(self.tuner_options),
+            "max_trials": self.max_trials,
+            "seed": self.seed,
+            "ranks": comm.size(),
+            "ranks_per_trial": self.ranks_per_trial or comm.size(),
+            "epochs": self.epochs,
+            "stop_hopeless": self.stop_hopeless,
+            "baseline": self.baseline,
+            "defaults": {},
+            "space": self.space.get_config(),
+            **self.about,
+        }
+        claim = SearchDirectory.open if self.resume else SearchDirectory.create
+        return claim(self.directory, about)
+
+    def _open_study(self) -> None:
+        """Makes the study, on rank 0."""
+        directory = self.search_directory
+        oracle = self._oracle()
+        self._study = Study(
+            oracle,
+            Journal(directory.journal),
+            max_trials=self.max_trials,
+            groups=self._groups,
+            in_rounds=self._rule is not None or not isinstance(oracle, INDEPENDENT),
+            baseline=self.baseline,
+            progress=directory.safe_epochs,
+        )
+        self._best = self._study.best()
+        self._hparams = HParamsLog(directory.tensorboard, self.space, self.objective)
+        for number in self._study.outcomes:  # a kill may have come between the journal and these
+            self._add_hparams(number)
+        self._tell_best()
+        if self.resume and self.verbose:
+            study = self._study
+            print(
+                f"resume: {len(study.outcomes)} of {self.max_trials or 'all'} trials have ended, "
+                f"{len(study.running)} will be gone on with",
+                flush=True,
+            )
+
+    def _run(self, trial: Trial, train: Train, desk: Any) -> Outcome:
+        rule = None if trial.number == BASELINE else self._rule
+        watch = WatchTrial(trial, self.objective, rule)
+        directory = self.search_directory
+
+        def in_its_folder() -> None:
+            if trial.continues is not None:
+                comm.on_chief(
+                    lambda: directory.copy_trial(trial.continues, trial.number),  # type: ignore[arg-type]
+                    "tflbt.tuning.copy",
+                )
+            train(trial, directory.trial(trial.number), [watch])
+
+        def exchange(word: Any) -> Sequence[Any]:
+            if comm.size() == 1:
+                return [word]
+            if self.group is None:
+                return exchange_over_all_ranks(word)
+            return exchange_at_desk(desk, trial, word, self.patience)
+
+        try:
+            return run_trial(in_its_folder, watch, exchange)
+        except TimeoutError as error:
+            desk.end(trial.number, Outcome(FAILED, tuple(watch.history), message=str(error)))
+            raise ConnectionError(
+                f"{error}. The trial is recorded as failed; Horovod cannot wake the ranks that wait, so the job ends: "
+                "go on with --resume."
+            ) from error
+
+    def _begun(self, trial: Trial) -> None:
+        self.search_directory.write_table(self._require_study())
+        if self.verbose:
+            of = f" of {self.max_trials}" if self.max_trials and trial.number else ""
+            again = ", again" if trial.attempts else ""
+            on = f", going on from trial {trial.continues}" if trial.continues else ""
+            print(
+                f"trial {trial.number}{of}{again}{on}: {in_words(trial.values) or 'nothing changed'}",
+                flush=True,
+            )
+
+    def _ended(self, number: int) -> None:
+        """Writes down what changed, and tells of it; on rank 0."""
+        study, directory = self._require_study(), self.search_directory
+        best = study.best()
+        self._ended_now += 1
+        directory.write_table(study)
+        self._add_hparams(number)
+        if best != self._best:
+            self._tell_best()
+        if not isinstance(study.oracle, keras_tuner.oracles.HyperbandOracle):
+            self._drop_checkpoints({number, self._best} - {best, None})
+        self._best = best
+        if self.verbose:
+            print(self._line(number), flush=True)
+
+    def _add_hparams(self, number: int) -> None:
+        study = self._require_study()
+        outcome, values = study.outcomes[number], study.trials[number].values
+        if self._hparams is not None and number != BASELINE:
+            told = {self.objective: study.value(number)}
+            self._hparams.add(number, values, told, outcome.status, outcome.seconds)
+
+    def _tell_best(self) -> None:
+        study = self._require_study()
+        best = study.best()
+        if best is not None and self.write_best is not None:
+            self.write_best(study.trials[best], float(study.value(best) or 0.0))
+
+    def _line(self, number: int) -> str:
+        """What the screen says of a trial that has ended."""
+        study = self._require_study()
+        outcome, value, best = study.outcomes[number], study.value(number), study.best()
+        parts = [outcome.status] if outcome.status != "completed" else []
+        parts += [f"{self.objective} {value:.5g}"] if value is not None else []
+        parts += [f"{outcome.seconds:.1f} s"]
+        if best is not None:
+            parts.append(f"best {study.value(best):.5g} (trial {best})")
+        done = len(study.outcomes) - (BASELINE in study.outcomes)
+        if self.max_trials and done < self.max_trials:
+            left = self.max_trials - done
+            passed = time.perf_counter() - self._began
+            parts.append(f"about {_duration(passed / self._ended_now * left)} left")
+        why = f"; {outcome.message}" if outcome.message else ""
+        return f"trial {number}: {', '.join(parts)}{why}"
+
+    def _drop_checkpoints(self, numbers: set[Any]) -> None:
+        if self.keep_checkpoints == "best":
+            for number in numbers:
+                self.search_directory.drop_checkpoints(number)
+
+    def _result(self) -> Result:
+        study = self._require_study()
+        best = study.best()
+        self._drop_checkpoints(set(study.outcomes) - {best})
+        done, baseline = set(study.outcomes) - {BASELINE}, study.value(BASELINE)
+        if best is None:
+            return Result(None, {}, None, len(done), baseline)
+        return Result(best, study.trials[best].values, study.value(best), len(done), baseline)
+
+    def _require_study(self) -> Study:
+        if self._study is None:
+            raise RuntimeError("Only rank 0 keeps the study.")
+        return self._study
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as a person says them.
+
+    Example:
+      >>> _duration(75), _duration(3 * 3600 + 61)
+      ('1 min 15 s', '3 h 1 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,79 @@
+"""What watches a trial's training from inside: its objective, its end, and whether all its ranks are there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from tflbt.control.median_stopping import MedianStopping
+from tflbt.distributed import comm
+from tflbt.tuning.trial import Trial
+
+
+class AnotherRankFailedError(RuntimeError):
+    """Ends a trial on the ranks where nothing went wrong."""
+
+
+class WatchTrial(tf.keras.callbacks.Callback):
+    """Keeps the objective of every epoch and ends a trial at its last epoch or when it is hopeless.
+
+    Place it before `Checkpoint`, and give it to that as one of the callbacks whose state to keep.
+
+    Args:
+      trial: the trial.
+      objective: a column of the epoch's logs, such as "val_accuracy"; the same on every rank.
+      rule: says from the objectives so far whether to end; None: never.
+
+    Attributes:
+      history: the objective of every epoch, earlier attempts' included.
+      hopeless: whether the rule ended the trial.
+
+    Raises:
+      ValueError: at the first epoch's end, if the logs have no such column; names those they have.
+      AnotherRankFailedError: at an epoch's end, if a rank that should be training is not.
+    """
+
+    def __init__(self, trial: Trial, objective: str, rule: MedianStopping | None = None) -> None:
+        super().__init__()
+        self.trial = trial
+        self.objective = objective
+        self.rule = rule
+        self.history: list[float] = []
+        self.hopeless = False
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to train: asked after `restore`."""
+        limit = self.trial.epochs
+        return self.hopeless or (limit is not None and len(self.history) >= limit)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"history": list(self.history), "hopeless": self.hopeless}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on from a checkpoint."""
+        self.history, self.hopeless = list(state["history"]), state["hopeless"]
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Keeps the objective and decides; every rank decides alike."""
+        require_every_rank()
+        logs = logs or {}
+        if self.objective not in logs:
+            raise ValueError(
+                f"objective={self.objective!r} is none of what an epoch of this training tells: "
+                f"{', '.join(sorted(logs))}."
+            )
+        self.history = [*self.history[:epoch], float(logs[self.objective])]
+        if not self.over and self.rule is not None:
+            self.hopeless = self.rule.hopeless(self.history, self.trial.finished)
+        if self.over:
+            self.model.stop_training = True
+
+
+def require_every_rank() -> None:
+    """Raises AnotherRankFailedError where a rank of this trial takes part in sums only with zeros (`comm.meet`)."""
+    present = comm.all_reduce_sum([tf.ones([])], "tflbt.tuning.present")[0]
+    if round(float(present)) < comm.size():
+        raise AnotherRankFailedError("another rank has failed")
