@@ -17,6 +17,7 @@ COMMANDS = (
     "recipe",
     "recipe_batch",
     "recipe_build",
+    "recipe_compare",
     "recipe_data",
     "recipe_monitors",
     "recipe_optimizer",

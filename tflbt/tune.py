@@ -22,7 +22,7 @@ from typing import Any
 from absl import flags, logging
 from ml_collections import config_flags
 
-from tflbt import command_line
+from tflbt import command_line, recipe
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -92,32 +92,56 @@ def tune(config: Any, space: str, workdir: Any, **options: Any) -> Any:
       A `tflbt.tuning.Result`.
 
     Raises:
-      ValueError: if recipe, space or an option cannot be, or the search to resume is another.
+      ValueError: if recipe, space or an option cannot be, the search to resume is another, or three trials in a row
+        fail.
       OSError: if a file cannot be read or written.
     """
-    ranks_per_trial = options.pop("ranks_per_trial", None)
-    group = _start(ranks_per_trial)
+    group = _start(options.get("ranks_per_trial"))
     from tflbt import recipe_tune
     from tflbt.distributed import comm
 
+    chief = comm.is_chief()  # asked now, for after another rank's death Horovod could not say
     trainer = recipe_tune.RecipeTrainer(
         config, options.pop("data_dir", None), int(options.pop("epoch_lines", False))
     )
-    result = None
+    max_trials, result = options.pop("max_trials", None), None
     try:
         result = recipe_tune.tune_recipe(
-            config,
-            space,
-            workdir,
-            trainer=trainer,
-            group=group,
-            max_trials=options.pop("max_trials", None),
-            options={**options, "ranks_per_trial": ranks_per_trial},
-        )
+            config, space, workdir, trainer=trainer, group=group, max_trials=max_trials, options=options
+        )  # fmt: skip
     finally:
-        if comm.is_chief():
+        if chief:
             recipe_tune.report_search(workdir, result)
     return result
+
+
+def compare(configs: Any, space: str, workdir: Any, seeds: int, **options: Any) -> Any:
+    """Tunes several recipes with as many trials each and trains the best of each with several seeds.
+
+    Args:
+      configs: the recipes' `ConfigDict`s.
+      space: "hparams/spaces/FILE.py:NAME".
+      workdir: the directory.
+      seeds: trainings of each one's best.
+      **options: as of `tune`; `max_trials` is needed.
+
+    Returns:
+      The rows of the table, `tflbt.report.comparison.Tuned`.
+
+    Raises:
+      ValueError: as of `tune`, or if a recipe is there twice.
+      OSError: if a file cannot be read or written.
+    """
+    if options.get("max_trials") is None:
+        raise ValueError("--compare needs --max_trials, the same for every recipe.")
+    group = _start(options.get("ranks_per_trial"))
+    from tflbt import recipe_compare
+
+    return recipe_compare.compare_recipes(
+        configs, space, workdir,
+        max_trials=options.pop("max_trials"), seeds=seeds, group=group, data_dir=options.pop("data_dir", None),
+        verbose=int(options.pop("epoch_lines", False)), options=options,
+    )  # fmt: skip
 
 
 def _start(ranks_per_trial: int | None) -> Any:
@@ -155,7 +179,9 @@ def options_of(words: list[str]) -> dict[str, Any]:
 def main() -> None:
     """Tunes what the flags say."""
     if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)  # a schedule's every step, of every trial, is too much
+        logging.set_verbosity(
+            logging.WARNING
+        )  # a schedule's every step, of every trial, is too much
     options: dict[str, Any] = {
         "max_trials": _MAX_TRIALS.value,
         "tuner": _TUNER.value,
@@ -171,7 +197,20 @@ def main() -> None:
         "data_dir": _DATA_DIR.value,
         "epoch_lines": _EPOCH_LINES.value,
     }
-    tune(_CONFIG.value, _SPACE.value, _WORKDIR.value, **options)
+    if _COMPARE.value:
+        configs = [_CONFIG.value, *(_with_changes(name) for name in _COMPARE.value)]
+        compare(configs, _SPACE.value, _WORKDIR.value, _SEEDS.value, **options)
+    else:
+        tune(_CONFIG.value, _SPACE.value, _WORKDIR.value, **options)
+
+
+def _with_changes(name: str) -> Any:
+    """A recipe to compare, with the values that --config.KEY=VALUE changes in the first."""
+    config = recipe.load(name)
+    for key, value in config_flags.get_override_values(flags.FLAGS["config"]).items():
+        recipe.require_key(config, key)
+        config.update_from_flattened_dict({key: value})
+    return config
 
 
 if __name__ == "__main__":

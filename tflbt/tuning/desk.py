@@ -36,14 +36,19 @@ class Desk:
     def next(self) -> Trial | str:
         """As `Study.next`."""
         with self._lock:
+            before = set(self._study.outcomes)
             trial = self._study.next()
+            for number in sorted(set(self._study.outcomes) - before):
+                self._ended(number)  # one that keeps killing its job
             if isinstance(trial, Trial):
                 self._begun(trial)
             return trial
 
     def end(self, number: int, outcome: Outcome) -> None:
-        """As `Study.end`."""
+        """As `Study.end`; of several ranks that end the same trial the first is believed."""
         with self._lock:
+            if number in self._study.outcomes:
+                return
             self._study.end(number, outcome)
             self._ended(number)
 
@@ -66,7 +71,8 @@ class _Client(managers.BaseManager):
     """Reaches the desk from another process."""
 
 
-_Client.register("desk", exposed=("next", "end", "say", "said"))
+_EXPOSED = ("next", "end", "say", "said")
+_Client.register("desk", exposed=_EXPOSED)
 
 
 def open_desk(desk: Desk | None) -> Any:
@@ -77,33 +83,55 @@ def open_desk(desk: Desk | None) -> Any:
 
     Returns:
       The desk, or something with its methods.
+
+    Raises:
+      ConnectionError: if a rank cannot reach rank 0; names the place.
     """
     if comm.size() == 1:
         return desk
-    place = None
-    if desk is not None:
-        _Server.register("desk", callable=lambda: desk, exposed=("next", "end", "say", "said"))
-        one_host = comm.local_size() == comm.size()
-        host, key = "127.0.0.1" if one_host else socket.gethostname(), secrets.token_bytes(32)
-        server = _Server(address=(host, 0), authkey=key).get_server()
-        threading.Thread(target=server.serve_forever, name="tflbt-desk", daemon=True).start()
-        place = (server.address, key)
+    one_host = comm.local_size() == comm.size()
+    place = None if desk is None else _serve(desk, one_host)
     address, key = comm.broadcast_object(place, "tflbt.tuning.desk")
-    if desk is not None:
-        return desk
-    client = _Client(address=tuple(address), authkey=key)
-    client.connect()
+    return _reach(address, key) if desk is None else desk
+
+
+def _serve(desk: Desk, one_host: bool) -> tuple[tuple[str, int], bytes]:
+    """Offers the desk from a thread; where to reach it, and the key.
+
+    Between hosts it listens everywhere and tells its host's name: on that host itself the name may stand for
+    127.0.1.1, where the others would find themselves.
+    """
+    key = secrets.token_bytes(32)
+    _Server.register("desk", callable=lambda: desk, exposed=_EXPOSED)
+    server = _Server(address=("127.0.0.1" if one_host else "", 0), authkey=key).get_server()
+    threading.Thread(target=server.serve_forever, name="tflbt-desk", daemon=True).start()
+    port: int = server.address[1]  # type: ignore[index,assignment]
+    return ("127.0.0.1" if one_host else socket.gethostname(), port), key
+
+
+def _reach(address: tuple[str, int], key: bytes) -> Any:
+    """The desk that is offered at a place, for a process that has the key."""
+    client = _Client(address=address, authkey=key)
+    try:
+        client.connect()
+    except OSError as error:
+        raise ConnectionError(
+            f"cannot reach rank 0, which hands out the trials, at {address[0]}:{address[1]}: {error}. Are the ranks' "
+            "hosts open to each other?"
+        ) from error
     return client.desk()  # type: ignore[attr-defined]
 
 
-def exchange_at_desk(desk: Any, trial: Trial, word: Any, patience: float) -> list[Any]:
+def exchange_at_desk(
+    desk: Any, trial: Trial, word: tuple[str, ...], patience: float
+) -> list[tuple[str, ...]]:
     """All words of the ranks of a group, for groups in which `comm.meet` does not work; inside `comm.within`.
 
     Args:
       desk: where they are noted.
       trial: the trial.
       word: this rank's.
-      patience: seconds to wait for the others after a first word has come.
+      patience: seconds to wait for the others.
 
     Returns:
       The words in the order of ranks.
@@ -118,7 +146,9 @@ def exchange_at_desk(desk: Any, trial: Trial, word: Any, patience: float) -> lis
         if len(words) == comm.size():
             return [words[rank] for rank in range(comm.size())]
         if time.monotonic() - began > patience:
-            told = "; ".join(f"rank {rank}: {' '.join(word)}" for rank, word in words.items())
+            told = "; ".join(
+                f"rank {rank}: {' '.join(words[rank]).strip()}" for rank in sorted(words)
+            )
             raise TimeoutError(
                 f"only {len(words)} of the {comm.size()} ranks of trial {trial.number} have ended it ({told})"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -31,15 +32,18 @@ class Journal:
         """Adds an event.
 
         Raises:
-          OSError: if it cannot be written; names the file.
+          OSError: if it cannot be written (no space); names the file, which is then as it was.
         """
         line = json.dumps(event, allow_nan=True) + "\n"
+        size = self.path.stat().st_size if self.path.exists() else 0
         try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(line)
+            with self.path.open("ab") as file:
+                file.write(line.encode())
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
+            with contextlib.suppress(OSError):
+                os.truncate(self.path, size)
             raise atomic_file.naming(error, self.path, "cannot write") from error
 
     def events(self) -> list[dict[str, Any]]:
@@ -57,7 +61,7 @@ class Journal:
             with self.path.open("r+b") as file:
                 file.truncate(len(whole))
         events = []
-        for number, line in enumerate(whole.decode("utf-8", "replace").splitlines(), start=1):
+        for number, line in enumerate(whole.decode("utf-8", "replace").split("\n")[:-1], start=1):
             try:
                 event = json.loads(line)
             except ValueError as error:

@@ -13,11 +13,19 @@ from typing import Any
 
 from tflbt.report import atomic_file
 from tflbt.report.config import as_plain, differences, read_json, to_json
+from tflbt.training.checkpoint import Checkpoints
 from tflbt.tuning.study import BASELINE, Study
 from tflbt.tuning.trial import Trial
 
 # What may change between the start of a search and its resumption: it may go on for longer, on other ranks.
 _MAY_DIFFER = ("max_trials", "ranks", "ranks_per_trial")
+# Files that show whose directory it is.
+_MARKS = {
+    "search.json": "a search",
+    "journal.jsonl": "a search without its search.json",
+    "config.json": "a run",
+    "metrics.csv": "a run",
+}
 _COLUMNS = ("trial", "status", "objective", "best_epoch", "epochs", "seconds", "continues")
 
 
@@ -44,7 +52,7 @@ class SearchDirectory:
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], about: Mapping[str, Any]) -> SearchDirectory:
-        """Makes the directory of a new search; one that holds neither a search nor a run is taken as it is.
+        """Makes the directory of a new search; one that holds nothing of a search or a run is taken as it is.
 
         Raises:
           FileExistsError: if it holds a search or a run, which stays untouched.
@@ -53,13 +61,9 @@ class SearchDirectory:
         """
         search = cls(path)
         text = to_json(as_plain(about))
-        for name, what in (
-            ("search.json", "a search"),
-            ("config.json", "a run"),
-            ("metrics.csv", "a run"),
-        ):
+        for name, what in _MARKS.items():
             if (search.path / name).exists():
-                hint = "; go on with it by --resume" if what == "a search" else ""
+                hint = "; go on with it by --resume" if name == "search.json" else ""
                 raise FileExistsError(
                     errno.EEXIST,
                     f"this directory holds {what}{hint}, or give another directory",
@@ -99,7 +103,7 @@ class SearchDirectory:
         if about is None:
             return search
         now = as_plain(about)
-        found = differences(before, now, _MAY_DIFFER)
+        found = differences(_by_name(before), _by_name(now), _MAY_DIFFER)
         if found:
             raise ValueError(
                 f"the search in {search.path} is another one: {'; '.join(found)}. Go on with what it was begun with, "
@@ -120,17 +124,29 @@ class SearchDirectory:
 
     def safe_epochs(self, number: int) -> int:
         """Epochs of a trial that a checkpoint holds."""
-        found = (self.trial(number) / "checkpoints").glob("epoch_*")
-        return max((int(path.name[len("epoch_") :]) for path in found), default=0)
+        found = Checkpoints(self.trial(number) / "checkpoints").found()
+        return max((int(path.name.rpartition("_")[2]) for path in found), default=0)
 
     def copy_trial(self, number: int, to: int) -> None:
-        """Makes a trial begin where another ended; does nothing if it has begun."""
-        target = self.trial(to)
-        if target.exists():
+        """Makes a trial begin where another ended, if that left anything; does nothing if it has begun.
+
+        Raises:
+          OSError: if it cannot be copied (no space); then there is no part of it.
+        """
+        source, target = self.trial(number), self.trial(to)
+        if target.exists() or not source.exists():
             return
         draft = target.with_name(f".{target.name}")
         shutil.rmtree(draft, ignore_errors=True)
-        shutil.copytree(self.trial(number), draft)
+        try:
+            shutil.copytree(source, draft)
+        except OSError as error:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise OSError(
+                getattr(error, "errno", None) or errno.EIO,
+                f"cannot copy trial {number}, which trial {to} goes on with: {error}",
+                str(target),
+            ) from error
         os.replace(draft, target)
 
     def drop_checkpoints(self, number: int) -> None:
@@ -159,7 +175,7 @@ class SearchDirectory:
                     f"{outcome.seconds:.3f}" if outcome else "",
                     _cell(trial.continues),
                     *values,
-                    outcome.message if outcome else "",
+                    " ".join(outcome.message.split()) if outcome else "",  # a row is a line
                 ]
             )
         atomic_file.write(self.trials_csv, text.getvalue())
@@ -169,6 +185,21 @@ def _searched(trial: Trial, defaults: Mapping[str, Any], name: str) -> Any:
     """A hyper-parameter of a trial; of the baseline what the recipe itself has."""
     value = (defaults if trial.number == BASELINE else trial.values).get(name)
     return "" if value is None else value
+
+
+def _by_name(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What a search is, its hyper-parameters by name, so that a difference can be told in a few words."""
+    space = about.get("space")
+    if not isinstance(space, dict) or not isinstance(space.get("space"), list):
+        return dict(about)
+    named: dict[str, Any] = {}
+    for one in space["space"]:
+        name, number = one["config"]["name"], 1
+        while name in named:  # under another condition
+            number += 1
+            name = f"{one['config']['name']} ({number})"
+        named[name] = {"kind": one["class_name"], **one["config"]}
+    return {**about, "space": {**named, "order": [*named]}}
 
 
 def _cell(value: float | None) -> str:

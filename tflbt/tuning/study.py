@@ -2,110 +2,30 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import keras_tuner
-import numpy as np
 
 from tflbt.tuning.journal import Journal
+from tflbt.tuning.oracle import INDEPENDENT, ask
+from tflbt.tuning.oracle import make_oracle as make_oracle  # most often wanted with a study
 from tflbt.tuning.trial import COMPLETED, FAILED, Outcome, Trial
 
 # What `Study.next` says when there is no trial: ask again later, or never.
 WAIT, DONE = "wait", "done"
 BASELINE = 0  # number of the trial that changes nothing
-TUNERS = ("RandomSearch", "BayesianOptimization", "Hyperband", "GridSearch")
-# An oracle's arguments that are the search's own.
-_OURS = {
-    "objective",
-    "hyperparameters",
-    "seed",
-    "max_trials",
-    "allow_new_entries",
-    "tune_new_entries",
-}
-_OURS |= {"max_retries_per_trial", "max_consecutive_failed_trials"}
-# Oracles whose trials do not depend on how others ended.
-INDEPENDENT = (keras_tuner.oracles.RandomSearchOracle, keras_tuner.oracles.GridSearchOracle)
 # So many errors in a row, none of them a divergence, are the search's fault and not the hyper-parameters'.
 ERRORS_IN_A_ROW = 3
 # A trial during which the job was killed so often without finishing an epoch in between is the cause.
 KILLS = 3
-
-
-def make_oracle(
-    tuner: str | type[keras_tuner.Oracle],
-    space: keras_tuner.HyperParameters,
-    objective: str,
-    direction: str | None = None,
-    seed: int = 0,
-    epochs: int | None = None,
-    options: Mapping[str, Any] | None = None,
-) -> keras_tuner.Oracle:
-    """KerasTuner's oracle of a tuner, without files or output of its own.
-
-    Args:
-      tuner: "RandomSearch", "BayesianOptimization", "Hyperband" or "GridSearch", or an oracle's class.
-      space: what to search.
-      objective: a column of the epochs' logs, such as "val_accuracy".
-      direction: "max" or "min"; None: KerasTuner's word on it.
-      seed: 0 or more. The same seed gives the same trials.
-      epochs: of a full training; Hyperband's `max_epochs`.
-      options: more arguments of the oracle, such as `factor` of Hyperband.
-
-    Returns:
-      The oracle.
-
-    Raises:
-      ValueError: if the tuner, an option or the objective's direction is unknown.
-
-    Example:
-      >>> space = keras_tuner.HyperParameters()
-      >>> _ = space.Float("optimizer.learning_rate", 0.01, 1.0, sampling="log")
-      >>> oracle = make_oracle("RandomSearch", space, "val_accuracy")
-      >>> oracle.objective.direction
-      'max'
-    """
-    if isinstance(tuner, str):
-        if tuner not in TUNERS:
-            raise ValueError(f"tuner={tuner!r} must be one of {', '.join(TUNERS)}.")
-        kind: Any = getattr(keras_tuner.oracles, f"{tuner}Oracle")
-    else:
-        kind = tuner
-    known = inspect.signature(kind).parameters
-    given: dict[str, Any] = {"max_epochs": epochs} if "max_epochs" in known and epochs else {}
-    for name, value in (options or {}).items():
-        if name not in known or name in _OURS:
-            raise ValueError(
-                f"tuner_options has {name!r}, which {tuner} does not take: it has "
-                f"{', '.join(sorted(set(known) - _OURS)) or 'none'}."
-            )
-        given[name] = value
-    if direction not in (None, "min", "max"):
-        raise ValueError(f"direction={direction!r} must be 'min' or 'max'.")
-    try:
-        oracle = kind(
-            objective=keras_tuner.Objective(objective, direction) if direction else objective,
-            hyperparameters=space,
-            seed=_spread(seed),
-            allow_new_entries=False,
-            tune_new_entries=False,
-            **given,
-        )
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{tuner} for objective={objective!r}: {error}") from error
-    oracle.verbose = 0
-    oracle.save = oracle._save_trial = lambda *_: None  # the journal is what lasts
-    return oracle
-
-
-def _spread(seed: int) -> int:
-    """A seed for KerasTuner, for which 0 means any, and neighbouring ones give partly the same trials."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed={seed!r} must be a whole number, at least 0.")
-    return int(np.random.SeedSequence(seed).generate_state(1)[0]) // 2 + 1
+# What the journal's events tell besides their kind.
+_FIELDS = {
+    "new": {"trial", "values"},
+    "begin": {"trial", "epochs"},
+    "end": {"trial", "status", "history", "seconds", "message"},
+}
 
 
 class Study:
@@ -115,8 +35,8 @@ class Study:
     the order of the journal and told their results, and must give the same (KerasTuner's own files would lose where
     GridSearch and BayesianOptimization were). Trials that were begun and not ended come first.
 
-    The oracle is told of diverged and failed trials as if they had the worst objective seen: Bayesian optimization
-    then stays away from there, and Hyperband's brackets fill up. They never win.
+    The oracle is told of diverged and failed trials as if their objective were a hair worse than the worst seen:
+    Bayesian optimization then stays away from there, and Hyperband's brackets fill up. They never win.
 
     Args:
       oracle: of `make_oracle`.
@@ -174,6 +94,7 @@ class Study:
         self._untold: list[int] = []  # those of which it will learn before it is asked again
         self._begun: dict[int, list[int]] = {}  # epochs that were safe at each beginning
         self._queue: list[int] = []
+        self._in_this_round = 0  # trials asked for since one was begun
         self._exhausted = False
         self._errors: list[str] = []  # of the last trials of this process
         self._play_again(journal.events())
@@ -205,8 +126,7 @@ class Study:
                 f"{self._errors[-1]}"
             )
         while True:
-            if not self._queue:
-                self._refill()
+            self._refill()
             if not self._queue:
                 return WAIT if self.running and not self._is_full() else DONE
             trial = self._begin(self._queue.pop(0))
@@ -263,49 +183,53 @@ class Study:
         )
 
     def _refill(self) -> None:
-        """Asks the oracle for a trial; in rounds, for as many as there are groups once all before have ended."""
+        """Asks the oracle for a trial if none is waiting; in rounds, for one a group once all before have ended.
+
+        A round that a kill left half asked for is filled up.
+        """
         if self._baseline and BASELINE not in self.trials:
             self._new(Trial(BASELINE, {}))
-            return
-        if self.in_rounds and self.running:
-            return
-        for _ in range(self.groups if self.in_rounds else 1):
+        wanted = 0 if self._queue else 1
+        if self.in_rounds:
+            learning = any(number != BASELINE for number in self.running)
+            wanted = self.groups if wanted and not learning else 0
+            if self._in_this_round:
+                wanted = self.groups - self._in_this_round
+        for _ in range(wanted):
             trial = None if self._is_full() else self._ask()
             if trial is None:
                 return
             self._new(trial)
 
     def _new(self, trial: Trial) -> None:
-        self.trials[trial.number] = trial
         event = {"event": "new", "trial": trial.number, "values": dict(trial.values)}
         self.journal.append(event)
         self._queue.append(trial.number)
+        self._add(trial)
 
-    def _ask(self) -> Trial | None:
+    def _add(self, trial: Trial) -> None:
+        self.trials[trial.number] = trial
+        if trial.number != BASELINE:
+            self._in_this_round += 1
+
+    def _ask(self, known: dict[str, Any] | None = None) -> Trial | None:
         for ended in sorted(self._untold):
             self._tell(ended)
         self._untold = []
         number = len(self._asked) + 1
-        seed = self.oracle._seed_state
-        asked = self.oracle.create_trial(str(number))
+        asked = ask(self.oracle, number, known)
         if asked.status != "RUNNING":
-            self.oracle._seed_state = (
-                seed  # as if not asked: how often depends on the speed of others
-            )
             self._exhausted = asked.status == "STOPPED"
             return None
+        self._asked[number] = asked
         values = {name: _plain(value) for name, value in asked.hyperparameters.values.items()}
         before = values.get("tuner/trial_id")  # these names are Hyperband's
-        trial = Trial(
+        return Trial(
             number,
             values,
             epochs=values.get("tuner/epochs"),
             continues=None if before is None else int(before) + 1,
         )
-        if isinstance(self.oracle, keras_tuner.oracles.GridSearchOracle):
-            self.oracle._populate_next.append(asked.trial_id)  # no need to wait for its end
-        self._asked[number] = asked
-        return trial
 
     def _begin(self, number: int) -> Trial | None:
         """The trial as it is begun now, maybe not for the first time; None if it keeps killing its job."""
@@ -318,6 +242,7 @@ class Study:
             return None
         self.journal.append({"event": "begin", "trial": number, "epochs": safe})
         begun.append(safe)
+        self._in_this_round = 0
         trial = self.trials[number]
         finished = tuple(
             self.outcomes[one].history
@@ -332,7 +257,7 @@ class Study:
             self._untold.append(number)
 
     def _tell(self, number: int) -> None:
-        """Tells the oracle the best objective of a trial, or of one that does not count the worst of all."""
+        """Tells the oracle the best objective of a trial, or of one that does not count a hair less than the worst."""
         self._told.append(number)
         asked = self._asked[number]
         value = self.value(number) if self.outcomes[number].counts else None
@@ -341,39 +266,46 @@ class Study:
         self.oracle.end_trial(asked)
         scores = {one: self.value(one) for one in self._told if self.outcomes[one].counts}
         good = [score for score in scores.values() if score is not None]
-        worst = (min if self.direction == "max" else max)(good, default=0.0)
+        if self.direction == "max":
+            worst = math.nextafter(min(good, default=0.0), -math.inf)
+        else:
+            worst = math.nextafter(max(good, default=0.0), math.inf)
         for one in self._told:
             score = scores.get(one)
             self.oracle.trials[self._asked[one].trial_id].score = worst if score is None else score
 
     def _play_again(self, events: list[dict[str, Any]]) -> None:
         for event in events:
-            kind, number = event["event"], int(event["trial"])
+            kind = event["event"]
+            if not _FIELDS.get(kind, {None}) <= event.keys():
+                raise ValueError(f"{self.journal.path}: {event} is no event of a search.")
+            number = event["trial"]
             if kind == "new":
-                trial = Trial(BASELINE, {}) if number == BASELINE else self._ask()
-                if trial is None or (trial.number, trial.values) != (number, event["values"]):
-                    raise ValueError(
-                        f"{self.journal.path}: trial {number} had {event['values']}, but now the tuner gives "
-                        f"{trial and trial.values}. Was the search begun with another version of KerasTuner, "
-                        "scikit-learn or tflbt? Go on with that one, or begin a new search."
-                    )
-                self.trials[number] = trial
+                self._add(self._found_again(number, event["values"]))
+            elif number not in self.running:
+                raise ValueError(
+                    f"{self.journal.path}: {kind!r} of trial {number}, which is not running."
+                )
             elif kind == "begin":
                 self._begun.setdefault(number, []).append(event["epochs"])
-            elif kind == "end":
-                self._ended(
-                    number,
-                    Outcome(
-                        event["status"],
-                        tuple(event["history"]),
-                        event["seconds"],
-                        event["message"],
-                    ),
-                )
+                self._in_this_round = 0
             else:
-                raise ValueError(f"{self.journal.path}: {kind!r} is no event of a search.")
-        self._exhausted = False
+                told = (event["status"], tuple(event["history"]))
+                self._ended(number, Outcome(*told, event["seconds"], event["message"]))
         self._queue = self.running
+
+    def _found_again(self, number: int, values: dict[str, Any]) -> Trial:
+        """A trial of the journal, asked for once more."""
+        if number == BASELINE:
+            return Trial(BASELINE, {})
+        trial = self._ask(values)
+        if trial is None or (trial.number, trial.values) != (number, values):
+            raise ValueError(
+                f"{self.journal.path}: trial {number} had {values}, but now the tuner gives "
+                f"{trial and trial.values}. Was the search begun with another version of KerasTuner, "
+                "scikit-learn or tflbt? Go on with that one, or begin a new search."
+            )
+        return trial
 
 
 def _plain(value: Any) -> Any:

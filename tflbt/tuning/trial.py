@@ -52,7 +52,7 @@ class Outcome:
     Attributes:
       status: "completed", "stopped" (hopeless), "diverged" (a loss that is no number) or "failed" (an error).
       history: the objective of each of its epochs.
-      seconds: from its beginning to its end, over all attempts known.
+      seconds: of its last attempt, the only one whose end is known.
       message: what went wrong, in a line; "" if nothing.
     """
 

@@ -1,0 +1,297 @@
+"""A search over a KerasTuner hypermodel: what it declares, and a trial's training that goes on where it was killed."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras_tuner
+import tensorflow as tf
+from absl import logging
+from keras_tuner.engine import hyperparameters
+
+from tflbt.callbacks import Checkpoint, NonFiniteLoss, RunLog
+from tflbt.distributed import comm
+from tflbt.report import RunDirectory
+from tflbt.training import LargeBatchModel, agreement, fit_data
+from tflbt.tuning.keras_state import KerasState
+from tflbt.tuning.trial import Trial
+
+
+class HyperModelTrainer:
+    """Builds and trains a KerasTuner hypermodel with a trial's values: what `Search.run` takes.
+
+    Each trial gets `trials/NNNN/` as a run directory: `metrics.csv`, TensorBoard's events, and checkpoints after every
+    epoch. A search that was killed goes on there in mid-trial with `Search(resume=True)`. A `LargeBatchModel` given
+    whole arrays then trains on as if it had not been killed, to the last bit; a plain Keras model too with
+    `shuffle=False` and without dropout, else with other draws. Checkpoints keep the state of tflbt's callbacks and of
+    Keras's EarlyStopping, ReduceLROnPlateau and ModelCheckpoint.
+
+    Under several ranks the model must be a `tflbt.LargeBatchModel`. In one process, or with `ranks_per_trial=1`, it may
+    be any `tf.keras.Model`.
+
+    Args:
+      hypermodel: a `keras_tuner.HyperModel`, or a function `hp -> model`. The model must be compiled. A `fit` of its
+        own must train by `model.fit` and give on to it the keyword arguments that it gets.
+      *fit_args: for the hypermodel's `fit`, as the samples x and y.
+      seed: of each trial's weights, order of samples and random layers, 0 or more, default 0; all trials have the same.
+        A hypermodel with a `fit` of its own gives LargeBatchModel's `fit` a seed itself.
+      **fit_kwargs: likewise, as `epochs`, `validation_data`, `batch_size`. `callbacks` are copied for each trial.
+        Without `verbose` nothing is shown; without `epochs` Hyperband's are taken.
+
+    Raises:
+      ValueError: if the hypermodel is neither, or a callback cannot be copied.
+
+    Example:
+      >>> import tempfile
+      >>> from tflbt.tuning import Search
+      >>> def build(hp):
+      ...     model = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(1,))])
+      ...     model.compile(tf.keras.optimizers.SGD(hp.Choice("learning_rate", [0.1, 0.01])), "mse")
+      ...     return model
+      >>> trainer = HyperModelTrainer(build, tf.ones([8, 1]), tf.ones([8, 1]), epochs=3)
+      >>> search = Search(tempfile.mkdtemp(), space_of(build), "loss", tuner="GridSearch", verbose=0)
+      >>> best = search.run(trainer)
+      >>> best.values
+      {'learning_rate': 0.1}
+      >>> model = trainer.build(best.values)  # to train it once more
+    """
+
+    def __init__(self, hypermodel: Any, *fit_args: Any, seed: int = 0, **fit_kwargs: Any) -> None:
+        self.hypermodel = _as_hypermodel(hypermodel)
+        self.seed = seed
+        self._callbacks = _copies(fit_kwargs.pop("callbacks", None))
+        self._fit_args, self._fit_kwargs = fit_args, fit_kwargs
+        self._has_told = False
+
+    def __call__(self, trial: Trial, folder: Path, callbacks: list[Any]) -> None:
+        """Trains into a run directory, or goes on with the one that is there; see `tflbt.tuning.Search.run`.
+
+        Raises:
+          ValueError: if the hypermodel gives no model that these ranks can train, or its `fit` does not pass on what it
+            gets.
+          FloatingPointError: if the loss is no longer a number.
+          OSError: if a file cannot be written.
+        """
+        directory = self._claim(folder, trial.values)
+        hp = _filled(self.hypermodel, trial.values)
+        model = self._build(hp)
+        own = self._own_callbacks(trial)
+        kept = KerasState(own)
+        checkpoint = Checkpoint(directory.checkpoints, [*own, kept, *callbacks])
+        if not model.built and (trial.attempts or trial.continues is not None):
+            self._make_weights(model)
+        kept.first_epoch = checkpoint.resume(model)
+        if any(getattr(one, "over", False) for one in (kept, *callbacks)):
+            return
+        log = RunLog(directory, [one for one in own if hasattr(one, "epoch_columns")], verbose=0)
+        watching = [NonFiniteLoss(), *own, kept, log, *callbacks, checkpoint]
+        batch_size = checkpoint.batch_size  # what callbacks had made of it
+        if batch_size is not None:
+            watching.insert(0, _at_begin(lambda: setattr(model, "batch_size", batch_size)))
+        try:
+            self.hypermodel.fit(
+                hp,
+                model,
+                *self._fit_args,
+                callbacks=watching,
+                initial_epoch=kept.first_epoch,
+                **self._arguments(trial, model),
+            )
+        except FloatingPointError:
+            log.diverged()
+            raise
+        if not (kept.began or kept.first_epoch):
+            raise ValueError(
+                "hypermodel.fit trained no epoch with the callbacks that it was given: it must give its keyword "
+                "arguments to model.fit."
+            )
+        self._tell_of_unsearched(hp, trial)
+
+    def build(self, values: Mapping[str, Any]) -> tf.keras.Model:
+        """A new model with a trial's or a result's values, compiled, with the weights that a trial begins with.
+
+        Raises:
+          ValueError: if the hypermodel gives no model that these ranks can train.
+        """
+        return self._build(_filled(self.hypermodel, values))
+
+    def _build(self, hp: keras_tuner.HyperParameters) -> tf.keras.Model:
+        # Dropout that LargeBatchModel can seed for each epoch: a resumed trial draws the same.
+        tf.keras.backend.experimental.enable_tf_random_generator()
+        tf.keras.utils.set_random_seed(self.seed)
+        model = self.hypermodel.build(hp)
+        if not isinstance(model, tf.keras.Model) or model.optimizer is None:
+            raise ValueError(f"hypermodel.build gave {model!r}: it must return a compiled model.")
+        if comm.size() > 1 and not isinstance(model, LargeBatchModel):
+            raise ValueError(
+                f"hypermodel.build gave a plain {type(model).__name__}, which {comm.size()} ranks would train apart: "
+                "return tflbt.LargeBatchModel.from_model(model), compiled, or search with ranks_per_trial=1."
+            )
+        return model
+
+    def _claim(self, folder: Path, values: Mapping[str, Any]) -> RunDirectory:
+        """The run directory of a trial, new or gone on with."""
+        config = {"seed": self.seed, "values": dict(values)}
+
+        def claim() -> RunDirectory:
+            if (folder / "config.json").exists():
+                return RunDirectory.open(folder)
+            return RunDirectory.create(folder, config)
+
+        return comm.on_chief(claim, "tflbt.tuning.run_directory")
+
+    def _own_callbacks(self, trial: Trial) -> list[Any]:
+        """The user's callbacks, new for this trial."""
+        own = _copies(self._callbacks)
+        for one in own:
+            if isinstance(one, tf.keras.callbacks.TensorBoard):
+                one.log_dir = os.path.join(one.log_dir, trial.name)  # as KerasTuner does
+        return own
+
+    def _arguments(self, trial: Trial, model: tf.keras.Model) -> dict[str, Any]:
+        """Keyword arguments of the hypermodel's `fit`; only the user's own where it may have others itself."""
+        given = self._fit_kwargs
+        if trial.epochs is not None and given.get("epochs", trial.epochs) < trial.epochs:
+            raise ValueError(
+                f"epochs={given['epochs']} are fewer than the {trial.epochs} of the tuner: give HyperModelTrainer as "
+                "many as Search."
+            )
+        if type(self.hypermodel).fit is not keras_tuner.HyperModel.fit:
+            return given
+        epochs = {} if trial.epochs is None else {"epochs": trial.epochs}
+        seed = {"seed": self.seed} if isinstance(model, LargeBatchModel) else {}
+        return {"verbose": 0, **epochs, **seed, **given}
+
+    def _make_weights(self, model: tf.keras.Model) -> None:
+        """Builds a model that has no weights before its first batch, for a checkpoint to be restored."""
+        x, y, *_ = (*self._fit_args, None, None)
+        x, y = self._fit_kwargs.get("x", x), self._fit_kwargs.get("y", y)
+        if x is None or not (fit_data.is_arrays(x) or isinstance(x, tf.data.Dataset)):
+            raise ValueError(
+                f"model={model.name!r} is not built, so its checkpoint cannot be restored: give its first layer an "
+                "input_shape."
+            )
+        if fit_data.is_arrays(x):
+            x = tf.data.Dataset.from_tensor_slices(fit_data.pack(x, y, None)).batch(1)
+        agreement.build(model, x.element_spec)
+
+    def _tell_of_unsearched(self, hp: keras_tuner.HyperParameters, trial: Trial) -> None:
+        """Warns, once, of hyper-parameters that no trial varies."""
+        missing = sorted(set(hp.values) - set(trial.values)) if trial.number else []
+        if missing and not self._has_told and comm.is_chief():
+            logging.warning(
+                "%s: not in the space, so all trials have the default; declare it in declare_hyperparameters to search "
+                "it, or in hypermodel.build.",
+                ", ".join(missing),
+            )
+        self._has_told = self._has_told or bool(missing)
+
+
+def space_of(hypermodel: Any) -> keras_tuner.HyperParameters:
+    """What a hypermodel declares, in `declare_hyperparameters` and in `build`.
+
+    KerasTuner's tuners build a hypermodel until all of its conditional scopes were active, and find the rest in later
+    trials. The space of a `tflbt.tuning.Search` must be known before: so this builds it with every value of each choice
+    and both ends of each whole number, and again where that shows more (as in `for i in range(hp.Int("layers", 1, 3))`),
+    the others at their defaults. The models are thrown away. Hyper-parameters of `hypermodel.fit` are not found: declare
+    them in `declare_hyperparameters`.
+
+    Args:
+      hypermodel: a `keras_tuner.HyperModel`, or a function `hp -> model`.
+
+    Returns:
+      The space; it may be changed before it is given to `Search`.
+
+    Raises:
+      ValueError: if the hypermodel is neither. What building it with its defaults raises is raised too.
+
+    Example:
+      >>> def build(hp):
+      ...     for layer in range(hp.Int("layers", 1, 3)):
+      ...         hp.Choice(f"units_{layer}", [8, 16])
+      >>> [one.name for one in space_of(build).space]
+      ['layers', 'units_0', 'units_1', 'units_2']
+    """
+    hypermodel = _as_hypermodel(hypermodel)
+    space = keras_tuner.HyperParameters()
+    to_try: list[dict[str, Any]] = [{}]
+    scopes: list[Any] = []
+    for values in to_try:  # grows
+        tried = keras_tuner.HyperParameters()
+        tried.values = dict(values)
+        try:
+            hypermodel.declare_hyperparameters(tried)
+            hypermodel.build(tried)
+        except Exception as error:
+            if not values:
+                raise
+            logging.info("hypermodel.build with %s: %s", values, error)  # a trial of it will tell
+        new = [one for one in tried.space if one not in space.space]
+        space.merge(new, overwrite=False)
+        to_try += [{**values, one.name: value} for one in new for value in _others(one)]
+        for conditions in tried.inactive_scopes:
+            if conditions not in scopes:
+                scopes.append(conditions)
+                to_try.append({**values, **{one.name: one.values[0] for one in conditions}})
+        tf.keras.backend.clear_session()
+        gc.collect()
+    return space
+
+
+def _others(one: Any) -> Iterator[Any]:
+    """Values with which a hypermodel may declare more than with the default."""
+    values: list[Any] = []
+    if isinstance(one, (hyperparameters.Choice, hyperparameters.Boolean)):
+        values = list(one.values)
+    elif isinstance(one, hyperparameters.Int):
+        last = one.max_value if one.step is None else one.prob_to_value(1.0)
+        values = [one.min_value, last]
+    return (value for value in values if value != one.default)
+
+
+class _OfFunction(keras_tuner.HyperModel):
+    """A hypermodel made of a function `hp -> model`."""
+
+    def __init__(self, build: Callable[[keras_tuner.HyperParameters], Any]) -> None:
+        super().__init__()
+        self.build = build
+
+
+def _as_hypermodel(hypermodel: Any) -> keras_tuner.HyperModel:
+    if isinstance(hypermodel, keras_tuner.HyperModel):
+        return hypermodel
+    if not callable(hypermodel):
+        raise ValueError(
+            f"hypermodel={hypermodel!r} must be a keras_tuner.HyperModel or a function hp -> model."
+        )
+    return _OfFunction(hypermodel)
+
+
+def _filled(
+    hypermodel: keras_tuner.HyperModel, values: Mapping[str, Any]
+) -> keras_tuner.HyperParameters:
+    """Hyper-parameters that have these values as they are declared; the default where there is none."""
+    hp = keras_tuner.HyperParameters()
+    hp.values = dict(values)
+    hypermodel.declare_hyperparameters(hp)
+    return hp
+
+
+def _copies(callbacks: Any) -> list[Any]:
+    """Callbacks, one or several or None, as new ones."""
+    try:
+        return copy.deepcopy(tf.nest.flatten([] if callbacks is None else callbacks))
+    except Exception as error:
+        raise ValueError(
+            f"callbacks={callbacks!r} cannot be copied ({error}), but each trial needs new ones."
+        ) from error
+
+
+def _at_begin(action: Callable[[], None]) -> tf.keras.callbacks.Callback:
+    """A callback that does something when training begins."""
+    return tf.keras.callbacks.LambdaCallback(on_train_begin=lambda logs: action())
