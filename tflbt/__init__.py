@@ -32,6 +32,7 @@ _PACKAGES = (
     "report",
     "schedules",
     "training",
+    "tuning",
 )
 
 __all__ = ["__version__", *_HOMES, *_PACKAGES]  # noqa: PLE0604

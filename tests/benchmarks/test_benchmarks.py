@@ -27,6 +27,7 @@ SMALLEST = {
     "optimizer_memory": ["--variables=8"],
     "optimizers": ["--rounds=1", "--variables=8"],
     "sub_batches": ["--rounds=1", "--images=256"],
+    "tuning": ["--trials=2", "--epochs=1"],
 }
 
 

@@ -1,23 +1,22 @@
-"""A search over a KerasTuner hypermodel: what it declares, and a trial's training that goes on where it was killed."""
+"""Trains a KerasTuner hypermodel as a trial says, with checkpoints, or goes on where these end."""
 
 from __future__ import annotations
 
 import copy
-import gc
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras_tuner
 import tensorflow as tf
 from absl import logging
-from keras_tuner.engine import hyperparameters
 
 from tflbt.callbacks import Checkpoint, NonFiniteLoss, RunLog
 from tflbt.distributed import comm
 from tflbt.report import RunDirectory
 from tflbt.training import LargeBatchModel, agreement, fit_data
+from tflbt.tuning.hypermodel_space import as_hypermodel
 from tflbt.tuning.keras_state import KerasState
 from tflbt.tuning.trial import Trial
 
@@ -44,11 +43,11 @@ class HyperModelTrainer:
         Without `verbose` nothing is shown; without `epochs` Hyperband's are taken.
 
     Raises:
-      ValueError: if the hypermodel is neither, or a callback cannot be copied.
+      ValueError: if the hypermodel is neither, the seed is none, or a callback cannot be copied.
 
     Example:
       >>> import tempfile
-      >>> from tflbt.tuning import Search
+      >>> from tflbt.tuning import Search, space_of
       >>> def build(hp):
       ...     model = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(1,))])
       ...     model.compile(tf.keras.optimizers.SGD(hp.Choice("learning_rate", [0.1, 0.01])), "mse")
@@ -62,7 +61,9 @@ class HyperModelTrainer:
     """
 
     def __init__(self, hypermodel: Any, *fit_args: Any, seed: int = 0, **fit_kwargs: Any) -> None:
-        self.hypermodel = _as_hypermodel(hypermodel)
+        if not isinstance(seed, int) or seed < 0:
+            raise ValueError(f"seed={seed!r} must be a whole number, at least 0.")
+        self.hypermodel = as_hypermodel(hypermodel)
         self.seed = seed
         self._callbacks = _copies(fit_kwargs.pop("callbacks", None))
         self._fit_args, self._fit_kwargs = fit_args, fit_kwargs
@@ -83,7 +84,7 @@ class HyperModelTrainer:
         own = self._own_callbacks(trial)
         kept = KerasState(own)
         checkpoint = Checkpoint(directory.checkpoints, [*own, kept, *callbacks])
-        if not model.built and (trial.attempts or trial.continues is not None):
+        if not model.built and _holds_any(checkpoint):
             self._make_weights(model)
         kept.first_epoch = checkpoint.resume(model)
         if any(getattr(one, "over", False) for one in (kept, *callbacks)):
@@ -125,7 +126,7 @@ class HyperModelTrainer:
         tf.keras.backend.experimental.enable_tf_random_generator()
         tf.keras.utils.set_random_seed(self.seed)
         model = self.hypermodel.build(hp)
-        if not isinstance(model, tf.keras.Model) or model.optimizer is None:
+        if not isinstance(model, tf.keras.Model) or not getattr(model, "optimizer", None):
             raise ValueError(f"hypermodel.build gave {model!r}: it must return a compiled model.")
         if comm.size() > 1 and not isinstance(model, LargeBatchModel):
             raise ValueError(
@@ -136,11 +137,13 @@ class HyperModelTrainer:
 
     def _claim(self, folder: Path, values: Mapping[str, Any]) -> RunDirectory:
         """The run directory of a trial, new or gone on with."""
-        config = {"seed": self.seed, "values": dict(values)}
+        # Those of Hyperband itself differ in a trial and the one that goes on with it.
+        searched = {name: one for name, one in values.items() if not name.startswith("tuner/")}
+        config = {"seed": self.seed, "values": searched}
 
         def claim() -> RunDirectory:
             if (folder / "config.json").exists():
-                return RunDirectory.open(folder)
+                return RunDirectory.open(folder, config)
             return RunDirectory.create(folder, config)
 
         return comm.on_chief(claim, "tflbt.tuning.run_directory")
@@ -192,86 +195,6 @@ class HyperModelTrainer:
         self._has_told = self._has_told or bool(missing)
 
 
-def space_of(hypermodel: Any) -> keras_tuner.HyperParameters:
-    """What a hypermodel declares, in `declare_hyperparameters` and in `build`.
-
-    KerasTuner's tuners build a hypermodel until all of its conditional scopes were active, and find the rest in later
-    trials. The space of a `tflbt.tuning.Search` must be known before: so this builds it with every value of each choice
-    and both ends of each whole number, and again where that shows more (as in `for i in range(hp.Int("layers", 1, 3))`),
-    the others at their defaults. The models are thrown away. Hyper-parameters of `hypermodel.fit` are not found: declare
-    them in `declare_hyperparameters`.
-
-    Args:
-      hypermodel: a `keras_tuner.HyperModel`, or a function `hp -> model`.
-
-    Returns:
-      The space; it may be changed before it is given to `Search`.
-
-    Raises:
-      ValueError: if the hypermodel is neither. What building it with its defaults raises is raised too.
-
-    Example:
-      >>> def build(hp):
-      ...     for layer in range(hp.Int("layers", 1, 3)):
-      ...         hp.Choice(f"units_{layer}", [8, 16])
-      >>> [one.name for one in space_of(build).space]
-      ['layers', 'units_0', 'units_1', 'units_2']
-    """
-    hypermodel = _as_hypermodel(hypermodel)
-    space = keras_tuner.HyperParameters()
-    to_try: list[dict[str, Any]] = [{}]
-    scopes: list[Any] = []
-    for values in to_try:  # grows
-        tried = keras_tuner.HyperParameters()
-        tried.values = dict(values)
-        try:
-            hypermodel.declare_hyperparameters(tried)
-            hypermodel.build(tried)
-        except Exception as error:
-            if not values:
-                raise
-            logging.info("hypermodel.build with %s: %s", values, error)  # a trial of it will tell
-        new = [one for one in tried.space if one not in space.space]
-        space.merge(new, overwrite=False)
-        to_try += [{**values, one.name: value} for one in new for value in _others(one)]
-        for conditions in tried.inactive_scopes:
-            if conditions not in scopes:
-                scopes.append(conditions)
-                to_try.append({**values, **{one.name: one.values[0] for one in conditions}})
-        tf.keras.backend.clear_session()
-        gc.collect()
-    return space
-
-
-def _others(one: Any) -> Iterator[Any]:
-    """Values with which a hypermodel may declare more than with the default."""
-    values: list[Any] = []
-    if isinstance(one, (hyperparameters.Choice, hyperparameters.Boolean)):
-        values = list(one.values)
-    elif isinstance(one, hyperparameters.Int):
-        last = one.max_value if one.step is None else one.prob_to_value(1.0)
-        values = [one.min_value, last]
-    return (value for value in values if value != one.default)
-
-
-class _OfFunction(keras_tuner.HyperModel):
-    """A hypermodel made of a function `hp -> model`."""
-
-    def __init__(self, build: Callable[[keras_tuner.HyperParameters], Any]) -> None:
-        super().__init__()
-        self.build = build
-
-
-def _as_hypermodel(hypermodel: Any) -> keras_tuner.HyperModel:
-    if isinstance(hypermodel, keras_tuner.HyperModel):
-        return hypermodel
-    if not callable(hypermodel):
-        raise ValueError(
-            f"hypermodel={hypermodel!r} must be a keras_tuner.HyperModel or a function hp -> model."
-        )
-    return _OfFunction(hypermodel)
-
-
 def _filled(
     hypermodel: keras_tuner.HyperModel, values: Mapping[str, Any]
 ) -> keras_tuner.HyperParameters:
@@ -280,6 +203,11 @@ def _filled(
     hp.values = dict(values)
     hypermodel.declare_hyperparameters(hp)
     return hp
+
+
+def _holds_any(checkpoint: Checkpoint) -> bool:
+    """Whether there is something to go on with; every rank gets the chief's word."""
+    return comm.on_chief(lambda: bool(checkpoint.checkpoints.found()), "tflbt.tuning.holds_any")
 
 
 def _copies(callbacks: Any) -> list[Any]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import gc
+import contextlib
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
 from absl import logging
 
 from tflbt.distributed import comm
+from tflbt.tuning.left_graphs import free_left_graphs
 from tflbt.tuning.trial import COMPLETED, DIVERGED, FAILED, STOPPED, Outcome
 from tflbt.tuning.trial_callbacks import AnotherRankFailedError, WatchTrial
 
@@ -37,11 +38,25 @@ def run_trial(
     """
     began = time.perf_counter()
     status, message = _ending_of(train, watch)
-    _forget()
+    _forget(watch)
     words = exchange((status, message))
     status, message = _agreed(words)
     seconds = time.perf_counter() - began
     return Outcome(status, tuple(watch.history), seconds, message)
+
+
+@contextlib.contextmanager
+def expecting_traces() -> Iterator[None]:
+    """Keeps TensorFlow from warning that functions are traced again: every trial has a model of its own."""
+
+    def other(record: Any) -> bool:
+        return "tf.function retracing" not in record.getMessage()
+
+    tf.get_logger().addFilter(other)
+    try:
+        yield
+    finally:
+        tf.get_logger().removeFilter(other)
 
 
 def exchange_over_all_ranks(word: Any) -> list[Any]:
@@ -80,7 +95,8 @@ def _one_line(error: Exception) -> str:
     return " ".join(text.split())[:500]
 
 
-def _forget() -> None:
+def _forget(watch: WatchTrial) -> None:
     """Lets go of the trial's graphs, data sets and variables."""
+    watch.model = None
     tf.keras.backend.clear_session()
-    gc.collect()
+    free_left_graphs()

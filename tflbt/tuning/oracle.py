@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import keras_tuner
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
 TUNERS = ("RandomSearch", "BayesianOptimization", "Hyperband", "GridSearch")
 # Oracles whose trials do not depend on how others ended.
@@ -156,9 +158,11 @@ def _bayesian_values(
     if fits_a_model and known is not None and set(known) <= {one.name for one in space}:
         return {"status": "RUNNING", "values": dict(known)}
     oracle._random_state.seed(oracle._seed_state)
-    if fits_a_model and oracle.ongoing_trials:
-        _fit_to_the_ended(oracle)
-    answer = type(oracle).populate_space(oracle, trial_id)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of a fit to few points; nothing to do
+        if fits_a_model and oracle.ongoing_trials:
+            _fit_to_the_ended(oracle)
+        answer = type(oracle).populate_space(oracle, trial_id)
     if fits_a_model and oracle._duplicate(answer["values"]):
         answer = oracle._random_populate_space()
     return answer

@@ -17,7 +17,7 @@ from tflbt.distributed import comm
 from tflbt.tuning.desk import Desk, exchange_at_desk, open_desk
 from tflbt.tuning.hparams_log import HParamsLog
 from tflbt.tuning.journal import Journal
-from tflbt.tuning.one_trial import exchange_over_all_ranks, run_trial
+from tflbt.tuning.one_trial import exchange_over_all_ranks, expecting_traces, run_trial
 from tflbt.tuning.search_directory import SearchDirectory
 from tflbt.tuning.space import in_words
 from tflbt.tuning.study import BASELINE, DONE, INDEPENDENT, WAIT, Study, make_oracle
@@ -165,7 +165,7 @@ class Search:
         desk: Any = self._study and Desk(self._study, self._begun, self._ended)
         if self.group is not None:
             desk = open_desk(desk)
-        with comm.within(self.group):
+        with comm.within(self.group), expecting_traces():
             while True:
                 trial = comm.on_chief(lambda: desk.next(), "tflbt.tuning.next")
                 if trial == DONE:
@@ -227,7 +227,9 @@ class Search:
         )
         self._best = self._study.best()
         self._hparams = HParamsLog(directory.tensorboard, self.space, self.objective)
-        for number in self._study.outcomes:  # a kill may have come between the journal and these
+        if self.resume:  # a kill may have come between the journal and these
+            directory.write_table(self._study)
+        for number in self._study.outcomes:
             self._add_hparams(number)
         self._tell_best()
         if self.resume and self.verbose:

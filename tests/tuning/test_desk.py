@@ -1,0 +1,203 @@
+"""The desk hands one study's trials out to several processes: each trial once, and only to who has the key."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tflbt.distributed import comm
+from tflbt.tuning import desk as desks
+from tflbt.tuning.desk import Desk, exchange_at_desk, open_desk
+from tflbt.tuning.study import DONE
+from tflbt.tuning.trial import Outcome, Trial
+
+OTHER_PROCESS = """
+import json, sys
+from tflbt.tuning.desk import _reach
+from tflbt.tuning.trial import Outcome
+address, key = json.loads(sys.stdin.readline())
+desk = _reach(tuple(address), bytes.fromhex(key))
+print("ready", flush=True)
+sys.stdin.readline()
+while not isinstance(trial := desk.next(), str):
+    print(trial.number, flush=True)
+    desk.end(trial.number, Outcome("completed", (0.5,)))
+print(trial, flush=True)
+"""
+
+
+@pytest.fixture
+def told():
+    """What a desk has told of its trials."""
+    return []
+
+
+@pytest.fixture
+def desk(made_up, told):
+    """A desk of 12 trials at random."""
+    study = made_up.study(groups=2, max_trials=12)
+    return Desk(
+        study,
+        lambda trial: told.append(f"begun {trial.number}"),
+        lambda n: told.append(f"ended {n}"),
+    )
+
+
+def test_one_process_needs_no_connection(desk):
+    assert open_desk(desk) is desk
+
+
+def test_tells_of_every_beginning_and_end(desk, told):
+    first, second = desk.next(), desk.next()
+    desk.end(second.number, Outcome("completed", (0.5,)))
+    desk.end(second.number, Outcome("failed"))  # another rank of its group, too late
+    with pytest.raises(ValueError, match="number=7 is no running trial"):
+        desk.end(7, Outcome("completed"))
+    assert first.number == 1 and told == ["begun 1", "begun 2", "ended 2"]
+
+
+def test_tells_of_a_trial_that_fails_as_it_keeps_killing_its_job(made_up, told):
+    path = made_up.path()
+    for _ in range(3):
+        made_up.study(path=path).next()
+    desk = Desk(
+        made_up.study(path=path), lambda trial: told.append(trial.number), lambda n: told.append(-n)
+    )
+    assert desk.next().number == 2 and told == [-1, 2]
+
+
+def test_two_processes_never_get_the_same_trial(desk):
+    address, key = desks._serve(desk, one_host=True)
+    assert address[0] == "127.0.0.1" and len(key) == 32
+    process = subprocess.Popen(
+        [sys.executable, "-c", OTHER_PROCESS],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    process.stdin.write(json.dumps([address, key.hex()]) + "\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "ready\n"
+    mine = []
+
+    def work():
+        reached = desks._reach(address, key)
+        while isinstance(trial := reached.next(), Trial):
+            mine.append(trial.number)
+            time.sleep(0.01)
+            reached.end(trial.number, Outcome("completed", (0.5,)))
+        assert trial == DONE
+
+    worker = threading.Thread(target=work)
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    worker.start()
+    worker.join(30)
+    *theirs, last = process.communicate(timeout=30)[0].split()
+    theirs = [int(number) for number in theirs]
+    assert process.returncode == 0 and last == DONE
+    assert sorted([*mine, *theirs]) == list(range(1, 13))
+
+
+def test_many_at_once_get_a_trial_each(desk):
+    address, key = desks._serve(desk, one_host=True)
+    begin = threading.Barrier(6)
+
+    def take():
+        reached = desks._reach(address, key)
+        begin.wait(10)
+        return [reached.next() for _ in range(2)]
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = [pool.submit(take) for _ in range(6)]
+        numbers = [trial.number for answer in answers for trial in answer.result(30)]
+    assert sorted(numbers) == list(range(1, 13))
+
+
+def test_an_error_at_the_desk_keeps_its_kind_over_the_connection(desk):
+    reached = desks._reach(*desks._serve(desk, one_host=True))
+    with pytest.raises(ValueError, match="number=3 is no running trial"):
+        reached.end(3, Outcome("completed"))
+    assert reached.next().number == 1  # and the desk goes on
+
+
+def test_a_wrong_key_is_refused_and_no_one_at_the_place_is_named(desk):
+    address, key = desks._serve(desk, one_host=True)
+    with pytest.raises(multiprocessing.AuthenticationError):
+        desks._reach(address, b"\0" * 32)
+    assert desks._reach(address, key).next().number == 1
+    with pytest.raises(ConnectionError, match="cannot reach rank 0.* at 127.0.0.1:1: .*refused"):
+        desks._reach(("127.0.0.1", 1), key)
+
+
+def test_between_hosts_it_tells_a_name_that_others_can_look_up(desk, monkeypatch):
+    monkeypatch.setattr(desks.socket, "gethostname", lambda: "localhost")
+    address, key = desks._serve(desk, one_host=False)
+    assert address[0] == "localhost"
+    assert desks._reach(address, key).next().number == 1
+
+
+@pytest.fixture
+def ranks(monkeypatch):
+    """Makes threads count as the ranks of a group."""
+    local = threading.local()
+    monkeypatch.setattr(comm, "size", lambda: 3)
+    monkeypatch.setattr(comm, "rank", lambda: local.rank)
+
+    def run(*actions):
+        def as_rank(number, action):
+            local.rank = number
+            return action()
+
+        with ThreadPoolExecutor(len(actions)) as pool:
+            return [
+                one.result(30)
+                for one in [pool.submit(as_rank, n, one) for n, one in enumerate(actions)]
+            ]
+
+    return run
+
+
+def test_ranks_of_a_group_learn_each_others_words_in_order(desk, ranks):
+    trial = desk.next()
+
+    def exchange(word, seconds):
+        time.sleep(seconds)
+        return exchange_at_desk(desk, trial, (word, ""), 10)
+
+    words = ranks(
+        lambda: exchange("completed", 0.2),
+        lambda: exchange("failed", 0),
+        lambda: exchange("diverged", 0.1),
+    )
+    assert words == [[("completed", ""), ("failed", ""), ("diverged", "")]] * 3
+
+
+def test_a_rank_that_says_nothing_is_waited_for_no_longer_than_told(desk, ranks):
+    trial, other = desk.next(), Trial(1, {}, attempts=1)
+
+    def exchange(*word):
+        with pytest.raises(TimeoutError) as error:
+            exchange_at_desk(desk, trial, word, 0.6)
+        return str(error.value)
+
+    def earlier_attempt():
+        desk.say(other, 1, ("completed", ""))
+        return ""
+
+    began = time.monotonic()
+    messages = ranks(
+        lambda: exchange("completed", ""),
+        earlier_attempt,
+        lambda: exchange("failed", "ValueError: no"),
+    )
+    assert time.monotonic() - began < 5
+    text = "only 2 of the 3 ranks of trial 1 have ended it (rank 0: completed; rank 2: failed ValueError: no)"
+    assert messages == [text, "", text]

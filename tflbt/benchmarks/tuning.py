@@ -1,0 +1,148 @@
+"""What a search costs beside its trials' training, whether memory grows, and trials a second in groups of ranks.
+
+python -m tflbt.benchmarks tuning [--trials N] [--epochs N] [--tuner NAME]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import keras_tuner
+import tensorflow as tf
+
+from tflbt.benchmarks.side_by_side import Target, hold_against
+
+MODULE = "tflbt.benchmarks.tuning"
+SETTLED = 5  # trials after which memory should grow no more
+
+
+class FitSeconds(tf.keras.callbacks.Callback):
+    """Times the training itself."""
+
+    seconds = 0.0
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Starts the clock."""
+        self._begin = time.perf_counter()
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Stops it."""
+        self.seconds = time.perf_counter() - self._begin
+
+
+def search(trials: int, epochs: int, tuner: str, ranks_per_trial: int | None = None) -> list[Any]:
+    """Runs a search of a small ResNet on digits; (start, training seconds, end, resident MiB) of each trial here."""
+    from tflbt import recipe
+    from tflbt.distributed import comm
+
+    group = comm.init_groups(ranks_per_trial or 1) if ranks_per_trial else None
+    from tflbt.recipe_tune import RecipeTrainer
+    from tflbt.tuning.search import Search
+
+    config = recipe.load(str(_hparams() / "digits_resnet.py") + ":lars")
+    config.epochs, config.warmup.epochs, config.schedule.name = epochs, 0.0, "constant"
+    space = keras_tuner.HyperParameters()
+    space.Float("optimizer.learning_rate", 0.1, 10.0, sampling="log")
+    trainer, seen = RecipeTrainer(config), []
+
+    def train(trial: Any, folder: Path, callbacks: list[Any]) -> None:
+        timer, begin = FitSeconds(), time.perf_counter()
+        trainer(trial, folder, [*callbacks, timer])
+        seen.append((begin, timer.seconds, time.perf_counter(), _resident()))
+
+    with tempfile.TemporaryDirectory() as folder:
+        shared = comm.broadcast_object(folder, "benchmark.folder")
+        Search(
+            shared, space, tuner=tuner, max_trials=trials, epochs=epochs, verbose=0,
+            ranks_per_trial=ranks_per_trial, group=group,
+        ).run(train)  # fmt: skip
+    return seen
+
+
+def cost(trials: int, epochs: int, tuner: str) -> list[Target]:
+    """Seconds of a trial that are not its training, and what memory the later trials took."""
+    seen = search(trials, epochs, tuner)
+    # From one trial's begin to the next: all that a search does for a trial is in there.
+    periods = [after[0] - before[0] for before, after in zip(seen, seen[1:])]
+    beside = [period - one[1] for period, one in zip(periods, seen)]
+    overhead = statistics.median(beside[1:])
+    memory = [one[3] for one in seen]
+    print(f"{trials} trials of {epochs} epochs, {tuner}: medians")
+    print(f"{'training':<48} {statistics.median(one[1] for one in seen):8.2f} s")
+    print(f"{'beside the training':<48} {overhead:8.2f} s")
+    targets = [Target("seconds of a trial beside its training", overhead, 0.5)]
+    if trials > SETTLED:
+        grown = memory[-1] - memory[SETTLED - 1]
+        settled = f"{memory[SETTLED - 1]:.0f}, {memory[-1]:.0f} MiB"
+        print(f"{'resident memory after 5 trials, after the last':<48} {settled}")
+        targets.append(
+            Target("MiB that each trial after the fifth adds", grown / (trials - SETTLED), 1.0)
+        )
+    return targets
+
+
+def throughput(trials: int, epochs: int) -> list[Target]:
+    """Trials a second of two ranks with a trial each, over those of one rank with as many cores as each of them."""
+    launcher = shutil.which("horovodrun")
+    if launcher is None:
+        print("trials a second in groups: not measured, horovodrun is not on PATH")
+        return []
+    program = [sys.executable, "-m", MODULE, "--epochs", str(epochs), "--trials", str(trials)]
+    cores = max(1, len(os.sched_getaffinity(0)) // 2)
+    alone = subprocess.run(
+        [*program, "--print_rate"],
+        env={**os.environ, "OMP_NUM_THREADS": str(cores), "TF_NUM_INTRAOP_THREADS": str(cores)},
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    both = subprocess.run(
+        [launcher, "-np", "2", "--gloo", *program, "--print_rate", "--ranks_per_trial", "1"],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    one, two = (
+        sum(float(line.split()[-1]) for line in done.stdout.splitlines() if "trials/s" in line)
+        for done in (alone, both)
+    )
+    print(f"{f'one rank with {cores} of the cores':<48} {60 * one:8.1f} trials/min")
+    print(f"{'two ranks, a trial each':<48} {60 * two:8.1f} trials/min")
+    return [Target("trials/s of two ranks / of one", two / one, 1.8, at_least=True)]
+
+
+def _resident() -> float:
+    """MiB of memory this process has now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def _hparams() -> Path:
+    return Path(__file__).resolve().parents[2] / "hparams"
+
+
+def main(argv: list[str]) -> int:
+    """Prints the figures against their targets."""
+    parser = argparse.ArgumentParser(prog="python -m tflbt.benchmarks tuning", description=__doc__)
+    parser.add_argument("--trials", type=int, default=30, help="trials (default 30)")
+    parser.add_argument("--epochs", type=int, default=4, help="epochs of each (default 4)")
+    parser.add_argument("--tuner", default="RandomSearch", help="default RandomSearch")
+    parser.add_argument("--print_rate", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--ranks_per_trial", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    if options.print_rate:
+        seen = search(options.trials, options.epochs, options.tuner, options.ranks_per_trial)
+        # Without the first, in which TensorFlow starts.
+        print("trials/s", (len(seen) - 1) / (seen[-1][2] - seen[0][2]))
+        return 0
+    targets = cost(options.trials, options.epochs, options.tuner)
+    return hold_against(*targets, *throughput(options.trials, options.epochs))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,98 @@
+"""What a KerasTuner hypermodel declares while it builds, found before a search begins."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras_tuner
+import tensorflow as tf
+from absl import logging
+from keras_tuner.engine import hyperparameters
+
+
+def space_of(hypermodel: Any) -> keras_tuner.HyperParameters:
+    """What a hypermodel declares, in `declare_hyperparameters` and in `build`.
+
+    KerasTuner's tuners build a hypermodel until all of its conditional scopes were active, and find the rest in later
+    trials. A `tflbt.tuning.Search` must know the whole space before. So this builds it with every value of each choice
+    and both ends of each whole number, the others at their defaults, and where that shows more (as in
+    `for i in range(hp.Int("layers", 1, 3))`) goes on from there. The models are thrown away. Hyper-parameters of
+    `hypermodel.fit` are not found: declare them in `declare_hyperparameters`.
+
+    Args:
+      hypermodel: a `keras_tuner.HyperModel`, or a function `hp -> model`.
+
+    Returns:
+      The space; it may be changed before it is given to `Search`.
+
+    Raises:
+      ValueError: if the hypermodel is neither. What building it with its defaults raises is raised too.
+
+    Example:
+      >>> def build(hp):
+      ...     for layer in range(hp.Int("layers", 1, 3)):
+      ...         hp.Choice(f"units_{layer}", [8, 16])
+      >>> [one.name for one in space_of(build).space]
+      ['layers', 'units_0', 'units_1', 'units_2']
+    """
+    hypermodel = as_hypermodel(hypermodel)
+    space = keras_tuner.HyperParameters()
+    to_try: list[dict[str, Any]] = [{}]
+    scopes: list[Any] = []
+    for values in to_try:  # grows
+        tried = keras_tuner.HyperParameters()
+        tried.values = dict(values)
+        try:
+            hypermodel.declare_hyperparameters(tried)
+            hypermodel.build(tried)
+        except Exception as error:
+            if not values:
+                raise
+            logging.info("hypermodel.build with %s: %s", values, error)  # a trial of it will tell
+        known = len(space.space)
+        space.merge(tried.space, overwrite=False)
+        new = space.space[known:]
+        to_try += [{**values, one.name: value} for one in new for value in _others(one)]
+        for conditions in tried.inactive_scopes:
+            if conditions not in scopes:
+                scopes.append(conditions)
+                to_try.append({**values, **{one.name: one.values[0] for one in conditions}})
+        tf.keras.backend.clear_session()
+        gc.collect()
+    return space
+
+
+def _others(one: Any) -> Iterator[Any]:
+    """Values with which a hypermodel may declare more than with the default."""
+    values: list[Any] = []
+    if isinstance(one, (hyperparameters.Choice, hyperparameters.Boolean)):
+        values = list(one.values)
+    elif isinstance(one, hyperparameters.Int):
+        last = one.max_value if one.step is None else one.prob_to_value(1.0)
+        values = [one.min_value, last]
+    return (value for value in values if value != one.default)
+
+
+class _OfFunction(keras_tuner.HyperModel):
+    """A hypermodel made of a function `hp -> model`."""
+
+    def __init__(self, build: Callable[[keras_tuner.HyperParameters], Any]) -> None:
+        super().__init__()
+        self.build = build
+
+
+def as_hypermodel(hypermodel: Any) -> keras_tuner.HyperModel:
+    """A hypermodel, also of a function `hp -> model`.
+
+    Raises:
+      ValueError: if it is neither.
+    """
+    if isinstance(hypermodel, keras_tuner.HyperModel):
+        return hypermodel
+    if not callable(hypermodel):
+        raise ValueError(
+            f"hypermodel={hypermodel!r} must be a keras_tuner.HyperModel or a function hp -> model."
+        )
+    return _OfFunction(hypermodel)
