@@ -22,6 +22,7 @@ any training here takes. Do not write into the arrays while the dataset is in us
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -92,6 +93,8 @@ def sub_batches(
     _check_epochs(epochs, initial_epoch, seed)
     steps = steps_per_epoch(samples, sub_batch_size, size, augmentation)
 
+    source = _Source(arrays)
+
     def indices(epoch: tf.Tensor) -> tf.data.Dataset:
         order = _order(samples, seed, epoch) if shuffle else tf.range(samples, dtype=tf.int64)
 
@@ -102,7 +105,7 @@ def sub_batches(
         return tf.data.Dataset.range(steps).map(of_step)
 
     def batch(epoch: tf.Tensor, chosen: tf.Tensor, instances: tf.Tensor) -> Any:
-        gathered = _gathered(arrays, chosen)
+        gathered = _gathered(source, chosen)
         if transform is None:
             return gathered
         return transformed(gathered, transform, sample_seeds(seed, epoch, chosen, instances))
@@ -212,6 +215,23 @@ def epoch_order(samples: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.Generator(np.random.PCG64([seed, epoch])).permutation(samples)
 
 
+class _Source:
+    """The arrays of a dataset, which holds them for as long as it or an iterator over it lives."""
+
+    def __init__(self, arrays: Any) -> None:
+        self.arrays = arrays
+        self.leaves = tf.nest.flatten(arrays)
+
+
+def _alive(reference: weakref.ref[_Source]) -> _Source:
+    source = reference()
+    assert source is not None, "the dataset outlives what reads it"
+    return source
+
+
+# TensorFlow keeps what numpy_function calls for as long as the process runs, and converted by AutoGraph that would hold
+# on to the graph. So these two are not converted.
+@tf.autograph.experimental.do_not_convert
 def _order(samples: int, seed: int, epoch: tf.Tensor) -> tf.Tensor:
     order = tf.numpy_function(
         lambda number: epoch_order(samples, seed, int(number)), [epoch], tf.int64, stateful=False
@@ -219,17 +239,18 @@ def _order(samples: int, seed: int, epoch: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(order, [samples])
 
 
-def _gathered(arrays: Any, chosen: tf.Tensor) -> Any:
+@tf.autograph.experimental.do_not_convert
+def _gathered(source: _Source, chosen: tf.Tensor) -> Any:
     """Takes the chosen samples of every array, in one call to Python for all of them."""
-    leaves = tf.nest.flatten(arrays)
+    leaves, there = source.leaves, weakref.ref(source)  # weak, for the arrays' sake: see above
     taken = tf.numpy_function(
-        lambda indices: [np.take(leaf, indices, axis=0) for leaf in leaves],
+        lambda indices: [np.take(leaf, indices, axis=0) for leaf in _alive(there).leaves],
         [chosen],
         [tf.as_dtype(leaf.dtype) for leaf in leaves],
         stateful=False,
     )
     shaped = [tf.ensure_shape(part, [None, *leaf.shape[1:]]) for part, leaf in zip(taken, leaves)]
-    return tf.nest.pack_sequence_as(arrays, shaped)
+    return tf.nest.pack_sequence_as(source.arrays, shaped)
 
 
 def _as_arrays(arrays: Any) -> Any:

@@ -10,6 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 
+# TensorFlow keeps what numpy_function calls for as long as the process runs; converted by AutoGraph it would hold on
+# to the whole graph.
+@tf.autograph.experimental.do_not_convert
 def now(after: Sequence[Any]) -> tf.Tensor:
     """The time in seconds, float64, once all of `after` are there.
 
@@ -17,8 +20,12 @@ def now(after: Sequence[Any]) -> tf.Tensor:
     """
     with tf.control_dependencies(list(after)), tf.device("CPU:0"):
         # Some 50 microseconds. tf.timestamp refuses to run where operations were asked to be deterministic.
-        moment = tf.numpy_function(lambda: np.float64(time.perf_counter()), [], tf.float64)
+        moment = tf.numpy_function(_clock, [], tf.float64)
     return tf.ensure_shape(moment, [])
+
+
+def _clock() -> np.float64:
+    return np.float64(time.perf_counter())
 
 
 def not_before(moment: tf.Tensor, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -255,4 +256,7 @@ def apply_update(
         for i, (gradient, variable) in enumerate(zip(gradients, model.trainable_variables))
         if i not in unconnected
     ]
-    optimizer.apply_gradients(connected)
+    # Keras's own aggregation, which would do nothing here, leaves a part of every graph behind for ever.
+    known = inspect.signature(optimizer.apply_gradients).parameters
+    done = {"skip_gradients_aggregation": True} if "skip_gradients_aggregation" in known else {}
+    optimizer.apply_gradients(connected, **done)

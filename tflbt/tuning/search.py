@@ -17,6 +17,7 @@ from tflbt.distributed import comm
 from tflbt.tuning.desk import Desk, exchange_at_desk, open_desk
 from tflbt.tuning.hparams_log import HParamsLog
 from tflbt.tuning.journal import Journal
+from tflbt.tuning.left_graphs import settled
 from tflbt.tuning.one_trial import exchange_over_all_ranks, expecting_traces, run_trial
 from tflbt.tuning.search_directory import SearchDirectory
 from tflbt.tuning.space import in_words
@@ -165,7 +166,7 @@ class Search:
         desk: Any = self._study and Desk(self._study, self._begun, self._ended)
         if self.group is not None:
             desk = open_desk(desk)
-        with comm.within(self.group), expecting_traces():
+        with comm.within(self.group), expecting_traces(), settled():
             while True:
                 trial = comm.on_chief(lambda: desk.next(), "tflbt.tuning.next")
                 if trial == DONE:
