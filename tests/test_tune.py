@@ -97,6 +97,7 @@ WRONG = {
     "key": ('hp.Float("optimizer.rate", 0.1, 1.0)', "optimizer.rate"),
     "range": ('hp.Float("optimizer.learning_rate", 1.0, 0.1)', "optimizer.learning_rate"),
     "beta": ('hp.Float("schedule.beta", 0.3, 1.5)', "schedule.beta"),
+    "column": ('hp.Choice("epochs", [1, 2])', "column of trials.csv"),
     "nothing": ("None", "at least one hyper-parameter"),
 }
 
@@ -107,7 +108,7 @@ def test_a_wrong_space_is_told_in_one_line_before_anything_is_written(case, tmp_
     space = tmp_path / "space.py"
     lines = ("hp = keras_tuner.HyperParameters()", line, "return hp")
     space.write_text("import keras_tuner\ndef get_space(config):\n    " + "\n    ".join(lines))
-    done = tune(*flags(tmp_path / "search"), f"--space={space}")
+    done = tune(*flags(tmp_path / "search"), "--max_trials=2", f"--space={space}")
     assert done.returncode == 1 and not (tmp_path / "search").exists()
     (told,) = [line for line in done.stderr.splitlines() if "error: " in line]
     assert says in told and "Traceback" not in done.stderr
@@ -118,7 +119,35 @@ def test_the_directory_of_another_search_stays_as_it_is(tmp_path):
     search.mkdir()
     (search / "search.json").write_text('{"seed": 7}\n')
     for more, says in (((), "holds a search"), (("--resume",), "is another one")):
-        done = tune(*flags(search), *more)
+        done = tune(*flags(search), "--max_trials=2", *more)
         assert done.returncode == 1 and says in done.stderr and "Traceback" not in done.stderr
         assert [path.name for path in search.iterdir()] == ["search.json"]
         assert (search / "search.json").read_text() == '{"seed": 7}\n'
+
+
+def test_a_search_without_end_is_refused(tmp_path):
+    done = tune(*flags(tmp_path / "search"))
+    assert done.returncode == 1 and "say how many trials" in done.stderr
+    assert not (tmp_path / "search").exists()
+
+
+def test_recipes_are_compared_with_the_same_budget(tmp_path):
+    directory = tmp_path / "comparison"
+    words = flags(directory, "--max_trials=1", "--nobaseline", "--seeds=2", "--config.epochs=1")
+    words += ["--config.data.holdout=100", f"--compare={RECIPE}:large_batch"]
+    done = tune(*words)
+    assert done.returncode == 0, done.stderr[-2000:]
+    with (directory / "comparison.csv").open() as file:
+        first, second = csv.DictReader(file)
+    assert (first["name"], second["name"]) == (
+        "digits_resnet:lars",
+        "digits_resnet:large_batch",
+    )
+    assert first["trials"] == second["trials"] == "1" and (directory / "report.html").exists()
+    run = directory / "digits_resnet-lars" / "seeds" / "2"
+    config = json.loads((run / "config.json").read_text())
+    assert config["seed"] == 2 and config["data"]["holdout"] == 0 and config["epochs"] == 1
+    before = (run / "metrics.csv").stat().st_mtime_ns
+    again = tune(*words, "--resume")
+    assert again.returncode == 0, again.stderr[-2000:]
+    assert (run / "metrics.csv").stat().st_mtime_ns == before and "trial 1 of" not in again.stdout

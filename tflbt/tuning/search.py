@@ -19,7 +19,7 @@ from tflbt.tuning.hparams_log import HParamsLog
 from tflbt.tuning.journal import Journal
 from tflbt.tuning.left_graphs import settled
 from tflbt.tuning.one_trial import exchange_over_all_ranks, expecting_traces, run_trial
-from tflbt.tuning.search_directory import SearchDirectory
+from tflbt.tuning.search_directory import COLUMNS, SearchDirectory
 from tflbt.tuning.space import in_words
 from tflbt.tuning.study import BASELINE, DONE, INDEPENDENT, WAIT, Study, make_oracle
 from tflbt.tuning.trial import FAILED, Outcome, Trial
@@ -69,7 +69,8 @@ class Search:
       direction: "max" or "min"; default None: KerasTuner's word on the objective.
       tuner: "RandomSearch" (default), "BayesianOptimization", "Hyperband" or "GridSearch", or a class of oracle.
       tuner_options: more arguments of that oracle.
-      max_trials: the most trials; default None: until the tuner has no more.
+      max_trials: the most trials; default None: until the tuner has no more (RandomSearch and BayesianOptimization,
+        which have no end, need a number).
       epochs: of a full training; Hyperband and early stopping need it.
       seed: of the tuner, 0 or more.
       ranks_per_trial: a divisor of the number of ranks; default None: all. Anything else must be given to
@@ -134,6 +135,13 @@ class Search:
                 )
         if self.max_trials is not None and self.max_trials < 1:
             raise ValueError(f"max_trials={self.max_trials!r} must be at least 1.")
+        if self.max_trials is None and self.tuner in ("RandomSearch", "BayesianOptimization"):
+            raise ValueError(f"max_trials=None, but {self.tuner} has no end: say how many trials.")
+        clash = [one.name for one in self.space.space if one.name in COLUMNS]
+        if clash:
+            raise ValueError(
+                f"space has {clash[0]!r}, which is the name of a column of trials.csv: give it another name."
+            )
         self._groups = comm.size() // (self.ranks_per_trial or comm.size())
         if (self._groups > 1) != (self.group is not None):
             raise ValueError(

@@ -26,7 +26,17 @@ _MARKS = {
     "config.json": "a run",
     "metrics.csv": "a run",
 }
-_COLUMNS = ("trial", "status", "objective", "best_epoch", "epochs", "seconds", "continues")
+# Columns of trials.csv; the hyper-parameters stand before the last.
+COLUMNS = (
+    "trial",
+    "status",
+    "objective",
+    "best_epoch",
+    "epochs",
+    "seconds",
+    "continues",
+    "message",
+)
 
 
 class SearchDirectory:
@@ -160,7 +170,7 @@ class SearchDirectory:
             names[one.name] = None
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
-        table.writerow([*_COLUMNS, *names, "message"])
+        table.writerow([*COLUMNS[:-1], *names, COLUMNS[-1]])
         defaults = self.about.get("defaults", {})
         for number, trial in sorted(study.trials.items()):
             outcome = study.outcomes.get(number)
