@@ -11,6 +11,7 @@ from typing import Any
 
 import keras_tuner
 import tensorflow as tf
+from absl import logging
 
 from tflbt.control.median_stopping import MedianStopping
 from tflbt.distributed import comm
@@ -182,7 +183,9 @@ class Search:
                 if trial == WAIT:
                     time.sleep(0.1)
                     continue
+                logging.info("rank %d: trial %d: %s", comm.rank(), trial.number, trial.values)
                 outcome = self._run(trial, train, desk)
+                logging.info("rank %d: trial %d: %s", comm.rank(), trial.number, outcome)
                 comm.on_chief(lambda: desk.end(trial.number, outcome), "tflbt.tuning.end")  # noqa: B023
         comm.meet()
         return comm.on_chief(self._result, "tflbt.tuning.result")
