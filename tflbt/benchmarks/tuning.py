@@ -19,6 +19,7 @@ from typing import Any
 import keras_tuner
 
 from tflbt.benchmarks.side_by_side import Target, hold_against
+from tflbt.distributed.launcher import rank_by_launcher
 
 MODULE = "tflbt.benchmarks.tuning"
 SETTLED = 5  # trials after which memory should grow no more
@@ -83,11 +84,7 @@ def throughput(trials: int, epochs: int) -> list[Target]:
         return []
     program = [sys.executable, "-m", MODULE, "--epochs", str(epochs), "--trials", str(trials)]
     cores = max(1, len(os.sched_getaffinity(0)) // 2)
-    alone = subprocess.run(
-        [*program, "--print_rate"],
-        env={**os.environ, "OMP_NUM_THREADS": str(cores), "TF_NUM_INTRAOP_THREADS": str(cores)},
-        check=True, capture_output=True, text=True,
-    )  # fmt: skip
+    alone = subprocess.run([*program, "--print_rate"], check=True, capture_output=True, text=True)
     both = subprocess.run(
         [launcher, "-np", "2", "--gloo", *program, "--print_rate", "--ranks_per_trial", "1"],
         check=True, capture_output=True, text=True,
@@ -121,6 +118,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--ranks_per_trial", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.print_rate:
+        # Half of the cores for a rank and no more, as launchers bind ranks: threads would spread over all.
+        cores = sorted(os.sched_getaffinity(0))
+        half = max(1, len(cores) // 2)
+        first = half * rank_by_launcher() % len(cores)
+        os.sched_setaffinity(0, cores[first : first + half])
         seen = search(options.trials, options.epochs, options.tuner, options.ranks_per_trial)
         # Without the first, in which TensorFlow starts.
         print("trials/s", (len(seen) - 1) / (seen[-1][1] - seen[0][1]))

@@ -173,6 +173,8 @@ def init_groups(ranks_per_group: int) -> Any:
       ValueError: if the ranks cannot be split so.
     """
     os.environ["HOROVOD_DYNAMIC_PROCESS_SETS"] = "1"  # read when Horovod starts
+    if ranks_per_group == 1:  # nothing to reduce: no need to look for it every millisecond
+        os.environ.setdefault("HOROVOD_CYCLE_TIME", "50")
     init()
     ranks = size()
     if ranks_per_group < 1 or ranks % ranks_per_group:
