@@ -30,7 +30,7 @@ def search(trials: int, epochs: int, tuner: str, ranks_per_trial: int | None = N
     from tflbt import recipe
     from tflbt.distributed import comm
 
-    group = comm.init_groups(ranks_per_trial or 1) if ranks_per_trial else None
+    group = comm.init_groups(ranks_per_trial) if ranks_per_trial else None
     from tflbt.recipe_tune import RecipeTrainer
     from tflbt.tuning.search import Search
 

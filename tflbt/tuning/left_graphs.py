@@ -67,4 +67,3 @@ def _dismantle(graph: Any) -> None:
     graph.Dismantle()
     graph._function_captures = type(graph._function_captures)()
     graph.inputs, graph.outputs, graph.structured_outputs = [], [], None
-    graph._py_funcs_used_in_graph = []  # what tf.numpy_function calls
