@@ -19,6 +19,7 @@ COMMANDS = (
     "recipe_build",
     "recipe_compare",
     "recipe_data",
+    "recipe_flags",
     "recipe_monitors",
     "recipe_optimizer",
     "recipe_run",

@@ -46,7 +46,7 @@ def test_one_ranks_failure_and_a_kill_cost_one_trial_and_nothing(run_ranks, tmp_
     """Trials 1 and 2 fail on rank 1 alone, in different places; the job is killed in trial 3 and resumed."""
     program, failures = TESTS / "tune_with_accident.py", "raise:1:1,raise:2:0"
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    more = ("--max_trials=3", "--nobaseline")
+    more = ("--max_trials=3", "--norecipe_first")
     done = run_ranks(program, args=(failures, *flags(whole, *more)))
     first, second, third = rows(whole)
     assert [row["status"] for row in (first, second, third)] == ["failed", "failed", "completed"]
@@ -133,7 +133,7 @@ def test_a_search_without_end_is_refused(tmp_path):
 
 def test_recipes_are_compared_with_the_same_budget(tmp_path):
     directory = tmp_path / "comparison"
-    words = flags(directory, "--max_trials=1", "--nobaseline", "--seeds=2", "--config.epochs=1")
+    words = flags(directory, "--max_trials=1", "--norecipe_first", "--seeds=2", "--config.epochs=1")
     words += ["--config.data.holdout=100", f"--compare={RECIPE}:large_batch"]
     done = tune(*words)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -10,23 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 from absl import flags, logging
-from ml_collections import config_flags
 
-from tflbt import command_line
+from tflbt import command_line, recipe_flags
 
-_CONFIG = config_flags.DEFINE_config_file(
-    "config",
-    None,
-    "A recipe and variant, hparams/FILE.py:VARIANT; --config.KEY=VALUE changes one of its values.",
-    lock_config=True,
-)
-_WORKDIR = flags.DEFINE_string(
-    "workdir", None, "The run directory; a new one, or the one to resume."
-)
-_RESUME = flags.DEFINE_bool(
-    "resume", False, "Go on with the run in --workdir where its checkpoints end."
-)
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the data sets lie (digits need none).")
+flags.adopt_module_key_flags(recipe_flags)  # so that --help shows them
 
 
 def train(config: Any, workdir: Any, *, resume: bool = False, data_dir: str | None = None) -> Any:
@@ -86,7 +73,12 @@ def _write_report(directory: Any) -> None:
 
 def main() -> None:
     """Trains what the flags say."""
-    train(_CONFIG.value, _WORKDIR.value, resume=_RESUME.value, data_dir=_DATA_DIR.value)
+    train(
+        recipe_flags.CONFIG.value,
+        recipe_flags.WORKDIR.value,
+        resume=recipe_flags.RESUME.value,
+        data_dir=recipe_flags.DATA_DIR.value,
+    )
 
 
 if __name__ == "__main__":

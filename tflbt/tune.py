@@ -1,4 +1,4 @@
-"""Searches a recipe's best learning rate, decay factor and whatever else a space lists, each trial on all ranks.
+r"""Searches a recipe's best learning rate, decay factor and whatever else a space lists, each trial on all ranks.
 
 horovodrun -np 2 python -m tflbt.tune --config=hparams/digits_resnet.py:two_phase \
     --space=hparams/spaces/default.py --max_trials=12 --workdir=runs/search
@@ -22,19 +22,11 @@ from typing import Any
 from absl import flags, logging
 from ml_collections import config_flags
 
-from tflbt import command_line, recipe
+from tflbt import command_line, recipe, recipe_flags
 
-_CONFIG = config_flags.DEFINE_config_file(
-    "config",
-    None,
-    "A recipe and variant, hparams/FILE.py:VARIANT; --config.KEY=VALUE changes one of its values.",
-    lock_config=True,
-)
+flags.adopt_module_key_flags(recipe_flags)  # so that --help shows them
 _SPACE = flags.DEFINE_string(
     "space", "hparams/spaces/default.py", "What to search: hparams/spaces/FILE.py[:NAME]."
-)
-_WORKDIR = flags.DEFINE_string(
-    "workdir", None, "The search directory; a new one, or the one to resume."
 )
 _MAX_TRIALS = flags.DEFINE_integer(
     "max_trials", None, "The most trials; none: until the tuner has no more.", lower_bound=1
@@ -71,11 +63,9 @@ _COMPARE = flags.DEFINE_list(
 _SEEDS = flags.DEFINE_integer(
     "seeds", 3, "--compare: trainings of each recipe's best with seeds of their own.", 1
 )
-_BASELINE = flags.DEFINE_bool(
-    "baseline", True, "Begin with trial 0, the recipe as it is; not counted in --max_trials."
+_RECIPE_FIRST = flags.DEFINE_bool(
+    "recipe_first", True, "Begin with trial 0, the recipe as it is; not counted in --max_trials."
 )
-_RESUME = flags.DEFINE_bool("resume", False, "Go on with the search in --workdir.")
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the data sets lie (digits need none).")
 _EPOCH_LINES = flags.DEFINE_bool("epoch_lines", False, "Show a line for every epoch.")
 
 
@@ -192,16 +182,16 @@ def main() -> None:
         "ranks_per_trial": _RANKS_PER_TRIAL.value,
         "stop_hopeless": _STOP_HOPELESS.value,
         "keep_checkpoints": _KEEP.value,
-        "baseline": _BASELINE.value,
-        "resume": _RESUME.value,
-        "data_dir": _DATA_DIR.value,
+        "baseline": _RECIPE_FIRST.value,
+        "resume": recipe_flags.RESUME.value,
+        "data_dir": recipe_flags.DATA_DIR.value,
         "epoch_lines": _EPOCH_LINES.value,
     }
     if _COMPARE.value:
-        configs = [_CONFIG.value, *(_with_changes(name) for name in _COMPARE.value)]
-        compare(configs, _SPACE.value, _WORKDIR.value, _SEEDS.value, **options)
+        configs = [recipe_flags.CONFIG.value, *(_with_changes(name) for name in _COMPARE.value)]
+        compare(configs, _SPACE.value, recipe_flags.WORKDIR.value, _SEEDS.value, **options)
     else:
-        tune(_CONFIG.value, _SPACE.value, _WORKDIR.value, **options)
+        tune(recipe_flags.CONFIG.value, _SPACE.value, recipe_flags.WORKDIR.value, **options)
 
 
 def _with_changes(name: str) -> Any:
