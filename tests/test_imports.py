@@ -24,6 +24,7 @@ COMMANDS = (
     "recipe_optimizer",
     "recipe_run",
     "recipe_schedules",
+    "recipe_space",
     "recipe_strategies",
     "recipe_tune",
     "report_run",

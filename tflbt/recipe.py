@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -203,18 +204,41 @@ def load(recipe: str) -> ml_collections.ConfigDict:
       FileNotFoundError: ... the recipe cannot be read: 'hparams/nothing.py'
     """
     file, colon, variant = recipe.partition(":")
+    get_config = read_function(file, "get_config", "recipe")
+    return get_config(*([variant] if colon else [])).lock()
+
+
+def read_function(file: str, name: str, what: str) -> Callable[..., Any]:
+    """A function of a Python file that a flag names.
+
+    Args:
+      file: the file's path.
+      name: the function's.
+      what: what the file should be, for messages: "recipe" or "space".
+
+    Returns:
+      The function.
+
+    Raises:
+      ValueError: if it is no Python file, raises anything, or has no such function; names the file.
+      OSError: if the file cannot be read.
+    """
     try:
         Path(file).read_bytes()
     except OSError as error:
-        raise type(error)(error.errno, "the recipe cannot be read", file) from error
-    spec = importlib.util.spec_from_file_location("tflbt_recipe", file)
+        raise type(error)(error.errno, f"the {what} cannot be read", file) from error
+    spec = importlib.util.spec_from_file_location(f"tflbt_{what}", file)
     if spec is None or spec.loader is None:
-        raise ValueError(f"{file} is no recipe: it must be a Python file whose name ends in .py.")
+        raise ValueError(f"{file} is no {what}: it must be a Python file whose name ends in .py.")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not callable(getattr(module, "get_config", None)):
-        raise ValueError(f"{file} is no recipe: it has no function get_config(variant).")
-    return module.get_config(*([variant] if colon else [])).lock()
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ValueError(f"{file}: {type(error).__name__}: {error}") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise ValueError(f"{file} is no {what}: it has no function {name}.")
+    return function
 
 
 def require_key(config: ml_collections.ConfigDict, key: str) -> None:

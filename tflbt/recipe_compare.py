@@ -15,7 +15,7 @@ from tflbt.distributed import comm
 from tflbt.recipe_tune import RecipeTrainer, report_search, tune_recipe
 from tflbt.report.comparison import Tuned, comparison_table, write_comparison
 from tflbt.tuning import space as spaces
-from tflbt.tuning.search import Result
+from tflbt.tuning.ledger import Result
 from tflbt.tuning.search_directory import SearchDirectory
 
 

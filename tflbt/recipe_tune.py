@@ -13,13 +13,14 @@ import keras_tuner
 import ml_collections
 from absl import logging
 
-from tflbt import recipe, recipe_build, recipe_run, report
+from tflbt import recipe, recipe_build, recipe_run, recipe_space, report
 from tflbt.distributed import comm
 from tflbt.recipe_data import Samples, build_samples
 from tflbt.recipe_optimizer import build_optimizer
 from tflbt.report.config import as_plain
 from tflbt.tuning import space as spaces
-from tflbt.tuning.search import Result, Search
+from tflbt.tuning.ledger import Result
+from tflbt.tuning.search import Search
 from tflbt.tuning.trial import Trial
 from tflbt.tuning.winner import write_winner
 
@@ -105,7 +106,7 @@ def tune_recipe(
     """
     with comm.within(group):
         check_recipe(config)
-        searched: keras_tuner.HyperParameters = spaces.load(space, config)
+        searched: keras_tuner.HyperParameters = recipe_space.load(space, config)
         spaces.check(searched, config, check_recipe)
     workdir = Path(workdir)
 

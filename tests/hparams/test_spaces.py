@@ -9,7 +9,7 @@ from pathlib import Path
 import keras_tuner
 import pytest
 
-from tflbt import recipe, recipe_build
+from tflbt import recipe, recipe_build, recipe_space
 from tflbt.recipe_optimizer import build_optimizer
 from tflbt.tuning import space
 
@@ -43,7 +43,7 @@ def variants_of(file):
 
 
 def load(name, config):
-    return space.load(f"{SPACES}/{name}", config)
+    return recipe_space.load(f"{SPACES}/{name}", config)
 
 
 def choices(hp):

@@ -139,7 +139,7 @@ def test_more_trials_and_other_ranks_are_allowed_and_written_down(made_up, tmp_p
     directory = SearchDirectory.open(tmp_path, told(made_up, **more))
     for name, value in {**more, "seed": 0}.items():
         assert directory.about[name] == value
-    assert [path.name for path in tmp_path.iterdir()] == ["search.json"]
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "search.json"}
 
 
 def rows(directory):
@@ -183,7 +183,10 @@ def test_the_table_has_a_row_a_trial(made_up, tmp_path):
     for number in range(1, 6):
         assert float(table[number]["learning_rate"]) == study.trials[number].values["learning_rate"]
     assert table[3]["message"] == 'ValueError: "a", b second line third ,; ä'
-    assert sorted(path.name for path in directory.path.iterdir()) == ["search.json", "trials.csv"]
+    assert sorted(path.name for path in directory.path.glob("[!.]*")) == [
+        "search.json",
+        "trials.csv",
+    ]
 
 
 def test_a_hyperparameter_that_a_trial_has_not_is_an_empty_cell(made_up, tmp_path):

@@ -1,4 +1,4 @@
-"""Spaces of a search: files that are none, values set in a recipe, and slips of the pen found before the search."""
+"""Spaces of a search: values set in a recipe, and slips of the pen found before the search."""
 
 from __future__ import annotations
 
@@ -10,16 +10,6 @@ import pytest
 from tflbt import recipe, recipe_build
 from tflbt.recipe_optimizer import build_optimizer
 from tflbt.tuning import space
-
-GOOD = """
-import keras_tuner
-def get_space(config, name="rates"):
-    hp = keras_tuner.HyperParameters()
-    hp.Choice("optimizer.learning_rate", [config.optimizer.learning_rate, 7.0])
-    if name == "more":
-        hp.Int("batch_size", 64, 128, step=64)
-    return hp
-"""
 
 
 def check_config(config):
@@ -52,49 +42,6 @@ def says(hp, config, text):
     with pytest.raises(ValueError) as error:
         space.check(hp, config, check_config)
     assert text in str(error.value)
-
-
-def test_a_file_is_read_and_given_the_recipe(tmp_path, config):
-    file = tmp_path / "mine.py"
-    file.write_text(GOOD)
-    assert [one.values for one in space.load(str(file), config).space] == [[0.5, 7.0]]
-    assert [one.name for one in space.load(f"{file}:more", config).space][1:] == ["batch_size"]
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("", "mine.py:a: is no space: it has no function get_space"),
-        ("def get_space(:", "mine.py:a: SyntaxError"),
-        ("import absent_thing", "mine.py:a: ModuleNotFoundError: No module named 'absent_thing'"),
-        ("def get_space(config, name): return {}", "mine.py:a: get_space must return HyperPara"),
-        ("def get_space(config): pass", "mine.py:a: TypeError"),
-        (GOOD + "def get_space(config, name): 1 / 0", "mine.py:a: ZeroDivisionError"),
-        (GOOD.replace("64, 128", "9, 1").replace("more", "a"), "mine.py:a: .*min_value 9 is greater"),
-        (GOOD.replace("[config.optimizer.learning_rate, 7.0]", "[]"), "mine.py:a: `values` must be"),
-        (GOOD.replace(".learning_rate", ".rate"), "mine.py:a: .*rate"),
-        (GOOD.replace("    hp = ", "    config.epochs = 99; hp = "), None),
-    ],
-)  # fmt: skip
-def test_a_file_that_is_no_space_is_named(tmp_path, config, text, says):
-    file = tmp_path / "mine.py"
-    file.write_text(text)
-    if says is None:  # what a file does to its copy of the recipe stays there
-        space.load(f"{file}:a", config)
-        assert config.epochs == 10
-        return
-    with pytest.raises(ValueError, match=says):
-        space.load(f"{file}:a", config)
-
-
-def test_a_missing_file_is_named(tmp_path, config):
-    with pytest.raises(FileNotFoundError, match="the space cannot be read: '.*/absent.py'"):
-        space.load(f"{tmp_path}/absent.py:a", config)
-    with pytest.raises(IsADirectoryError, match="the space cannot be read"):
-        space.load(str(tmp_path), config)
-    (tmp_path / "space.txt").write_text(GOOD)
-    with pytest.raises(ValueError, match="space.txt is no space: .* whose name ends in .py"):
-        space.load(f"{tmp_path}/space.txt", config)
 
 
 def test_values_are_set_in_a_copy_as_the_recipes_types(config):

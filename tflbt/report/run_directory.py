@@ -7,15 +7,18 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from tflbt.report import atomic_file, environment
+from tflbt.report import atomic_file, directory_lock, environment
 from tflbt.report.config import as_plain, differences, flatten, read_json, to_json
+from tflbt.report.directory_lock import DirectoryLock
 from tflbt.report.metrics import MetricsTable
 
 
 class RunDirectory:
     """Where one run keeps what it did; the constructor only names the places.
 
-    Use `create` for a new run and `open` for one that is there. Only the chief rank writes.
+    Use `create` for a new run and `open` for one that is there. Only the chief rank writes. Either
+    holds the directory's lock for as long as the object lives, so that two jobs (a requeued one and
+    the one it should follow) never write into one directory.
 
     Args:
         path: The directory; nothing is read or written yet.
@@ -35,6 +38,7 @@ class RunDirectory:
         #: True if `create` or `open` gave this object, so that its rows are known to be this
         #: run's to continue; False for a bare path, where they may be somebody's result.
         self.claimed = False
+        self._lock: DirectoryLock | None = None
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], config: Mapping[str, Any]) -> RunDirectory:
@@ -53,6 +57,7 @@ class RunDirectory:
 
         Raises:
             FileExistsError: If the directory holds a run already; that run is untouched.
+            BlockingIOError: If another process is writing there.
             ValueError: If a configuration value has no JSON form; names the key.
             OSError: If the directory cannot be made or written; names the path.
 
@@ -69,6 +74,8 @@ class RunDirectory:
             run.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise atomic_file.naming(error, run.path, "cannot make the run directory") from error
+        run._lock = directory_lock.hold(run.path)
+        run._require_free()  # again: another job may have been quicker
         # config.json last: a directory that has it has everything a resumed run reads.
         atomic_file.write(run.environment_json, to_json(environment.describe()))
         atomic_file.write(run.config_json, text)
@@ -82,7 +89,7 @@ class RunDirectory:
         config: Mapping[str, Any] | None = None,
         may_differ: Collection[str] = (),
     ) -> RunDirectory:
-        """Opens the directory of a run that was started before; writes nothing.
+        """Opens the directory of a run that was started before, to go on with it; changes nothing in it.
 
         Args:
             path: The directory.
@@ -96,6 +103,7 @@ class RunDirectory:
 
         Raises:
             FileNotFoundError: If there is no run in the directory.
+            BlockingIOError: If another process is writing there.
             ValueError: If `config.json` is damaged, or differs from `config`; names every key
                 with its old and new value.
             OSError: If the directory cannot be read.
@@ -117,6 +125,7 @@ class RunDirectory:
                 "no run to open here (config.json is missing); start one without --resume",
                 str(run.path),
             )
+        run._lock = directory_lock.hold(run.path)
         before = run.config
         changes = differences(before, before if config is None else as_plain(config), may_differ)
         if changes:

@@ -31,7 +31,8 @@ With `Search(resume=True)` it goes on where it was killed.
 
 from tflbt.tuning.hypermodel import HyperModelTrainer
 from tflbt.tuning.hypermodel_space import space_of
-from tflbt.tuning.search import Result, Search
+from tflbt.tuning.ledger import Result
+from tflbt.tuning.search import Search
 from tflbt.tuning.trial import Trial
 
 __all__ = ["HyperModelTrainer", "Result", "Search", "Trial", "space_of"]

@@ -16,37 +16,17 @@ from absl import logging
 from tflbt.control.median_stopping import MedianStopping
 from tflbt.distributed import comm
 from tflbt.tuning.desk import Desk, exchange_at_desk, open_desk
-from tflbt.tuning.hparams_log import HParamsLog
 from tflbt.tuning.journal import Journal
+from tflbt.tuning.ledger import Ledger, Result
 from tflbt.tuning.left_graphs import settled
 from tflbt.tuning.one_trial import exchange_over_all_ranks, expecting_traces, run_trial
 from tflbt.tuning.search_directory import COLUMNS, SearchDirectory
-from tflbt.tuning.space import in_words
 from tflbt.tuning.study import BASELINE, DONE, INDEPENDENT, WAIT, Study, make_oracle
 from tflbt.tuning.trial import FAILED, Outcome, Trial
 from tflbt.tuning.trial_callbacks import WatchTrial
 
 Train = Callable[[Trial, Path, list[tf.keras.callbacks.Callback]], Any]
 STOPPING = ("never", "median")
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """What a search found.
-
-    Attributes:
-      number: of the best trial; None if none has an objective.
-      values: its hyper-parameters.
-      objective: its best objective.
-      trials: how many ended, without the baseline.
-      baseline: the objective of what is tuned as it was; None if it was not tried, or has none.
-    """
-
-    number: int | None
-    values: Mapping[str, Any]
-    objective: float | None
-    trials: int
-    baseline: float | None = None
 
 
 @dataclasses.dataclass
@@ -153,11 +133,7 @@ class Search:
         self.direction = oracle.objective.direction
         self._rule = self._stopping_rule()
         self.search_directory = comm.on_chief(self._claim, "tflbt.tuning.directory")
-        self._study: Study | None = None
-        self._began = time.perf_counter()
-        self._ended_now = 0
-        self._best: int | None = None
-        self._hparams: HParamsLog | None = None
+        self._ledger: Ledger | None = None  # on rank 0 alone
 
     def run(self, train: Train) -> Result:
         """Runs the trials that are left and returns the best of all.
@@ -171,8 +147,9 @@ class Search:
           ValueError: if three trials in a row fail.
           OSError: if the directory cannot be written, or a rank of a group fails alone (ConnectionError).
         """
-        comm.on_chief(self._open_study, "tflbt.tuning.journal")
-        desk: Any = self._study and Desk(self._study, self._begun, self._ended)
+        comm.on_chief(self._open_ledger, "tflbt.tuning.journal")
+        ledger = self._ledger
+        desk: Any = ledger and Desk(ledger.study, ledger.begun, ledger.ended)
         if self.group is not None:
             desk = open_desk(desk)
         with comm.within(self.group), expecting_traces(), settled():
@@ -188,7 +165,7 @@ class Search:
                 logging.info("rank %d: trial %d: %s", comm.rank(), trial.number, outcome)
                 comm.on_chief(lambda: desk.end(trial.number, outcome), "tflbt.tuning.end")  # noqa: B023
         comm.meet()
-        return comm.on_chief(self._result, "tflbt.tuning.result")
+        return comm.on_chief(lambda: ledger.result(), "tflbt.tuning.result")  # type: ignore[union-attr]
 
     def _oracle(self) -> keras_tuner.Oracle:
         return make_oracle(
@@ -224,11 +201,11 @@ class Search:
         claim = SearchDirectory.open if self.resume else SearchDirectory.create
         return claim(self.directory, about)
 
-    def _open_study(self) -> None:
-        """Makes the study, on rank 0."""
+    def _open_ledger(self) -> None:
+        """Reads the journal, on rank 0."""
         directory = self.search_directory
         oracle = self._oracle()
-        self._study = Study(
+        study = Study(
             oracle,
             Journal(directory.journal),
             max_trials=self.max_trials,
@@ -237,20 +214,17 @@ class Search:
             baseline=self.baseline,
             progress=directory.safe_epochs,
         )
-        self._best = self._study.best()
-        self._hparams = HParamsLog(directory.tensorboard, self.space, self.objective)
-        if self.resume:  # a kill may have come between the journal and these
-            directory.write_table(self._study)
-        for number in self._study.outcomes:
-            self._add_hparams(number)
-        self._tell_best()
-        if self.resume and self.verbose:
-            study = self._study
-            print(
-                f"resume: {len(study.outcomes)} of {self.max_trials or 'all'} trials have ended, "
-                f"{len(study.running)} will be gone on with",
-                flush=True,
-            )
+        self._ledger = Ledger(
+            study,
+            directory,
+            objective=self.objective,
+            max_trials=self.max_trials,
+            keep_checkpoints=self.keep_checkpoints,
+            write_best=self.write_best,
+            verbose=self.verbose,
+        )
+        if self.resume:
+            self._ledger.go_on()
 
     def _run(self, trial: Trial, train: Train, desk: Any) -> Outcome:
         rule = None if trial.number == BASELINE else self._rule
@@ -280,92 +254,3 @@ class Search:
                 f"{error}. The trial is recorded as failed; Horovod cannot wake the ranks that wait, so the job ends: "
                 "go on with --resume."
             ) from error
-
-    def _begun(self, trial: Trial) -> None:
-        self.search_directory.write_table(self._require_study())
-        if self.verbose:
-            of = f" of {self.max_trials}" if self.max_trials and trial.number else ""
-            again = ", again" if trial.attempts else ""
-            on = f", going on from trial {trial.continues}" if trial.continues else ""
-            print(
-                f"trial {trial.number}{of}{again}{on}: {in_words(trial.values) or 'nothing changed'}",
-                flush=True,
-            )
-
-    def _ended(self, number: int) -> None:
-        """Writes down what changed, and tells of it; on rank 0."""
-        study, directory = self._require_study(), self.search_directory
-        best = study.best()
-        self._ended_now += 1
-        directory.write_table(study)
-        self._add_hparams(number)
-        if best != self._best:
-            self._tell_best()
-        if not isinstance(study.oracle, keras_tuner.oracles.HyperbandOracle):
-            self._drop_checkpoints({number, self._best} - {best, None})
-        self._best = best
-        if self.verbose:
-            print(self._line(number), flush=True)
-
-    def _add_hparams(self, number: int) -> None:
-        study = self._require_study()
-        outcome, values = study.outcomes[number], study.trials[number].values
-        if self._hparams is not None and number != BASELINE:
-            told = {self.objective: study.value(number)}
-            self._hparams.add(number, values, told, outcome.status, outcome.seconds)
-
-    def _tell_best(self) -> None:
-        study = self._require_study()
-        best = study.best()
-        if best is not None and self.write_best is not None:
-            self.write_best(study.trials[best], float(study.value(best) or 0.0))
-
-    def _line(self, number: int) -> str:
-        """What the screen says of a trial that has ended."""
-        study = self._require_study()
-        outcome, value, best = study.outcomes[number], study.value(number), study.best()
-        parts = [outcome.status] if outcome.status != "completed" else []
-        parts += [f"{self.objective} {value:.5g}"] if value is not None else []
-        parts += [f"{outcome.seconds:.1f} s"]
-        if best is not None:
-            parts.append(f"best {study.value(best):.5g} (trial {best})")
-        done = len(study.outcomes) - (BASELINE in study.outcomes)
-        if self.max_trials and done < self.max_trials:
-            left = self.max_trials - done
-            passed = time.perf_counter() - self._began
-            parts.append(f"about {_duration(passed / self._ended_now * left)} left")
-        why = f"; {outcome.message}" if outcome.message else ""
-        return f"trial {number}: {', '.join(parts)}{why}"
-
-    def _drop_checkpoints(self, numbers: set[Any]) -> None:
-        if self.keep_checkpoints == "best":
-            for number in numbers:
-                self.search_directory.drop_checkpoints(number)
-
-    def _result(self) -> Result:
-        study = self._require_study()
-        best = study.best()
-        self._drop_checkpoints(set(study.outcomes) - {best})
-        done, baseline = set(study.outcomes) - {BASELINE}, study.value(BASELINE)
-        if best is None:
-            return Result(None, {}, None, len(done), baseline)
-        return Result(best, study.trials[best].values, study.value(best), len(done), baseline)
-
-    def _require_study(self) -> Study:
-        if self._study is None:
-            raise RuntimeError("Only rank 0 keeps the study.")
-        return self._study
-
-
-def _duration(seconds: float) -> str:
-    """Seconds as a person says them.
-
-    Example:
-      >>> _duration(75), _duration(3 * 3600 + 61)
-      ('1 min 15 s', '3 h 1 min')
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tflbt.report import atomic_file
+from tflbt.report import atomic_file, directory_lock
 from tflbt.report.config import as_plain, differences, read_json, to_json
+from tflbt.report.directory_lock import DirectoryLock
 from tflbt.training.checkpoint import Checkpoints
 from tflbt.tuning.study import BASELINE, Study
 from tflbt.tuning.trial import Trial
@@ -42,6 +43,8 @@ COLUMNS = (
 class SearchDirectory:
     """Names the places of a search; use `create` for a new one and `open` for one that is there. Rank 0 writes.
 
+    Either holds the directory's lock for as long as the object lives.
+
     Args:
       path: the directory; nothing is read or written yet.
 
@@ -59,6 +62,7 @@ class SearchDirectory:
         self.trials_csv = self.path / "trials.csv"
         self.best_py = self.path / "best.py"
         self.tensorboard = self.path / "tensorboard"
+        self._lock: DirectoryLock | None = None
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], about: Mapping[str, Any]) -> SearchDirectory:
@@ -66,19 +70,13 @@ class SearchDirectory:
 
         Raises:
           FileExistsError: if it holds a search or a run, which stays untouched.
+          BlockingIOError: if another process is writing there.
           ValueError: if something in `about` has no JSON form.
           OSError: if it cannot be made or written.
         """
         search = cls(path)
         text = to_json(as_plain(about))
-        for name, what in _MARKS.items():
-            if (search.path / name).exists():
-                hint = "; go on with it by --resume" if name == "search.json" else ""
-                raise FileExistsError(
-                    errno.EEXIST,
-                    f"this directory holds {what}{hint}, or give another directory",
-                    str(search.path),
-                )
+        search._require_free()
         if search.path.exists() and not search.path.is_dir():
             raise NotADirectoryError(
                 errno.ENOTDIR, "the search directory is a file", str(search.path)
@@ -89,6 +87,8 @@ class SearchDirectory:
             raise atomic_file.naming(
                 error, search.path, "cannot make the search directory"
             ) from error
+        search._lock = directory_lock.hold(search.path)
+        search._require_free()  # again: another job may have been quicker
         atomic_file.write(search.search_json, text)
         return search
 
@@ -100,6 +100,7 @@ class SearchDirectory:
 
         Raises:
           FileNotFoundError: if there is none.
+          BlockingIOError: if another process is writing there.
           ValueError: if `about` says another search; names every difference.
         """
         search = cls(path)
@@ -109,6 +110,7 @@ class SearchDirectory:
                 "no search to go on with here (search.json is missing); begin one without --resume",
                 str(search.path),
             )
+        search._lock = directory_lock.hold(search.path)
         before = search.about
         if about is None:
             return search
@@ -122,6 +124,17 @@ class SearchDirectory:
         if now != before:
             atomic_file.write(search.search_json, to_json(now))
         return search
+
+    def _require_free(self) -> None:
+        """Raises if the place is taken."""
+        for name, what in _MARKS.items():
+            if (self.path / name).exists():
+                hint = "; go on with it by --resume" if name == "search.json" else ""
+                raise FileExistsError(
+                    errno.EEXIST,
+                    f"this directory holds {what}{hint}, or give another directory",
+                    str(self.path),
+                )
 
     @property
     def about(self) -> dict[str, Any]:
