@@ -27,8 +27,10 @@ def prepare(tmp_path, held_out="test", shape=SHAPE, labels=3):
         def _info(self):
             label = tfds.features.ClassLabel(num_classes=labels) if labels else np.float32
             features = {"image": tfds.features.Image(shape=shape), "label": label}
-            return self.dataset_info_from_configs(
-                features=tfds.features.FeaturesDict(features), supervised_keys=("image", "label")
+            return tfds.core.DatasetInfo(
+                builder=self,
+                features=tfds.features.FeaturesDict(features),
+                supervised_keys=("image", "label"),
             )
 
         def _split_generators(self, dl_manager):

@@ -212,8 +212,8 @@ def test_the_file_is_as_ours_are_and_the_flag_of_train_takes_it(tmp_path):
     text = written(tmp_path / "best.py", config)
     assert str(tmp_path) not in text
     code = (
-        "from absl import app, flags; from tflbt import train\n"
-        "def main(_): c = train._CONFIG.value; print(c.name, c.is_locked, c.optimizer.inner.name,"
+        "from absl import app; from tflbt import recipe_flags, train\n"
+        "def main(_): c = recipe_flags.CONFIG.value; print(c.name, c.is_locked, c.optimizer.inner.name,"
         " c.optimizer.global_clipnorm)\n"
         "app.run(main)"
     )

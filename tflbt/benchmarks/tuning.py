@@ -124,8 +124,9 @@ def main(argv: list[str]) -> int:
         first = half * rank_by_launcher() % len(cores)
         os.sched_setaffinity(0, cores[first : first + half])
         seen = search(options.trials, options.epochs, options.tuner, options.ranks_per_trial)
-        # Without the first, in which TensorFlow starts.
-        print("trials/s", (len(seen) - 1) / (seen[-1][1] - seen[0][1]))
+        # Without the first, in which TensorFlow starts; of few trials a rank may have had that one or none.
+        rate = (len(seen) - 1) / (seen[-1][1] - seen[0][1]) if len(seen) > 1 else 0.0
+        print("trials/s", rate)
         return 0
     targets = cost(options.trials, options.epochs, options.tuner)
     return hold_against(*targets, *throughput(options.trials, options.epochs))
