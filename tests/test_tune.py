@@ -5,11 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import tflbt.tune
+from tflbt import recipe
 
 TESTS = Path(__file__).resolve().parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(TESTS.parent), "TF_CPP_MIN_LOG_LEVEL": "2"}
@@ -102,33 +106,50 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_space_is_told_in_one_line_before_anything_is_written(case, tmp_path):
-    line, says = WRONG[case]
+def wrong_space(tmp_path, line):
     space = tmp_path / "space.py"
     lines = ("hp = keras_tuner.HyperParameters()", line, "return hp")
     space.write_text("import keras_tuner\ndef get_space(config):\n    " + "\n    ".join(lines))
+    return space
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_space_is_told_before_anything_is_written(case, tmp_path):
+    line, says = WRONG[case]
+    config, search = recipe.load(f"{RECIPE}:lars"), tmp_path / "search"
+    with pytest.raises(ValueError, match=re.escape(says)) as error:
+        tflbt.tune.tune(config, str(wrong_space(tmp_path, line)), search, max_trials=2)
+    assert "\n" not in str(error.value) and not search.exists()
+
+
+def test_the_command_tells_it_in_one_line(tmp_path):
+    space = wrong_space(tmp_path, WRONG["beta"][0])
     done = tune(*flags(tmp_path / "search"), "--max_trials=2", f"--space={space}")
     assert done.returncode == 1 and not (tmp_path / "search").exists()
     (told,) = [line for line in done.stderr.splitlines() if "error: " in line]
-    assert says in told and "Traceback" not in done.stderr
+    assert WRONG["beta"][1] in told and "Traceback" not in done.stderr
 
 
-def test_the_directory_of_another_search_stays_as_it_is(tmp_path):
+@pytest.mark.parametrize(
+    ("resume", "kind", "says"),
+    [(False, FileExistsError, "holds a search"), (True, ValueError, "is another one")],
+)
+def test_the_directory_of_another_search_stays_as_it_is(tmp_path, resume, kind, says):
     search = tmp_path / "search"
     search.mkdir()
     (search / "search.json").write_text('{"seed": 7}\n')
-    for more, says in (((), "holds a search"), (("--resume",), "is another one")):
-        done = tune(*flags(search), "--max_trials=2", *more)
-        assert done.returncode == 1 and says in done.stderr and "Traceback" not in done.stderr
-        assert [path.name for path in search.iterdir()] == ["search.json"]
-        assert (search / "search.json").read_text() == '{"seed": 7}\n'
+    config = recipe.load(f"{RECIPE}:lars")
+    with pytest.raises(kind, match=says):
+        tflbt.tune.tune(config, str(SPACE), search, max_trials=2, resume=resume)
+    assert [path.name for path in search.glob("[!.]*")] == ["search.json"]
+    assert (search / "search.json").read_text() == '{"seed": 7}\n'
 
 
 def test_a_search_without_end_is_refused(tmp_path):
-    done = tune(*flags(tmp_path / "search"))
-    assert done.returncode == 1 and "say how many trials" in done.stderr
-    assert not (tmp_path / "search").exists()
+    search = tmp_path / "search"
+    with pytest.raises(ValueError, match="say how many trials"):
+        tflbt.tune.tune(recipe.load(f"{RECIPE}:lars"), str(SPACE), search)
+    assert not search.exists()
 
 
 def test_recipes_are_compared_with_the_same_budget(tmp_path):

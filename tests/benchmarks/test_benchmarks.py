@@ -14,7 +14,7 @@ from tflbt.benchmarks.side_by_side import Target, hold_against, medians
 SMALLEST = {
     "adversarial": ["--samples=16", "--rounds=1"],
     "augmentation": ["--rounds=1", "--images=64", "--batch_size=32"],
-    "batch_augmentation": ["--rounds=1", "--images=64"],
+    "batch_augmentation": ["--rounds=1", "--images=64", "--depth=8"],
     "batch_growth": ["--samples=512", "--largest=512"],
     "curvature": [
         "--batch_size=128",
@@ -26,7 +26,7 @@ SMALLEST = {
     ],
     "optimizer_memory": ["--variables=8"],
     "optimizers": ["--rounds=1", "--variables=8"],
-    "sub_batches": ["--rounds=1", "--images=256"],
+    "sub_batches": ["--rounds=1", "--images=128", "--depth=8"],
     "tuning": ["--trials=2", "--epochs=1"],
 }
 

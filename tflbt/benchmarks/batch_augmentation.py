@@ -40,28 +40,31 @@ class EpochSeconds(tf.keras.callbacks.Callback):
             self.seconds.append(time.perf_counter() - self._begin)
 
 
-def measured(count: int, instances: int, rounds: int) -> list[Target]:
+def measured(count: int, instances: int, rounds: int, depth: int) -> list[Target]:
     """Epochs of as many instances: augmented on the way, from memory, accumulated, and plain Keras's."""
     x, y = images(count)
     augmentation = BatchAugmentation(instances)
     (ready,) = sub_batches(
         (x, y), sub_batch_size=count * instances, transform=TRANSFORM, augmentation=augmentation
     ).as_numpy_iterator()
-    plain, batch = compiled(build("cifar_resnet", depth=20)), B * instances
+    plain, batch = compiled(build("cifar_resnet", depth=depth)), B * instances
     way = {"x": x, "y": y, "batch_size": batch, "transform": TRANSFORM}
     apart = {"sub_batch_size": B, "batch_augmentation": BatchAugmentation(instances, "rank")}
     memory = {"x": ready[0], "y": ready[1]}
-    on_the_way = large_batch_model()
+    on_the_way = large_batch_model(depth)
     candidates: dict[str, tuple[Any, dict[str, Any]]] = {
         f"batch {batch}, augmented on the way": (
             on_the_way,
             {**way, "batch_augmentation": augmentation},
         ),
         f"batch {batch}, augmented beforehand, in memory": (
-            large_batch_model(),
+            large_batch_model(depth),
             {**memory, "batch_size": batch},
         ),
-        f"batch {batch} in sub-batches of {B}, on the way": (large_batch_model(), {**way, **apart}),
+        f"batch {batch} in sub-batches of {B}, on the way": (
+            large_batch_model(depth),
+            {**way, **apart},
+        ),
         f"tf.keras fit, batch {B}, augmented beforehand": (plain, {**memory, "batch_size": B}),
     }
     timers = {name: EpochSeconds() for name in candidates}
@@ -70,7 +73,7 @@ def measured(count: int, instances: int, rounds: int) -> list[Target]:
             model.fit(**data, epochs=EPOCHS, verbose=0, callbacks=[timers[name]])
     seconds = {name: statistics.median(timer.seconds) for name, timer in timers.items()}
     print(
-        f"ResNet-20, {count} images in {instances} instances an epoch, medians of {rounds * (EPOCHS - 1)} epochs"
+        f"ResNet-{depth}, {count} images in {instances} instances an epoch, medians of {rounds * (EPOCHS - 1)} epochs"
     )
     for name, taken in seconds.items():
         print(f"{name:<48} {count * instances / taken:8.0f} instances/s")
@@ -100,8 +103,9 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--images", type=int, default=1024, help="images an epoch (default 1024)")
     parser.add_argument("--instances", type=int, default=4, help="M (default 4)")
+    parser.add_argument("--depth", type=int, default=20, help="of the ResNet, 6n + 2 (default 20)")
     options = parser.parse_args(argv)
-    return hold_against(*measured(options.images, options.instances, options.rounds))
+    return hold_against(*measured(options.images, options.instances, options.rounds, options.depth))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What accumulating sub-batches costs: throughput, peak memory and all-reduces of ResNet-20 on CIFAR-shaped images.
 
-python -m tflbt.benchmarks sub_batches [--rounds N] [--images N]
+python -m tflbt.benchmarks sub_batches [--rounds N] [--images N] [--depth N]
 """
 
 from __future__ import annotations
@@ -42,15 +42,18 @@ def compiled(model: tf.keras.Model) -> Any:
     return model
 
 
-def large_batch_model() -> LargeBatchModel:
-    """ResNet-20 as a LargeBatchModel."""
-    return compiled(LargeBatchModel.from_model(models.build("cifar_resnet", depth=20)))
+def large_batch_model(depth: int) -> LargeBatchModel:
+    """A CIFAR ResNet as a LargeBatchModel."""
+    return compiled(LargeBatchModel.from_model(models.build("cifar_resnet", depth=depth)))
 
 
-def throughput(count: int, rounds: int) -> Target:
+def throughput(count: int, rounds: int, depth: int) -> Target:
     """Epochs over the same images: plain Keras at the sub-batch size, and large batches of sub-batches."""
     x, y = images(count)
-    plain, large = compiled(models.build("cifar_resnet", depth=20)), large_batch_model()
+    plain, large = (
+        compiled(models.build("cifar_resnet", depth=depth)),
+        large_batch_model(depth),
+    )
     batch = min(LARGE_BATCH, count)
     seconds = medians(
         {
@@ -59,7 +62,7 @@ def throughput(count: int, rounds: int) -> Target:
         },
         rounds,
     )
-    print(f"ResNet-20, {count} images an epoch, medians of {rounds} interleaved epochs")
+    print(f"ResNet-{depth}, {count} images an epoch, medians of {rounds} interleaved epochs")
     print(f"tf.keras fit, batch {SUB_BATCH:<28} {count / seconds['plain']:8.0f} images/s")
     print(
         f"LargeBatchModel, batch {batch} in sub-batches of {SUB_BATCH:<5} {count / seconds['large']:8.0f} images/s"
@@ -68,17 +71,19 @@ def throughput(count: int, rounds: int) -> Target:
     return Target("images/s of the large batch / plain", ratio, 1.0, at_least=True)
 
 
-def peak_memory(sub_batches: int, count: int) -> int:
+def peak_memory(sub_batches: int, count: int, depth: int) -> int:
     """Peak resident KiB of a process that trains on `count` images in updates of this many sub-batches."""
-    command = [sys.executable, "-m", MODULE, "--train", str(sub_batches), "--images", str(count)]
+    options = {"--train": sub_batches, "--images": count, "--depth": depth}
+    words = [f"{name}={value}" for name, value in options.items()]
+    command = [sys.executable, "-m", MODULE, *words]
     return int(
         subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]
     )
 
 
-def train_and_print_peak(sub_batches: int, count: int) -> None:
+def train_and_print_peak(sub_batches: int, count: int, depth: int) -> None:
     """What that process does."""
-    large_batch_model().fit(
+    large_batch_model(depth).fit(
         *images(count),
         batch_size=sub_batches * SUB_BATCH,
         sub_batch_size=SUB_BATCH,
@@ -88,9 +93,9 @@ def train_and_print_peak(sub_batches: int, count: int) -> None:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
-def memory(count: int) -> Target:
+def memory(count: int, depth: int) -> Target:
     """Peak memory at 64 sub-batches an update against 1."""
-    peaks = {sub_batches: peak_memory(sub_batches, count) for sub_batches in (1, 64)}
+    peaks = {sub_batches: peak_memory(sub_batches, count, depth) for sub_batches in (1, 64)}
     for sub_batches, peak in peaks.items():
         print(
             f"peak resident memory, {sub_batches:>2} sub-batches of {SUB_BATCH} an update {peak / 1024:14.0f} MiB"
@@ -98,12 +103,12 @@ def memory(count: int) -> Target:
     return Target("peak memory, 64 sub-batches / 1", peaks[64] / peaks[1], 1.05)
 
 
-def count_reductions() -> None:
+def count_reductions(depth: int) -> None:
     """On each rank: the Horovod operations in the graph of one update; a while loop's body counts as inside."""
     init()
     x, y = images(SUB_BATCH * size() * 4)
     for sub_batches in (1, 4):
-        model = large_batch_model()
+        model = large_batch_model(depth)
         batch = size() * SUB_BATCH * sub_batches
         model.fit(x, y, batch_size=batch, sub_batch_size=SUB_BATCH, verbose=0)
         function = model.train_tf_function._list_all_concrete_functions()[0]
@@ -117,13 +122,14 @@ def count_reductions() -> None:
         print(f"sub-batches {sub_batches} groups {groups} others {others}")
 
 
-def reductions() -> None:
+def reductions(depth: int) -> None:
     """All-reduces an update on two real ranks."""
     launcher = shutil.which("horovodrun")
     if launcher is None:
         print("all-reduces an update: not counted, horovodrun is not on PATH")
         return
-    command = [launcher, "-np", "2", "--gloo", sys.executable, "-m", MODULE, "--count_reductions"]
+    program = [sys.executable, "-m", MODULE, "--count_reductions", f"--depth={depth}"]
+    command = [launcher, "-np", "2", "--gloo", *program]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     for line in sorted({line.split(":", 1)[-1].strip() for line in lines if "groups" in line}):
         _, sub_batches, _, groups, _, others = line.split()
@@ -141,16 +147,20 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--images", type=int, default=LARGE_BATCH, help="images an epoch (default 8192)"
     )
+    parser.add_argument("--depth", type=int, default=20, help="of the ResNet, 6n + 2 (default 20)")
     parser.add_argument("--train", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--count_reductions", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.train:
-        train_and_print_peak(options.train, options.images)
+        train_and_print_peak(options.train, options.images, options.depth)
     elif options.count_reductions:
-        count_reductions()
+        count_reductions(options.depth)
     else:
-        targets = throughput(options.images, options.rounds), memory(options.images)
-        reductions()
+        targets = (
+            throughput(options.images, options.rounds, options.depth),
+            memory(options.images, options.depth),
+        )
+        reductions(options.depth)
         return hold_against(*targets)
     return 0
 

@@ -37,7 +37,7 @@ class DirectoryLock:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
             raise atomic_file.naming(error, path, "cannot make the lock") from error
-        self._close = weakref.finalize(self, os.close, self._file)
+        release = weakref.finalize(self, os.close, self._file)
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -50,6 +50,8 @@ class DirectoryLock:
                 f"another job ({holder or 'unknown'}) is writing here; wait until it ends, or end it",
                 str(directory),
             ) from None
+        release.detach()
+        weakref.finalize(self, _release, self._file)
         with contextlib.suppress(OSError):  # no space: nothing that the lock needs
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
@@ -57,6 +59,13 @@ class DirectoryLock:
     def __reduce__(self) -> tuple[type, tuple[()]]:
         """Pickles to None: a lock is its process's own."""
         return type(None), ()
+
+
+def _release(file: int) -> None:
+    """Frees a directory; the file stays, empty, as a job that is refused or has nothing to do finds it."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(file, 0)
+    os.close(file)
 
 
 def hold(directory: str | os.PathLike[str]) -> DirectoryLock:

@@ -125,7 +125,6 @@ class RunDirectory:
                 "no run to open here (config.json is missing); start one without --resume",
                 str(run.path),
             )
-        run._lock = directory_lock.hold(run.path)
         before = run.config
         changes = differences(before, before if config is None else as_plain(config), may_differ)
         if changes:
@@ -133,6 +132,7 @@ class RunDirectory:
                 f"{run.path}: cannot resume with another configuration: {'; '.join(changes)}. "
                 "Give the values the run began with, or another --workdir for a new run."
             )
+        run._lock = directory_lock.hold(run.path)
         run.claimed = True
         return run
 

@@ -110,9 +110,9 @@ class SearchDirectory:
                 "no search to go on with here (search.json is missing); begin one without --resume",
                 str(search.path),
             )
-        search._lock = directory_lock.hold(search.path)
         before = search.about
         if about is None:
+            search._lock = directory_lock.hold(search.path)
             return search
         now = as_plain(about)
         found = differences(_by_name(before), _by_name(now), _MAY_DIFFER)
@@ -121,6 +121,7 @@ class SearchDirectory:
                 f"the search in {search.path} is another one: {'; '.join(found)}. Go on with what it was begun with, "
                 "or give another directory."
             )
+        search._lock = directory_lock.hold(search.path)
         if now != before:
             atomic_file.write(search.search_json, to_json(now))
         return search
