@@ -1,6 +1,6 @@
 """What batch augmentation costs: ResNet-20 on CIFAR-shaped images, shifted, mirrored and cut out, M = 4 instances.
 
-python -m tflbt.benchmarks batch_augmentation [--rounds N] [--images N] [--instances M]
+python -m tflbt.benchmarks batch_augmentation [--rounds N] [--images N] [--instances M] [--depth N]
 """
 
 from __future__ import annotations
