@@ -31,9 +31,9 @@ SCHEDULE = (
 def train(run_ranks):
     """Runs the command on two ranks, doing `how` to it in or after an epoch; returns status and output."""
 
-    def start(run, *flags, how="nothing:0", variant="two_phase_lars", ranks=2, check=True):
+    def start(run, *flags, how="nothing:0", variant="two_phase_lars", check=True):
         words = (how, f"--config={RECIPE}:{variant}", f"--workdir={run}", *flags)
-        return run_ranks(TESTS / "train_with_accident.py", ranks, args=words, check=check)
+        return run_ranks(TESTS / "train_with_accident.py", args=words, check=check)
 
     return start
 
@@ -87,14 +87,17 @@ def test_interrupted_and_resumed_equals_uninterrupted(train, tmp_path):
     assert config["name"] == "digits_resnet:two_phase_lars" and config["epochs"] == 6
     assert config["sub_batch_size"] == 64 and config["schedule"]["patience"] == 1
 
-    assert train(run, *SCHEDULE, how="kill_while_writing:3", check=False).returncode != 0
+    assert train(run, *SCHEDULE, how="kill_job:1", check=False).returncode != 0
     resume = (*SCHEDULE, "--resume")
+    assert train(run, *resume, how="kill_while_writing:3", check=False).returncode != 0
     assert checkpoints(run) == [".writing_epoch_00003", "epoch_00001", "epoch_00002"]
-    damaged = run / "checkpoints" / "epoch_00002" / "variables.data-00000-of-00001"
+    assert train(run, *resume, how="terminate_rank_1:4", check=False).returncode != 0
+    newest = run / "checkpoints" / checkpoints(run)[-1]
+    damaged = newest / "variables.data-00000-of-00001"
     damaged.write_bytes(damaged.read_bytes()[:-1])
     done = train(run, *resume, how="terminate_launcher:4", check=False)
     # horovodrun itself may call it a success when it is terminated.
-    assert "epoch_00002 is damaged" in done.stdout, done.stdout[-3000:]
+    assert f"{newest.name} is damaged" in done.stdout, done.stdout[-3000:]
     train(run, *resume)
 
     assert rows(run) == rows(whole)
@@ -130,9 +133,8 @@ def test_interrupted_and_resumed_equals_uninterrupted(train, tmp_path):
         assert tree(run) == before
 
 
-@pytest.mark.ranks(1)
+@pytest.mark.ranks(2)
 def test_a_growing_batch_goes_on_where_it_was(train, tmp_path):
-    """On one rank; callbacks/test_adaptive_batch_size.py has two decide as one."""
     flags = (
         "--config.epochs=4",
         "--config.batch_size=64",
@@ -146,13 +148,12 @@ def test_a_growing_batch_goes_on_where_it_was(train, tmp_path):
         "--config.batch_schedule.reference=first_epoch",
         "--config.adversarial.share=0.25",
     )
-    options = {"variant": "large_batch", "ranks": 1}
     whole, run = tmp_path / "whole", tmp_path / "run"
-    train(whole, *flags, **options)
+    train(whole, *flags, variant="large_batch")
     found = [(row["batch_size"], row["adversarial_ratio"]) for row in rows(whole)]
     assert found == [("64", "0.25"), ("64", "0.25"), ("128", "0.125"), ("256", "0.0")]
-    assert train(run, *flags, how="kill_job:2", **options, check=False).returncode != 0
-    train(run, *flags, "--resume", **options)
+    assert train(run, *flags, how="kill_job:2", variant="large_batch", check=False).returncode != 0
+    train(run, *flags, "--resume", variant="large_batch")
     assert rows(run) == rows(whole)
     newest = [place / "checkpoints" / checkpoints(place)[-1] for place in (run, whole)]
     assert variables(newest[0]) == variables(newest[1])

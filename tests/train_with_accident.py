@@ -103,6 +103,8 @@ def prepare(how: str, epoch: int, workdir: Path, rank: int) -> None:
         after_rows(workdir, epoch, lambda: send(signal.SIGKILL, whole_job()))
     if how == "terminate_launcher" and rank == 0:
         after_rows(workdir, epoch, lambda: send(signal.SIGTERM, [launcher()]))
+    if how == "terminate_rank_1" and rank == 1:
+        after_rows(workdir, epoch, lambda: send(signal.SIGTERM, [os.getpid()]))
     if how == "kill_while_writing" and rank == 0:
         kill_while_writing(epoch)
     if how == "diverge":

@@ -183,10 +183,8 @@ def test_the_table_has_a_row_a_trial(made_up, tmp_path):
     for number in range(1, 6):
         assert float(table[number]["learning_rate"]) == study.trials[number].values["learning_rate"]
     assert table[3]["message"] == 'ValueError: "a", b second line third ,; ä'
-    assert sorted(path.name for path in directory.path.glob("[!.]*")) == [
-        "search.json",
-        "trials.csv",
-    ]
+    names = sorted(path.name for path in directory.path.iterdir())
+    assert names == [".lock", "search.json", "trials.csv"]
 
 
 def test_a_hyperparameter_that_a_trial_has_not_is_an_empty_cell(made_up, tmp_path):
