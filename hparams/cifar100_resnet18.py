@@ -1,6 +1,6 @@
 """ResNet-18 on CIFAR-100: model C5 of the adaptive batch size paper, Table VII.
 
-bl, fb, gg, abs, absa, absa_tuned (`tflbt.recipe_strategies`): `abs-absa.txt`, appendix A and B, and, where they are
+bl, fb, gg, abs, absa, absa_tuned (`tflbt.recipes.strategies`): `abs-absa.txt`, appendix A and B, and, where they are
 silent, the authors' released code: each channel standardised, momentum 0.9, no weight decay. "Standard" augmentation is
 4 pixels padded, cropped, flipped. The first batch of absa_tuned is ours, and nearly the largest.
 
@@ -12,15 +12,15 @@ from __future__ import annotations
 import ml_collections
 from ml_collections import config_dict
 
-from tflbt import recipe
-from tflbt.recipe_strategies import STRATEGIES, apply_strategy
+from tflbt import recipes
+from tflbt.recipes.strategies import STRATEGIES, apply_strategy
 
 VARIANTS = STRATEGIES
 
 
 def get_config(variant: str = "absa") -> ml_collections.ConfigDict:
     """Returns the configuration of a variant."""
-    config = recipe.start(__file__, variant, VARIANTS)
+    config = recipes.start(__file__, variant, VARIANTS)
     config.epochs = 160
     config.batch_size = config.sub_batch_size = 128
     config.data.update(

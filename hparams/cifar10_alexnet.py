@@ -22,7 +22,7 @@ from __future__ import annotations
 import ml_collections
 from ml_collections import config_dict
 
-from tflbt import recipe
+from tflbt import recipes
 from tflbt.schedules import linear_scaling
 
 LARGE, RATE = 8192, 0.05
@@ -38,7 +38,7 @@ VARIANTS = (
 
 def get_config(variant: str = "first_epoch_8192") -> ml_collections.ConfigDict:
     """Returns the configuration of a variant."""
-    config = recipe.start(__file__, variant, VARIANTS)
+    config = recipes.start(__file__, variant, VARIANTS)
     config.epochs = 200
     config.batch_size = int(variant.rpartition("_")[2])
     config.sub_batch_size = 512 if config.batch_size == LARGE else 250

@@ -16,7 +16,7 @@ from __future__ import annotations
 import ml_collections
 from ml_collections import config_dict
 
-from tflbt import recipe
+from tflbt import recipes
 
 B = 96
 INSTANCES = {"baseline": 1, "m10": 10}
@@ -25,7 +25,7 @@ VARIANTS = tuple(INSTANCES)
 
 def get_config(variant: str = "m10") -> ml_collections.ConfigDict:
     """Returns the configuration of a variant."""
-    config = recipe.start(__file__, variant, VARIANTS)
+    config = recipes.start(__file__, variant, VARIANTS)
     config.epochs = 600
     config.batch_size = B * INSTANCES[variant]
     if INSTANCES[variant] > 1:  # else ranks take their share of the 96 at once

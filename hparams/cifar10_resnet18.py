@@ -14,7 +14,7 @@ from __future__ import annotations
 import ml_collections
 from ml_collections import config_dict
 
-from tflbt import recipe
+from tflbt import recipes
 
 OPTIMIZERS = {
     "median_curvature": {"name": "MedianCurvature"},
@@ -25,7 +25,7 @@ VARIANTS = tuple(OPTIMIZERS)
 
 def get_config(variant: str = "median_curvature") -> ml_collections.ConfigDict:
     """Returns the configuration of a variant."""
-    config = recipe.start(__file__, variant, VARIANTS)
+    config = recipes.start(__file__, variant, VARIANTS)
     config.epochs = 200
     config.batch_size, config.sub_batch_size = 1024, 128
     config.data.update({"name": "cifar10", "standardize": "per_channel"})

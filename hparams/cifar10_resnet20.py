@@ -8,7 +8,7 @@ large_batch with --config.schedule.epochs=(100,200), (150,225), (200,250) and (2
 --config.schedule.extra_fraction=0.2 to 0.5 (its last row with --config.epochs=330), Table 7 --config.schedule.beta=0.3
 to 0.7.
 
-bl, fb, gg, abs, absa, absa_tuned (`tflbt.recipe_strategies`): C1 of `abs-absa.txt`, Table IV, as its appendix A says
+bl, fb, gg, abs, absa, absa_tuned (`tflbt.recipes.strategies`): C1 of `abs-absa.txt`, Table IV, as its appendix A says
 and, where that is silent, the authors' released code: pixels divided by 255 and nothing else, momentum 0.9, no weight
 decay, projection shortcuts.
 """
@@ -18,8 +18,8 @@ from __future__ import annotations
 import ml_collections
 from ml_collections import config_dict
 
-from tflbt import recipe
-from tflbt.recipe_strategies import STRATEGIES, apply_strategy
+from tflbt import recipes
+from tflbt.recipes.strategies import STRATEGIES, apply_strategy
 from tflbt.schedules import linear_scaling
 
 SMALL, LARGE = 128, 8192
@@ -34,12 +34,12 @@ LEARNING_RATE = {
     "two_phase": linear_scaling(0.1, LARGE, SMALL),
     "two_phase_lars": 3.5,
 }
-VARIANTS = (*recipe.TABLE_ROWS, *STRATEGIES)
+VARIANTS = (*recipes.TABLE_ROWS, *STRATEGIES)
 
 
 def get_config(variant: str = "two_phase_lars") -> ml_collections.ConfigDict:
     """Returns the configuration of a variant."""
-    config = recipe.start(__file__, variant, VARIANTS)
+    config = recipes.start(__file__, variant, VARIANTS)
     return _c1(config, variant) if variant in STRATEGIES else _table_2(config, variant)
 
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import ml_collections
 
-from tflbt import recipe
+from tflbt import recipes
 from tflbt.schedules import linear_scaling, square_root_scaling
 
 SMALL, HUGE, FULL = 128, 25_000, 50_000
@@ -41,7 +41,7 @@ VARIANTS = (
 
 def get_config(variant: str = "optimization_4") -> ml_collections.ConfigDict:
     """Returns the configuration of a variant."""
-    config = recipe.start(__file__, variant, VARIANTS)
+    config = recipes.start(__file__, variant, VARIANTS)
     config.epochs = EPOCHS
     config.data.update(
         {"name": "cifar10", "standardize": "per_channel", "padding": 4, "flip": True}

@@ -1,6 +1,6 @@
 """SqueezeNext and 2.0-SqueezeNext on CIFAR-10: models C3 and C4 of the adaptive batch size paper, Tables I and VI.
 
-bl, fb, gg, abs, absa, absa_tuned (`tflbt.recipe_strategies`) are C3; with wide_ before them C4, which has twice the
+bl, fb, gg, abs, absa, absa_tuned (`tflbt.recipes.strategies`) are C3; with wide_ before them C4, which has twice the
 channels. Both as in `abs-absa.txt`, appendix A and B, and, where they are silent, the authors' released code: pixels
 divided by 255, momentum 0.9, no weight decay. "Standard" augmentation is 4 pixels padded, cropped, flipped.
 
@@ -12,8 +12,8 @@ from __future__ import annotations
 import ml_collections
 from ml_collections import config_dict
 
-from tflbt import recipe
-from tflbt.recipe_strategies import STRATEGIES, apply_strategy
+from tflbt import recipes
+from tflbt.recipes.strategies import STRATEGIES, apply_strategy
 
 WIDE = "wide_"
 VARIANTS = (*STRATEGIES, *(f"{WIDE}{strategy}" for strategy in STRATEGIES))
@@ -21,7 +21,7 @@ VARIANTS = (*STRATEGIES, *(f"{WIDE}{strategy}" for strategy in STRATEGIES))
 
 def get_config(variant: str = "absa") -> ml_collections.ConfigDict:
     """Returns the configuration of a variant."""
-    config = recipe.start(__file__, variant, VARIANTS)
+    config = recipes.start(__file__, variant, VARIANTS)
     wide = variant.startswith(WIDE)
     config.epochs = 200
     config.batch_size = config.sub_batch_size = 128

@@ -15,7 +15,7 @@ from __future__ import annotations
 import ml_collections
 from ml_collections import config_dict
 
-from tflbt import recipe
+from tflbt import recipes
 from tflbt.schedules import regime_adaptation
 
 B = 64
@@ -27,7 +27,7 @@ EPOCHS, DECAY_EPOCHS = 164, (82, 123)
 
 def get_config(variant: str = "cutout_m8") -> ml_collections.ConfigDict:
     """Returns the configuration of a variant."""
-    config = recipe.start(__file__, variant, VARIANTS)
+    config = recipes.start(__file__, variant, VARIANTS)
     name = "cifar100" if variant.startswith("cifar100_") else "cifar10"
     row = variant.replace("cifar100_", "")
     config.epochs, config.schedule.epochs = EPOCHS, DECAY_EPOCHS

@@ -17,7 +17,7 @@ from __future__ import annotations
 import ml_collections
 from ml_collections import config_dict
 
-from tflbt import recipe
+from tflbt import recipes
 
 B = 64
 INSTANCES = {"cutout": 1, "cutout_m32": 32, "cifar100_cutout": 1, "cifar100_cutout_m32": 32}
@@ -26,7 +26,7 @@ VARIANTS = tuple(INSTANCES)
 
 def get_config(variant: str = "cutout_m32") -> ml_collections.ConfigDict:
     """Returns the configuration of a variant."""
-    config = recipe.start(__file__, variant, VARIANTS)
+    config = recipes.start(__file__, variant, VARIANTS)
     hundred = variant.startswith("cifar100")
     config.epochs = 200
     config.batch_size = B * INSTANCES[variant]

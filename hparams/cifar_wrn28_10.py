@@ -20,7 +20,7 @@ from __future__ import annotations
 import ml_collections
 from ml_collections import config_dict
 
-from tflbt import recipe
+from tflbt import recipes
 from tflbt.schedules import linear_scaling
 
 SMALL, LARGE = 128, 8192
@@ -31,12 +31,12 @@ LEARNING_RATE = {
     "two_phase_lars": 6.0,
 }  # of the others the linear rule's
 INSTANCES = {"cutout": 1, "cutout_m6": 6, "cifar100_cutout": 1, "cifar100_cutout_m10": 10}
-VARIANTS = (*recipe.TABLE_ROWS, *INSTANCES)
+VARIANTS = (*recipes.TABLE_ROWS, *INSTANCES)
 
 
 def get_config(variant: str = "two_phase_lars") -> ml_collections.ConfigDict:
     """Returns the configuration of a variant."""
-    config = recipe.start(__file__, variant, VARIANTS)
+    config = recipes.start(__file__, variant, VARIANTS)
     config.data.update({"name": "cifar100", "padding": 4, "flip": True})
     with config.unlocked():
         config.model = {

@@ -8,16 +8,16 @@ from __future__ import annotations
 import ml_collections
 from ml_collections import config_dict
 
-from tflbt import recipe
+from tflbt import recipes
 from tflbt.schedules import linear_scaling
 
 SMALL, LARGE = 32, 512
-VARIANTS = recipe.TABLE_ROWS
+VARIANTS = recipes.TABLE_ROWS
 
 
 def get_config(variant: str = "two_phase_lars") -> ml_collections.ConfigDict:
     """Returns the configuration of a variant."""
-    config = recipe.start(__file__, variant, VARIANTS)
+    config = recipes.start(__file__, variant, VARIANTS)
     config.epochs = 60
     config.batch_size = SMALL if variant == "small_batch" else LARGE
     config.sub_batch_size = 16 if variant == "small_batch" else 64

@@ -1,6 +1,6 @@
 """AlexNet on ImageNet: model I2 of the adaptive batch size paper, and Table 2 of the batch augmentation paper.
 
-bl, fb, abs, absa, absa_tuned (`tflbt.recipe_strategies`): I2 of `abs-absa.txt`, appendix A and Fig. 8 (bl and absa).
+bl, fb, abs, absa, absa_tuned (`tflbt.recipes.strategies`): I2 of `abs-absa.txt`, appendix A and Fig. 8 (bl and absa).
 The learning rate falls along a parabola to 0.01 of itself at epoch 60 and stays there for 30 more; gg, which grows
 where a rate is divided, has no place. The largest batch is that "reached by ABSA", 16,384 (section IV-B). The first
 batch of absa_tuned and its warm-up are I3's. Where it is silent, PyTorch's own example for ImageNet, whose rate and
@@ -20,8 +20,8 @@ from __future__ import annotations
 import ml_collections
 from ml_collections import config_dict
 
-from tflbt import recipe
-from tflbt.recipe_strategies import STRATEGIES, apply_strategy
+from tflbt import recipes
+from tflbt.recipes.strategies import STRATEGIES, apply_strategy
 
 # Learning rate by batch.
 TABLE_2 = {"batch_512": 2.0, "batch_4096": 10.0}
@@ -30,7 +30,7 @@ VARIANTS = (*(strategy for strategy in STRATEGIES if strategy != "gg"), *TABLE_2
 
 def get_config(variant: str = "absa") -> ml_collections.ConfigDict:
     """Returns the configuration of a variant."""
-    config = recipe.start(__file__, variant, VARIANTS)
+    config = recipes.start(__file__, variant, VARIANTS)
     config.data.update({"name": "imagenet", "standardize": "imagenet"})
     config.data.update({"image_size": 224, "flip": True})
     if variant in TABLE_2:

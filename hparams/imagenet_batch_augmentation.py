@@ -18,7 +18,7 @@ from __future__ import annotations
 import ml_collections
 from ml_collections import config_dict
 
-from tflbt import recipe
+from tflbt import recipes
 
 B = 256
 NETWORKS = {
@@ -32,7 +32,7 @@ VARIANTS = (*NETWORKS, *INSTANCES)
 
 def get_config(variant: str = "resnet50_m4") -> ml_collections.ConfigDict:
     """Returns the configuration of a variant."""
-    config = recipe.start(__file__, variant, VARIANTS)
+    config = recipes.start(__file__, variant, VARIANTS)
     network = variant.partition("_")[0]
     config.epochs = 90
     config.batch_size = B * INSTANCES.get(variant, 1)

@@ -1,6 +1,6 @@
 """ResNet-18 on ImageNet: model I3 of the adaptive batch size paper, Fig. 3.
 
-bl, fb, gg, abs, absa, absa_tuned (`tflbt.recipe_strategies`): `abs-absa.txt`, appendix A and sections IV-B and IV-C:
+bl, fb, gg, abs, absa, absa_tuned (`tflbt.recipes.strategies`): `abs-absa.txt`, appendix A and sections IV-B and IV-C:
 batch 256 to 16,384; absa_tuned begins with 4,096, warms up over 20 epochs and has 100, decaying where the others do.
 It did not run fb, nor gg, of which it gives the number of updates. Where it is silent, PyTorch's own example for
 ImageNet, whose baseline this is: momentum 0.9, weight decay 1e-4 (our inference: 70.46% is hard to reach without it),
@@ -14,15 +14,15 @@ from __future__ import annotations
 import ml_collections
 from ml_collections import config_dict
 
-from tflbt import recipe
-from tflbt.recipe_strategies import STRATEGIES, apply_strategy
+from tflbt import recipes
+from tflbt.recipes.strategies import STRATEGIES, apply_strategy
 
 VARIANTS = STRATEGIES
 
 
 def get_config(variant: str = "absa") -> ml_collections.ConfigDict:
     """Returns the configuration of a variant."""
-    config = recipe.start(__file__, variant, VARIANTS)
+    config = recipes.start(__file__, variant, VARIANTS)
     config.epochs = 100 if variant == "absa_tuned" else 90
     config.batch_size = config.sub_batch_size = 256
     config.data.update({"name": "imagenet", "standardize": "imagenet"})

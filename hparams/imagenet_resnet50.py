@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import ml_collections
 
-from tflbt import recipe
+from tflbt import recipes
 from tflbt.schedules import linear_scaling, square_root_scaling
 
 SMALL, LARGE, HUGE = 256, 131_072, 819_200
@@ -48,7 +48,7 @@ VARIANTS = (
 
 def get_config(variant: str = "optimization_4") -> ml_collections.ConfigDict:
     """Returns the configuration of a variant."""
-    config = recipe.start(__file__, variant, VARIANTS)
+    config = recipes.start(__file__, variant, VARIANTS)
     config.epochs = 90
     config.data.update(
         {"name": "imagenet", "image_size": 224, "standardize": "imagenet", "flip": True}

@@ -18,7 +18,7 @@ from __future__ import annotations
 import ml_collections
 from ml_collections import config_dict
 
-from tflbt import recipe
+from tflbt import recipes
 from tflbt.schedules import linear_scaling
 
 SMALL, LARGE = 256, 16_384
@@ -28,12 +28,12 @@ LEARNING_RATE = {
     "lars": 3.2,
     "two_phase_lars": 3.2,
 }  # of the others the linear rule's
-VARIANTS = recipe.TABLE_ROWS
+VARIANTS = recipes.TABLE_ROWS
 
 
 def get_config(variant: str = "two_phase_lars") -> ml_collections.ConfigDict:
     """Returns the configuration of a variant."""
-    config = recipe.start(__file__, variant, VARIANTS)
+    config = recipes.start(__file__, variant, VARIANTS)
     config.epochs = 100
     config.batch_size = SMALL if variant == "small_batch" else LARGE
     if variant != "small_batch":  # whose ranks take their share of the 256 at once

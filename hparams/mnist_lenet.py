@@ -14,7 +14,7 @@ from __future__ import annotations
 import ml_collections
 from ml_collections import config_dict
 
-from tflbt import recipe
+from tflbt import recipes
 from tflbt.schedules import linear_scaling
 
 SMALL, LARGE, HUGE, FULL = 256, 8192, 32768, 60000
@@ -47,12 +47,12 @@ TUNED = {
     "full_batch": (0.04, 15.0),
     "full_batch_lars": (4.0, 10.0),
 }
-VARIANTS = (*recipe.TABLE_ROWS, *TUNED)
+VARIANTS = (*recipes.TABLE_ROWS, *TUNED)
 
 
 def get_config(variant: str = "two_phase_lars") -> ml_collections.ConfigDict:
     """Returns the configuration of a variant."""
-    config = recipe.start(__file__, variant, VARIANTS)
+    config = recipes.start(__file__, variant, VARIANTS)
     config.epochs = 30
     config.data.name = "mnist"
     if variant in TUNED:

@@ -17,8 +17,8 @@ from __future__ import annotations
 import ml_collections
 from ml_collections import config_dict
 
-from tflbt import recipe
-from tflbt.recipe_strategies import apply_strategy
+from tflbt import recipes
+from tflbt.recipes.strategies import apply_strategy
 
 ALL = 6905
 SGD, LARGEST = 100, 3200
@@ -28,7 +28,7 @@ VARIANTS = ("full_gradient", "sgd", "bl", "fb", "gg", "abs", "absa")
 
 def get_config(variant: str = "abs") -> ml_collections.ConfigDict:
     """Returns the configuration of a variant."""
-    config = recipe.start(__file__, variant, VARIANTS)
+    config = recipes.start(__file__, variant, VARIANTS)
     config.epochs = 90
     config.batch_size = config.sub_batch_size = ALL if variant == "full_gradient" else SGD
     config.data.update({"name": "mushroom", "standardize": "divide_255"})

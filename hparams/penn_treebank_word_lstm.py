@@ -8,7 +8,7 @@ norm of 0.25, weight decay 1.2e-6 of all weights (in the optimizer, after the cl
 exp(val_loss) and will be higher than the paper's. Missing here: *averaged SGD*, to which theirs goes over once the
 validation loss has not improved for 5 epochs, and without which the rate of 30 never falls; text read on from one
 window to the next; windows of random length, with a rate in proportion (`tflbt.models.word_lstm`,
-`tflbt.data.text_data`).
+`tflbt.data.sets.text_data`).
 
 The instances of a window share a sub-batch, as there: they differ in the masks of features, but not in those of words
 and of weights. In sub-batches of their own they have all of their own: --config.batch_augmentation.placement=rank
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import ml_collections
 
-from tflbt import recipe
+from tflbt import recipes
 
 B = 20
 INSTANCES = {"baseline": 1, "m10": 10}
@@ -28,7 +28,7 @@ VARIANTS = tuple(INSTANCES)
 
 def get_config(variant: str = "m10") -> ml_collections.ConfigDict:
     """Returns the configuration of a variant."""
-    config = recipe.start(__file__, variant, VARIANTS)
+    config = recipes.start(__file__, variant, VARIANTS)
     config.epochs = 500
     config.batch_size = B * INSTANCES[variant]
     config.batch_augmentation.instances = INSTANCES[variant]

@@ -1,6 +1,6 @@
 """The AlexNet-like network on SVHN's extra images: model S1 of the adaptive batch size paper, Table III.
 
-bl, fb, gg, abs, absa, absa_tuned (`tflbt.recipe_strategies`): `abs-absa.txt`, appendix A and B, and, where they are
+bl, fb, gg, abs, absa, absa_tuned (`tflbt.recipes.strategies`): `abs-absa.txt`, appendix A and B, and, where they are
 silent, the authors' released code: pixels divided by 255 and nothing else, momentum 0.9, no weight decay. The first
 batch of absa_tuned is ours: the paper tuned CIFAR-10 and ImageNet alone. Table III gives gg more updates than growth
 where the rate decays takes (with 512 as many as if nothing grew for 10 epochs); ours grows where it decays.
@@ -13,15 +13,15 @@ from __future__ import annotations
 import ml_collections
 from ml_collections import config_dict
 
-from tflbt import recipe
-from tflbt.recipe_strategies import STRATEGIES, apply_strategy
+from tflbt import recipes
+from tflbt.recipes.strategies import STRATEGIES, apply_strategy
 
 VARIANTS = STRATEGIES
 
 
 def get_config(variant: str = "absa") -> ml_collections.ConfigDict:
     """Returns the configuration of a variant."""
-    config = recipe.start(__file__, variant, VARIANTS)
+    config = recipes.start(__file__, variant, VARIANTS)
     config.epochs = 20
     config.batch_size = config.sub_batch_size = 128
     config.data.update({"name": "svhn_extra", "standardize": "divide_255"})

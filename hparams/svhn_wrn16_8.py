@@ -11,16 +11,16 @@ from __future__ import annotations
 import ml_collections
 from ml_collections import config_dict
 
-from tflbt import recipe
+from tflbt import recipes
 
 SMALL, LARGE = 256, 4096
 WEIGHT_DECAY = 5e-4
-VARIANTS = recipe.TABLE_ROWS
+VARIANTS = recipes.TABLE_ROWS
 
 
 def get_config(variant: str = "two_phase_lars") -> ml_collections.ConfigDict:
     """Returns the configuration of a variant."""
-    config = recipe.start(__file__, variant, VARIANTS)
+    config = recipes.start(__file__, variant, VARIANTS)
     config.epochs = 160
     config.batch_size = SMALL if variant == "small_batch" else LARGE
     if variant != "small_batch":  # whose ranks take their share of the 256 at once

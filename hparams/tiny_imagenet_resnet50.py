@@ -1,6 +1,6 @@
 """ResNet-50 on TinyImageNet: model I1 of the adaptive batch size paper, Table VIII.
 
-bl, fb, gg, abs, absa, absa_tuned (`tflbt.recipe_strategies`): `abs-absa.txt`, appendix A and B, and, where they are
+bl, fb, gg, abs, absa, absa_tuned (`tflbt.recipes.strategies`): `abs-absa.txt`, appendix A and B, and, where they are
 silent, the authors' released code for CIFAR: momentum 0.9, no weight decay, each channel standardised. "Standard"
 augmentation is 8 of the 64 pixels padded, cropped, flipped, as 4 of 32; the stem is that for small images; both are
 ours, and so is the first batch of absa_tuned. Table VIII gives gg at 16,384 48,995 updates in all, fewer than its
@@ -14,15 +14,15 @@ from __future__ import annotations
 import ml_collections
 from ml_collections import config_dict
 
-from tflbt import recipe
-from tflbt.recipe_strategies import STRATEGIES, apply_strategy
+from tflbt import recipes
+from tflbt.recipes.strategies import STRATEGIES, apply_strategy
 
 VARIANTS = STRATEGIES
 
 
 def get_config(variant: str = "absa") -> ml_collections.ConfigDict:
     """Returns the configuration of a variant."""
-    config = recipe.start(__file__, variant, VARIANTS)
+    config = recipes.start(__file__, variant, VARIANTS)
     config.epochs = 120
     config.batch_size = config.sub_batch_size = 128
     config.data.update({"name": "tiny_imagenet", "standardize": "per_channel"})

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import ml_collections
 
-from tflbt import recipe
+from tflbt import recipes
 
 DIGITS = Path(__file__).resolve().parents[1] / "hparams" / "digits_resnet.py"
 
 
 def get_config(variant: str = "two_phase_lars") -> ml_collections.ConfigDict:
     """Returns the configuration of a variant."""
-    config = recipe.load(f"{DIGITS}:{variant}")
+    config = recipes.load(f"{DIGITS}:{variant}")
     with config.unlocked():
         config.model.depth, config.model.widths = 4, (32,)
         config.sub_batch_size = None

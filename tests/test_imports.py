@@ -1,4 +1,4 @@
-"""Imports run one way, as in the house's plan: commands, then callbacks and training, ... then distributed."""
+"""Imports run one way, down the list of folders below: commands, then recipes, ... then distributed."""
 
 from __future__ import annotations
 
@@ -9,56 +9,37 @@ from pathlib import Path
 
 import pytest
 
+import tflbt
+
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = (
-    "train",
-    "tune",
-    "command_line",
-    "recipe",
-    "recipe_batch",
-    "recipe_build",
-    "recipe_compare",
-    "recipe_data",
-    "recipe_flags",
-    "recipe_monitors",
-    "recipe_optimizer",
-    "recipe_run",
-    "recipe_schedules",
-    "recipe_space",
-    "recipe_strategies",
-    "recipe_tune",
-    "report_run",
-    "doctor",
-    "benchmarks",
-)
-MIDDLE = {"callbacks", "training", "tuning", "report"}
-LOWER = {"control", "curvature", "optimizers", "schedules", "data", "models", "analysis"}
-# What a folder may import of ours, besides itself. Everything else in tflbt/ is a command and may import all.
+# What a folder may import of tflbt, besides itself; the order is that of the house, from the top down.
+BASE = {"distributed", "checks"}
+DECISIONS = {"control", "optimizers", "schedules"} | BASE
+MIDDLE = {"runs", "curvature", "data", "models", "analysis"} | DECISIONS
+COMMANDS = {"train", "tune", "report_run", "command_line", "doctor", "benchmarks"}
+EVERYTHING = COMMANDS | {"recipes", "callbacks", "tuning", "training", "report"} | MIDDLE
 ALLOWED = {
+    **{command: EVERYTHING for command in COMMANDS},
+    "recipes": {"callbacks", "tuning", "training", "report"} | MIDDLE,
+    "callbacks": {"training"} | MIDDLE,
+    "tuning": {"callbacks", "training", "report"} | MIDDLE,
+    "training": {"data", "models"} | DECISIONS,
+    "report": {"runs", "analysis"} | DECISIONS,
+    "runs": BASE,
+    "curvature": DECISIONS,
+    "data": DECISIONS,
+    "analysis": DECISIONS,
+    "models": {"checks"},
+    "optimizers": {"checks"},
+    "control": {"checks"},
+    "schedules": {"control", "checks"},
     "distributed": set(),
-    "optimizers": set(),
-    "models": set(),
-    "control": set(),
-    **{
-        folder: LOWER | {"distributed"} for folder in ("curvature", "schedules", "data", "analysis")
-    },
-    "training": LOWER | {"distributed"},
-    "report": LOWER | {"distributed"},
-    "callbacks": LOWER | {"distributed", "training", "report.metrics", "report.run_directory"},
-    "tuning": LOWER | MIDDLE | {"distributed"},
+    "checks": set(),
+    "__init__": set(),
 }
-MAY_IMPORT_CALLBACKS = {
-    "callbacks",
-    "tuning",
-    "train",
-    "tune",
-    "recipe_batch",
-    "recipe_build",
-    "recipe_monitors",
-    "recipe_run",
-    "recipe_schedules",
-    "report_run",
-}
+# These import no TensorFlow, so that a decision can be tested, and a plan drawn, without it.
+NO_TENSORFLOW = {"control", "checks"}
+TOP_FILES, FOLDER_FILES, REPORT_FILES = 6, 22, 26
 FILES = sorted((ROOT / "tflbt").rglob("*.py"))
 
 
@@ -75,8 +56,9 @@ def imports(path: Path) -> set[str]:
 
 
 def ours(path: Path) -> set[str]:
-    """What a file imports of tflbt, without "tflbt."."""
-    return {name[6:] for name in imports(path) if name.startswith("tflbt.")}
+    """What a file imports of tflbt, without "tflbt."; a public name counts as the file it comes from."""
+    names = {name[6:] for name in imports(path) if name.startswith("tflbt.")}
+    return {tflbt._HOMES[name][6:] if name in tflbt._HOMES else name for name in names}
 
 
 def home(path: Path) -> str:
@@ -87,20 +69,37 @@ def home(path: Path) -> str:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_arrows_run_one_way(path):
     here = home(path)
-    names = ours(path)
-    if here in ALLOWED:
-        allowed = ALLOWED[here] | {here}
-        wrong = {n for n in names if not any(f"{n}.".startswith(f"{a}.") for a in allowed)}
-        assert not wrong, f"{here} must not import {sorted(wrong)}"
-    else:
-        assert here in (*COMMANDS, "__init__"), f"{here}: say in this test what it may import"
+    assert here in ALLOWED, f"{here}: say in this test what it may import"
+    wrong = {name for name in ours(path) if name.split(".")[0] not in ALLOWED[here] | {here}}
+    assert not wrong, f"{here} must not import {sorted(wrong)}"
     roots = {name.split(".")[0] for name in imports(path)}
-    if here == "control":
+    if here in NO_TENSORFLOW:
         assert not roots & {"tensorflow", "keras", "horovod"}
     if "horovod" in roots:
         assert path == ROOT / "tflbt/distributed/comm.py", "only comm.py imports horovod"
-    if any(name.split(".")[0] == "callbacks" for name in names):
-        assert here in MAY_IMPORT_CALLBACKS, f"{here} must not import callbacks"
+
+
+def test_no_file_is_in_a_circle_of_imports():
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in FILES}
+    arrows = {
+        name: {f"tflbt.{n}" for n in ours(path)}
+        | {f"tflbt.{n}".rpartition(".")[0] for n in ours(path)}
+        for name, path in modules.items()
+    }
+    arrows = {name: (to & set(modules)) - {name} for name, to in arrows.items()}
+    while free := {name for name, to in arrows.items() if not to & set(arrows)}:
+        arrows = {name: to for name, to in arrows.items() if name not in free}
+    assert not arrows, f"these import one another in a circle: {sorted(arrows)}"
+
+
+def test_folders_are_small_enough_to_overlook():
+    counts: dict[str, int] = {}
+    for path in FILES:
+        folder = str(path.parent.relative_to(ROOT))
+        counts[folder] = counts.get(folder, 0) + 1
+    limits = {"tflbt": TOP_FILES, "tflbt/report": REPORT_FILES}
+    over = {f: n for f, n in counts.items() if n > limits.get(f, FOLDER_FILES)}
+    assert not over, f"folders with too many files: {over}"
 
 
 def test_the_walk_finds_what_there_is():
@@ -112,3 +111,10 @@ def test_the_walk_finds_what_there_is():
 def test_importing_tflbt_imports_no_tensorflow():
     code = "import sys, tflbt, tflbt.control; assert 'tensorflow' not in sys.modules; tflbt.LargeBatchModel"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_the_old_name_of_recipes_still_works():
+    with pytest.warns(DeprecationWarning, match="tflbt.recipes"):
+        from tflbt import recipe
+
+    assert recipe is tflbt.recipes

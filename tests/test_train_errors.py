@@ -23,10 +23,11 @@ def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 # In one process of its own, for the command sets seeds and determinism for the whole of it.
 CASES = """
 import pathlib, sys
-from tflbt import command_line, recipe, train
+from tflbt import command_line, train
+from tflbt import recipes
 
 def told(flags, workdir="run", **options):
-    config = recipe.load(sys.argv[1])
+    config = recipes.load(sys.argv[1])
     config.update_from_flattened_dict(flags)
     try:
         train.train(config, workdir, **options)

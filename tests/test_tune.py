@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import tflbt.tune
-from tflbt import recipe
+from tflbt import recipes
 
 TESTS = Path(__file__).resolve().parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(TESTS.parent), "TF_CPP_MIN_LOG_LEVEL": "2"}
@@ -116,7 +116,7 @@ def wrong_space(tmp_path, line):
 @pytest.mark.parametrize("case", WRONG)
 def test_a_wrong_space_is_told_before_anything_is_written(case, tmp_path):
     line, says = WRONG[case]
-    config, search = recipe.load(f"{RECIPE}:lars"), tmp_path / "search"
+    config, search = recipes.load(f"{RECIPE}:lars"), tmp_path / "search"
     with pytest.raises(ValueError, match=re.escape(says)) as error:
         tflbt.tune.tune(config, str(wrong_space(tmp_path, line)), search, max_trials=2)
     assert "\n" not in str(error.value) and not search.exists()
@@ -138,7 +138,7 @@ def test_the_directory_of_another_search_stays_as_it_is(tmp_path, resume, kind, 
     search = tmp_path / "search"
     search.mkdir()
     (search / "search.json").write_text('{"seed": 7}\n')
-    config = recipe.load(f"{RECIPE}:lars")
+    config = recipes.load(f"{RECIPE}:lars")
     with pytest.raises(kind, match=says):
         tflbt.tune.tune(config, str(SPACE), search, max_trials=2, resume=resume)
     assert [path.name for path in search.iterdir()] == ["search.json"]
@@ -148,7 +148,7 @@ def test_the_directory_of_another_search_stays_as_it_is(tmp_path, resume, kind, 
 def test_a_search_without_end_is_refused(tmp_path):
     search = tmp_path / "search"
     with pytest.raises(ValueError, match="say how many trials"):
-        tflbt.tune.tune(recipe.load(f"{RECIPE}:lars"), str(SPACE), search)
+        tflbt.tune.tune(recipes.load(f"{RECIPE}:lars"), str(SPACE), search)
     assert not search.exists()
 
 

@@ -13,7 +13,7 @@ import sys
 
 def prepare(accidents: list[tuple[str, int, int]], rank: int) -> None:
     """Makes a trial's callback have them."""
-    from tflbt import recipe_tune
+    from tflbt.recipes import tune as recipe_tune
     from tflbt.tuning.trial_callbacks import WatchTrial
 
     end_epoch, call = WatchTrial.on_epoch_end, recipe_tune.RecipeTrainer.__call__

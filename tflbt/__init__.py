@@ -6,15 +6,16 @@ The names most users need are here; they are imported when first used, so that `
 from __future__ import annotations
 
 import importlib
+import warnings
 from typing import Any
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "BatchAugmentation": "tflbt.data.batch_augmentation",
-    "FGSM": "tflbt.training.adversarial",
+    "FGSM": "tflbt.training.rules.adversarial",
     "LargeBatchModel": "tflbt.training.large_batch_model",
-    "SmallLossDiscarding": "tflbt.training.small_loss",
+    "SmallLossDiscarding": "tflbt.training.rules.small_loss",
     "init": "tflbt.distributed.comm",
     "is_chief": "tflbt.distributed.comm",
     "rank": "tflbt.distributed.comm",
@@ -29,7 +30,9 @@ _PACKAGES = (
     "distributed",
     "models",
     "optimizers",
+    "recipes",
     "report",
+    "runs",
     "schedules",
     "training",
     "tuning",
@@ -44,6 +47,9 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(_HOMES[name]), name)
     if name in _PACKAGES:
         return importlib.import_module(f"tflbt.{name}")
+    if name == "recipe":
+        warnings.warn("tflbt.recipe is now tflbt.recipes", DeprecationWarning, stacklevel=2)
+        return importlib.import_module("tflbt.recipes")
     raise AttributeError(f"module 'tflbt' has no attribute {name!r}")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
-from tflbt import recipe
+from tflbt import recipes
 from tflbt.distributed.launcher import rank_by_launcher
 
 # Errors that mean the user has something to change; anything else is a defect and shows its traceback.
@@ -31,8 +31,8 @@ def run(main: Callable[[], None], required: Sequence[str] = ()) -> None:
     `--help` shows the docstring of the command's module and its flags.
 
     Args:
-      main: what the command does, once the flags are read.
-      required: flags that must be given.
+        main: What the command does, once the flags are read.
+        required: Flags that must be given.
     """
 
     def guarded(_: list[str]) -> None:
@@ -78,22 +78,22 @@ def check_recipe(argv: Sequence[str]) -> None:
     The flag's own parser would do so with a traceback.
 
     Raises:
-      ValueError: if the variant or a key is unknown; the message lists those that there are.
-      OSError: if the recipe cannot be read.
+        ValueError: If the variant or a key is unknown; the message lists those that there are.
+        OSError: If the recipe cannot be read.
 
     Example:
-      >>> check_recipe(["train", "--config=hparams/nothing.py"])
-      Traceback (most recent call last):
-      ...
-      FileNotFoundError: ... the recipe cannot be read: 'hparams/nothing.py'
+        >>> check_recipe(["train", "--config=hparams/nothing.py"])
+        Traceback (most recent call last):
+        ...
+        FileNotFoundError: ... the recipe cannot be read: 'hparams/nothing.py'
     """
     words = "\n".join(argv[1:])
     found = re.search(r"^--?config[=\n](.*)$", words, re.MULTILINE)
     if found is None:
         return
-    config = recipe.load(found[1])
+    config = recipes.load(found[1])
     for key in re.findall(r"^--?(?:no)?config\.([^=\n]*)", words, re.MULTILINE):
-        recipe.require_key(config, key)
+        recipes.require_key(config, key)
 
 
 def fail(error: Exception) -> None:
@@ -111,8 +111,8 @@ def one_line(error: Exception) -> str:
     """What an error says, in one line, without a system error's number or the names of TensorFlow's nodes.
 
     Example:
-      >>> one_line(FileNotFoundError(2, "no data here", "somewhere"))
-      "no data here: 'somewhere'"
+        >>> one_line(FileNotFoundError(2, "no data here", "somewhere"))
+        "no data here: 'somewhere'"
     """
     text = re.sub(r"^\[Errno -?\d+\] |\{\{.*?\}\} ?| ?\[Op:\w+\]", "", str(error))
     return " ".join(text.split()) or type(error).__name__

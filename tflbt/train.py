@@ -11,7 +11,8 @@ from typing import Any
 
 from absl import flags, logging
 
-from tflbt import command_line, recipe_flags
+from tflbt import command_line
+from tflbt.recipes import flags as recipe_flags
 
 flags.adopt_module_key_flags(recipe_flags)  # so that --help shows them
 
@@ -22,22 +23,23 @@ def train(config: Any, workdir: Any, *, resume: bool = False, data_dir: str | No
     Under Horovod every rank must call it alike.
 
     Args:
-      config: a recipe's `ConfigDict` (see `tflbt.recipe.default_config`).
-      workdir: the run directory's path, which must not hold a run unless `resume`.
-      resume: go on where the newest good checkpoint ends; the result equals an uninterrupted run's. A run that has
-        all its epochs is left as it is.
-      data_dir: where the data sets lie.
+        config: A recipe's `ConfigDict` (see `tflbt.recipes.default_config`).
+        workdir: The run directory's path, which must not hold a run unless `resume`.
+        resume: Go on where the newest good checkpoint ends; the result equals an uninterrupted run's. A run that has
+            all its epochs is left as it is.
+        data_dir: Where the data sets lie.
 
     Returns:
-      Keras's History of the epochs trained now; None if there were none left.
+        Keras's History of the epochs trained now; None if there were none left.
 
     Raises:
-      ValueError: if the configuration cannot be, or is another than that of the run to resume.
-      OSError: if data, the run directory or a checkpoint cannot be read or written.
-      FloatingPointError: if the loss is no longer a number.
+        ValueError: If the configuration cannot be, or is another than that of the run to resume.
+        OSError: If data, the run directory or a checkpoint cannot be read or written.
+        FloatingPointError: If the loss is no longer a number.
     """
-    from tflbt import recipe_build, recipe_run
     from tflbt.distributed import comm
+    from tflbt.recipes import build as recipe_build
+    from tflbt.recipes import run as recipe_run
 
     recipe_build.prepare_process(config)
     made = recipe_build.build(config, data_dir)

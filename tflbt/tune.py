@@ -22,7 +22,8 @@ from typing import Any
 from absl import flags, logging
 from ml_collections import config_flags
 
-from tflbt import command_line, recipe, recipe_flags
+from tflbt import command_line, recipes
+from tflbt.recipes import flags as recipe_flags
 
 flags.adopt_module_key_flags(recipe_flags)  # so that --help shows them
 _SPACE = flags.DEFINE_string(
@@ -73,22 +74,22 @@ def tune(config: Any, space: str, workdir: Any, **options: Any) -> Any:
     """Tunes a recipe into a search directory; under Horovod every rank must call it alike.
 
     Args:
-      config: a recipe's `ConfigDict`.
-      space: "hparams/spaces/FILE.py:NAME".
-      workdir: the search directory.
-      **options: `data_dir`, `max_trials`, `ranks_per_trial`, `epoch_lines`, and others of `tflbt.tuning.Search`.
+        config: A recipe's `ConfigDict`.
+        space: "hparams/spaces/FILE.py:NAME".
+        workdir: The search directory.
+        **options: `data_dir`, `max_trials`, `ranks_per_trial`, `epoch_lines`, and others of `tflbt.tuning.Search`.
 
     Returns:
-      A `tflbt.tuning.Result`.
+        A `tflbt.tuning.Result`.
 
     Raises:
-      ValueError: if recipe, space or an option cannot be, the search to resume is another, or three trials in a row
-        fail.
-      OSError: if a file cannot be read or written.
+        ValueError: If recipe, space or an option cannot be, the search to resume is another, or three trials in a row
+            fail.
+        OSError: If a file cannot be read or written.
     """
     group = _start(options.get("ranks_per_trial"))
-    from tflbt import recipe_tune
     from tflbt.distributed import comm
+    from tflbt.recipes import tune as recipe_tune
 
     chief = comm.is_chief()  # asked now, for after another rank's death Horovod could not say
     trainer = recipe_tune.RecipeTrainer(
@@ -109,23 +110,23 @@ def compare(configs: Any, space: str, workdir: Any, seeds: int, **options: Any) 
     """Tunes several recipes with as many trials each and trains the best of each with several seeds.
 
     Args:
-      configs: the recipes' `ConfigDict`s.
-      space: "hparams/spaces/FILE.py:NAME".
-      workdir: the directory.
-      seeds: trainings of each one's best.
-      **options: as of `tune`; `max_trials` is needed.
+        configs: The recipes' `ConfigDict`s.
+        space: "hparams/spaces/FILE.py:NAME".
+        workdir: The directory.
+        seeds: Trainings of each one's best.
+        **options: As of `tune`; `max_trials` is needed.
 
     Returns:
-      The rows of the table, `tflbt.report.comparison.Tuned`.
+        The rows of the table, `tflbt.report.comparison.Tuned`.
 
     Raises:
-      ValueError: as of `tune`, or if a recipe is there twice.
-      OSError: if a file cannot be read or written.
+        ValueError: As of `tune`, or if a recipe is there twice.
+        OSError: If a file cannot be read or written.
     """
     if options.get("max_trials") is None:
         raise ValueError("--compare needs --max_trials, the same for every recipe.")
     group = _start(options.get("ranks_per_trial"))
-    from tflbt import recipe_compare
+    from tflbt.recipes import compare as recipe_compare
 
     return recipe_compare.compare_recipes(
         configs, space, workdir,
@@ -148,11 +149,11 @@ def options_of(words: list[str]) -> dict[str, Any]:
     """Reads "factor=3" and the like.
 
     Raises:
-      ValueError: if there is no "=".
+        ValueError: If there is no "=".
 
     Example:
-      >>> options_of(["factor=3", "beta=2.6"])
-      {'factor': 3, 'beta': 2.6}
+        >>> options_of(["factor=3", "beta=2.6"])
+        {'factor': 3, 'beta': 2.6}
     """
     options = {}
     for word in words:
@@ -196,9 +197,9 @@ def main() -> None:
 
 def _with_changes(name: str) -> Any:
     """A recipe to compare, with the values that --config.KEY=VALUE changes in the first."""
-    config = recipe.load(name)
+    config = recipes.load(name)
     for key, value in config_flags.get_override_values(flags.FLAGS["config"]).items():
-        recipe.require_key(config, key)
+        recipes.require_key(config, key)
         config.update_from_flattened_dict({key: value})
     return config
 

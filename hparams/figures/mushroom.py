@@ -16,7 +16,8 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from tflbt import data, recipe, recipe_build
+from tflbt import data, recipes
+from tflbt.recipes import build as recipe_build
 from tflbt.report import figure_style
 
 HERE = Path(__file__).resolve().parent
@@ -58,7 +59,7 @@ class Losses(tf.keras.callbacks.Callback):
 
 def losses(images: data.ImageData, variant: str, rate: float, epochs: int | None, seed: int):
     """Trains a variant, prints its line, and returns its losses by update."""
-    config = recipe.load(f"{HERE.parent / 'mushroom_logistic.py'}:{variant}")
+    config = recipes.load(f"{HERE.parent / 'mushroom_logistic.py'}:{variant}")
     config.optimizer.learning_rate *= rate / 1.2
     config.epochs, config.seed = epochs or config.epochs, seed
     tf.keras.backend.clear_session()

@@ -19,7 +19,7 @@ import math
 import keras_tuner
 import ml_collections
 
-from tflbt import recipe_build
+from tflbt.recipes import build as recipe_build
 from tflbt.tuning import space
 
 

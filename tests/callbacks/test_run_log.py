@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tflbt.callbacks.non_finite_loss import NonFiniteLoss
 from tflbt.callbacks.run_log import RunLog
 from tflbt.data import BatchAugmentation
-from tflbt.report.run_directory import RunDirectory
+from tflbt.runs.run_directory import RunDirectory
 from tflbt.training import LargeBatchModel, SmallLossDiscarding
 
 X, Y = tf.random.stateless_normal([48, 3], [0, 1]), tf.ones([48, 1])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tflbt.curvature.dense_softmax import dense_softmax_product
+from tests.curvature.dense_softmax import dense_softmax_product
 from tflbt.curvature.finite_difference import central_difference, input_squares, step_length
 from tflbt.curvature.hessian import gradient, hessian_product
 

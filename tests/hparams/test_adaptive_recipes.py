@@ -11,11 +11,12 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
-from tflbt import command_line, recipe, recipe_build
+from tflbt import command_line, recipes
 from tflbt.control.batch_plan import BatchPlan
 from tflbt.control.grow_batch import grown
 from tflbt.data import ImageData
-from tflbt.recipe_strategies import STRATEGIES
+from tflbt.recipes import build as recipe_build
+from tflbt.recipes.strategies import STRATEGIES
 
 HPARAMS = Path(__file__).resolve().parents[2] / "hparams"
 PLAIN, SHIFTED = {"padding": 0, "flip": False}, {"padding": 4, "flip": True}
@@ -64,7 +65,7 @@ each_model = pytest.mark.parametrize("model", MODELS)
 
 def load(model: str, strategy: str):
     file, prefix, *_ = MODELS[model]
-    return recipe.load(f"{HPARAMS}/{file}.py:{prefix}{strategy}")
+    return recipes.load(f"{HPARAMS}/{file}.py:{prefix}{strategy}")
 
 
 @each_model
@@ -151,7 +152,7 @@ def test_batches_divide_over_ranks(model, ranks):
 
 
 def i2(strategy: str):
-    return recipe.load(f"{HPARAMS}/imagenet_alexnet.py:{strategy}")
+    return recipes.load(f"{HPARAMS}/imagenet_alexnet.py:{strategy}")
 
 
 @pytest.mark.parametrize("strategy", [name for name in STRATEGIES if name != "gg"])
@@ -186,7 +187,7 @@ def test_i2s_rate_falls_quadratically_to_epoch_60_and_stays():
 
 
 def mushroom(variant: str):
-    return recipe.load(f"{HPARAMS}/mushroom_logistic.py:{variant}")
+    return recipes.load(f"{HPARAMS}/mushroom_logistic.py:{variant}")
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tflbt import recipe, recipe_build
+from tflbt import recipes
 from tflbt.control.batch_plan import BatchPlan
 from tflbt.data import BatchAugmentation
+from tflbt.recipes import build as recipe_build
 
 HPARAMS = Path(__file__).resolve().parents[2] / "hparams"
 CIFAR_STEPS, GOYAL = ("step", (60, 120, 160), 0.2), ("step", (30, 60, 80), 0.1)
@@ -73,7 +74,7 @@ each_network = pytest.mark.parametrize("network", TABLE_1)
 
 def load(network: str, augmented: bool):
     file, plain, with_instances, *_ = TABLE_1[network]
-    return recipe.load(f"{HPARAMS}/{file}.py:{with_instances if augmented else plain}")
+    return recipes.load(f"{HPARAMS}/{file}.py:{with_instances if augmented else plain}")
 
 
 @each_network
@@ -149,14 +150,14 @@ def test_nesterov_and_clipping_are_the_authors():
 
 @pytest.mark.parametrize("m", [2, 4, 8, 16, 32])
 def test_figure_1(m):
-    config = recipe.load(f"{HPARAMS}/cifar_resnet44.py:cutout_m{m}")
+    config = recipes.load(f"{HPARAMS}/cifar_resnet44.py:cutout_m{m}")
     assert (config.batch_augmentation.instances, config.batch_size) == (m, 64 * m)
 
 
 def test_figure_5_has_as_many_updates_in_all_three():
     updates = []
     for row in ("baseline", "ba", "regime_adaptation"):
-        config = recipe.load(f"{HPARAMS}/cifar_resnet44.py:{row}")
+        config = recipes.load(f"{HPARAMS}/cifar_resnet44.py:{row}")
         samples = config.batch_size / config.batch_augmentation.instances
         updates.append(config.epochs / samples)
     assert updates == pytest.approx([164 / 64] * 3)
@@ -164,7 +165,7 @@ def test_figure_5_has_as_many_updates_in_all_three():
 
 @pytest.mark.parametrize(("batch_size", "rate"), [(512, 2.0), (4096, 10.0)])
 def test_table_2(batch_size, rate):
-    config = recipe.load(f"{HPARAMS}/imagenet_alexnet.py:batch_{batch_size}")
+    config = recipes.load(f"{HPARAMS}/imagenet_alexnet.py:batch_{batch_size}")
     assert (config.batch_size, config.epochs, config.warmup.epochs) == (batch_size, 100, 5)
     lars = {"name": "LARS", "learning_rate": rate, "trust_coefficient": 0.001, "momentum": 0.9}
     assert {**lars, "weight_decay": 5e-4}.items() <= config.optimizer.to_dict().items()

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tflbt import recipe, recipe_build
+from tflbt import recipes
 from tflbt.control.batch_plan import BatchPlan
 from tflbt.data import ImageData
+from tflbt.recipes import build as recipe_build
 
 HPARAMS = Path(__file__).resolve().parents[2] / "hparams"
 
 
 def load(variant: str):
-    return recipe.load(f"{HPARAMS}/cifar10_alexnet.py:{variant}")
+    return recipes.load(f"{HPARAMS}/cifar10_alexnet.py:{variant}")
 
 
 @pytest.mark.parametrize("batch_size", [2000, 8000])
@@ -50,13 +51,13 @@ def test_batches_divide_over_ranks(ranks):
         if first:
             plan.with_batch_size(config.batch_schedule.first_batch_size)
     for variant in ("median_curvature", "lars"):
-        config = recipe.load(f"{HPARAMS}/cifar10_resnet18.py:{variant}")
+        config = recipes.load(f"{HPARAMS}/cifar10_resnet18.py:{variant}")
         BatchPlan(config.batch_size, config.sub_batch_size, ranks)
 
 
 def test_figure_16_differs_in_the_rule_alone():
     median, lars = (
-        recipe.load(f"{HPARAMS}/cifar10_resnet18.py:{variant}").to_dict()
+        recipes.load(f"{HPARAMS}/cifar10_resnet18.py:{variant}").to_dict()
         for variant in ("median_curvature", "lars")
     )
     assert median["batch_size"] == 1024 and median["model"]["name"] == "resnet18"

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tflbt import recipe, recipe_build
+from tflbt import recipes
 from tflbt.data import ImageFolder, fit_standardize, load
+from tflbt.recipes import build as recipe_build
 
 RECIPE = Path(__file__).resolve().parents[2] / "hparams" / "imagenet_resnet50.py"
 
@@ -18,13 +19,14 @@ RECIPE = Path(__file__).resolve().parents[2] / "hparams" / "imagenet_resnet50.py
 TRAIN = """
 import sys
 import numpy as np
-from tflbt import recipe, recipe_build
+from tflbt import recipes
+from tflbt.recipes import build as recipe_build
 from tflbt.distributed import comm
 
 
 def train(file, data_dir):
     comm.init()
-    config = recipe.load(file + ":baseline")
+    config = recipes.load(file + ":baseline")
     with config.unlocked():
         config.model = {"name": "lenet", "filters": (4, 4), "units": 8}
     config.update_from_flattened_dict({
@@ -63,7 +65,7 @@ def root(tmp_path):
 
 
 def small_config(**values):
-    config = recipe.load(f"{RECIPE}:optimization_4")
+    config = recipes.load(f"{RECIPE}:optimization_4")
     with config.unlocked():
         config.model.update({"blocks": (1,), "widths": (4,)})
     config.update_from_flattened_dict(

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tflbt import recipe, recipe_build
+from tflbt import recipes
 from tflbt.control.batch_plan import BatchPlan
 from tflbt.data import ImageData, TextData
+from tflbt.recipes import build as recipe_build
 
 HPARAMS = Path(__file__).resolve().parents[2] / "hparams"
 FILES = sorted(HPARAMS.glob("*.py"))
@@ -47,11 +48,11 @@ SMALLER = {
 
 
 def variants_of(file: Path) -> tuple[str, ...]:
-    return runpy.run_path(str(file)).get("VARIANTS", recipe.TABLE_ROWS)
+    return runpy.run_path(str(file)).get("VARIANTS", recipes.TABLE_ROWS)
 
 
 VARIANTS = [(file, variant) for file in FILES for variant in variants_of(file)]
-OF_THE_TABLE = [file for file in FILES if set(recipe.TABLE_ROWS) <= set(variants_of(file))]
+OF_THE_TABLE = [file for file in FILES if set(recipes.TABLE_ROWS) <= set(variants_of(file))]
 LADDERS = [
     (file, start)
     for file in FILES
@@ -75,7 +76,7 @@ def two_samples(name: str) -> ImageData | TextData:
 )
 def test_variant_builds_and_takes_an_update(file, variant):
     tf.keras.utils.set_random_seed(0)  # few units are easily all dropped
-    config = recipe.load(f"{file}:{variant}")
+    config = recipes.load(f"{file}:{variant}")
     assert config.name == f"{file.stem}:{variant}"
     assert config.is_locked
     recipe_build.check(config)
@@ -109,7 +110,7 @@ def test_variant_builds_and_takes_an_update(file, variant):
     ("file", "variant"), VARIANTS, ids=lambda part: getattr(part, "stem", part)
 )
 def test_weights_decay_at_most_once(file, variant):
-    config = recipe.load(f"{file}:{variant}")
+    config = recipes.load(f"{file}:{variant}")
     in_optimizer = config.optimizer.get("weight_decay", 0.0)
     assert not (in_optimizer and config.model.get("weight_decay", 0.0))
 
@@ -118,7 +119,7 @@ def test_weights_decay_at_most_once(file, variant):
 @pytest.mark.parametrize("name", ["cifar10_resnet50", "imagenet_resnet50"])
 def test_huge_batches_divide_over_ranks(name, ranks):
     for variant in variants_of(HPARAMS / f"{name}.py"):
-        config = recipe.load(f"{HPARAMS}/{name}.py:{variant}")
+        config = recipes.load(f"{HPARAMS}/{name}.py:{variant}")
         BatchPlan(config.batch_size, config.sub_batch_size, ranks)
         ghost = config.model.get("ghost_batch_size")
         assert ghost is None or config.sub_batch_size % ghost == 0
@@ -126,7 +127,7 @@ def test_huge_batches_divide_over_ranks(name, ranks):
 
 @pytest.mark.parametrize("file", OF_THE_TABLE, ids=lambda file: file.stem)
 def test_weights_decay_once_and_rows_differ_as_the_table_says(file):
-    rows = {row: recipe.load(f"{file}:{row}") for row in recipe.TABLE_ROWS}
+    rows = {row: recipes.load(f"{file}:{row}") for row in recipes.TABLE_ROWS}
     for row, config in rows.items():
         assert (config.optimizer.name == "LARS") == row.endswith("lars")
         in_optimizer = config.optimizer.get("weight_decay", 0.0)
@@ -142,8 +143,8 @@ def test_unknown_variant_is_told_with_those_that_there_are(file):
     with pytest.raises(
         ValueError, match=f"{file.name} has no variant 'nothing': use one of {known}"
     ):
-        recipe.load(f"{file}:nothing")
-    assert recipe.load(str(file)).name in [f"{file.stem}:{name}" for name in variants_of(file)]
+        recipes.load(f"{file}:nothing")
+    assert recipes.load(str(file)).name in [f"{file.stem}:{name}" for name in variants_of(file)]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +158,7 @@ def test_unknown_variant_is_told_with_those_that_there_are(file):
     ],
 )
 def test_cifar10_resnet20_is_table_2(variant, batch_size, learning_rate, decay, coefficient):
-    config = recipe.load(f"{HPARAMS}/cifar10_resnet20.py:{variant}")
+    config = recipes.load(f"{HPARAMS}/cifar10_resnet20.py:{variant}")
     assert (config.epochs, config.batch_size, config.warmup.epochs) == (300, batch_size, 10)
     assert config.model.depth == 20 and config.optimizer.momentum == 0.9
     assert config.optimizer.learning_rate == pytest.approx(learning_rate)
@@ -202,12 +203,12 @@ def flat(name: str) -> dict:
             found.update(walk(value, f"{start}{key}.") if inner else {start + key: value})
         return found
 
-    return walk(recipe.load(name).to_dict(), "")
+    return walk(recipes.load(name).to_dict(), "")
 
 
 def test_resnet50s_on_cifar10_are_table_2():
     small, huge, full = (
-        recipe.load(f"{HPARAMS}/cifar10_resnet50.py:{variant}")
+        recipes.load(f"{HPARAMS}/cifar10_resnet50.py:{variant}")
         for variant in ("baseline", "optimization_0", "full_batch_0")
     )
     assert [config.batch_size for config in (small, huge, full)] == [128, 25_000, 50_000]
@@ -219,7 +220,7 @@ def test_resnet50s_on_cifar10_are_table_2():
 
 def test_resnet50s_on_imagenet_are_tables_2_and_4():
     small, large, huge, full = (
-        recipe.load(f"{HPARAMS}/imagenet_resnet50.py:{variant}")
+        recipes.load(f"{HPARAMS}/imagenet_resnet50.py:{variant}")
         for variant in ("baseline", "batch_128k", "optimization_0", "full_batch_0")
     )
     sizes = [config.batch_size for config in (small, large, huge)]
@@ -235,5 +236,5 @@ def test_resnet50s_on_imagenet_are_tables_2_and_4():
 
 
 def test_every_recipe_has_images_to_try_it_on():
-    assert {recipe.load(str(file)).data.name for file in FILES} <= set(IMAGE_SHAPES)
+    assert {recipes.load(str(file)).data.name for file in FILES} <= set(IMAGE_SHAPES)
     assert len(FILES) >= 3

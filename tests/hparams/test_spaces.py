@@ -9,8 +9,10 @@ from pathlib import Path
 import keras_tuner
 import pytest
 
-from tflbt import recipe, recipe_build, recipe_space
-from tflbt.recipe_optimizer import build_optimizer
+from tflbt import recipes
+from tflbt.recipes import build as recipe_build
+from tflbt.recipes import space as recipe_space
+from tflbt.recipes.optimizer import build_optimizer
 from tflbt.tuning import space
 
 HPARAMS = Path(__file__).resolve().parents[2] / "hparams"
@@ -39,7 +41,7 @@ def check_config(config):
 
 
 def variants_of(file):
-    return runpy.run_path(str(file)).get("VARIANTS", recipe.TABLE_ROWS)
+    return runpy.run_path(str(file)).get("VARIANTS", recipes.TABLE_ROWS)
 
 
 def load(name, config):
@@ -53,7 +55,7 @@ def choices(hp):
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_default_goes_with_every_recipe(file):
     for variant in variants_of(file):
-        config = recipe.load(f"{file}:{variant}")
+        config = recipes.load(f"{file}:{variant}")
         hp = load("default.py", config)
         space.check(hp, config, check_config)
         names = set(space.defaults(hp, config))
@@ -65,7 +67,7 @@ def test_default_goes_with_every_recipe(file):
 
 @pytest.mark.parametrize(("file", "name"), NAMES)
 def test_every_space_passes_with_its_recipe(file, name):
-    config = recipe.load(
+    config = recipes.load(
         f"{HPARAMS}/{FOR.get(f'{file}:{name}', 'digits_resnet.py:two_phase_lars')}"
     )
     space.check(load(f"{file}.py:{name}", config), config, check_config)
@@ -77,11 +79,11 @@ def test_unknown_space_is_told_with_those_that_there_are(file):
     with pytest.raises(
         ValueError, match=f"{file}.py:no: there is no space 'no': use one of {known}"
     ):
-        load(f"{file}.py:no", recipe.load(f"{HPARAMS}/mnist_lenet.py"))
+        load(f"{file}.py:no", recipes.load(f"{HPARAMS}/mnist_lenet.py"))
 
 
 def test_default_ranges_are_around_the_recipes_own_values():
-    config = recipe.load(f"{HPARAMS}/cifar10_resnet20.py:two_phase_lars")
+    config = recipes.load(f"{HPARAMS}/cifar10_resnet20.py:two_phase_lars")
     hp = load("default.py", config)
     ranges = {one.name: (one.min_value, one.max_value, one.sampling) for one in hp.space}
     assert ranges == {
@@ -96,7 +98,7 @@ def test_default_ranges_are_around_the_recipes_own_values():
 
 @pytest.mark.parametrize("epochs", [1, 2, 12])
 def test_default_of_a_short_training_leaves_the_decay_its_epochs(epochs):
-    config = recipe.load(f"{HPARAMS}/mnist_lenet.py:lars_polynomial")
+    config = recipes.load(f"{HPARAMS}/mnist_lenet.py:lars_polynomial")
     short = space.apply(config, {"epochs": epochs, "warmup.epochs": min(10, epochs / 2)})
     for name in ("default", "learning_rate_warmup"):
         space.check(load(f"default.py:{name}", short), short, check_config)
@@ -104,7 +106,7 @@ def test_default_of_a_short_training_leaves_the_decay_its_epochs(epochs):
 
 def test_batch_sizes_are_those_that_divide_and_the_recipe_allows():
     def sizes(name, **changed):
-        config = space.apply(recipe.load(f"{HPARAMS}/{name}"), changed)
+        config = space.apply(recipes.load(f"{HPARAMS}/{name}"), changed)
         return choices(load("default.py:batch_size", config))["batch_size"]
 
     assert sizes("mnist_lenet.py:lars") == [1024, 2048, 4096, 8192, 16384]
@@ -115,16 +117,16 @@ def test_batch_sizes_are_those_that_divide_and_the_recipe_allows():
 
 
 def test_bounds_never_cross_and_need_a_recipe_with_bounds():
-    config = recipe.load(f"{HPARAMS}/mnist_lenet.py:adam_bounded")
+    config = recipes.load(f"{HPARAMS}/mnist_lenet.py:adam_bounded")
     config.optimizer.ratio_bounds = (0.5, 2.0)
     low, high = load("default.py:bounds", config).space[1:]
     assert (low.min_value, low.max_value, high.min_value, high.max_value) == (0.25, 1, 1, 4)
     with pytest.raises(ValueError, match="default.py:bounds: config.optimizer.ratio_bounds is not"):
-        load("default.py:bounds", recipe.load(f"{HPARAMS}/mnist_lenet.py:adam"))
+        load("default.py:bounds", recipes.load(f"{HPARAMS}/mnist_lenet.py:adam"))
 
 
 def test_tables_6_and_7_are_the_papers():
-    config = recipe.load(f"{HPARAMS}/cifar10_resnet20.py:two_phase_lars")
+    config = recipes.load(f"{HPARAMS}/cifar10_resnet20.py:two_phase_lars")
     assert choices(load("two_phase.py:table_6", config)) == {
         "schedule.extra_fraction": [0.2, 0.3, 0.4, 0.5]
     }
@@ -134,7 +136,7 @@ def test_tables_6_and_7_are_the_papers():
 
 
 def test_figure_2_is_a_grid_of_rates_and_warmups():
-    config = recipe.load(f"{HPARAMS}/imagenet_resnet50.py:optimization_4")
+    config = recipes.load(f"{HPARAMS}/imagenet_resnet50.py:optimization_4")
     hp = load("limit_of_the_batch_size.py:figure_2", config)
     assert choices(hp) == {
         "optimizer.learning_rate": [7, 14, 28, 56],
@@ -147,7 +149,7 @@ def test_figure_2_is_a_grid_of_rates_and_warmups():
 
 
 def test_grid_search_walks_the_whole_grid_of_mnist(tmp_path):
-    config = recipe.load(f"{HPARAMS}/mnist_lenet.py:lars_polynomial")
+    config = recipes.load(f"{HPARAMS}/mnist_lenet.py:lars_polynomial")
     short = space.apply(config, {"epochs": 5, "warmup.epochs": 1})
     hp = load("limit_of_the_batch_size.py:mnist_8192", short)
     space.check(hp, short, check_config)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tflbt import recipe, recipe_build
+from tflbt import recipes
 from tflbt.control.batch_plan import BatchPlan
+from tflbt.recipes import build as recipe_build
 
 HPARAMS = Path(__file__).resolve().parents[2] / "hparams"
 SHIFTED = {"standardize": "per_pixel", "padding": 4, "flip": True}
@@ -37,11 +38,11 @@ TABLES = {
     ),
 }  # fmt: skip
 each_table = pytest.mark.parametrize("table", TABLES)
-each_row = pytest.mark.parametrize("row", recipe.TABLE_ROWS)
+each_row = pytest.mark.parametrize("row", recipes.TABLE_ROWS)
 
 
 def load(table: int, row: str):
-    return recipe.load(f"{HPARAMS}/{TABLES[table][0]}.py:{row}")
+    return recipes.load(f"{HPARAMS}/{TABLES[table][0]}.py:{row}")
 
 
 @each_table
@@ -71,7 +72,7 @@ def test_row(table, row):
 @each_table
 @pytest.mark.parametrize("ranks", [1, 2, 4, 8])
 def test_batches_divide_over_ranks(table, ranks):
-    for row in recipe.TABLE_ROWS:
+    for row in recipes.TABLE_ROWS:
         config = load(table, row)
         BatchPlan(config.batch_size, config.sub_batch_size, ranks)
 
@@ -79,11 +80,11 @@ def test_batches_divide_over_ranks(table, ranks):
 @pytest.mark.parametrize("file", ["cifar10_resnet20", "cifar_wrn28_10"])
 def test_tables_1_6_and_7_are_settings(file):
     for fraction, beta in ((0.2, 0.3), (0.5, 0.7)):
-        config = recipe.load(f"{HPARAMS}/{file}.py:two_phase_lars")
+        config = recipes.load(f"{HPARAMS}/{file}.py:two_phase_lars")
         values = {"schedule.extra_fraction": fraction, "schedule.beta": beta}
         config.update_from_flattened_dict(values)
         recipe_build.check(config)
-    config = recipe.load(f"{HPARAMS}/{file}.py:large_batch")
+    config = recipes.load(f"{HPARAMS}/{file}.py:large_batch")
     config.schedule.epochs = (200, 250)
     recipe_build.check(config)
 

@@ -23,10 +23,10 @@ class Case:
     """One optimizer with some arguments, and how to compute its steps by hand.
 
     Args:
-      optimizer: Name in `tflbt.optimizers`.
-      arguments: Constructor's arguments but the learning rate.
-      oracle: `oracle(names, weights, gradients, rates, **arguments) -> weights`; gradients are a list a step.
-      learning_rate: One that trains a quadratic.
+        optimizer: Name in `tflbt.optimizers`.
+        arguments: Constructor's arguments but the learning rate.
+        oracle: `oracle(names, weights, gradients, rates, **arguments) -> weights`; gradients are a list a step.
+        learning_rate: One that trains a quadratic.
     """
 
     optimizer: str
@@ -54,8 +54,8 @@ class LayerWiseCase(Case):
     """`LayerWise` around an optimizer of Keras's.
 
     Args:
-      inner: Its name in `tf.keras.optimizers`.
-      inner_arguments: Its arguments but the learning rate.
+        inner: Its name in `tf.keras.optimizers`.
+        inner_arguments: Its arguments but the learning rate.
     """
 
     inner: str = "SGD"

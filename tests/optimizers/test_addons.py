@@ -78,8 +78,9 @@ def test_they_are_imported_only_when_asked_for_and_in_silence():
         import sys, warnings
         import ml_collections
         import tflbt
-        from tflbt import optimizers, recipe_build
-        from tflbt.recipe_optimizer import build_optimizer
+        from tflbt import optimizers
+        from tflbt.recipes import build as recipe_build
+        from tflbt.recipes.optimizer import build_optimizer
 
         build_optimizer(ml_collections.ConfigDict({"name": "LAMB"}))
         assert "tensorflow_addons" not in sys.modules

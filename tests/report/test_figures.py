@@ -10,7 +10,7 @@ import pytest
 
 from tflbt.report import figures
 from tflbt.report.figure_style import COLOURS
-from tflbt.report.history import History
+from tflbt.runs.history import History
 
 
 def at(axes, colour):

@@ -6,7 +6,7 @@ import pytest
 
 from tflbt.report import captions, figures
 from tflbt.report.figure_style import COLOURS
-from tflbt.report.history import History
+from tflbt.runs.history import History
 
 
 def absa(epochs=12, **columns):

@@ -8,8 +8,8 @@ import warnings
 import pytest
 
 from tflbt.report import captions, figures, stability_figure, tiles, time_account
-from tflbt.report.history import History
-from tflbt.report.metrics import columns_in_order
+from tflbt.runs.history import History
+from tflbt.runs.metrics import columns_in_order
 
 COLUMNS = (
     "stability_eigenvalue",

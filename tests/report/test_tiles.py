@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from tflbt.report.history import History
 from tflbt.report.tiles import duration, tiles
+from tflbt.runs.history import History
 
 
 def by_name(rows, config=None, environment=None):

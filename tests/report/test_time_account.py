@@ -9,7 +9,7 @@ import pytest
 
 from tflbt.report import figure_files, figures, time_account, time_figure
 from tflbt.report.figure_style import COLOURS
-from tflbt.report.history import History
+from tflbt.runs.history import History
 
 
 def row(epoch, **parts):

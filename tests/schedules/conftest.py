@@ -18,13 +18,13 @@ class Case:
     """One curve with some arguments, and how to compute it by hand.
 
     Args:
-      curve: Name in `tflbt.schedules`.
-      arguments: Constructor's arguments.
-      oracle: `oracle(epochs_done, **arguments) -> factor`.
-      direction: 1 for a curve that only rises, -1 for one that only falls, 0 for others.
-      smooth: Whether it has no jump anywhere.
-      lowest: The least value that it takes.
-      ends_at: Value after its end.
+        curve: Name in `tflbt.schedules`.
+        arguments: Constructor's arguments.
+        oracle: `oracle(epochs_done, **arguments) -> factor`.
+        direction: 1 for a curve that only rises, -1 for one that only falls, 0 for others.
+        smooth: Whether it has no jump anywhere.
+        lowest: The least value that it takes.
+        ends_at: Value after its end.
     """
 
     curve: str

@@ -10,7 +10,7 @@ import keras_tuner
 import pytest
 import scipy.optimize
 
-from tflbt.tuning.journal import Journal
+from tflbt.runs.journal import Journal
 from tflbt.tuning.oracle import make_oracle
 from tflbt.tuning.study import Study
 from tflbt.tuning.trial import Outcome, Trial

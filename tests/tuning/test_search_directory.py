@@ -9,7 +9,8 @@ import shutil
 
 import pytest
 
-from tflbt.report import RunDirectory, atomic_file
+from tflbt.report import RunDirectory
+from tflbt.runs import atomic_file
 from tflbt.tuning.search_directory import SearchDirectory
 from tflbt.tuning.trial import Outcome
 

@@ -7,8 +7,9 @@ import ml_collections
 import numpy as np
 import pytest
 
-from tflbt import recipe, recipe_build
-from tflbt.recipe_optimizer import build_optimizer
+from tflbt import recipes
+from tflbt.recipes import build as recipe_build
+from tflbt.recipes.optimizer import build_optimizer
 from tflbt.tuning import space
 
 
@@ -20,7 +21,7 @@ def check_config(config):
 @pytest.fixture
 def config():
     """A recipe with the two-phase schedule."""
-    made = recipe.default_config()
+    made = recipes.default_config()
     with made.unlocked():
         made.optimizer = {
             "name": "LARS",

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from tflbt.tuning.journal import Journal
+from tflbt.runs.journal import Journal
 from tflbt.tuning.oracle import TUNERS, make_oracle
 from tflbt.tuning.study import DONE, WAIT, Study
 from tflbt.tuning.trial import Outcome, Trial

@@ -13,21 +13,21 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict, config_dict
 
-from tflbt import recipe
+from tflbt import recipes
 from tflbt.tuning.winner import write_winner
 
 HPARAMS = Path(__file__).resolve().parents[2] / "hparams"
 RECIPES = [
     f"{file}:{variant}"
     for file in sorted(HPARAMS.glob("*.py"))
-    for variant in runpy.run_path(str(file)).get("VARIANTS", recipe.TABLE_ROWS)
+    for variant in runpy.run_path(str(file)).get("VARIANTS", recipes.TABLE_ROWS)
 ]
 
 
 def written(path, config, **told):
     """Writes a winner and gives back its text."""
     told = {"trial": 3, "objective": "val_accuracy", "value": 0.9, **told}
-    write_winner(path, config, recipe.default_config(), **told)
+    write_winner(path, config, recipes.default_config(), **told)
     return path.read_text("utf-8")
 
 
@@ -41,7 +41,7 @@ def kinds(config):
 
 def unlocked(**changes):
     """The defaults with top-level keys set or replaced."""
-    config = recipe.default_config()
+    config = recipes.default_config()
     with config.unlocked():
         for key, value in changes.items():
             config[key] = value
@@ -51,18 +51,18 @@ def unlocked(**changes):
 def test_every_recipe_comes_back_equal_and_with_the_same_kinds(tmp_path):
     path = tmp_path / "best.py"
     for name in RECIPES:
-        config = recipe.load(name)
+        config = recipes.load(name)
         before = config.copy_and_resolve_references()
         written(path, config)
-        again = recipe.load(str(path))
-        assert again == config == recipe.load(f"{path}:best"), name
+        again = recipes.load(str(path))
+        assert again == config == recipes.load(f"{path}:best"), name
         assert kinds(again) == kinds(config) and again.is_locked, name
         assert config.to_dict() == before.to_dict() and config.is_locked
     assert len(RECIPES) > 50
 
 
 def test_only_what_differs_is_written(tmp_path):
-    config = recipe.load(f"{HPARAMS}/digits_resnet.py:two_phase_lars")
+    config = recipes.load(f"{HPARAMS}/digits_resnet.py:two_phase_lars")
     config.schedule.beta = 0.1 + 0.2  # 0.30000000000000004
     config.optimizer.learning_rate = 1 / 3
     text = written(tmp_path / "best.py", config, trial=12, objective="val_loss", value=0.12345678)
@@ -104,9 +104,9 @@ def test_only_what_differs_is_written(tmp_path):
 
 
 def test_the_defaults_themselves_are_a_winner(tmp_path):
-    config = recipe.default_config()  # its name is "", which is not what `recipe.start` sets
+    config = recipes.default_config()  # its name is "", which is not what `recipes.start` sets
     text = written(tmp_path / "best.py", config)
-    assert recipe.load(str(tmp_path / "best.py")) == config
+    assert recipes.load(str(tmp_path / "best.py")) == config
     assert 'config.name = ""\n    return config' in text
     assert "config_dict" not in text and "unlocked" not in text
 
@@ -115,7 +115,7 @@ def test_a_section_of_the_defaults_keys_is_changed_in_place(tmp_path):
     config = unlocked(optimizer={"name": "Adam", "learning_rate": 0.001})
     text = written(tmp_path / "best.py", config)
     assert 'config.optimizer.name = "Adam"' in text and "unlocked" not in text
-    assert recipe.load(str(tmp_path / "best.py")) == config
+    assert recipes.load(str(tmp_path / "best.py")) == config
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_section_of_the_defaults_keys_is_changed_in_place(tmp_path):
 def test_a_section_is_what_the_winner_has_and_no_more(optimizer, tmp_path):
     config = unlocked(optimizer=optimizer)
     written(tmp_path / "best.py", config)
-    again = recipe.load(str(tmp_path / "best.py"))
+    again = recipes.load(str(tmp_path / "best.py"))
     assert again == config
     assert set(again.optimizer) == set(optimizer)
 
@@ -148,21 +148,21 @@ def test_a_section_is_what_the_winner_has_and_no_more(optimizer, tmp_path):
 def test_values_come_back_to_the_last_bit(value, tmp_path):
     config = unlocked(optimizer={"name": "SGD", "learning_rate": 0.1, "extra": value}, fresh=value)
     written(tmp_path / "best.py", config)
-    again = recipe.load(str(tmp_path / "best.py"))
+    again = recipes.load(str(tmp_path / "best.py"))
     assert again == config
     plain = value.item() if isinstance(value, np.generic) else value
     assert type(again.fresh) is type(again.optimizer.extra) is type(plain)
 
 
 def test_not_a_number_comes_back(tmp_path):
-    config = recipe.default_config()
+    config = recipes.default_config()
     config.stall_limit = math.nan
     written(tmp_path / "best.py", config)
-    assert math.isnan(recipe.load(str(tmp_path / "best.py")).stall_limit)
+    assert math.isnan(recipes.load(str(tmp_path / "best.py")).stall_limit)
 
 
 def test_keys_of_another_kind_or_gone_come_back_so(tmp_path):
-    config = recipe.default_config()
+    config = recipes.default_config()
     config.checkpoint.keep = None
     config.schedule.until = 12.5
     with config.unlocked():
@@ -171,7 +171,7 @@ def test_keys_of_another_kind_or_gone_come_back_so(tmp_path):
         config.precision = {"name": "float32"}
         config.note = "new"
     written(tmp_path / "best.py", config)
-    again = recipe.load(str(tmp_path / "best.py"))
+    again = recipes.load(str(tmp_path / "best.py"))
     assert again == config and "warmup" not in again
     assert kinds(again) == kinds(config)
 
@@ -192,23 +192,23 @@ def test_a_value_that_no_literal_says_is_named_and_nothing_written(tmp_path):
     "name", ['my "own"', 'ends in "', '"""', "back\\slash\\", "two\nlines", "βeta"]
 )
 def test_any_name_makes_a_docstring(name, tmp_path):
-    config = recipe.default_config()
+    config = recipes.default_config()
     config.name = name
     text = written(tmp_path / "best.py", config, objective=name, value=math.inf)
     first = ast.get_docstring(ast.parse(text)).splitlines()[0]
     told = " ".join(name.split()).replace('"', "'")
     assert first == f"The best of a search over {told}: trial 3, with {told} inf."
-    assert recipe.load(str(tmp_path / "best.py")).name == name
+    assert recipes.load(str(tmp_path / "best.py")).name == name
 
 
 def test_another_variant_is_told(tmp_path):
-    written(tmp_path / "best.py", recipe.default_config())
+    written(tmp_path / "best.py", recipes.default_config())
     with pytest.raises(ValueError, match="has no variant 'lars': use one of best"):
-        recipe.load(f"{tmp_path}/best.py:lars")
+        recipes.load(f"{tmp_path}/best.py:lars")
 
 
 def test_the_file_is_as_ours_are_and_the_flag_of_train_takes_it(tmp_path):
-    config = recipe.load(f"{HPARAMS}/mnist_lenet.py:adam_bounded")
+    config = recipes.load(f"{HPARAMS}/mnist_lenet.py:adam_bounded")
     text = written(tmp_path / "best.py", config)
     assert str(tmp_path) not in text
     code = (

@@ -11,22 +11,22 @@ def regime_line(found: Regimes, batch_size: int) -> str:
     """Says what a batch size is, what its runs came to, and what puts it on this side of a bound.
 
     Args:
-      found: what `tflbt.analysis.regimes` found.
-      batch_size: samples an update, at least 1.
+        found: What `tflbt.analysis.regimes` found.
+        batch_size: Samples an update, at least 1.
 
     Returns:
-      Text without a full stop.
+        Text without a full stop.
 
     Raises:
-      ValueError: if the batch size is less than 1.
+        ValueError: If the batch size is less than 1.
 
     Example:
-      >>> from tflbt.analysis import regimes
-      >>> baseline = Run(256, accuracy=0.9922, loss=0.03, epochs=30)
-      >>> runs = [Run(8192, 0.9927, 0.03, 30), Run(2048, 0.98, 0.06, 30, linear_scaling=True)]
-      >>> regime_line(regimes(baseline, runs, 60000), 8192)
-      "batch 8,192 is large: 0.9927 is at least 99.5% of the baseline's 0.9922 (batch 256) in as many epochs;
-      linear scaling alone fails at batch 2,048"
+        >>> from tflbt.analysis import regimes
+        >>> baseline = Run(256, accuracy=0.9922, loss=0.03, epochs=30)
+        >>> runs = [Run(8192, 0.9927, 0.03, 30), Run(2048, 0.98, 0.06, 30, linear_scaling=True)]
+        >>> regime_line(regimes(baseline, runs, 60000), 8192)
+        "batch 8,192 is large: 0.9927 is at least 99.5% of the baseline's 0.9922 (batch 256) in as many epochs;
+        linear scaling alone fails at batch 2,048"
     """
     regime = found.of(batch_size)
     parts = [_measured(found, batch_size), *_bounds(found, batch_size, regime)]

@@ -37,15 +37,15 @@ class Run:
     """What one training came to.
 
     Args:
-      batch_size: samples an update, over all ranks, at least 1.
-      accuracy: on the validation or test samples after the last epoch, 0 to 1; nan if it diverged.
-      loss: on the same samples; nan or infinite if it diverged.
-      epochs: that it was trained for, at least 1.
-      linear_scaling: True if it differs from the baseline in nothing but the batch size and a learning rate in
-        proportion to it; default False: some other technique was used too.
+        batch_size: Samples an update, over all ranks, at least 1.
+        accuracy: On the validation or test samples after the last epoch, 0 to 1; nan if it diverged.
+        loss: On the same samples; nan or infinite if it diverged.
+        epochs: That it was trained for, at least 1.
+        linear_scaling: True if it differs from the baseline in nothing but the batch size and a learning rate in
+            proportion to it; default False: some other technique was used too.
 
     Raises:
-      ValueError: if the batch size or the epochs are less than 1, or the accuracy is not within 0 and 1.
+        ValueError: If the batch size or the epochs are less than 1, or the accuracy is not within 0 and 1.
     """
 
     batch_size: int
@@ -73,13 +73,13 @@ class Regimes:
     """The bounds between regimes, as far as runs tell them.
 
     Args:
-      baseline: the run that the others are held against.
-      runs: the others.
-      small_up_to: largest batch size that linear scaling alone is known to be enough for.
-      large_from: smallest known to need more, the measured :math:`B_L`; None: no run shows it.
-      huge_above: largest batch size that any run reached the target with, the measured :math:`B_H`.
-      huge_from: smallest above it that no run reached the target with; None: there is none.
-      full: number of training samples, :math:`B_F`; None: not known.
+        baseline: The run that the others are held against.
+        runs: The others.
+        small_up_to: Largest batch size that linear scaling alone is known to be enough for.
+        large_from: Smallest known to need more, the measured :math:`B_L`; None: no run shows it.
+        huge_above: Largest batch size that any run reached the target with, the measured :math:`B_H`.
+        huge_from: Smallest above it that no run reached the target with; None: there is none.
+        full: Number of training samples, :math:`B_F`; None: not known.
     """
 
     baseline: Run
@@ -107,20 +107,20 @@ class Regimes:
         """The regime of a batch size.
 
         Args:
-          batch_size: samples an update, at least 1.
+            batch_size: Samples an update, at least 1.
 
         Returns:
-          "small", "large", "huge" or "full"; where the runs do not decide, what it may be: "small or large",
-          "large or huge", "small, large or huge".
+            "small", "large", "huge" or "full"; where the runs do not decide, what it may be: "small or large",
+            "large or huge", "small, large or huge".
 
         Raises:
-          ValueError: if the batch size is less than 1.
+            ValueError: If the batch size is less than 1.
 
         Example:
-          >>> baseline = Run(256, accuracy=0.759, loss=1.0, epochs=90)
-          >>> found = regimes(baseline, [Run(65536, 0.759, 1.0, 90), Run(131072, 0.7337, 1.2, 90)], 1281167)
-          >>> found.of(65536), found.of(131072), found.of(1281167)
-          ('small or large', 'huge', 'full')
+            >>> baseline = Run(256, accuracy=0.759, loss=1.0, epochs=90)
+            >>> found = regimes(baseline, [Run(65536, 0.759, 1.0, 90), Run(131072, 0.7337, 1.2, 90)], 1281167)
+            >>> found.of(65536), found.of(131072), found.of(1281167)
+            ('small or large', 'huge', 'full')
         """
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size!r} must be at least 1.")
@@ -142,22 +142,22 @@ def regimes(baseline: Run, runs: Iterable[Run], training_samples: int | None = N
     """Finds the regimes of batch sizes from measured runs.
 
     Args:
-      baseline: the small-batch run, with the accuracy, loss and epochs to hold others against.
-      runs: others on the same data and network, at any batch sizes.
-      training_samples: of the training set; default None: a full batch is not recognised.
+        baseline: The small-batch run, with the accuracy, loss and epochs to hold others against.
+        runs: Others on the same data and network, at any batch sizes.
+        training_samples: Of the training set; default None: a full batch is not recognised.
 
     Returns:
-      The bounds that the runs show.
+        The bounds that the runs show.
 
     Raises:
-      ValueError: if the baseline diverged, or has no accuracy to compare with.
+        ValueError: If the baseline diverged, or has no accuracy to compare with.
 
     Example:
-      >>> baseline = Run(256, accuracy=0.992, loss=0.03, epochs=30)
-      >>> lars, linear = Run(8192, 0.994, 0.02, 30), Run(2048, 0.9, 0.4, 30, linear_scaling=True)
-      >>> found = regimes(baseline, [lars, linear, Run(32768, 0.987, 0.05, 30)], 60000)
-      >>> [found.of(size) for size in (256, 2048, 8192, 16384, 32768, 60000)]
-      ['small', 'large', 'large', 'large or huge', 'huge', 'full']
+        >>> baseline = Run(256, accuracy=0.992, loss=0.03, epochs=30)
+        >>> lars, linear = Run(8192, 0.994, 0.02, 30), Run(2048, 0.9, 0.4, 30, linear_scaling=True)
+        >>> found = regimes(baseline, [lars, linear, Run(32768, 0.987, 0.05, 30)], 60000)
+        >>> [found.of(size) for size in (256, 2048, 8192, 16384, 32768, 60000)]
+        ['small', 'large', 'large', 'large or huge', 'huge', 'full']
 
     Source: definitions 2.1, 2.2, 2.3 and Table 2 of `limit-of-the-batch-size.txt`.
     """

@@ -29,11 +29,11 @@ class Epoch:
     """What was measured of an epoch.
 
     Attributes:
-      batch_size: samples an update.
-      updates: of the epoch.
-      traces: of the train function since it was made.
-      resident: MiB of the process at the epoch's end; nan where the system does not say.
-      change: milliseconds that assigning the next batch size took; 0 in the last epoch.
+        batch_size: Samples an update.
+        updates: Of the epoch.
+        traces: Of the train function since it was made.
+        resident: MiB of the process at the epoch's end; nan where the system does not say.
+        change: Milliseconds that assigning the next batch size took; 0 in the last epoch.
     """
 
     batch_size: int
@@ -77,11 +77,11 @@ def grow(samples: int, largest: int) -> list[Epoch]:
     """Trains a two-layer network in one fit whose batch doubles each epoch from 128 to `largest`.
 
     Args:
-      samples: synthetic samples an epoch.
-      largest: the last batch size, 128 times a power of two.
+        samples: Synthetic samples an epoch.
+        largest: The last batch size, 128 times a power of two.
 
     Returns:
-      An epoch a batch size; two of the last, so that the last growth has something after it.
+        An epoch a batch size; two of the last, so that the last growth has something after it.
     """
     generator = np.random.default_rng(0)
     x = generator.normal(size=(samples, 784)).astype("float32")

@@ -15,16 +15,16 @@ def medians(
     """Median seconds of each candidate over `rounds` rounds in which all take a turn.
 
     Args:
-      candidates: functions by name, which return when the work is done.
-      rounds: counted rounds, at least 1.
-      warm_up: rounds beforehand that do not count (tracing, caches), default 1.
+        candidates: Functions by name, which return when the work is done.
+        rounds: Counted rounds, at least 1.
+        warm_up: Rounds beforehand that do not count (tracing, caches), default 1.
 
     Returns:
-      Seconds by name.
+        Seconds by name.
 
     Example:
-      >>> sorted(medians({"a": lambda: None, "b": lambda: None}, rounds=3))
-      ['a', 'b']
+        >>> sorted(medians({"a": lambda: None, "b": lambda: None}, rounds=3))
+        ['a', 'b']
     """
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in range(warm_up + rounds):
@@ -41,14 +41,14 @@ class Target:
     """A figure beside the bound it should keep.
 
     Args:
-      what: the figure in words.
-      figure: as measured.
-      bound: as wanted.
-      at_least: whether the bound is a floor; default a ceiling.
+        what: The figure in words.
+        figure: As measured.
+        bound: As wanted.
+        at_least: Whether the bound is a floor; default a ceiling.
 
     Example:
-      >>> print(Target("step / Keras's step", 0.5, 1.2))
-      step / Keras's step                                     0.500   at most 1.2: met
+        >>> print(Target("step / Keras's step", 0.5, 1.2))
+        step / Keras's step                                     0.500   at most 1.2: met
     """
 
     what: str

@@ -27,14 +27,14 @@ SETTLED = 5  # trials after which memory should grow no more
 
 def search(trials: int, epochs: int, tuner: str, ranks_per_trial: int | None = None) -> list[Any]:
     """Runs a search of a small ResNet on digits; (start, end, resident MiB) of each trial's training."""
-    from tflbt import recipe
+    from tflbt import recipes
     from tflbt.distributed import comm
 
     group = comm.init_groups(ranks_per_trial) if ranks_per_trial else None
-    from tflbt.recipe_tune import RecipeTrainer
+    from tflbt.recipes.tune import RecipeTrainer
     from tflbt.tuning.search import Search
 
-    config = recipe.load(str(_hparams() / "digits_resnet.py") + ":lars")
+    config = recipes.load(str(_hparams() / "digits_resnet.py") + ":lars")
     config.epochs, config.warmup.epochs, config.schedule.name = epochs, 0.0, "constant"
     space = keras_tuner.HyperParameters()
     space.Float("optimizer.learning_rate", 0.1, 10.0, sampling="log")

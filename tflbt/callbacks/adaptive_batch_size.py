@@ -34,46 +34,46 @@ class AdaptiveBatchSize(BatchSizeFactor):
     epoch's last update) and `eigenvalue` (the epoch's last; NaN where none was measured) to the logs.
 
     Args:
-      max_batch_size: the largest batch, at least the `batch_size` of `fit`.
-      alpha: eigenvalue decay ratio, more than 1, default 2.
-      beta: by how much batch size and learning rate grow, more than 1, default 2.
-      kappa: measurements without growth after which the batch grows all the same, at least 1, default 10.
-      curvature_data: (x, y[, sample_weight]): one batch to measure on (the paper: 128 samples for CIFAR-10), the same
-        arrays on every rank.
-      omega: by how much the adversarial share falls at each growth, at least 1, default 2.
-      tau: epochs after which no samples are adversarial any more, at least 0; default half the epochs given to `fit`,
-        as in the authors' code.
-      measure_every: samples of training between measurements, at least 1; default None: after each epoch (the paper
-        takes 65,536 for SVHN).
-      reference: "initialization" (default, the paper's), or "first_epoch": measured after the first epoch, before which
-        nothing grows, as in the authors' code. Prefer it for networks with BatchNorm, whose moving statistics mean
-        nothing before training: ResNet-20's first eigenvalue is 20 times that of its true activations.
-      scale_learning_rate: whether the learning rate grows with the batch, default True.
-      layers: whose Hessian: "all" (default), "last_2" (the paper's block Hessian of the last two layers), "output", or
-        layer names; see `tflbt.curvature.top_eigenvalue`.
-      method: "exact" (default), or "finite_difference" with layers="output".
-      iterations: the most Hessian-vector products of a measurement, at least 1, default 20.
-      tolerance: relative residual at which a measurement ends earlier, usually after 3 to 6 products; default 0.05. The
-        eigenvalue's own error is far smaller.
-      seed: of the first start vector, default 0; later measurements begin at the last eigenvector.
-      sub_batch_size: samples of `curvature_data` in memory at a time; default the model's sub-batch size.
+        max_batch_size: The largest batch, at least the `batch_size` of `fit`.
+        alpha: Eigenvalue decay ratio, more than 1, default 2.
+        beta: By how much batch size and learning rate grow, more than 1, default 2.
+        kappa: Measurements without growth after which the batch grows all the same, at least 1, default 10.
+        curvature_data: (x, y[, sample_weight]): one batch to measure on (the paper: 128 samples for CIFAR-10), the same
+            arrays on every rank.
+        omega: By how much the adversarial share falls at each growth, at least 1, default 2.
+        tau: Epochs after which no samples are adversarial any more, at least 0; default half the epochs given to `fit`,
+            as in the authors' code.
+        measure_every: Samples of training between measurements, at least 1; default None: after each epoch (the paper
+            takes 65,536 for SVHN).
+        reference: "initialization" (default, the paper's), or "first_epoch": measured after the first epoch, before
+            which nothing grows, as in the authors' code. Prefer it for networks with BatchNorm, whose moving statistics
+            mean nothing before training: ResNet-20's first eigenvalue is 20 times that of its true activations.
+        scale_learning_rate: Whether the learning rate grows with the batch, default True.
+        layers: Whose Hessian: "all" (default), "last_2" (the paper's block Hessian of the last two layers), "output",
+            or layer names; see `tflbt.curvature.top_eigenvalue`.
+        method: "exact" (default), or "finite_difference" with layers="output".
+        iterations: The most Hessian-vector products of a measurement, at least 1, default 20.
+        tolerance: Relative residual at which a measurement ends earlier, usually after 3 to 6 products; default 0.05.
+            The eigenvalue's own error is far smaller.
+        seed: Of the first start vector, default 0; later measurements begin at the last eigenvector.
+        sub_batch_size: Samples of `curvature_data` in memory at a time; default the model's sub-batch size.
 
     Raises:
-      ValueError: if an argument is out of its range; at the start of `fit`, if the model is no LargeBatchModel,
-        `max_batch_size` is less than the batch that `fit` was given, or the optimizer was built with a schedule.
+        ValueError: If an argument is out of its range; at the start of `fit`, if the model is no LargeBatchModel,
+            `max_batch_size` is less than the batch that `fit` was given, or the optimizer was built with a schedule.
 
     Source: Algorithms 1 and 2 and appendix B of `abs-absa.txt`.
 
     Example:
-      >>> import numpy as np, tensorflow as tf, tflbt
-      >>> x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
-      >>> inputs = tf.keras.Input([4])
-      >>> model = tflbt.LargeBatchModel(inputs, tf.keras.layers.Dense(1)(inputs))
-      >>> model.compile(tf.keras.optimizers.SGD(0.01), "mse")
-      >>> adaptive = AdaptiveBatchSize(32, kappa=2, curvature_data=(x[:16], x[:16, :1]))
-      >>> history = model.fit(x, x[:, :1], batch_size=8, sub_batch_size=8, epochs=5, verbose=0, callbacks=[adaptive])
-      >>> history.history["batch_size"]
-      [8, 8, 16, 16, 32]
+        >>> import numpy as np, tensorflow as tf, tflbt
+        >>> x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+        >>> inputs = tf.keras.Input([4])
+        >>> model = tflbt.LargeBatchModel(inputs, tf.keras.layers.Dense(1)(inputs))
+        >>> model.compile(tf.keras.optimizers.SGD(0.01), "mse")
+        >>> adaptive = AdaptiveBatchSize(32, kappa=2, curvature_data=(x[:16], x[:16, :1]))
+        >>> history = model.fit(x, x[:, :1], batch_size=8, sub_batch_size=8, epochs=5, verbose=0, callbacks=[adaptive])
+        >>> history.history["batch_size"]
+        [8, 8, 16, 16, 32]
     """
 
     owner = "adaptive_batch_size"

@@ -14,7 +14,7 @@ class BatchSizeFactor(LearningRateFactor):
     """A callback that sets `model.batch_size` and owns a factor of the learning rate.
 
     Attributes:
-      max_batch_size: the largest batch that was asked for.
+        max_batch_size: The largest batch that was asked for.
     """
 
     max_batch_size: int
@@ -23,7 +23,7 @@ class BatchSizeFactor(LearningRateFactor):
         """Checks that the model's batch can change.
 
         Raises:
-          ValueError: if it is no LargeBatchModel, or the optimizer was built with a schedule.
+            ValueError: If it is no LargeBatchModel, or the optimizer was built with a schedule.
         """
         if not hasattr(self.model, "batch_plan"):
             raise ValueError(

@@ -22,27 +22,27 @@ class Checkpoint(tf.keras.callbacks.Callback):
     must run it; the chief writes, and a write that fails raises OSError on all of them.
 
     Args:
-      directory: where the checkpoints go.
-      callbacks: the callbacks of this `fit` whose state to keep: any with `state()` and `restore(state)`; others
-        are passed over.
-      every: epochs between checkpoints, at least 1, default 1.
-      keep: how many of the newest to keep, at least 1, default 2.
+        directory: Where the checkpoints go.
+        callbacks: The callbacks of this `fit` whose state to keep: any with `state()` and `restore(state)`; others
+            are passed over.
+        every: Epochs between checkpoints, at least 1, default 1.
+        keep: How many of the newest to keep, at least 1, default 2.
 
     Raises:
-      ValueError: if an argument is out of its range.
-      FileExistsError: at the start of `fit`, if the directory holds checkpoints of another run and `resume` was not
-        called.
-      OSError: at an epoch's end, if the checkpoint cannot be written; earlier ones are intact.
+        ValueError: If an argument is out of its range.
+        FileExistsError: At the start of `fit`, if the directory holds checkpoints of another run and `resume` was not
+            called.
+        OSError: At an epoch's end, if the checkpoint cannot be written; earlier ones are intact.
 
     Example:
-      >>> import tempfile
-      >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(2,))])
-      >>> model.compile("sgd", "mse")
-      >>> checkpoint = Checkpoint(tempfile.mkdtemp())
-      >>> x, y = tf.ones([8, 2]), tf.ones([8, 1])
-      >>> _ = model.fit(x, y, epochs=2, verbose=0, initial_epoch=checkpoint.resume(model), callbacks=[checkpoint])
-      >>> checkpoint.resume(model)
-      2
+        >>> import tempfile
+        >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(2,))])
+        >>> model.compile("sgd", "mse")
+        >>> checkpoint = Checkpoint(tempfile.mkdtemp())
+        >>> x, y = tf.ones([8, 2]), tf.ones([8, 1])
+        >>> _ = model.fit(x, y, epochs=2, verbose=0, initial_epoch=checkpoint.resume(model), callbacks=[checkpoint])
+        >>> checkpoint.resume(model)
+        2
     """
 
     def __init__(
@@ -71,10 +71,10 @@ class Checkpoint(tf.keras.callbacks.Callback):
         """Restores the newest good checkpoint, if any, into a built, compiled model and the callbacks.
 
         Returns:
-          The number of finished epochs, for `fit(initial_epoch=...)`; 0 if there is nothing to go on from.
+            The number of finished epochs, for `fit(initial_epoch=...)`; 0 if there is nothing to go on from.
 
         Raises:
-          ValueError: if the checkpoint is of another model or optimizer, or every one there is is damaged.
+            ValueError: If the checkpoint is of another model or optimizer, or every one there is is damaged.
         """
         state = restore_together(self.checkpoints, model)
         self._ours = True

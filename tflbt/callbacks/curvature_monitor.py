@@ -15,20 +15,20 @@ class CurvatureMonitor(tf.keras.callbacks.Callback):
     Every rank must run it; it communicates at the ends of the epochs it measures.
 
     Args:
-      curvature_data: (x, y[, sample_weight]), the same arrays on every rank.
-      every: epochs between measurements, at least 1, default 1.
-      **options: of `tflbt.curvature.top_eigenvalue`.
+        curvature_data: (x, y[, sample_weight]), the same arrays on every rank.
+        every: Epochs between measurements, at least 1, default 1.
+        **options: Of `tflbt.curvature.top_eigenvalue`.
 
     Raises:
-      ValueError: if an argument is out of its range.
+        ValueError: If an argument is out of its range.
 
     Example:
-      >>> x, y = tf.random.stateless_normal([32, 4], [0, 1]), tf.zeros([32], tf.int64)
-      >>> model = tf.keras.Sequential([tf.keras.layers.Dense(2, input_shape=(4,))])
-      >>> model.compile("sgd", tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-      >>> history = model.fit(x, y, epochs=2, verbose=0, callbacks=[CurvatureMonitor((x, y))])
-      >>> len(history.history["eigenvalue"])
-      2
+        >>> x, y = tf.random.stateless_normal([32, 4], [0, 1]), tf.zeros([32], tf.int64)
+        >>> model = tf.keras.Sequential([tf.keras.layers.Dense(2, input_shape=(4,))])
+        >>> model.compile("sgd", tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        >>> history = model.fit(x, y, epochs=2, verbose=0, callbacks=[CurvatureMonitor((x, y))])
+        >>> len(history.history["eigenvalue"])
+        2
     """
 
     def __init__(self, curvature_data: Any, every: int = 1, **options: Any) -> None:

@@ -16,16 +16,16 @@ class CurvatureProbe:
     """Estimates the same eigenvalue at every call: the same samples and seed, of whatever layers `options` say.
 
     Args:
-      data: (x, y) or (x, y, sample_weight), the same arrays on every rank; each rank measures its share, and all
-        samples count. One mini-batch is enough (section 3.2 of `two-phase.txt`).
-      warm_start: begin at the last estimate's eigenvector, which takes fewer products; default False: at the same
-        vector each time.
-      **options: of `tflbt.curvature.top_eigenvalue` (layers, method, solver, iterations, tolerance, ...).
+        data: (x, y) or (x, y, sample_weight), the same arrays on every rank; each rank measures its share, and all
+            samples count. One mini-batch is enough (section 3.2 of `two-phase.txt`).
+        warm_start: Begin at the last estimate's eigenvector, which takes fewer products; default False: at the same
+            vector each time.
+        **options: Of `tflbt.curvature.top_eigenvalue` (layers, method, solver, iterations, tolerance, ...).
 
     Attributes:
-      eigenvalue: the last estimate, None before the first.
-      products: Hessian-vector products of this epoch's estimates.
-      seconds: time the estimates of this epoch took.
+        eigenvalue: The last estimate, None before the first.
+        products: Hessian-vector products of this epoch's estimates.
+        seconds: Time the estimates of this epoch took.
     """
 
     def __init__(self, data: Any, *, warm_start: bool = False, **options: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tflbt.report.metrics import is_logged_metric
+from tflbt.runs.metrics import is_logged_metric
 
 _WIDTH = 8  # of a number, so that the lines of a run stand in columns
 

@@ -25,31 +25,31 @@ class FirstEpochsBatch(BatchSizeFactor):
     epoch alone: a second `fit` from epoch 0 starts over, `fit(initial_epoch=...)` goes on.
 
     Args:
-      batch_size: samples an update in the first epochs, over all ranks, at least 1; smaller or larger than that of
-        `fit`.
-      learning_rate: the rate of the first epochs, more than 0; default None: the compiled one, scaled linearly with
-        the batch (512 of 8,192: a sixteenth).
-      epochs: how many epochs are the first, at least 1, default 1.
+        batch_size: Samples an update in the first epochs, over all ranks, at least 1; smaller or larger than that of
+            `fit`.
+        learning_rate: The rate of the first epochs, more than 0; default None: the compiled one, scaled linearly with
+            the batch (512 of 8,192: a sixteenth).
+        epochs: How many epochs are the first, at least 1, default 1.
 
     Raises:
-      ValueError: if an argument is out of its range; at the start of `fit`, if the model is no LargeBatchModel,
-        `batch_size` is not a multiple of ranks x sub-batch size, or the optimizer was built with a schedule or (where
-        `learning_rate` is given) with rate 0.
+        ValueError: If an argument is out of its range; at the start of `fit`, if the model is no LargeBatchModel,
+            `batch_size` is not a multiple of ranks x sub-batch size, or the optimizer was built with a schedule or
+            (where `learning_rate` is given) with rate 0.
 
     Source: section 3.2 of `curvature-radius.txt`, Figures 13 and 14.
 
     Example:
-      >>> import tensorflow as tf, tflbt
-      >>> inputs = tf.keras.Input([2])
-      >>> model = tflbt.LargeBatchModel(inputs, tf.keras.layers.Dense(1)(inputs))
-      >>> model.compile(tf.keras.optimizers.SGD(0.05), "mse")
-      >>> x, y = tf.ones([32, 2]), tf.ones([32, 1])
-      >>> note = tf.keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: print(
-      ...     model.batch_size, round(float(model.optimizer.learning_rate), 6), int(model.optimizer.iterations)))
-      >>> _ = model.fit(x, y, batch_size=32, sub_batch_size=8, epochs=2, verbose=0,
-      ...               callbacks=[FirstEpochsBatch(8, 0.005), note])
-      8 0.005 4
-      32 0.05 5
+        >>> import tensorflow as tf, tflbt
+        >>> inputs = tf.keras.Input([2])
+        >>> model = tflbt.LargeBatchModel(inputs, tf.keras.layers.Dense(1)(inputs))
+        >>> model.compile(tf.keras.optimizers.SGD(0.05), "mse")
+        >>> x, y = tf.ones([32, 2]), tf.ones([32, 1])
+        >>> note = tf.keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: print(
+        ...     model.batch_size, round(float(model.optimizer.learning_rate), 6), int(model.optimizer.iterations)))
+        >>> _ = model.fit(x, y, batch_size=32, sub_batch_size=8, epochs=2, verbose=0,
+        ...               callbacks=[FirstEpochsBatch(8, 0.005), note])
+        8 0.005 4
+        32 0.05 5
     """
 
     owner = "first_epochs_batch"

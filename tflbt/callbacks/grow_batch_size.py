@@ -20,27 +20,27 @@ class GrowBatchSize(BatchSizeFactor):
     `fit` from epoch 0 starts over, `fit(initial_epoch=...)` goes on.
 
     Args:
-      epochs: after how many epochs to grow, increasing, each more than 0.
-      factor: more than 1, default 5 (the inverse of the paper's decay ratio).
-      max_batch_size: the largest batch, at least the `batch_size` of `fit`; lowered to the data set, with a logged
-        notice.
+        epochs: After how many epochs to grow, increasing, each more than 0.
+        factor: More than 1, default 5 (the inverse of the paper's decay ratio).
+        max_batch_size: The largest batch, at least the `batch_size` of `fit`; lowered to the data set, with a logged
+            notice.
 
     Raises:
-      ValueError: if an argument is out of its range; at the start of `fit`, if the model is no LargeBatchModel, the
-        largest batch is less than the first, or the optimizer was built with a schedule.
+        ValueError: If an argument is out of its range; at the start of `fit`, if the model is no LargeBatchModel, the
+            largest batch is less than the first, or the optimizer was built with a schedule.
 
     Source: Smith et al. 2018, "Don't decay the learning rate, increase the batch size"; "GG" in `abs-absa.txt`.
 
     Example:
-      >>> import tensorflow as tf, tflbt
-      >>> inputs = tf.keras.Input([2])
-      >>> model = tflbt.LargeBatchModel(inputs, tf.keras.layers.Dense(1)(inputs))
-      >>> model.compile(tf.keras.optimizers.SGD(0.5), "mse")
-      >>> x, y = tf.ones([32, 2]), tf.ones([32, 1])
-      >>> grow = GrowBatchSize([1, 2], factor=4, max_batch_size=16)
-      >>> _ = model.fit(x, y, batch_size=4, sub_batch_size=4, epochs=3, verbose=0, callbacks=[grow])
-      >>> model.batch_size, float(model.optimizer.learning_rate)
-      (16, 0.125)
+        >>> import tensorflow as tf, tflbt
+        >>> inputs = tf.keras.Input([2])
+        >>> model = tflbt.LargeBatchModel(inputs, tf.keras.layers.Dense(1)(inputs))
+        >>> model.compile(tf.keras.optimizers.SGD(0.5), "mse")
+        >>> x, y = tf.ones([32, 2]), tf.ones([32, 1])
+        >>> grow = GrowBatchSize([1, 2], factor=4, max_batch_size=16)
+        >>> _ = model.fit(x, y, batch_size=4, sub_batch_size=4, epochs=3, verbose=0, callbacks=[grow])
+        >>> model.batch_size, float(model.optimizer.learning_rate)
+        (16, 0.125)
     """
 
     owner = "grow_batch_size"

@@ -28,7 +28,7 @@ class LearningRateFactor(tf.keras.callbacks.Callback):
     a decay compose, and a rate that somebody assigns directly is respected as a new base.
 
     Attributes:
-      owner: the factor's name; one callback of each owner per optimizer.
+        owner: The factor's name; one callback of each owner per optimizer.
     """
 
     owner = ""
@@ -42,7 +42,7 @@ class LearningRateFactor(tf.keras.callbacks.Callback):
         """Takes up its place among the factors where a checkpoint was restored.
 
         Raises:
-          ValueError: if the optimizer was built with a schedule, whose rate cannot be assigned.
+            ValueError: If the optimizer was built with a schedule, whose rate cannot be assigned.
         """
         self._refuse_schedule()
         rate = self._rate()

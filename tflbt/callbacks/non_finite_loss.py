@@ -17,13 +17,13 @@ class NonFiniteLoss(tf.keras.callbacks.Callback):
     LargeBatchModel is the same on all ranks, so all of them raise.
 
     Example:
-      >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(1,))])
-      >>> model.compile(tf.keras.optimizers.SGD(1e30), "mse")
-      >>> x, y = tf.ones([8, 1]) * 1e9, tf.ones([8, 1])
-      >>> model.fit(x, y, batch_size=4, epochs=5, verbose=0, callbacks=[NonFiniteLoss()])
-      Traceback (most recent call last):
-      ...
-      FloatingPointError: The loss is ... in epoch 1 (learning rate 1e+30). ...
+        >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(1,))])
+        >>> model.compile(tf.keras.optimizers.SGD(1e30), "mse")
+        >>> x, y = tf.ones([8, 1]) * 1e9, tf.ones([8, 1])
+        >>> model.fit(x, y, batch_size=4, epochs=5, verbose=0, callbacks=[NonFiniteLoss()])
+        Traceback (most recent call last):
+        ...
+        FloatingPointError: The loss is ... in epoch 1 (learning rate 1e+30). ...
     """
 
     def __init__(self) -> None:

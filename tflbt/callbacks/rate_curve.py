@@ -20,32 +20,33 @@ class RateCurve(LearningRateFactor):
     begins the curves anew; `fit(initial_epoch=...)` goes on. Works with any Keras optimizer whose rate is a float.
 
     Args:
-      curves: one curve of `tflbt.schedules`, or several that are multiplied.
-      unit: what the curves' lengths count: "epochs" (default) or "updates" (of the optimizer, since epoch 0).
-      owner: this callback's name among those that set the rate; two `RateCurve`s of one `fit` need different ones.
+        curves: One curve of `tflbt.schedules`, or several that are multiplied.
+        unit: What the curves' lengths count: "epochs" (default) or "updates" (of the optimizer, since epoch 0).
+        owner: This callback's name among those that set the rate; two `RateCurve`s of one `fit` need different ones.
 
     Raises:
-      ValueError: if an argument is out of its range; at the start of `fit`, if the optimizer was built with a schedule,
-        or the number of steps of an epoch is not known and needed; in `fit`, if another callback has the same owner.
+        ValueError: If an argument is out of its range; at the start of `fit`, if the optimizer was built with a
+            schedule, or the number of steps of an epoch is not known and needed; in `fit`, if another callback has the
+            same owner.
 
     Source: section 6.5 of `limit-of-the-batch-size.txt`.
 
     Example:
-      >>> import tensorflow as tf
-      >>> from tflbt.schedules import CosineDecay, LinearWarmup
-      >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(2,))])
-      >>> model.compile(tf.keras.optimizers.SGD(0.8), "mse")
-      >>> rates = tf.keras.callbacks.LambdaCallback(
-      ...     on_train_batch_end=lambda batch, logs: print(round(float(model.optimizer.learning_rate), 2)))
-      >>> x, y = tf.ones([8, 2]), tf.ones([8, 1])
-      >>> curve = RateCurve([LinearWarmup(1), CosineDecay(3, begin=1)])
-      >>> _ = model.fit(x, y, batch_size=4, epochs=3, verbose=0, callbacks=[curve, rates])
-      0.4
-      0.8
-      0.68
-      0.4
-      0.12
-      0.0
+        >>> import tensorflow as tf
+        >>> from tflbt.schedules import CosineDecay, LinearWarmup
+        >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(2,))])
+        >>> model.compile(tf.keras.optimizers.SGD(0.8), "mse")
+        >>> rates = tf.keras.callbacks.LambdaCallback(
+        ...     on_train_batch_end=lambda batch, logs: print(round(float(model.optimizer.learning_rate), 2)))
+        >>> x, y = tf.ones([8, 2]), tf.ones([8, 1])
+        >>> curve = RateCurve([LinearWarmup(1), CosineDecay(3, begin=1)])
+        >>> _ = model.fit(x, y, batch_size=4, epochs=3, verbose=0, callbacks=[curve, rates])
+        0.4
+        0.8
+        0.68
+        0.4
+        0.12
+        0.0
     """
 
     def __init__(

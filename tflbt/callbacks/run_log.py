@@ -12,10 +12,10 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 from tflbt.callbacks.epoch_line import epoch_line
-from tflbt.callbacks.event_log import EventLog
 from tflbt.callbacks.progress import Progress
 from tflbt.distributed import comm
-from tflbt.report.run_directory import RunDirectory
+from tflbt.runs.event_log import EventLog
+from tflbt.runs.run_directory import RunDirectory
 
 
 class Source(Protocol):

@@ -44,35 +44,35 @@ class StabilityMonitor(tf.keras.callbacks.Callback):
     rate at epoch ends (TwoPhaseSchedule, AdaptiveBatchSize).
 
     Args:
-      curvature_data: (x, y[, sample_weight]), the same arrays on every rank; mini-batch k is samples k B to (k + 1) B,
-        so shuffle what is sorted by class.
-      batch_size: B, samples a mini-batch over all ranks, at least 1; default None: `curvature_data` in `batches` equal
-        parts (what does not divide is left out).
-      batches: mini-batches, at least 1, default 4.
-      every: epochs between measurements, at least 1, default 1.
-      layers: whose Hessian: "all" (default), "last_2", "output", or layer names; a block's eigenvalue is at most that
-        of all, and costs far less.
-      iterations: the most Hessian-vector products of a mini-batch, at least 1, default 20.
-      tolerance: relative residual at which a mini-batch's measurement ends earlier, more than 0, default 0.02 (a small
-        ResNet's took 4 to 9 products, and all 48 were within 0.2%; at 0.05 one of them stopped 15% too low); None: take
-        all products.
-      seed: of the start vector, default 0.
-      sub_batch_size: samples in memory at a time; default the model's sub-batch size.
+        curvature_data: (x, y[, sample_weight]), the same arrays on every rank; mini-batch k is samples k B to (k + 1)
+            B, so shuffle what is sorted by class.
+        batch_size: B, samples a mini-batch over all ranks, at least 1; default None: `curvature_data` in `batches`
+            equal parts (what does not divide is left out).
+        batches: mini-batches, at least 1, default 4.
+        every: Epochs between measurements, at least 1, default 1.
+        layers: Whose Hessian: "all" (default), "last_2", "output", or layer names; a block's eigenvalue is at most that
+            of all, and costs far less.
+        iterations: The most Hessian-vector products of a mini-batch, at least 1, default 20.
+        tolerance: Relative residual at which a mini-batch's measurement ends earlier, more than 0, default 0.02 (a
+            small ResNet's took 4 to 9 products, and all 48 were within 0.2%; at 0.05 one of them stopped 15% too low);
+            None: take all products.
+        seed: Of the start vector, default 0.
+        sub_batch_size: Samples in memory at a time; default the model's sub-batch size.
 
     Raises:
-      ValueError: if an argument is out of its range; at the start of `fit`, if the data are fewer than `batches` x
-        `batch_size` samples.
+        ValueError: If an argument is out of its range; at the start of `fit`, if the data are fewer than `batches` x
+            `batch_size` samples.
 
     Source: Theorem 1 of section 4.1 and appendix A of `batch-augmentation.txt`.
 
     Example:
-      >>> x = np.array([[1.0], [2.0], [3.0], [4.0]], "float32")
-      >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1, use_bias=False, input_shape=(1,))])
-      >>> model.compile(tf.keras.optimizers.SGD(0.05), "mse")  # H of a mini-batch is 2 mean x^2
-      >>> monitor = StabilityMonitor((x, 0 * x), batches=2)
-      >>> history = model.fit(x, 0 * x, epochs=1, verbose=0, callbacks=[monitor]).history
-      >>> [round(history[f"stability_{name}"][0], 3) for name in ("eigenvalue", "mean", "limit")]
-      [25.0, 15.0, 40.0]
+        >>> x = np.array([[1.0], [2.0], [3.0], [4.0]], "float32")
+        >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1, use_bias=False, input_shape=(1,))])
+        >>> model.compile(tf.keras.optimizers.SGD(0.05), "mse")  # H of a mini-batch is 2 mean x^2
+        >>> monitor = StabilityMonitor((x, 0 * x), batches=2)
+        >>> history = model.fit(x, 0 * x, epochs=1, verbose=0, callbacks=[monitor]).history
+        >>> [round(history[f"stability_{name}"][0], 3) for name in ("eigenvalue", "mean", "limit")]
+        [25.0, 15.0, 40.0]
     """
 
     def __init__(
@@ -183,19 +183,19 @@ def mini_batches(data: Any, batches: int, batch_size: int | None = None) -> list
     """Cuts arrays into mini-batches: the k-th has samples k B to (k + 1) B.
 
     Args:
-      data: (x, y[, sample_weight]), arrays or structures of them.
-      batches: how many.
-      batch_size: B; default None: as large as they can be.
+        data: (x, y[, sample_weight]), arrays or structures of them.
+        batches: How many.
+        batch_size: B; default None: as large as they can be.
 
     Returns:
-      One such tuple a mini-batch.
+        One such tuple a mini-batch.
 
     Raises:
-      ValueError: if the samples do not suffice.
+        ValueError: If the samples do not suffice.
 
     Example:
-      >>> [y.tolist() for _, y in mini_batches((np.zeros([5, 2]), np.arange(5)), batches=2)]
-      [[0, 1], [2, 3]]
+        >>> [y.tolist() for _, y in mini_batches((np.zeros([5, 2]), np.arange(5)), batches=2)]
+        [[0, 1], [2, 3]]
     """
     count = Samples.of(*data).count
     size = int(batch_size or count // batches)

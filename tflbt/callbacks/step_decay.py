@@ -17,20 +17,20 @@ class StepDecay(RateCurve):
     `fit(initial_epoch=...)` at the rate that belongs there. The curve is `tflbt.schedules.StepDecay`.
 
     Args:
-      epochs: after how many epochs to decay, increasing, each more than 0: (150, 225) keeps the full rate for 150
-        epochs.
-      factor: in (0, 1), default 0.1.
+        epochs: After how many epochs to decay, increasing, each more than 0: (150, 225) keeps the full rate for 150
+            epochs.
+        factor: In (0, 1), default 0.1.
 
     Raises:
-      ValueError: if an argument is out of its range; at the start of `fit`, if the optimizer was built with a
-        schedule.
+        ValueError: If an argument is out of its range; at the start of `fit`, if the optimizer was built with a
+            schedule.
 
     Source: Tables 2 to 5 of `two-phase.txt`, "step-wise (beta = 0.1)".
 
     Example:
-      >>> decay = StepDecay([150, 225])
-      >>> [round(decay.factor_after(epochs), 4) for epochs in (0, 149, 150, 225)]
-      [1.0, 1.0, 0.1, 0.01]
+        >>> decay = StepDecay([150, 225])
+        >>> [round(decay.factor_after(epochs), 4) for epochs in (0, 149, 150, 225)]
+        [1.0, 1.0, 0.1, 0.01]
     """
 
     def __init__(self, epochs: Sequence[float], factor: float = 0.1) -> None:

@@ -24,18 +24,18 @@ class TimeAccount(tf.keras.callbacks.Callback):
     no call is collective, and RunLog writes down the chief's account. It reads its variable once an epoch.
 
     Example:
-      >>> import tempfile
-      >>> from tflbt import LargeBatchModel
-      >>> from tflbt.callbacks.run_log import RunLog
-      >>> inputs = tf.keras.Input([2])
-      >>> model = LargeBatchModel(inputs, tf.keras.layers.Dense(1)(inputs))
-      >>> model.compile("sgd", "mse")
-      >>> account = TimeAccount()
-      >>> log = RunLog(tempfile.mkdtemp(), [account], verbose=0)
-      >>> _ = model.fit(tf.ones([8, 2]), tf.ones([8, 1]), batch_size=4, verbose=0, callbacks=[account, log])
-      >>> (row,) = log.run_directory.metrics.read()
-      >>> row["seconds_computation"] > 0, row["seconds_validation"]
-      (True, 0.0)
+        >>> import tempfile
+        >>> from tflbt import LargeBatchModel
+        >>> from tflbt.callbacks.run_log import RunLog
+        >>> inputs = tf.keras.Input([2])
+        >>> model = LargeBatchModel(inputs, tf.keras.layers.Dense(1)(inputs))
+        >>> model.compile("sgd", "mse")
+        >>> account = TimeAccount()
+        >>> log = RunLog(tempfile.mkdtemp(), [account], verbose=0)
+        >>> _ = model.fit(tf.ones([8, 2]), tf.ones([8, 1]), batch_size=4, verbose=0, callbacks=[account, log])
+        >>> (row,) = log.run_directory.metrics.read()
+        >>> row["seconds_computation"] > 0, row["seconds_validation"]
+        (True, 0.0)
 
     Source: the parts of Table II and Fig. 4 of `abs-absa.txt`; input and validation are told apart besides.
     """

@@ -17,13 +17,13 @@ class TrustRatioMonitor(tf.keras.callbacks.Callback):
     layer-wise, log nothing. Communicates with nobody: the ratios are the same on every rank.
 
     Example:
-      >>> from tflbt.optimizers import LAMB
-      >>> model = tf.keras.Sequential([tf.keras.layers.Dense(2, input_shape=(4,))])
-      >>> model.compile(LAMB(1e-9, ratio_bounds=(1e6, 1e7)), "mse")
-      >>> x, y = tf.random.stateless_normal([32, 4], [0, 1]), tf.zeros([32, 2])
-      >>> history = model.fit(x, y, epochs=2, verbose=0, callbacks=[TrustRatioMonitor()])
-      >>> history.history["bounded_share"]
-      [1.0, 1.0]
+        >>> from tflbt.optimizers import LAMB
+        >>> model = tf.keras.Sequential([tf.keras.layers.Dense(2, input_shape=(4,))])
+        >>> model.compile(LAMB(1e-9, ratio_bounds=(1e6, 1e7)), "mse")
+        >>> x, y = tf.random.stateless_normal([32, 4], [0, 1]), tf.zeros([32, 2])
+        >>> history = model.fit(x, y, epochs=2, verbose=0, callbacks=[TrustRatioMonitor()])
+        >>> history.history["bounded_share"]
+        [1.0, 1.0]
     """
 
     def __init__(self) -> None:

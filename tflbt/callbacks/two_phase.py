@@ -27,36 +27,36 @@ class TwoPhaseSchedule(LearningRateFactor):
     and, where it was measured, `eigenvalue` to the logs. Every rank must run it; it communicates at epoch ends.
 
     Args:
-      beta: decay factor, in (0, 1), default 0.5 (the paper's best; 0.3 to 0.7 were tried).
-      patience: epochs without improvement that make a plateau, at least 1; default 5% of the epochs given to `fit`.
-      extra_fraction: extra epochs of exploration over those up to the plateau, at least 0, default 1/3.
-      curvature_data: (x, y[, sample_weight]): one large mini-batch to measure the eigenvalue on, the same arrays on
-        every rank.
-      min_delta: how much lower a loss must be to count as improved, at least 0, default 0.
-      min_learning_rate: the rate is never decayed below, at least 0, default 0.
-      measure_exploration: measure the eigenvalue in the exploration phase too, for the record; default False.
-      iterations: power iterations an estimate, default 10 (the paper's).
-      method: "finite_difference" (default, the paper's) or "exact".
-      seed: of the start vector, default 0.
-      sub_batch_size: samples of `curvature_data` in memory at a time; default the model's sub-batch size.
-      monitor: the logged loss to follow, default "loss".
+        beta: Decay factor, in (0, 1), default 0.5 (the paper's best; 0.3 to 0.7 were tried).
+        patience: Epochs without improvement that make a plateau, at least 1; default 5% of the epochs given to `fit`.
+        extra_fraction: Extra epochs of exploration over those up to the plateau, at least 0, default 1/3.
+        curvature_data: (x, y[, sample_weight]): one large mini-batch to measure the eigenvalue on, the same arrays on
+            every rank.
+        min_delta: How much lower a loss must be to count as improved, at least 0, default 0.
+        min_learning_rate: The rate is never decayed below, at least 0, default 0.
+        measure_exploration: Measure the eigenvalue in the exploration phase too, for the record; default False.
+        iterations: Power iterations an estimate, default 10 (the paper's).
+        method: "finite_difference" (default, the paper's) or "exact".
+        seed: Of the start vector, default 0.
+        sub_batch_size: Samples of `curvature_data` in memory at a time; default the model's sub-batch size.
+        monitor: The logged loss to follow, default "loss".
 
     Raises:
-      ValueError: if an argument is out of its range or missing; at the start of `fit`, if the optimizer was built
-        with a schedule, or the monitored name is not logged.
+        ValueError: If an argument is out of its range or missing; at the start of `fit`, if the optimizer was built
+            with a schedule, or the monitored name is not logged.
 
     Source: Algorithm 1 and section 3.1 of `two-phase.txt`; the rules are `tflbt.control.TwoPhase`'s.
 
     Example:
-      >>> import numpy as np
-      >>> x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
-      >>> y = (x[:, 0] > 0).astype("int64")
-      >>> model = tf.keras.Sequential([tf.keras.layers.Dense(2, input_shape=(4,))])
-      >>> model.compile(tf.keras.optimizers.SGD(0.5), tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-      >>> schedule = TwoPhaseSchedule(patience=1, curvature_data=(x, y))
-      >>> history = model.fit(x, y, epochs=4, verbose=0, callbacks=[schedule])
-      >>> schedule.phase
-      'exploration'
+        >>> import numpy as np
+        >>> x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+        >>> y = (x[:, 0] > 0).astype("int64")
+        >>> model = tf.keras.Sequential([tf.keras.layers.Dense(2, input_shape=(4,))])
+        >>> model.compile(tf.keras.optimizers.SGD(0.5), tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        >>> schedule = TwoPhaseSchedule(patience=1, curvature_data=(x, y))
+        >>> history = model.fit(x, y, epochs=4, verbose=0, callbacks=[schedule])
+        >>> schedule.phase
+        'exploration'
     """
 
     owner = "two_phase"

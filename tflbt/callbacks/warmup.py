@@ -20,32 +20,32 @@ class Warmup(RateCurve):
     `RateCurve(LinearWarmup(500), unit="updates", owner="warmup")`.
 
     Args:
-      epochs: length of the warm-up in epochs (fractions allowed), more than 0.
-      initial_factor: where to begin, in [0, 1], default 0; Goyal et al. begin at the small batch's rate: 1 / the
-        number of times the rate was scaled up.
-      shape: "linear" (default) or "cosine".
+        epochs: Length of the warm-up in epochs (fractions allowed), more than 0.
+        initial_factor: Where to begin, in [0, 1], default 0; Goyal et al. begin at the small batch's rate: 1 / the
+            number of times the rate was scaled up.
+        shape: "linear" (default) or "cosine".
 
     Raises:
-      ValueError: if an argument is out of its range; at the start of `fit`, if the optimizer was built with a
-        schedule or the number of steps of an epoch is not known.
+        ValueError: If an argument is out of its range; at the start of `fit`, if the optimizer was built with a
+            schedule or the number of steps of an epoch is not known.
 
     Source: Goyal et al. 2017, section 2.2; section 4 of `two-phase.txt` (the first 10 epochs); cosine: Figure 29 of
       `limit-of-the-batch-size.txt`.
 
     Example:
-      >>> import tensorflow as tf
-      >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(2,))])
-      >>> model.compile(tf.keras.optimizers.SGD(0.8), "mse")
-      >>> rates = tf.keras.callbacks.LambdaCallback(
-      ...     on_train_batch_end=lambda batch, logs: print(round(float(model.optimizer.learning_rate), 2)))
-      >>> x, y = tf.ones([8, 2]), tf.ones([8, 1])
-      >>> _ = model.fit(x, y, batch_size=4, epochs=3, verbose=0, callbacks=[Warmup(2), rates])
-      0.2
-      0.4
-      0.6
-      0.8
-      0.8
-      0.8
+        >>> import tensorflow as tf
+        >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(2,))])
+        >>> model.compile(tf.keras.optimizers.SGD(0.8), "mse")
+        >>> rates = tf.keras.callbacks.LambdaCallback(
+        ...     on_train_batch_end=lambda batch, logs: print(round(float(model.optimizer.learning_rate), 2)))
+        >>> x, y = tf.ones([8, 2]), tf.ones([8, 1])
+        >>> _ = model.fit(x, y, batch_size=4, epochs=3, verbose=0, callbacks=[Warmup(2), rates])
+        0.2
+        0.4
+        0.6
+        0.8
+        0.8
+        0.8
     """
 
     def __init__(self, epochs: float, initial_factor: float = 0.0, shape: str = "linear") -> None:

@@ -15,9 +15,9 @@ class Growth:
     """What one measurement decided.
 
     Attributes:
-      reason: "curvature" (the eigenvalue fell below a share of the reference), "duration" (kappa measurements without
-        growth), or None (nothing grows).
-      factor: by how much batch size and learning rate grow; 1.0 where nothing grows.
+        reason: "curvature" (the eigenvalue fell below a share of the reference), "duration" (kappa measurements without
+            growth), or None (nothing grows).
+        factor: By how much batch size and learning rate grow; 1.0 where nothing grows.
     """
 
     reason: str | None = None
@@ -42,25 +42,25 @@ class AdaptiveBatch:
     counts); one that is not positive counts towards kappa, but is no sign of flatness and never the reference.
 
     Args:
-      batch_size: the batch at the beginning, a multiple of `step`.
-      max_batch_size: the largest batch, at least `batch_size`; rounded down to a multiple of `step`.
-      step: what every batch must be a multiple of, at least 1, default 1.
-      alpha: eigenvalue decay ratio, more than 1, default 2.
-      beta: increasing ratio, more than 1, default 2.
-      kappa: measurements without growth after which the batch grows all the same, at least 1, default 10.
-      omega: decay ratio of the adversarial share, at least 1, default 2.
+        batch_size: The batch at the beginning, a multiple of `step`.
+        max_batch_size: The largest batch, at least `batch_size`; rounded down to a multiple of `step`.
+        step: What every batch must be a multiple of, at least 1, default 1.
+        alpha: Eigenvalue decay ratio, more than 1, default 2.
+        beta: Increasing ratio, more than 1, default 2.
+        kappa: Measurements without growth after which the batch grows all the same, at least 1, default 10.
+        omega: Decay ratio of the adversarial share, at least 1, default 2.
 
     Raises:
-      ValueError: if an argument is out of its range.
+        ValueError: If an argument is out of its range.
 
     Source: Algorithm 1 and appendix B of `abs-absa.txt`.
 
     Example:
-      >>> machine = AdaptiveBatch(batch_size=128, max_batch_size=500, step=128, kappa=3)
-      >>> [machine.measured(value).reason for value in (8.0, 5.0, 3.9, 3.0, 1.9, 1.0)]
-      [None, None, 'curvature', None, 'curvature', None]
-      >>> machine.batch_size
-      384
+        >>> machine = AdaptiveBatch(batch_size=128, max_batch_size=500, step=128, kappa=3)
+        >>> [machine.measured(value).reason for value in (8.0, 5.0, 3.9, 3.0, 1.9, 1.0)]
+        [None, None, 'curvature', None, 'curvature', None]
+        >>> machine.batch_size
+        384
     """
 
     batch_size: int
@@ -135,7 +135,7 @@ def check_ratios(alpha: float, beta: float, kappa: int, omega: float) -> None:
     """Raises unless the algorithm's numbers are in their ranges.
 
     Raises:
-      ValueError: naming the argument, its value and what would do.
+        ValueError: Naming the argument, its value and what would do.
     """
     for name, value in (("alpha", alpha), ("beta", beta)):
         if not 1 < value < math.inf:

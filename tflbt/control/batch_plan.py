@@ -21,21 +21,21 @@ class BatchPlan:
     is left).
 
     Args:
-      batch_size: samples an update, over all ranks, at least 1.
-      sub_batch_size: samples a rank computes on at a time; None: the rank's whole share of the batch at once.
-      ranks: number of ranks, at least 1.
+        batch_size: Samples an update, over all ranks, at least 1.
+        sub_batch_size: Samples a rank computes on at a time; None: the rank's whole share of the batch at once.
+        ranks: Number of ranks, at least 1.
 
     Raises:
-      ValueError: if a size is not a positive integer, or the batch does not divide; the nearest sizes that do
-        are named.
+        ValueError: If a size is not a positive integer, or the batch does not divide; the nearest sizes that do
+            are named.
 
     Example:
-      >>> BatchPlan(8192, 256, ranks=2).sub_batches
-      16
-      >>> BatchPlan(1000, 256, ranks=2)
-      Traceback (most recent call last):
-      ...
-      ValueError: batch_size=1000 is not a multiple of 2 ranks x sub_batch_size=256 (= 512): use 512 or 1024.
+        >>> BatchPlan(8192, 256, ranks=2).sub_batches
+        16
+        >>> BatchPlan(1000, 256, ranks=2)
+        Traceback (most recent call last):
+        ...
+        ValueError: batch_size=1000 is not a multiple of 2 ranks x sub_batch_size=256 (= 512): use 512 or 1024.
     """
 
     batch_size: int

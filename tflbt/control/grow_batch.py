@@ -20,22 +20,22 @@ def grown(
     the batch, and beyond by the learning rate.
 
     Args:
-      batch_size: the batch before the first milestone, a multiple of `step`.
-      decays: milestones passed, at least 0.
-      factor: of each milestone, more than 1.
-      max_batch_size: the largest batch.
-      step: what every batch must be a multiple of (ranks x sub-batch size): rounded down to one, never below
-        `batch_size`.
+        batch_size: The batch before the first milestone, a multiple of `step`.
+        decays: Milestones passed, at least 0.
+        factor: Of each milestone, more than 1.
+        max_batch_size: The largest batch.
+        step: What every batch must be a multiple of (ranks x sub-batch size): rounded down to one, never below
+            `batch_size`.
 
     Returns:
-      (batch size, factor of the learning rate in (0, 1]).
+        (batch size, factor of the learning rate in (0, 1]).
 
     Source: Smith et al. 2018, "Don't decay the learning rate, increase the batch size", as `abs-absa.txt` applies it:
       with factor 5 and at most 3,200, its updates in Table IV are those of batches 128, 640, 3,200, 3,200.
 
     Example:
-      >>> [grown(128, n, factor=5, max_batch_size=5120, step=128) for n in range(4)]
-      [(128, 1.0), (640, 1.0), (3200, 1.0), (5120, 0.32)]
+        >>> [grown(128, n, factor=5, max_batch_size=5120, step=128) for n in range(4)]
+        [(128, 1.0), (640, 1.0), (3200, 1.0), (5120, 0.32)]
     """
     noise = factor**decays  # by which learning rate / batch size must have fallen
     wanted = min(batch_size * noise, max_batch_size)
@@ -47,7 +47,7 @@ def check_growth(epochs: Sequence[float], factor: float, max_batch_size: int) ->
     """Raises unless milestones, factor and largest batch are in their ranges.
 
     Raises:
-      ValueError: naming the argument, its value and what would do.
+        ValueError: Naming the argument, its value and what would do.
     """
     increasing = all(a < b for a, b in zip(epochs, epochs[1:]))
     if not epochs or not increasing or not epochs[0] > 0 or any(e % 1 for e in epochs):

@@ -18,12 +18,12 @@ class ComposedRate:
     the product is what they assigned.
 
     Example:
-      >>> rate = ComposedRate(0.8)
-      >>> rate.set("warmup", 0.25), rate.set("two_phase", 0.5), rate.set("warmup", 1.0)
-      (0.2, 0.1, 0.4)
-      >>> rate.observe(0.2)
-      >>> rate.base
-      0.4
+        >>> rate = ComposedRate(0.8)
+        >>> rate.set("warmup", 0.25), rate.set("two_phase", 0.5), rate.set("warmup", 1.0)
+        (0.2, 0.1, 0.4)
+        >>> rate.observe(0.2)
+        >>> rate.base
+        0.4
     """
 
     base: float

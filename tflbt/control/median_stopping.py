@@ -21,25 +21,26 @@ class MedianStopping:
     or do without the rule. For the same reason a trial that still warms up is left alone (`warmup`).
 
     Args:
-      direction: "max" or "min", whether a larger or a smaller objective is better.
-      epochs: epochs of a whole trial, at least 1. After the last one nothing is left to stop: never hopeless.
-      grace: first epoch (1-based) after which a trial may be stopped, at least 1. None (default): a third of
-        `epochs`, rounded up, or the epochs of the warm-up where they are more.
-      trials: finished trials with an objective that it takes to judge, at least 1 (default 5).
-      warmup: epochs of warm-up of the trial that is judged, at least 0 (default 0); counts only where `grace` is None.
+        direction: "max" or "min", whether a larger or a smaller objective is better.
+        epochs: Epochs of a whole trial, at least 1. After the last one nothing is left to stop: never hopeless.
+        grace: First epoch (1-based) after which a trial may be stopped, at least 1. None (default): a third of
+            `epochs`, rounded up, or the epochs of the warm-up where they are more.
+        trials: Finished trials with an objective that it takes to judge, at least 1 (default 5).
+        warmup: Epochs of warm-up of the trial that is judged, at least 0 (default 0); counts only where `grace` is
+            None.
 
     Raises:
-      ValueError: if an argument is out of its range.
+        ValueError: If an argument is out of its range.
 
     Source: Golovin et al., "Google Vizier: A Service for Black-Box Optimization" (2017), section 3.2.2. The paper has
     neither `grace` nor `trials`; Ray Tune's `MedianStoppingRule` has both (`grace_period`, `min_samples_required`),
     and begins its averages after the grace, where we and the paper average from the first epoch.
 
     Example:
-      >>> rule = MedianStopping("max", epochs=6, trials=3)
-      >>> finished = [[0.2, 0.4, 0.6], [0.4, 0.6, 0.8], [0.1, 0.1, 0.1]]
-      >>> rule.grace_epochs, rule.hopeless([0.25], finished), rule.hopeless([0.2, 0.25], finished)
-      (2, False, True)
+        >>> rule = MedianStopping("max", epochs=6, trials=3)
+        >>> finished = [[0.2, 0.4, 0.6], [0.4, 0.6, 0.8], [0.1, 0.1, 0.1]]
+        >>> rule.grace_epochs, rule.hopeless([0.25], finished), rule.hopeless([0.2, 0.25], finished)
+        (2, False, True)
     """
 
     direction: str
@@ -74,16 +75,16 @@ class MedianStopping:
         counted. A trial without a value of its own is worse than any with one.
 
         Args:
-          values: the trial's objective after each of its epochs so far.
-          finished: the same of each completed trial, to its end; neither stopped nor failed ones belong here.
+            values: The trial's objective after each of its epochs so far.
+            finished: The same of each completed trial, to its end; neither stopped nor failed ones belong here.
 
         Returns:
-          True if the trial is hopeless.
+            True if the trial is hopeless.
 
         Example:
-          >>> rule = MedianStopping("min", epochs=4, grace=1, trials=1)
-          >>> [rule.hopeless([loss], [[0.5, 0.1]]) for loss in (0.6, 0.5, float("nan"))]
-          [True, False, True]
+            >>> rule = MedianStopping("min", epochs=4, grace=1, trials=1)
+            >>> [rule.hopeless([loss], [[0.5, 0.1]]) for loss in (0.6, 0.5, float("nan"))]
+            [True, False, True]
         """
         epoch = len(values)
         if not self.grace_epochs <= epoch < self.epochs:

@@ -11,16 +11,16 @@ class Plateau:
     """Detects that a loss has not improved for `patience` epochs in a row.
 
     Args:
-      patience: epochs without improvement that make a plateau, at least 1.
-      min_delta: how far below the best loss counts as an improvement, at least 0 (default 0: any).
+        patience: Epochs without improvement that make a plateau, at least 1.
+        min_delta: How far below the best loss counts as an improvement, at least 0 (default 0: any).
 
     Raises:
-      ValueError: if an argument is out of its range.
+        ValueError: If an argument is out of its range.
 
     Example:
-      >>> plateau = Plateau(patience=2)
-      >>> [plateau.update(loss) for loss in (1.0, 0.5, 0.6, 0.5, 0.4)]
-      [False, False, False, True, False]
+        >>> plateau = Plateau(patience=2)
+        >>> [plateau.update(loss) for loss in (1.0, 0.5, 0.6, 0.5, 0.4)]
+        [False, False, False, True, False]
     """
 
     patience: int
@@ -53,7 +53,7 @@ def patience_of_budget(epochs: int, share: float = 0.05) -> int:
     epoch budget".
 
     Example:
-      >>> patience_of_budget(300), patience_of_budget(30), patience_of_budget(5)
-      (15, 2, 1)
+        >>> patience_of_budget(300), patience_of_budget(30), patience_of_budget(5)
+        (15, 2, 1)
     """
     return max(1, math.ceil(round(epochs * share, 9)))

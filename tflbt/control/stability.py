@@ -20,22 +20,22 @@ def stability_limit(learning_rate: float, momentum: float = 0.0, nesterov: bool 
       \(\lambda < 2 (1 + \mu) / ((1 + 2 \mu) \eta)\).
 
     Args:
-      learning_rate: eta, at least 0; 0 has no limit.
-      momentum: mu, in [0, 1], default 0; at 1 the weights swing for ever, and beyond the limit they diverge.
-      nesterov: whether the gradient's step looks ahead, default False.
+        learning_rate: Eta, at least 0; 0 has no limit.
+        momentum: Mu, in [0, 1], default 0; at 1 the weights swing for ever, and beyond the limit they diverge.
+        nesterov: Whether the gradient's step looks ahead, default False.
 
     Returns:
-      The limit, in the unit of the loss per squared weight.
+        The limit, in the unit of the loss per squared weight.
 
     Raises:
-      ValueError: if an argument is out of its range.
+        ValueError: If an argument is out of its range.
 
     Source: Theorem 1 (equation 5) of `batch-augmentation.txt` for plain SGD, where the limit holds for the largest
       eigenvalue of every mini-batch; with momentum it is derived here for one parabola, not for noise.
 
     Example:
-      >>> stability_limit(0.1), stability_limit(0.1, 0.5), stability_limit(0.1, 0.5, nesterov=True)
-      (20.0, 30.0, 15.0)
+        >>> stability_limit(0.1), stability_limit(0.1, 0.5), stability_limit(0.1, 0.5, nesterov=True)
+        (20.0, 30.0, 15.0)
     """
     if not learning_rate >= 0:
         raise ValueError(f"learning_rate={learning_rate!r} must be at least 0.")
@@ -54,12 +54,12 @@ class StabilityWatch:
     A value that is NaN is no measurement: nothing changes.
 
     Attributes:
-      above: whether the last measurement was at or above the limit.
+        above: Whether the last measurement was at or above the limit.
 
     Example:
-      >>> watch = StabilityWatch()
-      >>> [watch.measured(value, limit=10.0) for value in (8.0, 12.0, 15.0, 9.0, 9.0)]
-      [None, 'above', None, 'below', None]
+        >>> watch = StabilityWatch()
+        >>> [watch.measured(value, limit=10.0) for value in (8.0, 12.0, 15.0, 9.0, 9.0)]
+        [None, 'above', None, 'below', None]
     """
 
     above: bool = False

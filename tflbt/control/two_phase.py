@@ -31,12 +31,12 @@ class TwoPhase:
     replaces the record by its own.
 
     Args:
-      plateau: detects the flat training loss.
-      extra_fraction: extra epochs after the plateau, as a fraction of the epochs up to it, at least 0
-        (default 1/3, the paper's).
+        plateau: Detects the flat training loss.
+        extra_fraction: Extra epochs after the plateau, as a fraction of the epochs up to it, at least 0
+            (default 1/3, the paper's).
 
     Raises:
-      ValueError: if `extra_fraction` is negative.
+        ValueError: If `extra_fraction` is negative.
 
     Source: Algorithm 1 and the phase switching condition of section 3.1 (`two-phase.txt`). The algorithm prints
     "h' = 0" for the unset record; here it is None, and an eigenvalue that is not positive never counts as a

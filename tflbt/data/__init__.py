@@ -6,28 +6,28 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tflbt.data.augment import PadCropFlip, chain
 from tflbt.data.batch_augmentation import BatchAugmentation, augmented_batches
-from tflbt.data.cifar import load_cifar10, load_cifar100
-from tflbt.data.colour import ColourJitter
-from tflbt.data.cutout import Cutout
-from tflbt.data.digits import load_digits
-from tflbt.data.holdout import with_holdout
-from tflbt.data.image_data import ImageData
-from tflbt.data.image_files import unreadable_named
-from tflbt.data.image_folder import ImageFolder, load_image_folder
-from tflbt.data.image_records import ImageRecords, load_image_records, load_imagenet
-from tflbt.data.mnist import load_mnist
-from tflbt.data.mushroom import load_mushroom
-from tflbt.data.penn_treebank import load_penn_treebank
-from tflbt.data.random_resized_crop import RandomResizedCrop
+from tflbt.data.sets.cifar import load_cifar10, load_cifar100
+from tflbt.data.sets.digits import load_digits
+from tflbt.data.sets.holdout import with_holdout
+from tflbt.data.sets.image_data import ImageData
+from tflbt.data.sets.image_files import unreadable_named
+from tflbt.data.sets.image_folder import ImageFolder, load_image_folder
+from tflbt.data.sets.image_records import ImageRecords, load_image_records, load_imagenet
+from tflbt.data.sets.mnist import load_mnist
+from tflbt.data.sets.mushroom import load_mushroom
+from tflbt.data.sets.penn_treebank import load_penn_treebank
+from tflbt.data.sets.stored_images import StoredImages
+from tflbt.data.sets.svhn import load_svhn
+from tflbt.data.sets.tensorflow_datasets import load_tensorflow_datasets
+from tflbt.data.sets.text_data import TextData
+from tflbt.data.sets.tiny_imagenet import load_tiny_imagenet
 from tflbt.data.sharding import one_epoch, steps_per_epoch, sub_batches
-from tflbt.data.standardize import Standardize, fit_standardize
-from tflbt.data.stored_images import StoredImages
-from tflbt.data.svhn import load_svhn
-from tflbt.data.tensorflow_datasets import load_tensorflow_datasets
-from tflbt.data.text_data import TextData
-from tflbt.data.tiny_imagenet import load_tiny_imagenet
+from tflbt.data.transforms.colour import ColourJitter
+from tflbt.data.transforms.cutout import Cutout
+from tflbt.data.transforms.pad_crop_flip import PadCropFlip, chain
+from tflbt.data.transforms.random_resized_crop import RandomResizedCrop
+from tflbt.data.transforms.standardize import Standardize, fit_standardize
 
 _LOADERS: dict[str, Callable[[Any], ImageData | StoredImages | TextData]] = {
     "cifar10": load_cifar10,
@@ -75,9 +75,9 @@ def load(
         `TextData`. A mushroom is an image of one pixel.
 
     Raises:
-        ValueError: When the name is unknown, the folder not given, or a file is not what it should
+        ValueError: If the name is unknown, the folder not given, or a file is not what it should
             be.
-        OSError: When the folder or a file is missing, or a compressed file is damaged.
+        OSError: If the folder or a file is missing, or a compressed file is damaged.
 
     Example:
         >>> import tflbt.data

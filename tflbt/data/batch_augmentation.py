@@ -40,7 +40,7 @@ class BatchAugmentation:
             or "ranks".
 
     Raises:
-        ValueError: When M is no positive integer or the placement unknown; at the start of `fit`, when a sub-batch
+        ValueError: If M is no positive integer or the placement unknown; at the start of `fit`, when a sub-batch
             ("sub_batch") or the sub-batches of an update ("rank": of each rank, "ranks": of all) do not hold whole
             multiples of M.
 
@@ -168,7 +168,7 @@ def augmented_batches(
         A function from a data set of batches to one of augmented batches, in the same order whatever the threads.
 
     Raises:
-        ValueError: When M is no positive integer.
+        ValueError: If M is no positive integer.
 
     Source: sections 2 and 3 of `batch-augmentation.txt` ("BA can be added to any training code by merely modifying the
     input pipeline").

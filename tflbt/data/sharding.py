@@ -77,7 +77,7 @@ def sub_batches(
         dimension.
 
     Raises:
-        ValueError: When an argument is out of its range, or the arrays are empty, scalar or of
+        ValueError: If an argument is out of its range, or the arrays are empty, scalar or of
             different lengths.
 
     Example:
@@ -183,7 +183,7 @@ def steps_per_epoch(
         The number of sub-batches, the same on every rank, empty ones included.
 
     Raises:
-        ValueError: When an argument is below 1.
+        ValueError: If an argument is below 1.
 
     Example:
         >>> from tflbt.data.sharding import steps_per_epoch

@@ -25,11 +25,11 @@ class Reduction:
     """How gradients are summed over ranks: what `hvd.DistributedOptimizer` would have been told.
 
     Args:
-      process_set: the Horovod process set whose ranks train this model; None means all ranks (inside `within`: all
-        of that group).
-      compression: a Horovod compressor (`hvd.Compression.fp16`); None sends gradients as they are.
-      sum_over_ranks: True for `op=hvd.Sum`: the update is the ranks' mean gradients added up, that is, the number
-        of ranks times larger than the mean over all samples (the default).
+        process_set: The Horovod process set whose ranks train this model; None means all ranks (inside `within`: all
+            of that group).
+        compression: A Horovod compressor (`hvd.Compression.fp16`); None sends gradients as they are.
+        sum_over_ranks: True for `op=hvd.Sum`: the update is the ranks' mean gradients added up, that is, the number
+            of ranks times larger than the mean over all samples (the default).
     """
 
     process_set: Any = None
@@ -92,8 +92,8 @@ def init() -> None:
     after the program called `hvd.init()` itself, changes nothing. In one process it returns at once.
 
     Raises:
-      RuntimeError: if a launcher started this process but Horovod is not installed, or if `tf.keras` is Keras 3,
-        with which Horovod 0.28.1 trains without ever reducing.
+        RuntimeError: If a launcher started this process but Horovod is not installed, or if `tf.keras` is Keras 3,
+            with which Horovod 0.28.1 trains without ever reducing.
     """
     if not launched():
         return
@@ -164,13 +164,14 @@ def init_groups(ranks_per_group: int) -> Any:
     Call it on every rank, in place of `init`.
 
     Args:
-      ranks_per_group: ranks in a group, a divisor of the number of ranks; the groups are ranks 0 .. n-1, n .. 2n-1, ...
+        ranks_per_group: Ranks in a group, a divisor of the number of ranks; the groups are ranks 0 .. n-1, n .. 2n-1,
+            ...
 
     Returns:
-      This rank's process set, for `within`; None where all ranks are one group.
+        This rank's process set, for `within`; None where all ranks are one group.
 
     Raises:
-      ValueError: if the ranks cannot be split so.
+        ValueError: If the ranks cannot be split so.
     """
     os.environ["HOROVOD_DYNAMIC_PROCESS_SETS"] = "1"  # read when Horovod starts
     if ranks_per_group == 1:  # nothing to reduce: no need to look for it every millisecond
@@ -196,7 +197,7 @@ def within(process_set: Any) -> Iterator[None]:
     """Makes a group of ranks all there are: what runs inside counts, numbers and reduces over these alone.
 
     Args:
-      process_set: of `init_groups`; None changes nothing.
+        process_set: Of `init_groups`; None changes nothing.
     """
     global _group
     before, _group = _group, process_set or _group
@@ -307,7 +308,7 @@ def unwrap_distributed_optimizer(optimizer: Any) -> Reduction | None:
     the wrapper's process set, compression and op become the model's. An optimizer that was not wrapped: None.
 
     Raises:
-      ValueError: for `backward_passes_per_step` > 1 (the sub-batches are that), or variables registered as local.
+        ValueError: For `backward_passes_per_step` > 1 (the sub-batches are that), or variables registered as local.
     """
     initialiser: Any = type(optimizer).__dict__.get("__init__")
     closure = getattr(initialiser, "__closure__", None)

@@ -17,7 +17,7 @@ def rank_by_launcher() -> int:
     """This process's number as its launcher told it, 0 without one; `comm.rank` is Horovod's own word.
 
     Example:
-      >>> rank_by_launcher()
-      0
+        >>> rank_by_launcher()
+        0
     """
     return next((int(os.environ[name]) for name in LAUNCHER_VARIABLES if name in os.environ), 0)

@@ -19,7 +19,7 @@ def configured_limit(limit: float | None = None) -> float:
     """The stall limit in seconds: the argument, else TFLBT_STALL_LIMIT, else 600; 0 means no watchdog.
 
     Raises:
-      ValueError: if the value is not a number of seconds, at least 0.
+        ValueError: If the value is not a number of seconds, at least 0.
     """
     text = limit if limit is not None else os.environ.get(LIMIT_VARIABLE, DEFAULT_LIMIT)
     try:
@@ -40,12 +40,12 @@ class Watchdog:
     so the job ends whichever rank is stuck; the stacks that every rank prints show which one was elsewhere.
 
     Args:
-      limit: seconds without a beat, more than 0.
-      rank: this rank's number, for the message.
+        limit: Seconds without a beat, more than 0.
+        rank: This rank's number, for the message.
 
     Example:
-      >>> with Watchdog(limit=60, rank=0) as watchdog:
-      ...     watchdog.beat("update 1")
+        >>> with Watchdog(limit=60, rank=0) as watchdog:
+        ...     watchdog.beat("update 1")
     """
 
     def __init__(self, limit: float, rank: int) -> None:

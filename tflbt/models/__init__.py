@@ -55,7 +55,7 @@ def build(name: str, **options) -> tf.keras.Model:
         A functional Keras model that ends in logits.
 
     Raises:
-        ValueError: When the name or an option is unknown; the message lists those that exist.
+        ValueError: If the name or an option is unknown; the message lists those that exist.
 
     Example:
         >>> import tflbt.models

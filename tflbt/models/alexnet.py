@@ -95,7 +95,7 @@ def alexnet(
         A functional model from images to logits ``[n, classes]``, float32 under mixed precision too.
 
     Raises:
-        ValueError: When the form is unknown, there are not five filters, the image is too small for the poolings, the
+        ValueError: If the form is unknown, there are not five filters, the image is too small for the poolings, the
             dropout is out of its range, or ghosts have nothing to normalise.
 
     Example:

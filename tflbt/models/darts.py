@@ -84,7 +84,7 @@ def darts(
         A functional model from images to logits ``[n, classes]``, float32 under mixed precision too.
 
     Raises:
-        ValueError: When a number is out of its range, or the image cannot be halved twice.
+        ValueError: If a number is out of its range, or the image cannot be halved twice.
 
     Example:
         >>> from tflbt.models.darts import darts

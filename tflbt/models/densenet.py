@@ -66,7 +66,7 @@ def densenet(
         A functional model from images to logits ``[n, classes]``, float32 under mixed precision too.
 
     Raises:
-        ValueError: When the depth does not fit, or another argument is out of its range.
+        ValueError: If the depth does not fit, or another argument is out of its range.
 
     Example:
         >>> from tflbt.models.densenet import densenet

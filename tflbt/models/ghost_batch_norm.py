@@ -32,20 +32,20 @@ class GhostBatchNormalization(tf.keras.layers.BatchNormalization):
     for m samples times positions.
 
     Args:
-      ghost_size: samples a ghost, at least 1. Hoffer et al. use 128.
-      axis: of the channels: the last one, which is the default -1.
-      momentum: m, share of a running statistic kept per ghost, 0 .. 1; default 0.99.
-      epsilon: added to the variance; default 1e-3.
-      **kwargs: as `tf.keras.layers.BatchNormalization` (`center`, `scale`, initialisers, `name`, ...), but for
-        `synchronized`, `renorm`, `virtual_batch_size` and `adjustment`, which mean other groups.
+        ghost_size: Samples a ghost, at least 1. Hoffer et al. use 128.
+        axis: Of the channels: the last one, which is the default -1.
+        momentum: m, share of a running statistic kept per ghost, 0 .. 1; default 0.99.
+        epsilon: Added to the variance; default 1e-3.
+        **kwargs: As `tf.keras.layers.BatchNormalization` (`center`, `scale`, initialisers, `name`, ...), but for
+            `synchronized`, `renorm`, `virtual_batch_size` and `adjustment`, which mean other groups.
 
     Raises:
-      ValueError: if ``ghost_size`` is no positive integer, or for an argument or axis that does not go with ghosts.
+        ValueError: If ``ghost_size`` is no positive integer, or for an argument or axis that does not go with ghosts.
 
     Example:
-      >>> layer = GhostBatchNormalization(2, epsilon=0.0)
-      >>> layer(tf.constant([[1.0], [3.0], [50.0], [70.0]]), training=True).numpy().ravel().tolist()
-      [-1.0, 1.0, -1.0, 1.0]
+        >>> layer = GhostBatchNormalization(2, epsilon=0.0)
+        >>> layer(tf.constant([[1.0], [3.0], [50.0], [70.0]]), training=True).numpy().ravel().tolist()
+        [-1.0, 1.0, -1.0, 1.0]
 
     Source: Hoffer, Hubara, Soudry, "Train longer, generalize better" (2017), Algorithm 1. It differs in one point:
     the running variance here averages variances, as every batch normalisation in use does, not deviations.
@@ -73,7 +73,7 @@ class GhostBatchNormalization(tf.keras.layers.BatchNormalization):
         """Makes the weights.
 
         Raises:
-          ValueError: if `axis` is not the last axis of the inputs.
+            ValueError: If `axis` is not the last axis of the inputs.
         """
         given = self.axis
         super().build(input_shape)
@@ -84,7 +84,7 @@ class GhostBatchNormalization(tf.keras.layers.BatchNormalization):
         """Normalises: in training by ghosts, in inference by the running statistics.
 
         Raises:
-          ValueError: in training, for inputs with a mask.
+            ValueError: In training, for inputs with a mask.
         """
         training = self._get_training_value(training)
         known = tf.get_static_value(training)

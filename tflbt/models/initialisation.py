@@ -23,7 +23,7 @@ def initialisers(name: str, inputs: int) -> dict[str, Any]:
         ``kernel_initializer``, and with "pytorch" ``bias_initializer``.
 
     Raises:
-        ValueError: When Keras knows no initialiser of that name.
+        ValueError: If Keras knows no initialiser of that name.
 
     Example:
         >>> from tflbt.models.initialisation import initialisers

@@ -41,7 +41,7 @@ def lenet(
         too.
 
     Raises:
-        ValueError: When there are not two filters, or dropout is out of its range.
+        ValueError: If there are not two filters, or dropout is out of its range.
 
     Example:
         >>> from tflbt.models.lenet import lenet

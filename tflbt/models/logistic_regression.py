@@ -35,7 +35,7 @@ def logistic_regression(
         A functional model from samples to logits ``[n, classes]``, float32 throughout, under mixed precision too.
 
     Raises:
-        ValueError: When `initial_weights` is neither.
+        ValueError: If `initial_weights` is neither.
 
     Example:
         >>> from tflbt.models.logistic_regression import logistic_regression

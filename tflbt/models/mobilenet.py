@@ -65,7 +65,7 @@ def mobilenet(
         A functional model from images to logits ``[n, classes]``, float32 under mixed precision too.
 
     Raises:
-        ValueError: When alpha leaves a layer without channels, or the dropout is out of its range.
+        ValueError: If alpha leaves a layer without channels, or the dropout is out of its range.
 
     Example:
         >>> from tflbt.models.mobilenet import mobilenet

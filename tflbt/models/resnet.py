@@ -67,7 +67,7 @@ def cifar_resnet(
         too.
 
     Raises:
-        ValueError: When the depth does not fit the stages, the shortcut is unknown, or the ghost
+        ValueError: If the depth does not fit the stages, the shortcut is unknown, or the ghost
             batch size is no positive integer.
 
     Example:

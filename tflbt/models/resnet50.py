@@ -62,7 +62,7 @@ def resnet50(
         A functional model from images to logits ``[n, classes]``, float32 under mixed precision too.
 
     Raises:
-        ValueError: When the stem is unknown, or `blocks` and `widths` differ in length.
+        ValueError: If the stem is unknown, or `blocks` and `widths` differ in length.
 
     Example:
         >>> from tflbt.models.resnet50 import resnet50

@@ -60,7 +60,7 @@ def squeezenext(
         A functional model from images to logits ``[n, classes]``, float32 under mixed precision too.
 
     Raises:
-        ValueError: When there are not four numbers of blocks of at least 1, or the width is too small for a channel.
+        ValueError: If there are not four numbers of blocks of at least 1, or the width is too small for a channel.
 
     Example:
         >>> from tflbt.models.squeezenext import squeezenext

@@ -127,8 +127,8 @@ class ActivationPenalty(tf.keras.layers.Layer):
     """Adds ``alpha * mean(dropped^2) + beta * mean((h_t+1 - h_t)^2)`` to the loss in training; gives `dropped` on.
 
     Args:
-        activation: alpha, at least 0.
-        slowness: beta, at least 0.
+        activation: Alpha, at least 0.
+        slowness: Beta, at least 0.
         **kwargs: As `tf.keras.layers.Layer`.
 
     Example:

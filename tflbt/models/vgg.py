@@ -64,7 +64,7 @@ def vgg16(
         A functional model from images to logits ``[n, classes]``, float32 under mixed precision too.
 
     Raises:
-        ValueError: When `blocks` and `widths` differ in length, the image is too small for the poolings, the dropout
+        ValueError: If `blocks` and `widths` differ in length, the image is too small for the poolings, the dropout
             is out of its range, or ghosts have nothing to normalise.
 
     Example:

@@ -55,7 +55,7 @@ def wide_resnet(
         A functional model from images to logits ``[n, classes]``, float32 under mixed precision too.
 
     Raises:
-        ValueError: When the depth is not 6n + 4, the width below 1 or the dropout out of its range.
+        ValueError: If the depth is not 6n + 4, the width below 1 or the dropout out of its range.
 
     Example:
         >>> from tflbt.models.wide_resnet import wide_resnet

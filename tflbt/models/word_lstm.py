@@ -9,7 +9,7 @@ ones of these only in different sub-batches.
 
 Sizes and rates are those of github.com/salesforce/awd-lstm-lm for Penn Treebank (`--dropouti 0.4 --dropouth 0.25`),
 which `batch-augmentation.txt` used. It differs in what goes in: there a stretch of text begins with the state in
-which the one before ended, and has a random length; here with zeros, see `tflbt.data.text_data`.
+which the one before ended, and has a random length; here with zeros, see `tflbt.data.sets.text_data`.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ def word_lstm(
         dropout_output: Likewise, after the last layer.
         dropout_recurrent: Share of the weights from state to state dropped, by one mask for the sub-batch and all
             positions ("weight drop", DropConnect).
-        activation_penalty: alpha >= 0 of a loss ``alpha * mean(h^2)``, added in training; h is the last layer's
+        activation_penalty: Alpha >= 0 of a loss ``alpha * mean(h^2)``, added in training; h is the last layer's
             output after its dropout.
-        slowness_penalty: beta >= 0 of ``beta * mean((h_t+1 - h_t)^2)``, likewise, before its dropout. So the loss in
+        slowness_penalty: Beta >= 0 of ``beta * mean((h_t+1 - h_t)^2)``, likewise, before its dropout. So the loss in
             training is more than the cross-entropy; that of evaluation is not, and its ``exp`` is the perplexity.
         tie_weights: Whether words' vectors are also the weights of their logits.
         weight_decay: b >= 0 of an L2 loss ``b/2 * |w|^2`` on all weights but biases; 0 when the optimizer decays
@@ -77,7 +77,7 @@ def word_lstm(
         too.
 
     Raises:
-        ValueError: When a number is out of its range.
+        ValueError: If a number is out of its range.
 
     Example:
         >>> from tflbt.models.word_lstm import word_lstm

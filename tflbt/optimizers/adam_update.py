@@ -17,8 +17,8 @@ def bias_corrections(
     $1 - 0.999$ would be off by 1e-5. Without a step that rounding alone is corrected.
 
     Example:
-      >>> [round(float(c), 4) for c in bias_corrections((0.9, 0.999), tf.constant(1))]
-      [0.1, 0.001]
+        >>> [round(float(c), 4) for c in bias_corrections((0.9, 0.999), tf.constant(1))]
+        [0.1, 0.001]
     """
     rounded = [float(np.asarray(beta, dtype.as_numpy_dtype)) for beta in betas]
     if step is None:
@@ -48,18 +48,18 @@ def adam_update(
     $\hat\epsilon = \epsilon \sqrt{1 - \beta_2^t}$ makes $\epsilon$ the one outside of the bias correction.
 
     Args:
-      gradient: g, dense.
-      variable: w; lent to TensorFlow's fused kernel, which reads and writes seven times its size where the formula
-        written out takes about thirty. A 16-bit one has moments in float32 and goes the long way.
-      m: first moment; assigned.
-      v: second moment; assigned.
-      betas: $\beta_1$ and $\beta_2$.
-      scale: s, a scalar.
-      epsilon_hat: a scalar.
-      decay: b, a number or a scalar; None leaves the weights out.
+        gradient: g, dense.
+        variable: w; lent to TensorFlow's fused kernel, which reads and writes seven times its size where the formula
+            written out takes about thirty. A 16-bit one has moments in float32 and goes the long way.
+        m: First moment; assigned.
+        v: Second moment; assigned.
+        betas: $\beta_1$ and $\beta_2$.
+        scale: s, a scalar.
+        epsilon_hat: A scalar.
+        decay: b, a number or a scalar; None leaves the weights out.
 
     Returns:
-      u, of the moments' dtype.
+        u, of the moments' dtype.
     """
     dtype = m.dtype
     gradient = tf.cast(gradient, dtype)

@@ -18,17 +18,17 @@ def get(name: str) -> Any:
     them.
 
     Args:
-      name: such as "tfa.LAMB".
+        name: Such as "tfa.LAMB".
 
     Returns:
-      The class.
+        The class.
 
     Raises:
-      ValueError: if TensorFlow Addons are not installed, or have no optimizer of that name.
+        ValueError: If TensorFlow Addons are not installed, or have no optimizer of that name.
 
     Example:
-      >>> get("tfa.LAMB").__name__
-      'LAMB'
+        >>> get("tfa.LAMB").__name__
+        'LAMB'
     """
     try:
         with warnings.catch_warnings():

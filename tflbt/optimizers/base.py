@@ -21,17 +21,17 @@ class LayerWiseOptimizer(tf.keras.optimizers.Optimizer):
     many of the ratios were changed by them: `bounded_share` is what a user who tunes the bounds looks at.
 
     Args:
-      name: of the optimizer.
-      learning_rate: a float, at least 0, or a Keras schedule; None if the subclass keeps it elsewhere.
-      weight_decay: b, at least 0; None counts as 0.
-      ratio_bounds: (lowest, highest) or None.
-      bound_on: "ratio" or "weight_norm".
-      exclude_from_weight_decay: regular expressions for variable paths, or the roles "bias" and "norm".
-      exclude_from_adaptation: likewise; the trust ratio of these is 1. An independent list.
-      **kwargs: of every Keras optimizer.
+        name: Of the optimizer.
+        learning_rate: A float, at least 0, or a Keras schedule; None if the subclass keeps it elsewhere.
+        weight_decay: b, at least 0; None counts as 0.
+        ratio_bounds: (lowest, highest) or None.
+        bound_on: "ratio" or "weight_norm".
+        exclude_from_weight_decay: Regular expressions for variable paths, or the roles "bias" and "norm".
+        exclude_from_adaptation: Likewise; the trust ratio of these is 1. An independent list.
+        **kwargs: Of every Keras optimizer.
 
     Raises:
-      ValueError: if an argument is out of its range.
+        ValueError: If an argument is out of its range.
     """
 
     def __init__(

@@ -16,17 +16,17 @@ def run_on(variable: tf.Variable, start: tf.Tensor, kernel: Callable[[], Any]) -
     this costs one buffer of the variable's size and no pass over memory.
 
     Args:
-      variable: lent to the kernel; it holds its own value again afterwards.
-      start: a tensor like it.
-      kernel: changes the variable; what it returns is ignored.
+        variable: Lent to the kernel; it holds its own value again afterwards.
+        start: A tensor like it.
+        kernel: Changes the variable; what it returns is ignored.
 
     Returns:
-      The value that the kernel left.
+        The value that the kernel left.
 
     Example:
-      >>> w = tf.Variable([5.0])
-      >>> run_on(w, tf.constant([1.0]), lambda: w.assign_add([2.0])).numpy().tolist(), w.numpy().tolist()
-      ([3.0], [5.0])
+        >>> w = tf.Variable([5.0])
+        >>> run_on(w, tf.constant([1.0]), lambda: w.assign_add([2.0])).numpy().tolist(), w.numpy().tolist()
+        ([3.0], [5.0])
     """
     before = variable.read_value()
     variable.assign(start)

@@ -43,33 +43,33 @@ class CurvatureRadius(RadiusOptimizer):
     to be "far less than 1": a steep slope would lengthen its own step by its cube.
 
     Args:
-      learning_rate: $\gamma$, a float, at least 0, default 0.03, or a Keras schedule (updates). The share of Newton's
-        step; with momentum it adds up to $\gamma / (1 - m)$. "approximate" wants about a tenth of it.
-      momentum: m, in [0, 1), default 0.9.
-      nesterov: look ahead by one momentum step, default False.
-      weight_decay: b, at least 0, default 0.
-      method: "secant" (default; four more slots for each weight) or "approximate" (none).
-      beta: of the running means, in (0, 1), default 0.95.
-      floor: in [0, 1), default 0.1.
-      ratio_bounds: (lowest, highest) for each $R_i$, default None. `bounded_share` counts weights here.
-      exclude_from_weight_decay: regular expressions searched for in variable paths, or the roles "bias" and "norm";
-        default none.
-      exclude_from_adaptation: likewise; the radius of these is 1. An independent list.
-      name: of the optimizer.
-      **kwargs: of every Keras optimizer: `clipnorm`, `global_clipnorm`, `use_ema`, `jit_compile`, ...
+        learning_rate: $\gamma$, a float, at least 0, default 0.03, or a Keras schedule (updates). The share of Newton's
+            step; with momentum it adds up to $\gamma / (1 - m)$. "approximate" wants about a tenth of it.
+        momentum: m, in [0, 1), default 0.9.
+        nesterov: Look ahead by one momentum step, default False.
+        weight_decay: b, at least 0, default 0.
+        method: "secant" (default; four more slots for each weight) or "approximate" (none).
+        beta: Of the running means, in (0, 1), default 0.95.
+        floor: In [0, 1), default 0.1.
+        ratio_bounds: (lowest, highest) for each $R_i$, default None. `bounded_share` counts weights here.
+        exclude_from_weight_decay: Regular expressions searched for in variable paths, or the roles "bias" and "norm";
+            default none.
+        exclude_from_adaptation: Likewise; the radius of these is 1. An independent list.
+        name: Of the optimizer.
+        **kwargs: Of every Keras optimizer: `clipnorm`, `global_clipnorm`, `use_ema`, `jit_compile`, ...
 
     Raises:
-      ValueError: if an argument is out of its range.
+        ValueError: If an argument is out of its range.
 
     Source: eqs. 9-11, 16 and 17 of `curvature-radius.txt`; the estimate of $h_i$ is ours.
 
     Example:
-      >>> w = tf.Variable([2e-4, 2e-4])
-      >>> optimizer = CurvatureRadius(learning_rate=0.5, momentum=0.0)
-      >>> for _ in range(3):  # halved each time, whatever the curvature
-      ...     _ = optimizer.apply_gradients([(tf.constant([1.0, 5.0]) * w, w)])
-      >>> [round(1e4 * float(weight), 2) for weight in w]
-      [0.25, 0.25]
+        >>> w = tf.Variable([2e-4, 2e-4])
+        >>> optimizer = CurvatureRadius(learning_rate=0.5, momentum=0.0)
+        >>> for _ in range(3):  # halved each time, whatever the curvature
+        ...     _ = optimizer.apply_gradients([(tf.constant([1.0, 5.0]) * w, w)])
+        >>> [round(1e4 * float(weight), 2) for weight in w]
+        [0.25, 0.25]
     """
 
     def __init__(

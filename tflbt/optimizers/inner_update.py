@@ -24,7 +24,7 @@ def check(inner: Any) -> tf.keras.optimizers.Optimizer:
     """Returns the inner optimizer, made from its name or configuration where that was given.
 
     Raises:
-      ValueError: for what cannot be made layer-wise.
+        ValueError: For what cannot be made layer-wise.
     """
     if isinstance(inner, (str, dict)):
         inner = from_config(inner) if isinstance(inner, dict) else _named(inner)
@@ -86,13 +86,13 @@ def move(
     """What the inner optimizer would add to a variable: minus its rate times its update; its slots advance.
 
     Args:
-      inner: a built optimizer; its iterations are not advanced.
-      gradient: dense, of the variable's dtype.
-      variable: the weights w, left as they are.
-      decay: decoupled weight decay b: `-rate * b * w` is part of the move.
+        inner: A built optimizer; its iterations are not advanced.
+        gradient: Dense, of the variable's dtype.
+        variable: The weights w, left as they are.
+        decay: Decoupled weight decay b: `-rate * b * w` is part of the move.
 
     Returns:
-      A tensor like the variable.
+        A tensor like the variable.
     """
     rate = tf.cast(inner.learning_rate, variable.dtype)
     fused = variable.dtype in (tf.float32, tf.float64)

@@ -35,33 +35,33 @@ class LAMB(LayerWiseOptimizer):
     adapt a variable whose decay is 0.
 
     Args:
-      learning_rate: a float, at least 0, default 0.001, or a Keras schedule (updates). It is the share of its norm
-        that an adapted variable moves in an update.
-      beta_1: in [0, 1), default 0.9.
-      beta_2: in [0, 1), default 0.999.
-      epsilon: positive, default 1e-6; outside of the bias correction.
-      weight_decay: b, at least 0, default 0; part of the update and of its norm.
-      ratio_bounds: (lowest, highest), default None. DeepSpeed and the first version of the paper: (0.01, 10).
-      bound_on: what they clip: "ratio" (default), or "weight_norm" (the final paper's phi).
-      exclude_from_weight_decay: regular expressions searched for in variable paths, or the roles "bias" and "norm";
-        default none.
-      exclude_from_adaptation: likewise; the ratio of these is 1: they take plain Adam steps. An independent list.
-      bias_correction: default True; False leaves out the divisions by $1 - \beta^t$.
-      name: of the optimizer.
-      **kwargs: of every Keras optimizer: `clipnorm`, `global_clipnorm`, `use_ema`, `jit_compile`, ...
+        learning_rate: A float, at least 0, default 0.001, or a Keras schedule (updates). It is the share of its norm
+            that an adapted variable moves in an update.
+        beta_1: In [0, 1), default 0.9.
+        beta_2: In [0, 1), default 0.999.
+        epsilon: Positive, default 1e-6; outside of the bias correction.
+        weight_decay: b, at least 0, default 0; part of the update and of its norm.
+        ratio_bounds: (lowest, highest), default None. DeepSpeed and the first version of the paper: (0.01, 10).
+        bound_on: What they clip: "ratio" (default), or "weight_norm" (the final paper's phi).
+        exclude_from_weight_decay: Regular expressions searched for in variable paths, or the roles "bias" and "norm";
+            default none.
+        exclude_from_adaptation: Likewise; the ratio of these is 1: they take plain Adam steps. An independent list.
+        bias_correction: Default True; False leaves out the divisions by $1 - \beta^t$.
+        name: Of the optimizer.
+        **kwargs: Of every Keras optimizer: `clipnorm`, `global_clipnorm`, `use_ema`, `jit_compile`, ...
 
     Raises:
-      ValueError: if an argument is out of its range.
+        ValueError: If an argument is out of its range.
 
     Source: Algorithm 2 of You et al. 2019 (arXiv:1904.00962); `limit-of-the-batch-size.txt`, section 3.1, whose
     "Adam + layer-wise + bound-ratio" is this class with `ratio_bounds` and no weight decay.
 
     Example:
-      >>> w = tf.Variable([3.0, 4.0])
-      >>> optimizer = LAMB(learning_rate=0.1, epsilon=1e-12)
-      >>> _ = optimizer.apply_gradients([(tf.constant([2.0, 2.0]), w)])
-      >>> [round(float(moved), 4) for moved in w - [3.0, 4.0]]  # u = (1, 1): by 0.1 * 5 / sqrt(2)
-      [-0.3536, -0.3536]
+        >>> w = tf.Variable([3.0, 4.0])
+        >>> optimizer = LAMB(learning_rate=0.1, epsilon=1e-12)
+        >>> _ = optimizer.apply_gradients([(tf.constant([2.0, 2.0]), w)])
+        >>> [round(float(moved), 4) for moved in w - [3.0, 4.0]]  # u = (1, 1): by 0.1 * 5 / sqrt(2)
+        [-0.3536, -0.3536]
     """
 
     def __init__(

@@ -39,37 +39,37 @@ class LARS(LayerWiseOptimizer):
     (`tflbt.optimizers.trust_ratio`). It is computed on the gradient as it arrives: reduced, unscaled, clipped.
 
     Args:
-      learning_rate: a float, at least 0, or a Keras schedule (updates). Rates do not carry over between trust
-        coefficients, nor from SGD.
-      momentum: in [0, 1), default 0.9.
-      nesterov: look ahead by one momentum step, default False.
-      weight_decay: b, at least 0, default 0; added to the gradient and counted in the ratio. Do not use it
-        together with a layer's `kernel_regularizer`: weights would decay twice.
-      trust_coefficient: $\eta$, positive, default 0.001 (MLPerf, Model Garden, optax, timm; the two-phase paper: 0.01
-        on CIFAR, 0.001 on SVHN and ImageNet).
-      epsilon: added to the denominator, at least 0, default 0.
-      ratio_bounds: (lowest, highest) for $r / \eta$, default None (unbounded).
-      momentum_style: "lr_inside" (default) or "lr_outside".
-      exclude_from_weight_decay: regular expressions searched for in variable paths, or the roles "bias" and "norm";
-        default none. Biases and BatchNorm's gamma and beta are usually excluded: `["bias", "norm"]`.
-      exclude_from_adaptation: likewise; the ratio of these is 1 and the coefficient does not apply, so they take
-        plain momentum steps at the raw learning rate. An independent list; an empty one excludes nothing.
-      denominator: "separate" (default) or "decayed_gradient".
-      bound_on: what `ratio_bounds` clip: "ratio" (default) or "weight_norm".
-      name: of the optimizer.
-      **kwargs: of every Keras optimizer: `clipnorm`, `global_clipnorm`, `use_ema`, `jit_compile`, ...
+        learning_rate: A float, at least 0, or a Keras schedule (updates). Rates do not carry over between trust
+            coefficients, nor from SGD.
+        momentum: In [0, 1), default 0.9.
+        nesterov: Look ahead by one momentum step, default False.
+        weight_decay: b, at least 0, default 0; added to the gradient and counted in the ratio. Do not use it
+            together with a layer's `kernel_regularizer`: weights would decay twice.
+        trust_coefficient: $\eta$, positive, default 0.001 (MLPerf, Model Garden, optax, timm; the two-phase paper: 0.01
+            on CIFAR, 0.001 on SVHN and ImageNet).
+        epsilon: Added to the denominator, at least 0, default 0.
+        ratio_bounds: (lowest, highest) for $r / \eta$, default None (unbounded).
+        momentum_style: "lr_inside" (default) or "lr_outside".
+        exclude_from_weight_decay: Regular expressions searched for in variable paths, or the roles "bias" and "norm";
+            default none. Biases and BatchNorm's gamma and beta are usually excluded: `["bias", "norm"]`.
+        exclude_from_adaptation: Likewise; the ratio of these is 1 and the coefficient does not apply, so they take
+            plain momentum steps at the raw learning rate. An independent list; an empty one excludes nothing.
+        denominator: "separate" (default) or "decayed_gradient".
+        bound_on: What `ratio_bounds` clip: "ratio" (default) or "weight_norm".
+        name: Of the optimizer.
+        **kwargs: Of every Keras optimizer: `clipnorm`, `global_clipnorm`, `use_ema`, `jit_compile`, ...
 
     Raises:
-      ValueError: if an argument is out of its range.
+        ValueError: If an argument is out of its range.
 
     Source: eq. 2 of `limit-of-the-batch-size.txt`.
 
     Example:
-      >>> w = tf.Variable([3.0, 4.0])
-      >>> optimizer = LARS(learning_rate=1.0, momentum=0.0, trust_coefficient=0.1)
-      >>> _ = optimizer.apply_gradients([(tf.constant([0.0, 2.0]), w)])
-      >>> w.numpy().tolist()  # r = 0.1 * 5 / 2
-      [3.0, 3.5]
+        >>> w = tf.Variable([3.0, 4.0])
+        >>> optimizer = LARS(learning_rate=1.0, momentum=0.0, trust_coefficient=0.1)
+        >>> _ = optimizer.apply_gradients([(tf.constant([0.0, 2.0]), w)])
+        >>> w.numpy().tolist()  # r = 0.1 * 5 / 2
+        [3.0, 3.5]
     """
 
     def __init__(

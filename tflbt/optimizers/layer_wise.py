@@ -41,32 +41,32 @@ class LayerWise(LayerWiseOptimizer):
       - with `ratio_bounds=(c, c)`: the inner optimizer itself at $c \eta$ times its rate.
 
     Args:
-      inner: a Keras optimizer or its name, such as "adam". SGD, Adam and AdamW go through fused kernels. Of others
-        the move that they make with a variable is observed, as a difference.
-      trust_coefficient: $\eta$, positive, default 1.
-      ratio_bounds: (lowest, highest) for r, default None. What bites is counted (`bounded_share`).
-      bound_on: what they clip: "ratio" (default) or "weight_norm".
-      exclude_from_adaptation: regular expressions searched for in variable paths, or the roles "bias" and "norm";
-        these take the inner optimizer's plain steps, without the coefficient. Default none.
-      exclude_from_weight_decay: likewise, from the inner optimizer's weight decay; default: what the inner excludes.
-      name: of the optimizer, default "LayerWise" and the inner one's name.
-      **kwargs: `clipnorm`, `clipvalue`, `global_clipnorm`, `use_ema`, `jit_compile`, ... as of every Keras optimizer.
+        inner: A Keras optimizer or its name, such as "adam". SGD, Adam and AdamW go through fused kernels. Of others
+            the move that they make with a variable is observed, as a difference.
+        trust_coefficient: $\eta$, positive, default 1.
+        ratio_bounds: (lowest, highest) for r, default None. What bites is counted (`bounded_share`).
+        bound_on: What they clip: "ratio" (default) or "weight_norm".
+        exclude_from_adaptation: Regular expressions searched for in variable paths, or the roles "bias" and "norm";
+            these take the inner optimizer's plain steps, without the coefficient. Default none.
+        exclude_from_weight_decay: Likewise, from the inner optimizer's weight decay; default: what the inner excludes.
+        name: Of the optimizer, default "LayerWise" and the inner one's name.
+        **kwargs: `clipnorm`, `clipvalue`, `global_clipnorm`, `use_ema`, `jit_compile`, ... as of every Keras optimizer.
 
     Raises:
-      ValueError: if an argument is out of its range, or the inner optimizer is a legacy one, is layer-wise or wrapped
-        already (wrap the result instead), or averages weights (`use_ema` belongs on the outside).
+        ValueError: If an argument is out of its range, or the inner optimizer is a legacy one, is layer-wise or wrapped
+            already (wrap the result instead), or averages weights (`use_ema` belongs on the outside).
 
     Source: section 3.1 of `limit-of-the-batch-size.txt`.
 
     Example:
-      >>> w = tf.Variable([3.0, 4.0])
-      >>> optimizer = LayerWise(tf.keras.optimizers.SGD(0.1), ratio_bounds=(0.0, 10.0))
-      >>> _ = optimizer.apply_gradients([(tf.constant([0.0, 2.0]), w)])
-      >>> w.numpy().round(3).tolist()  # r = 5 / 2: moves by 0.1 * 2.5 * 2
-      [3.0, 3.5]
-      >>> optimizer.learning_rate = 0.2
-      >>> float(optimizer.inner.learning_rate), float(optimizer.bounded_share)
-      (0.20000000298023224, 0.0)
+        >>> w = tf.Variable([3.0, 4.0])
+        >>> optimizer = LayerWise(tf.keras.optimizers.SGD(0.1), ratio_bounds=(0.0, 10.0))
+        >>> _ = optimizer.apply_gradients([(tf.constant([0.0, 2.0]), w)])
+        >>> w.numpy().round(3).tolist()  # r = 5 / 2: moves by 0.1 * 2.5 * 2
+        [3.0, 3.5]
+        >>> optimizer.learning_rate = 0.2
+        >>> float(optimizer.inner.learning_rate), float(optimizer.bounded_share)
+        (0.20000000298023224, 0.0)
     """
 
     def __init__(

@@ -28,14 +28,14 @@ def median(tensor: tf.Tensor) -> tf.Tensor:
     found one by one, in as many passes.
 
     Args:
-      tensor: of a shape known when the step is traced, with at least one number.
+        tensor: Of a shape known when the step is traced, with at least one number.
 
     Returns:
-      A float32 scalar, at least 0. NaNs count as larger than every number.
+        A float32 scalar, at least 0. NaNs count as larger than every number.
 
     Example:
-      >>> float(median(tf.constant([-3.0, 1.0, 2.0, -9.0])))
-      2.0
+        >>> float(median(tf.constant([-3.0, 1.0, 2.0, -9.0])))
+        2.0
     """
     values = tf.reshape(tensor, [-1])
     every = -(-values.shape[0] // MOST) | 1

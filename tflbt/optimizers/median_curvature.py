@@ -40,33 +40,33 @@ class MedianCurvature(RadiusOptimizer):
     The paper itself saw it match LARS up to a batch of 8,192 (CIFAR-10) and does not recommend it beyond.
 
     Args:
-      learning_rate: $\gamma$, a float, at least 0, default 0.01, or a Keras schedule (updates). The share of its
-        size that a layer moves in an update.
-      momentum: m, in [0, 1), default 0.9.
-      nesterov: look ahead by one momentum step, default False.
-      weight_decay: b, at least 0, default 0.
-      floor: in [0, 1), default 0.1 (the median of a normal layer is 0.67 times its root mean square); 0 is the paper's
-        rule. Without meaning for "l2".
-      statistic: "median" (default) or "l2".
-      denominator: "separate" (default) or "decayed_gradient".
-      ratio_bounds: (lowest, highest) for $R_m$, default None. What bites is counted (`bounded_share`).
-      exclude_from_weight_decay: regular expressions searched for in variable paths, or the roles "bias" and "norm";
-        default none.
-      exclude_from_adaptation: likewise; the radius of these is 1. An independent list.
-      name: of the optimizer.
-      **kwargs: of every Keras optimizer: `clipnorm`, `global_clipnorm`, `use_ema`, `jit_compile`, ...
+        learning_rate: $\gamma$, a float, at least 0, default 0.01, or a Keras schedule (updates). The share of its
+            size that a layer moves in an update.
+        momentum: m, in [0, 1), default 0.9.
+        nesterov: Look ahead by one momentum step, default False.
+        weight_decay: b, at least 0, default 0.
+        floor: In [0, 1), default 0.1 (the median of a normal layer is 0.67 times its root mean square); 0 is the
+            paper's rule. Without meaning for "l2".
+        statistic: "median" (default) or "l2".
+        denominator: "separate" (default) or "decayed_gradient".
+        ratio_bounds: (lowest, highest) for $R_m$, default None. What bites is counted (`bounded_share`).
+        exclude_from_weight_decay: Regular expressions searched for in variable paths, or the roles "bias" and "norm";
+            default none.
+        exclude_from_adaptation: Likewise; the radius of these is 1. An independent list.
+        name: Of the optimizer.
+        **kwargs: Of every Keras optimizer: `clipnorm`, `global_clipnorm`, `use_ema`, `jit_compile`, ...
 
     Raises:
-      ValueError: if an argument is out of its range.
+        ValueError: If an argument is out of its range.
 
     Source: eqs. 20-23 of `curvature-radius.txt`.
 
     Example:
-      >>> w = tf.Variable([3.0, -4.0, 9.0])
-      >>> optimizer = MedianCurvature(learning_rate=0.1, momentum=0.0)
-      >>> _ = optimizer.apply_gradients([(tf.constant([0.0, 2.0, -8.0]), w)])
-      >>> [round(float(weight), 4) for weight in w]  # R = 4 / 2
-      [3.0, -4.4, 10.6]
+        >>> w = tf.Variable([3.0, -4.0, 9.0])
+        >>> optimizer = MedianCurvature(learning_rate=0.1, momentum=0.0)
+        >>> _ = optimizer.apply_gradients([(tf.constant([0.0, 2.0, -8.0]), w)])
+        >>> [round(float(weight), 4) for weight in w]  # R = 4 / 2
+        [3.0, -4.4, 10.6]
     """
 
     def __init__(

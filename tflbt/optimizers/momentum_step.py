@@ -21,23 +21,23 @@ def momentum_step(
     With Nesterov's look-ahead $w \leftarrow w - (m v + r (g + b w))$.
 
     Args:
-      variable: the weights w.
-      buffer: like the variable; None for plain SGD, m = 0.
-      rate: r, a scalar or one number for each weight, in float32 or in the variable's dtype if that is wider.
-      gradient: g, of the variable's shape and dtype.
-      decay: b.
-      momentum: m.
-      nesterov: whether to look ahead.
+        variable: The weights w.
+        buffer: Like the variable; None for plain SGD, m = 0.
+        rate: r, a scalar or one number for each weight, in float32 or in the variable's dtype if that is wider.
+        gradient: g, of the variable's shape and dtype.
+        decay: b.
+        momentum: m.
+        nesterov: Whether to look ahead.
 
     Returns:
-      The operation that ends it.
+        The operation that ends it.
 
     Example:
-      >>> w, buffer = tf.Variable([1.0]), tf.Variable([0.0])
-      >>> for _ in range(2):
-      ...     _ = momentum_step(w, buffer, tf.constant(0.1), tf.constant([1.0]), 0.0, 0.5, False)
-      >>> float(w[0])  # 1 - 0.1 - (0.05 + 0.1)
-      0.75
+        >>> w, buffer = tf.Variable([1.0]), tf.Variable([0.0])
+        >>> for _ in range(2):
+        ...     _ = momentum_step(w, buffer, tf.constant(0.1), tf.constant([1.0]), 0.0, 0.5, False)
+        >>> float(w[0])  # 1 - 0.1 - (0.05 + 0.1)
+        0.75
     """
     if buffer is None:
         return variable.assign_sub(scaled(rate, gradient, variable, decay), read_value=False)

@@ -27,29 +27,29 @@ class PercentDelta(RadiusOptimizer):
     A layer of zero weights or without gradient has the radius 1 (eqs. 18 and 19). R is the same for c w and c g.
 
     Args:
-      learning_rate: $\gamma$, a float, at least 0, default 0.01, or a Keras schedule (updates).
-      momentum: m, in [0, 1), default 0.9.
-      nesterov: look ahead by one momentum step, default False.
-      weight_decay: b, at least 0, default 0.
-      floor: in [0, 1), default 0.1, below which lie 8% of a normal layer's weights; 0 is the paper's rule.
-      ratio_bounds: (lowest, highest) for R, default None. What bites is counted (`bounded_share`).
-      exclude_from_weight_decay: regular expressions searched for in variable paths, or the roles "bias" and "norm";
-        default none.
-      exclude_from_adaptation: likewise; the radius of these is 1. An independent list.
-      name: of the optimizer.
-      **kwargs: of every Keras optimizer: `clipnorm`, `global_clipnorm`, `use_ema`, `jit_compile`, ...
+        learning_rate: $\gamma$, a float, at least 0, default 0.01, or a Keras schedule (updates).
+        momentum: m, in [0, 1), default 0.9.
+        nesterov: Look ahead by one momentum step, default False.
+        weight_decay: b, at least 0, default 0.
+        floor: In [0, 1), default 0.1, below which lie 8% of a normal layer's weights; 0 is the paper's rule.
+        ratio_bounds: (lowest, highest) for R, default None. What bites is counted (`bounded_share`).
+        exclude_from_weight_decay: Regular expressions searched for in variable paths, or the roles "bias" and "norm";
+            default none.
+        exclude_from_adaptation: Likewise; the radius of these is 1. An independent list.
+        name: Of the optimizer.
+        **kwargs: Of every Keras optimizer: `clipnorm`, `global_clipnorm`, `use_ema`, `jit_compile`, ...
 
     Raises:
-      ValueError: if an argument is out of its range.
+        ValueError: If an argument is out of its range.
 
     Source: eq. 24 of `curvature-radius.txt`.
 
     Example:
-      >>> w = tf.Variable([1.0, -4.0])
-      >>> optimizer = PercentDelta(learning_rate=0.1, momentum=0.0)
-      >>> _ = optimizer.apply_gradients([(tf.constant([2.0, 8.0]), w)])
-      >>> [round(float(weight), 4) for weight in w]  # both by a tenth of themselves
-      [0.9, -4.4]
+        >>> w = tf.Variable([1.0, -4.0])
+        >>> optimizer = PercentDelta(learning_rate=0.1, momentum=0.0)
+        >>> _ = optimizer.apply_gradients([(tf.constant([2.0, 8.0]), w)])
+        >>> [round(float(weight), 4) for weight in w]  # both by a tenth of themselves
+        [0.9, -4.4]
     """
 
     def __init__(

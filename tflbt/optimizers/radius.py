@@ -25,19 +25,19 @@ class RadiusOptimizer(LayerWiseOptimizer):
       (`tflbt.optimizers.trust_ratio`).
 
     Args:
-      name: of the optimizer.
-      learning_rate: $\gamma$, a float, at least 0, or a Keras schedule.
-      momentum: m, in [0, 1).
-      nesterov: look ahead by one momentum step.
-      weight_decay: b, at least 0.
-      floor: in [0, 1).
-      ratio_bounds: (lowest, highest) for R, or None.
-      exclude_from_weight_decay: regular expressions for variable paths, or the roles "bias" and "norm".
-      exclude_from_adaptation: likewise; R is 1 for these.
-      **kwargs: of every Keras optimizer.
+        name: Of the optimizer.
+        learning_rate: $\gamma$, a float, at least 0, or a Keras schedule.
+        momentum: m, in [0, 1).
+        nesterov: Look ahead by one momentum step.
+        weight_decay: b, at least 0.
+        floor: In [0, 1).
+        ratio_bounds: (lowest, highest) for R, or None.
+        exclude_from_weight_decay: Regular expressions for variable paths, or the roles "bias" and "norm".
+        exclude_from_adaptation: Likewise; R is 1 for these.
+        **kwargs: Of every Keras optimizer.
 
     Raises:
-      ValueError: if an argument is out of its range.
+        ValueError: If an argument is out of its range.
 
     Source: section 4 of `curvature-radius.txt` (Gao and Zhong 2020).
     """
@@ -109,8 +109,8 @@ def root_mean_square(tensor: tf.Tensor) -> tf.Tensor:
     """Root of the mean of squares, a float32 scalar.
 
     Example:
-      >>> float(root_mean_square(tf.constant([1.0, 7.0])))
-      5.0
+        >>> float(root_mean_square(tf.constant([1.0, 7.0])))
+        5.0
     """
     return trust_ratio.norm(tensor) / math.sqrt(tensor.shape.num_elements())
 
@@ -119,7 +119,7 @@ def floored(magnitudes: tf.Tensor, floor: float) -> tf.Tensor:
     """Numbers, at least 0, none less than `floor` times their root mean square.
 
     Example:
-      >>> floored(tf.constant([1.0, 7.0]), 0.5).numpy().tolist()  # root mean square 5
-      [2.5, 7.0]
+        >>> floored(tf.constant([1.0, 7.0]), 0.5).numpy().tolist()  # root mean square 5
+        [2.5, 7.0]
     """
     return tf.maximum(magnitudes, tf.cast(floor * root_mean_square(magnitudes), magnitudes.dtype))

@@ -37,24 +37,24 @@ def trust_ratio(
     ratio 0: it moves nothing.
 
     Args:
-      weight_norm: float32 scalar, at least 0.
-      update_norm: float32 scalar, at least 0: of the gradient, or of the update of an inner optimizer.
-      bounds: (lowest, highest), or None.
-      bound_on: what the bounds clip: "ratio" (LARC, the first LAMB, DeepSpeed), or "weight_norm" (the function phi
-        of LAMB's paper; a lowest norm above 0 also takes the place of a zero one).
+        weight_norm: float32 scalar, at least 0.
+        update_norm: float32 scalar, at least 0: of the gradient, or of the update of an inner optimizer.
+        bounds: (lowest, highest), or None.
+        bound_on: What the bounds clip: "ratio" (LARC, the first LAMB, DeepSpeed), or "weight_norm" (the function phi
+            of LAMB's paper; a lowest norm above 0 also takes the place of a zero one).
 
     Returns:
-      A float32 scalar.
+        A float32 scalar.
 
     Example:
-      >>> float(trust_ratio(tf.constant(6.0), tf.constant(2.0)))
-      3.0
-      >>> float(trust_ratio(tf.constant(6.0), tf.constant(2.0), bounds=(0.0, 1.0)))
-      1.0
-      >>> float(trust_ratio(tf.constant(6.0), tf.constant(2.0), (0.0, 4.0), bound_on="weight_norm"))
-      2.0
-      >>> float(trust_ratio(tf.constant(0.0), tf.constant(2.0)))
-      1.0
+        >>> float(trust_ratio(tf.constant(6.0), tf.constant(2.0)))
+        3.0
+        >>> float(trust_ratio(tf.constant(6.0), tf.constant(2.0), bounds=(0.0, 1.0)))
+        1.0
+        >>> float(trust_ratio(tf.constant(6.0), tf.constant(2.0), (0.0, 4.0), bound_on="weight_norm"))
+        2.0
+        >>> float(trust_ratio(tf.constant(0.0), tf.constant(2.0)))
+        1.0
     """
     if bounds is not None and bound_on == "weight_norm":
         weight_norm = tf.clip_by_value(weight_norm, bounds[0], bounds[1])
@@ -73,10 +73,10 @@ def is_bounded(
     """Says whether the bounds change the ratio of these norms: a boolean scalar.
 
     Example:
-      >>> bool(is_bounded(tf.constant(6.0), tf.constant(2.0), (0.0, 1.0)))
-      True
-      >>> bool(is_bounded(tf.constant(6.0), tf.constant(2.0), (0.0, 10.0)))
-      False
+        >>> bool(is_bounded(tf.constant(6.0), tf.constant(2.0), (0.0, 1.0)))
+        True
+        >>> bool(is_bounded(tf.constant(6.0), tf.constant(2.0), (0.0, 10.0)))
+        False
     """
     ratio = _quotient(weight_norm, update_norm)
     if bound_on == "weight_norm":  # a bounded norm over an update of 0 or infinity is the same
@@ -97,7 +97,7 @@ def check_bounds(
     """Returns the bounds as a pair of floats.
 
     Raises:
-      ValueError: unless they are None or 0 <= lowest <= highest.
+        ValueError: Unless they are None or 0 <= lowest <= highest.
     """
     if bounds is None:
         return None
@@ -117,7 +117,7 @@ def check_patterns(patterns: Iterable[str], name: str) -> tuple[str, ...]:
     """Returns regular expressions (or roles) for variables as a tuple; an empty one excludes nothing.
 
     Raises:
-      ValueError: for a bare string (a common slip) or one that is no regular expression.
+        ValueError: For a bare string (a common slip) or one that is no regular expression.
     """
     if isinstance(patterns, str):
         raise ValueError(
@@ -139,10 +139,10 @@ def matches(patterns: Sequence[str], variable: tf.Variable) -> bool:
     A pattern that is the name of a role (`ROLES`) stands for the variables of that role.
 
     Example:
-      >>> matches(("bias", "norm"), tf.Variable(0.0, name="stem_bn/gamma"))
-      True
-      >>> matches(("bias",), tf.Variable(0.0, name="bias_correction/kernel"))
-      False
+        >>> matches(("bias", "norm"), tf.Variable(0.0, name="stem_bn/gamma"))
+        True
+        >>> matches(("bias",), tf.Variable(0.0, name="bias_correction/kernel"))
+        False
     """
     return any(re.search(ROLES.get(pattern, pattern), variable.name) for pattern in patterns)
 
@@ -151,8 +151,8 @@ def unmatched(patterns: Sequence[str], variables: Sequence[tf.Variable]) -> list
     """The regular expressions that match no variable; roles may well have none.
 
     Example:
-      >>> unmatched(("norm", "gama"), [tf.Variable(0.0, name="dense/kernel")])
-      ['gama']
+        >>> unmatched(("norm", "gama"), [tf.Variable(0.0, name="dense/kernel")])
+        ['gama']
     """
     return [
         pattern

@@ -22,9 +22,9 @@ def in_turn(step: Callable[[], Any], alone: bool) -> None:
     longer than no order.
 
     Args:
-      step: makes the operations of the step and returns the one that ends it, or what has it as `op`. Eager steps
-        follow each other anyway, and may return anything.
-      alone: whether no other step may be under way.
+        step: Makes the operations of the step and returns the one that ends it, or what has it as `op`. Eager steps
+            follow each other anyway, and may return anything.
+        alone: Whether no other step may be under way.
     """
     if tf.executing_eagerly():
         step()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tflbt.report.history import History
+from tflbt.runs.history import History
 
 # Figures that take a whole row of the page.
 WHOLE = (

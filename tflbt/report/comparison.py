@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tflbt.report import atomic_file, page_parts
+from tflbt.report import page_parts
 from tflbt.report.tiles import count, metric_text
+from tflbt.runs import atomic_file
 
 _CAPTION = (
     "A dot for each seed; the tick is their mean, the bar the sample standard deviation on both sides of it. "

@@ -11,8 +11,8 @@ from matplotlib.ticker import FuncFormatter
 from tflbt.report import figure_style
 from tflbt.report.comparison import Tuned
 from tflbt.report.figure_style import COLOURS, WHOLE
-from tflbt.report.history import is_accuracy
 from tflbt.report.tiles import metric_text
+from tflbt.runs.history import is_accuracy
 
 _LINE = 0.55  # inches a recipe takes
 _NEAR = 0.12  # of a line: seeds lie on a few levels, so that equal results can be counted

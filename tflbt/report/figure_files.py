@@ -11,8 +11,9 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-from tflbt.report import atomic_file, figure_style
+from tflbt.report import figure_style
 from tflbt.report.figure_style import COLOURS
+from tflbt.runs import atomic_file
 
 _PNG_DPI = 160
 

@@ -18,7 +18,7 @@ from tflbt.report import (
     time_figure,
 )
 from tflbt.report.figure_style import COLOURS, HALF
-from tflbt.report.history import History, is_accuracy
+from tflbt.runs.history import History, is_accuracy
 
 
 def draw(history: History) -> dict[str, Figure]:

@@ -9,10 +9,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from tflbt.report import atomic_file, captions, page_parts
-from tflbt.report.history import History
-from tflbt.report.run_directory import RunDirectory
+from tflbt.report import captions, page_parts
 from tflbt.report.tiles import planned_epochs, tiles
+from tflbt.runs import atomic_file
+from tflbt.runs.history import History
+from tflbt.runs.run_directory import RunDirectory
 
 
 def write(run_directory: RunDirectory | str | os.PathLike[str], regime: str = "") -> Path:

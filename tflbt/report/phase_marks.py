@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 
 from tflbt.report.figure_style import COLOURS
-from tflbt.report.history import History
+from tflbt.runs.history import History
 
 _LABELS_APART = 0.02  # of the axis's width: of decays nearer than this, one gets a number
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tflbt.analysis import Run, regime_line, regimes
-from tflbt.report.history import History, is_accuracy
-from tflbt.report.run_directory import RunDirectory
+from tflbt.runs.history import History, is_accuracy
+from tflbt.runs.run_directory import RunDirectory
 
 # What may differ from the baseline in a run of linear scaling alone: the batch, the rate, and what decides how and
 # where a run is computed, but not what is computed.
@@ -44,17 +44,17 @@ def line(
     (seed, checkpoints, ...). A warm-up that the baseline has not is a technique.
 
     Args:
-      run: directory of the run to name.
-      baseline: directory of the small-batch run.
-      others: directories of more runs on the same data and network; default none. A directory named twice counts
-        once.
+        run: Directory of the run to name.
+        baseline: Directory of the small-batch run.
+        others: Directories of more runs on the same data and network; default none. A directory named twice counts
+            once.
 
     Returns:
-      A sentence without a full stop, such as "batch 8,192 is large: 0.9927 is at least 99.5% of ...".
+        A sentence without a full stop, such as "batch 8,192 is large: 0.9927 is at least 99.5% of ...".
 
     Raises:
-      ValueError: if a run's configuration or metrics lack what is needed, or it has other data or another network.
-      OSError: if a run's files cannot be read.
+        ValueError: If a run's configuration or metrics lack what is needed, or it has other data or another network.
+        OSError: If a run's files cannot be read.
 
     Source: definitions 2.1 to 2.3 of `limit-of-the-batch-size.txt`.
     """

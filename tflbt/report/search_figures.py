@@ -18,9 +18,9 @@ from tflbt.report import (
     search_parallel,
 )
 from tflbt.report.figure_style import COLOURS, HALF, WHOLE
-from tflbt.report.history import is_accuracy
 from tflbt.report.search_history import SearchHistory
 from tflbt.report.tiles import metric_text
+from tflbt.runs.history import is_accuracy
 
 _MANY = 60  # trials that need the whole width of a page
 

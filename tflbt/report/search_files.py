@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tflbt.report.config import read_json
-from tflbt.report.metrics import MetricsTable
 from tflbt.report.search_history import STATUSES, HyperParameter, SearchHistory, Trial, space_of
+from tflbt.runs.config import read_json
+from tflbt.runs.metrics import MetricsTable
 
 _COLUMNS = ("trial", "status", "objective", "best_epoch", "epochs", "seconds", "continues")
 _LAST_COLUMN = "message"

@@ -12,10 +12,10 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from tflbt.report import figure_style, search_marks
 from tflbt.report.figure_style import COLOURS, HALF, WHOLE
-from tflbt.report.history import is_accuracy
 from tflbt.report.search_history import HyperParameter, SearchHistory, Trial
 from tflbt.report.search_marks import BEST, BROKEN, Shades
 from tflbt.report.tiles import metric_text
+from tflbt.runs.history import is_accuracy
 
 LEARNING_RATE, BETA, WARMUP = "optimizer.learning_rate", "schedule.beta", "warmup.epochs"
 _MOST_CELLS = 12  # a side: more have no room for their numbers

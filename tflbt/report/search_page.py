@@ -9,10 +9,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from tflbt.report import atomic_file, page_parts, search_files
+from tflbt.report import page_parts, search_files
 from tflbt.report.search_history import SearchHistory, Trial
 from tflbt.report.search_tiles import tiles
 from tflbt.report.tiles import count, metric_text
+from tflbt.runs import atomic_file
 
 _TITLES = {
     "objective": "Objective by trial",

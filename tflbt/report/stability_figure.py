@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from tflbt.report import axis_scale, figure_style, phase_marks
 from tflbt.report.figure_style import COLOURS, WHOLE
-from tflbt.report.history import History
+from tflbt.runs.history import History
 
 # Column, name, role in COLOURS, line style.
 _LINES = (

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tflbt.report.history import History, is_accuracy
+from tflbt.runs.history import History, is_accuracy
 
 
 class Tile(NamedTuple):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from tflbt.report.history import History
-from tflbt.report.metrics import PARTS
+from tflbt.runs.history import History
+from tflbt.runs.metrics import PARTS
 
 OTHER = "other"
 

@@ -11,8 +11,8 @@ from matplotlib.ticker import FuncFormatter
 
 from tflbt.report import figure_style, time_account
 from tflbt.report.figure_style import COLOURS, WHOLE
-from tflbt.report.history import History
 from tflbt.report.tiles import duration
+from tflbt.runs.history import History
 
 # The colours of the page's other figures where they show the same thing.
 _ROLES = {

@@ -36,24 +36,24 @@ class CosineDecay(Curve):
       beginning, so the last epoch is one step above `end_factor`.
 
     Args:
-      epochs: E, where the decay ends, counted from the start of training; more than `begin`. Usually the length of
-        the whole training.
-      end_factor: f, in [0, 1], default 0.
-      begin: b, where the decay begins, at least 0, default 0; give the warm-up's length to begin after it.
-      grain: "update" (default) or "epoch".
+        epochs: E, where the decay ends, counted from the start of training; more than `begin`. Usually the length of
+            the whole training.
+        end_factor: f, in [0, 1], default 0.
+        begin: b, where the decay begins, at least 0, default 0; give the warm-up's length to begin after it.
+        grain: "update" (default) or "epoch".
 
     Raises:
-      ValueError: if an argument is out of its range.
+        ValueError: If an argument is out of its range.
 
     Source: Figures 23 and 25 to 29 of `limit-of-the-batch-size.txt`; Loshchilov & Hutter 2016, without restarts
       (`Cyclical` goes down and up again).
 
     Example:
-      >>> fine, coarse = CosineDecay(6, begin=2), CosineDecay(6, begin=2, grain="epoch")
-      >>> [round(fine.at(epochs), 3) for epochs in (2, 2.5, 3, 4, 6)]
-      [1.0, 0.962, 0.854, 0.5, 0.0]
-      >>> [round(coarse.at(epochs), 3) for epochs in (2, 2.5, 3, 4, 6)]
-      [1.0, 1.0, 1.0, 0.854, 0.146]
+        >>> fine, coarse = CosineDecay(6, begin=2), CosineDecay(6, begin=2, grain="epoch")
+        >>> [round(fine.at(epochs), 3) for epochs in (2, 2.5, 3, 4, 6)]
+        [1.0, 0.962, 0.854, 0.5, 0.0]
+        >>> [round(coarse.at(epochs), 3) for epochs in (2, 2.5, 3, 4, 6)]
+        [1.0, 1.0, 1.0, 0.854, 0.146]
     """
 
     epochs: float

@@ -23,24 +23,24 @@ class Curve:
     `tf.keras.utils.register_keras_serializable` and an optimizer that holds it can be saved.
 
     Example:
-      >>> @dataclasses.dataclass(frozen=True)
-      ... class Halving(Curve):
-      ...     every: float
-      ...     def _at(self, epochs, xp):
-      ...         return xp.power(0.5, epochs / self.every)
-      >>> Halving(2).at(4.0)
-      0.25
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Halving(Curve):
+        ...     every: float
+        ...     def _at(self, epochs, xp):
+        ...         return xp.power(0.5, epochs / self.every)
+        >>> Halving(2).at(4.0)
+        0.25
     """
 
     def at(self, epochs: Any) -> Any:
         """The factor of the update that brings training to `epochs`.
 
         Args:
-          epochs: epochs done, at least 0, fractions allowed: a number, a NumPy array, or a tensor, inside a
-            `tf.function` too.
+            epochs: Epochs done, at least 0, fractions allowed: a number, a NumPy array, or a tensor, inside a
+                `tf.function` too.
 
         Returns:
-          The factor, of the same kind; of a tensor in its dtype, or float32 for an integer one.
+            The factor, of the same kind; of a tensor in its dtype, or float32 for an integer one.
         """
         if tf.is_tensor(epochs):
             dtype = epochs.dtype if epochs.dtype.is_floating else tf.float32
@@ -73,8 +73,8 @@ def from_lowest(lowest: float, share: Any) -> Any:
     """The factor at this share of the way from `lowest` to 1; both ends are exact.
 
     Example:
-      >>> [from_lowest(0.1, share) for share in (0.0, 0.5, 1.0)]
-      [0.1, 0.55, 1.0]
+        >>> [from_lowest(0.1, share) for share in (0.0, 0.5, 1.0)]
+        [0.1, 0.55, 1.0]
     """
     return lowest * (1 - share) + share
 

@@ -14,7 +14,7 @@ def as_curves(curves: Any) -> tuple[Curve, ...]:
     """One curve or several of them as a tuple.
 
     Raises:
-      ValueError: if there is none, or something else among them.
+        ValueError: If there is none, or something else among them.
     """
     given = tuple(curves) if isinstance(curves, Iterable) else (curves,)
     if not given or not all(isinstance(curve, Curve) for curve in given):
@@ -35,23 +35,23 @@ class CurveSchedule(tf.keras.optimizers.schedules.LearningRateSchedule):
     `tflbt.callbacks.RateCurve`.
 
     Args:
-      learning_rate: the peak rate, more than 0.
-      curves: one curve of `tflbt.schedules`, or several that are multiplied: a warm-up and a decay.
-      updates_per_epoch: more than 0, usually ceil(samples / batch size). 1 makes the curves' lengths count updates.
-      name: of the schedule.
+        learning_rate: The peak rate, more than 0.
+        curves: One curve of `tflbt.schedules`, or several that are multiplied: a warm-up and a decay.
+        updates_per_epoch: More than 0, usually ceil(samples / batch size). 1 makes the curves' lengths count updates.
+        name: Of the schedule.
 
     Raises:
-      ValueError: if an argument is out of its range.
+        ValueError: If an argument is out of its range.
 
     Source: section 6.5 of `limit-of-the-batch-size.txt`.
 
     Example:
-      >>> from tflbt.schedules import LinearWarmup, PolynomialDecay
-      >>> curves = [LinearWarmup(1), PolynomialDecay(3, power=1, begin=1)]
-      >>> schedule = CurveSchedule(0.8, curves, updates_per_epoch=2)
-      >>> [round(float(schedule(updates_done)), 2) for updates_done in range(6)]
-      [0.4, 0.8, 0.6, 0.4, 0.2, 0.0]
-      >>> optimizer = tf.keras.optimizers.SGD(schedule)
+        >>> from tflbt.schedules import LinearWarmup, PolynomialDecay
+        >>> curves = [LinearWarmup(1), PolynomialDecay(3, power=1, begin=1)]
+        >>> schedule = CurveSchedule(0.8, curves, updates_per_epoch=2)
+        >>> [round(float(schedule(updates_done)), 2) for updates_done in range(6)]
+        [0.4, 0.8, 0.6, 0.4, 0.2, 0.0]
+        >>> optimizer = tf.keras.optimizers.SGD(schedule)
     """
 
     def __init__(

@@ -32,21 +32,21 @@ class Cyclical(Curve):
     a jump. `LinearWarmup(L / 2, f)` with `Cyclical(L, f, begin=L / 2)` is his triangular policy.
 
     Args:
-      length: L, epochs of a cycle, down and up (twice Smith's step size), more than 0. Tune it: the paper found the
-        accuracy to depend on it.
-      lowest_factor: f, in [0, 1], default 0.1.
-      shape: "triangular" (default) or "cosine", which turns smoothly.
-      begin: b, where the first cycle begins, at least 0, default 0; 1 before.
+        length: L, epochs of a cycle, down and up (twice Smith's step size), more than 0. Tune it: the paper found the
+            accuracy to depend on it.
+        lowest_factor: f, in [0, 1], default 0.1.
+        shape: "triangular" (default) or "cosine", which turns smoothly.
+        begin: b, where the first cycle begins, at least 0, default 0; 1 before.
 
     Raises:
-      ValueError: if an argument is out of its range.
+        ValueError: If an argument is out of its range.
 
     Source: Smith 2017, as used in section 6.5 of `limit-of-the-batch-size.txt`.
 
     Example:
-      >>> cycles = Cyclical(4, lowest_factor=0.5, begin=2)
-      >>> [cycles.at(epochs) for epochs in (1, 2, 3, 4, 5, 6, 7)]
-      [1.0, 1.0, 0.75, 0.5, 0.75, 1.0, 0.75]
+        >>> cycles = Cyclical(4, lowest_factor=0.5, begin=2)
+        >>> [cycles.at(epochs) for epochs in (1, 2, 3, 4, 5, 6, 7)]
+        [1.0, 1.0, 0.75, 0.5, 0.75, 1.0, 0.75]
     """
 
     length: float

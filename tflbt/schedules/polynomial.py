@@ -25,21 +25,21 @@ class PolynomialDecay(Curve):
     $$\text{factor}(e) = f + (1 - f) \left(1 - \frac{e - b}{E - b}\right)^p, \quad b \le e \le E$$
 
     Args:
-      epochs: E, where the decay ends, counted from the start of training; more than `begin`. Usually the length of
-        the whole training.
-      power: p, more than 0, default 2 (the LARS recipes'); 1 is a straight line.
-      end_factor: f, in [0, 1], default 0.
-      begin: b, where the decay begins, at least 0, default 0; give the warm-up's length to begin after it.
+        epochs: E, where the decay ends, counted from the start of training; more than `begin`. Usually the length of
+            the whole training.
+        power: p, more than 0, default 2 (the LARS recipes'); 1 is a straight line.
+        end_factor: f, in [0, 1], default 0.
+        begin: b, where the decay begins, at least 0, default 0; give the warm-up's length to begin after it.
 
     Raises:
-      ValueError: if an argument is out of its range.
+        ValueError: If an argument is out of its range.
 
     Source: "poly learning rate decay", Figures 24 and 30 of `limit-of-the-batch-size.txt`; You et al. 2017.
 
     Example:
-      >>> decay = PolynomialDecay(12, begin=2)
-      >>> [decay.at(epochs) for epochs in (1, 2, 7, 12, 20)]
-      [1.0, 1.0, 0.25, 0.0, 0.0]
+        >>> decay = PolynomialDecay(12, begin=2)
+        >>> [decay.at(epochs) for epochs in (1, 2, 7, 12, 20)]
+        [1.0, 1.0, 0.25, 0.0, 0.0]
     """
 
     epochs: float

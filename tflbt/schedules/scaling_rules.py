@@ -13,21 +13,21 @@ def linear_scaling(learning_rate: float, batch_size: int, base_batch_size: int) 
     rate * batch_size / base_batch_size
 
     Args:
-      learning_rate: the rate tuned at `base_batch_size`, more than 0.
-      batch_size: samples an update now, at least 1.
-      base_batch_size: samples an update then, at least 1.
+        learning_rate: The rate tuned at `base_batch_size`, more than 0.
+        batch_size: Samples an update now, at least 1.
+        base_batch_size: Samples an update then, at least 1.
 
     Returns:
-      The rate for `batch_size`.
+        The rate for `batch_size`.
 
     Raises:
-      ValueError: if an argument is out of its range.
+        ValueError: If an argument is out of its range.
 
     Source: Goyal et al. 2017; section 2.2 of `two-phase.txt`.
 
     Example:
-      >>> linear_scaling(0.1, 8192, 128)
-      6.4
+        >>> linear_scaling(0.1, 8192, 128)
+        6.4
     """
     _check(learning_rate=learning_rate, batch_size=batch_size, base_batch_size=base_batch_size)
     return learning_rate * (batch_size / base_batch_size)
@@ -39,21 +39,21 @@ def square_root_scaling(learning_rate: float, batch_size: int, base_batch_size: 
     rate * sqrt(batch_size / base_batch_size)
 
     Args:
-      learning_rate: the rate tuned at `base_batch_size`, more than 0.
-      batch_size: samples an update now, at least 1.
-      base_batch_size: samples an update then, at least 1.
+        learning_rate: The rate tuned at `base_batch_size`, more than 0.
+        batch_size: Samples an update now, at least 1.
+        base_batch_size: Samples an update then, at least 1.
 
     Returns:
-      The rate for `batch_size`.
+        The rate for `batch_size`.
 
     Raises:
-      ValueError: if an argument is out of its range.
+        ValueError: If an argument is out of its range.
 
     Source: Krizhevsky 2014; Hoffer et al. 2017 ("root scaling rule" in `two-phase.txt`).
 
     Example:
-      >>> square_root_scaling(0.1, 8192, 128)
-      0.8
+        >>> square_root_scaling(0.1, 8192, 128)
+        0.8
     """
     _check(learning_rate=learning_rate, batch_size=batch_size, base_batch_size=base_batch_size)
     return learning_rate * math.sqrt(batch_size / base_batch_size)
@@ -81,22 +81,22 @@ def regime_adaptation(
     epochs. A smaller batch shortens them.
 
     Args:
-      epochs: epochs of the regime at `base_batch_size`, at least 1; or several, such as the milestones of a decay.
-      batch_size: samples an update now, at least 1.
-      base_batch_size: samples an update then, at least 1.
+        epochs: Epochs of the regime at `base_batch_size`, at least 1; or several, such as the milestones of a decay.
+        batch_size: Samples an update now, at least 1.
+        base_batch_size: Samples an update then, at least 1.
 
     Returns:
-      The epochs for `batch_size`, at least 1 each; a tuple for several.
+        The epochs for `batch_size`, at least 1 each; a tuple for several.
 
     Raises:
-      ValueError: if an argument is out of its range.
+        ValueError: If an argument is out of its range.
 
     Source: Hoffer et al. 2017, "Train longer, generalize better"; section 3.1 and Figure 5 of `batch-augmentation.txt`
       (ResNet-44, batch 64 -> 640, ten times the epochs).
 
     Example:
-      >>> regime_adaptation(200, 640, 64), regime_adaptation((81, 122, 164), 640, 64)
-      (2000, (810, 1220, 1640))
+        >>> regime_adaptation(200, 640, 64), regime_adaptation((81, 122, 164), 640, 64)
+        (2000, (810, 1220, 1640))
     """
     _check(batch_size=batch_size, base_batch_size=base_batch_size)
     if isinstance(epochs, Sequence):

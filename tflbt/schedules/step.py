@@ -17,19 +17,19 @@ class StepDecay(Curve):
     """Multiplies by `factor` once each of the given epochs is done.
 
     Args:
-      epochs: after how many epochs to decay, increasing, each more than 0: (150, 225) keeps the full rate for 150
-        epochs; the first update after them is the first one at the lower rate.
-      factor: in (0, 1), default 0.1.
+        epochs: After how many epochs to decay, increasing, each more than 0: (150, 225) keeps the full rate for 150
+            epochs; the first update after them is the first one at the lower rate.
+        factor: In (0, 1), default 0.1.
 
     Raises:
-      ValueError: if an argument is out of its range.
+        ValueError: If an argument is out of its range.
 
     Source: Tables 2 to 5 of `two-phase.txt`, "step-wise (beta = 0.1)".
 
     Example:
-      >>> decay = StepDecay((150, 225), 0.5)
-      >>> [decay.at(epochs) for epochs in (150, 150.01, 225, 226)]
-      [1.0, 0.5, 0.5, 0.25]
+        >>> decay = StepDecay((150, 225), 0.5)
+        >>> [decay.at(epochs) for epochs in (150, 150.01, 225, 226)]
+        [1.0, 0.5, 0.5, 0.25]
     """
 
     epochs: Sequence[float]

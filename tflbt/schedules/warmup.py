@@ -29,19 +29,19 @@ class LinearWarmup(_Warmup):
     $$\text{factor}(e) = s + (1 - s) \min(1, e / W), \quad s = \text{initial\_factor}, \; W = \text{epochs}$$
 
     Args:
-      epochs: W, the warm-up's length in epochs (fractions allowed), more than 0.
-      initial_factor: s, where to begin, in [0, 1], default 0; Goyal et al. begin at the small batch's rate: 1 / the
-        number of times the rate was scaled up.
+        epochs: W, the warm-up's length in epochs (fractions allowed), more than 0.
+        initial_factor: s, where to begin, in [0, 1], default 0; Goyal et al. begin at the small batch's rate: 1 / the
+            number of times the rate was scaled up.
 
     Raises:
-      ValueError: if an argument is out of its range.
+        ValueError: If an argument is out of its range.
 
     Source: Goyal et al. 2017, section 2.2; "regular learning rate warmup" in section 6.5 of
       `limit-of-the-batch-size.txt`; section 4 of `two-phase.txt` (10 epochs).
 
     Example:
-      >>> [LinearWarmup(4).at(epochs) for epochs in (0, 1, 2, 4, 9)]
-      [0.0, 0.25, 0.5, 1.0, 1.0]
+        >>> [LinearWarmup(4).at(epochs) for epochs in (0, 1, 2, 4, 9)]
+        [0.0, 0.25, 0.5, 1.0, 1.0]
     """
 
     def _at(self, epochs: Any, xp: Any) -> Any:
@@ -56,17 +56,17 @@ class CosineWarmup(_Warmup):
     $$\text{factor}(e) = s + (1 - s) \frac{1 - \cos(\pi \min(1, e / W))}{2}$$
 
     Args:
-      epochs: W, the warm-up's length in epochs (fractions allowed), more than 0.
-      initial_factor: s, where to begin, in [0, 1], default 0.
+        epochs: W, the warm-up's length in epochs (fractions allowed), more than 0.
+        initial_factor: s, where to begin, in [0, 1], default 0.
 
     Raises:
-      ValueError: if an argument is out of its range.
+        ValueError: If an argument is out of its range.
 
     Source: Figure 29 of `limit-of-the-batch-size.txt`.
 
     Example:
-      >>> [round(CosineWarmup(4).at(epochs), 3) for epochs in (0, 1, 2, 4, 9)]
-      [0.0, 0.146, 0.5, 1.0, 1.0]
+        >>> [round(CosineWarmup(4).at(epochs), 3) for epochs in (0, 1, 2, 4, 9)]
+        [0.0, 0.146, 0.5, 1.0, 1.0]
     """
 
     def _at(self, epochs: Any, xp: Any) -> Any:

@@ -1,9 +1,9 @@
 """One update: the model whose fit takes a global batch, and checkpoints from which a run goes on exactly."""
 
-from tflbt.training.adversarial import FGSM
-from tflbt.training.label_smoothing import SmoothedSparseCategoricalCrossentropy
 from tflbt.training.large_batch_model import LargeBatchModel
-from tflbt.training.small_loss import SmallLossDiscarding
+from tflbt.training.rules.adversarial import FGSM
+from tflbt.training.rules.label_smoothing import SmoothedSparseCategoricalCrossentropy
+from tflbt.training.rules.small_loss import SmallLossDiscarding
 
 __all__ = [
     "FGSM",

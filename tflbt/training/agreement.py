@@ -15,13 +15,13 @@ def settle(model: tf.keras.Model, data: FitData, asked: dict[str, Any], validati
     """Builds what the first update needs, checks that the ranks agree, and shares the chief's state.
 
     Args:
-      model: a compiled model.
-      data: the sub-batches of this rank.
-      asked: arguments of `fit` that must be equal on all ranks, by name.
-      validation: this rank's validation data, or None.
+        model: A compiled model.
+        data: The sub-batches of this rank.
+        asked: Arguments of `fit` that must be equal on all ranks, by name.
+        validation: This rank's validation data, or None.
 
     Raises:
-      ValueError: if the ranks disagree.
+        ValueError: If the ranks disagree.
     """
     build(model, data.spec)
     build_optimizer(model.optimizer, model.trainable_variables)
@@ -113,11 +113,11 @@ def check_same_model(model: tf.keras.Model, facts: dict[str, Any]) -> None:
     """Raises the same ValueError on all ranks if they would train different things.
 
     Args:
-      model: a built, compiled model.
-      facts: more that must be equal, by name (batch sizes, numbers of sub-batches, epochs).
+        model: A built, compiled model.
+        facts: More that must be equal, by name (batch sizes, numbers of sub-batches, epochs).
 
     Raises:
-      ValueError: naming the first variable or fact that differs, and what each rank has.
+        ValueError: Naming the first variable or fact that differs, and what each rank has.
     """
     reduction = model.reduction
     if reduction.size == 1:

@@ -38,21 +38,21 @@ class Checkpoints:
     number of finished epochs, samples seen, the batch size and the state of callbacks (its arrays in arrays.npz).
 
     Args:
-      directory: where they are; made when the first is written.
-      keep: how many of the newest to keep, at least 1, default 2.
+        directory: Where they are; made when the first is written.
+        keep: How many of the newest to keep, at least 1, default 2.
 
     Raises:
-      ValueError: if `keep` is out of its range.
+        ValueError: If `keep` is out of its range.
 
     Example:
-      >>> import tempfile
-      >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(2,))])
-      >>> model.compile("sgd", "mse")
-      >>> checkpoints = Checkpoints(tempfile.mkdtemp())
-      >>> checkpoints.write(model, epochs=3, state={}).name
-      'epoch_00003'
-      >>> checkpoints.restore_newest(model)["epochs"]
-      3
+        >>> import tempfile
+        >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(2,))])
+        >>> model.compile("sgd", "mse")
+        >>> checkpoints = Checkpoints(tempfile.mkdtemp())
+        >>> checkpoints.write(model, epochs=3, state={}).name
+        'epoch_00003'
+        >>> checkpoints.restore_newest(model)["epochs"]
+        3
     """
 
     directory: Path
@@ -68,15 +68,15 @@ class Checkpoints:
         """Writes a checkpoint; call it on one rank.
 
         Args:
-          model: a built, compiled model.
-          epochs: finished epochs.
-          state: JSON values and NumPy arrays to keep with it.
+            model: A built, compiled model.
+            epochs: Finished epochs.
+            state: JSON values and NumPy arrays to keep with it.
 
         Returns:
-          The checkpoint's folder.
+            The checkpoint's folder.
 
         Raises:
-          OSError: if it cannot be written, naming the folder and the reason; earlier checkpoints are untouched.
+            OSError: If it cannot be written, naming the folder and the reason; earlier checkpoints are untouched.
         """
         final = self.directory / f"epoch_{epochs:05d}"
         draft = self.directory / f".writing_{final.name}"
@@ -131,10 +131,10 @@ class Checkpoints:
         """Restores the newest good checkpoint into a built, compiled model; call it on one rank.
 
         Returns:
-          The state written with it, "epochs" included; None if there are no checkpoints.
+            The state written with it, "epochs" included; None if there are no checkpoints.
 
         Raises:
-          ValueError: if the checkpoint is of another model or optimizer, or all there are are damaged.
+            ValueError: If the checkpoint is of another model or optimizer, or all there are are damaged.
         """
         path = self.newest_good()
         if path is None:

@@ -24,11 +24,11 @@ class FitData:
     """This rank's sub-batches and what is known of them.
 
     Attributes:
-      sub_batches: what Keras's fit iterates over.
-      spec: what one of them looks like, as nested `tf.TensorSpec`s.
-      plan: how the global batch is split.
-      steps_per_epoch: sub-batches an epoch on each rank; None: until the data ends.
-      facts: what must be equal on all ranks, by name.
+        sub_batches: What Keras's fit iterates over.
+        spec: What one of them looks like, as nested `tf.TensorSpec`s.
+        plan: How the global batch is split.
+        steps_per_epoch: sub-batches an epoch on each rank; None: until the data ends.
+        facts: What must be equal on all ranks, by name.
     """
 
     sub_batches: Any
@@ -82,7 +82,7 @@ def split_validation(arrays: Any, share: float) -> tuple[Any, Any]:
     """The last `share` of the samples apart, as Keras's `validation_split` does.
 
     Raises:
-      ValueError: if one of the two parts would be empty.
+        ValueError: If one of the two parts would be empty.
     """
     samples = len(tf.nest.flatten(arrays)[0])
     at = math.floor(samples * (1.0 - share))
@@ -162,8 +162,8 @@ def from_dataset(
     """A data set (or Sequence, or generator) of this rank's sub-batches, as the user made it.
 
     Raises:
-      ValueError: if `sub_batch_size` is not the size of the data set's batches, or the data set does not end and
-        there is no `steps_per_epoch`.
+        ValueError: If `sub_batch_size` is not the size of the data set's batches, or the data set does not end and
+            there is no `steps_per_epoch`.
     """
     facts: dict[str, Any] = {}
     dataset, spec = with_spec(dataset)

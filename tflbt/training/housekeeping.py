@@ -18,8 +18,8 @@ class Housekeeping(tf.keras.callbacks.Callback):
     (`tf.keras.backend.experimental.enable_tf_random_generator()`, which `tflbt.train` switches on).
 
     Args:
-      seed: the seed of the run, an integer at least 0.
-      watchdog: the running watchdog, or None.
+        seed: The seed of the run, an integer at least 0.
+        watchdog: The running watchdog, or None.
     """
 
     _supports_tf_logs = True

@@ -91,7 +91,7 @@ def check_losses(loss: Any) -> None:
     """Refuses losses that sum: their size would depend on how the batch is split.
 
     Raises:
-      ValueError: naming the loss and its reduction.
+        ValueError: Naming the loss and its reduction.
     """
     for one in tf.nest.flatten(loss):
         reduction = getattr(one, "reduction", None)
@@ -106,7 +106,7 @@ def symbolic_inputs(model: tf.keras.Model) -> Any:
     """Keras inputs of the shapes and types that a subclassed model was built with.
 
     Raises:
-      ValueError: if it is not built.
+        ValueError: If it is not built.
     """
     spec = model.save_spec()
     if not model.built or spec is None:

@@ -10,9 +10,9 @@ from tflbt.control.batch_plan import BatchPlan
 from tflbt.data.batch_augmentation import BatchAugmentation
 from tflbt.distributed import comm
 from tflbt.training import agreement, evaluation, fit_data, keras_loop, update
-from tflbt.training.adversarial import FGSM, check_share
 from tflbt.training.housekeeping import Housekeeping
-from tflbt.training.small_loss import SmallLossDiscarding
+from tflbt.training.rules.adversarial import FGSM, check_share
+from tflbt.training.rules.small_loss import SmallLossDiscarding
 
 # The class that `tf.keras.Model(inputs, outputs)` really returns; Keras exports it only as Sequential's base.
 Functional = tf.keras.Sequential.__base__
@@ -39,18 +39,18 @@ class LargeBatchModel(tf.keras.Model):
     takes its own GPU or its share of the cores.
 
     Args:
-      *args: as for `tf.keras.Model`: `inputs` and `outputs`, or nothing in a subclass.
-      **kwargs: likewise (`name`, `trainable`).
+        *args: As for `tf.keras.Model`: `inputs` and `outputs`, or nothing in a subclass.
+        **kwargs: Likewise (`name`, `trainable`).
 
     Example:
-      >>> import numpy as np
-      >>> inputs = tf.keras.Input([3])
-      >>> model = LargeBatchModel(inputs, tf.keras.layers.Dense(1)(inputs))
-      >>> model.compile(tf.keras.optimizers.SGD(0.1), "mse")
-      >>> x = np.ones([8, 3], "float32")
-      >>> history = model.fit(x, x[:, :1], batch_size=8, sub_batch_size=2, epochs=2, verbose=0)
-      >>> int(model.optimizer.iterations), model.batch_size
-      (2, 8)
+        >>> import numpy as np
+        >>> inputs = tf.keras.Input([3])
+        >>> model = LargeBatchModel(inputs, tf.keras.layers.Dense(1)(inputs))
+        >>> model.compile(tf.keras.optimizers.SGD(0.1), "mse")
+        >>> x = np.ones([8, 3], "float32")
+        >>> history = model.fit(x, x[:, :1], batch_size=8, sub_batch_size=2, epochs=2, verbose=0)
+        >>> int(model.optimizer.iterations), model.batch_size
+        (2, 8)
     """
 
     # Keras sets them; what they return is a function of an iterator.
@@ -82,19 +82,19 @@ class LargeBatchModel(tf.keras.Model):
         """Makes a LargeBatchModel that shares the layers and weights of a built model.
 
         Args:
-          model: any built Keras model. A subclassed one becomes the single layer of the result. Its compilation
-            is not taken over.
+            model: Any built Keras model. A subclassed one becomes the single layer of the result. Its compilation
+                is not taken over.
 
         Returns:
-          The model; a LargeBatchModel is returned as it is.
+            The model; a LargeBatchModel is returned as it is.
 
         Raises:
-          ValueError: if the model is not built, or has a `train_step` of its own.
+            ValueError: If the model is not built, or has a `train_step` of its own.
 
         Example:
-          >>> plain = tf.keras.Sequential([tf.keras.Input([4]), tf.keras.layers.Dense(2)])
-          >>> LargeBatchModel.from_model(plain).count_params() == plain.count_params()
-          True
+            >>> plain = tf.keras.Sequential([tf.keras.Input([4]), tf.keras.layers.Dense(2)])
+            >>> LargeBatchModel.from_model(plain).count_params() == plain.count_params()
+            True
         """
         if isinstance(model, LargeBatchModel):
             return model
@@ -201,19 +201,19 @@ class LargeBatchModel(tf.keras.Model):
         """Configures training, as `tf.keras.Model.compile`.
 
         Args:
-          optimizer: any Keras optimizer, plain or wrapped by `hvd.DistributedOptimizer`. A wrapped one is unwrapped
-            in place; its process set, compression and op are kept for the one reduction an update.
-          loss: loss or losses; their reduction must be a mean over samples (Keras's default).
-          metrics: as in Keras; exact over sub-batches and ranks.
-          loss_weights: as in Keras.
-          weighted_metrics: as in Keras.
-          run_eagerly: as in Keras.
-          steps_per_execution: must be left out: it is what the number of sub-batches sets.
-          jit_compile: compile the computation of a sub-batch with XLA.
-          **kwargs: as in Keras.
+            optimizer: Any Keras optimizer, plain or wrapped by `hvd.DistributedOptimizer`. A wrapped one is unwrapped
+                in place; its process set, compression and op are kept for the one reduction an update.
+            loss: Loss or losses; their reduction must be a mean over samples (Keras's default).
+            metrics: As in Keras; exact over sub-batches and ranks.
+            loss_weights: As in Keras.
+            weighted_metrics: As in Keras.
+            run_eagerly: As in Keras.
+            steps_per_execution: Must be left out: it is what the number of sub-batches sets.
+            jit_compile: Compile the computation of a sub-batch with XLA.
+            **kwargs: As in Keras.
 
         Raises:
-          ValueError: for `steps_per_execution`, a `tf.distribute` strategy, a summing loss, a custom `train_step`.
+            ValueError: For `steps_per_execution`, a `tf.distribute` strategy, a summing loss, a custom `train_step`.
         """
         if steps_per_execution not in (None, 1):
             raise ValueError(
@@ -304,45 +304,46 @@ class LargeBatchModel(tf.keras.Model):
         Under Horovod every rank must call it alike.
 
         Args:
-          x: whole arrays (the same on every rank; tflbt shares the samples out), or a `tf.data.Dataset`, Sequence
-            or generator of *this rank's* sub-batches.
-          y: whole arrays, or None where x yields them.
-          batch_size: samples an update over all ranks; default ranks x (sub_batch_size or 32). The last update of an
-            epoch takes what is left, and weighs it right.
-          epochs: number of the last epoch, as in Keras.
-          verbose: as in Keras; ranks other than 0 print nothing.
-          callbacks: as in Keras, called on every rank; in them a "batch" is one update, numbered by its last
-            sub-batch.
-          validation_split: fraction of the arrays' end to evaluate on, between 0 and 1.
-          validation_data: whole arrays (x, y[, sample_weight]), or a data set of this rank's share.
-          shuffle: arrays are drawn in a new order each epoch, the same for any number of ranks; False: update t sees
-            samples t * batch_size to (t + 1) * batch_size.
-          class_weight: as in Keras.
-          sample_weight: as in Keras.
-          initial_epoch: the epoch to begin with; its order of samples is what an uninterrupted run would have.
-          steps_per_epoch: sub-batches an epoch on this rank, for data sets that do not end.
-          validation_steps: as in Keras.
-          validation_batch_size: samples a rank evaluates at a time; default the sub-batch size.
-          validation_freq: as in Keras.
-          sub_batch_size: samples a rank computes on at a time; default its whole share of the batch.
-          seed: of the order of samples and of random layers, an integer at least 0.
-          transform: `transform(x, seeds)` applied to each sub-batch of whole arrays, for augmentation; `seeds` (int32,
-            [n, 2]) depend on (seed, epoch, sample, instance) alone. See `tflbt.data.augment`.
-          batch_augmentation: a `tflbt.BatchAugmentation` puts several instances of each sample into an update, each
-            with seeds of its own for `transform`; `batch_size` counts instances. See there.
-          adversarial: a `tflbt.FGSM` makes a share of every update's samples adversarial; see there.
-          small_loss: a `tflbt.SmallLossDiscarding` leaves the samples with the smallest losses out of the gradient; see
-            there.
-          stall_limit: seconds without progress after which a rank ends the job; default TFLBT_STALL_LIMIT, else
-            600; 0: never. Only counts where there are several ranks.
-          **kwargs: as in Keras (`workers` and the like, for generators).
+            x: Whole arrays (the same on every rank; tflbt shares the samples out), or a `tf.data.Dataset`, Sequence
+                or generator of *this rank's* sub-batches.
+            y: Whole arrays, or None where x yields them.
+            batch_size: Samples an update over all ranks; default ranks x (sub_batch_size or 32). The last update of an
+                epoch takes what is left, and weighs it right.
+            epochs: Number of the last epoch, as in Keras.
+            verbose: As in Keras; ranks other than 0 print nothing.
+            callbacks: As in Keras, called on every rank; in them a "batch" is one update, numbered by its last
+                sub-batch.
+            validation_split: Fraction of the arrays' end to evaluate on, between 0 and 1.
+            validation_data: Whole arrays (x, y[, sample_weight]), or a data set of this rank's share.
+            shuffle: Arrays are drawn in a new order each epoch, the same for any number of ranks; False: update t sees
+                samples t * batch_size to (t + 1) * batch_size.
+            class_weight: As in Keras.
+            sample_weight: As in Keras.
+            initial_epoch: The epoch to begin with; its order of samples is what an uninterrupted run would have.
+            steps_per_epoch: sub-batches an epoch on this rank, for data sets that do not end.
+            validation_steps: As in Keras.
+            validation_batch_size: Samples a rank evaluates at a time; default the sub-batch size.
+            validation_freq: As in Keras.
+            sub_batch_size: Samples a rank computes on at a time; default its whole share of the batch.
+            seed: Of the order of samples and of random layers, an integer at least 0.
+            transform: `transform(x, seeds)` applied to each sub-batch of whole arrays, for augmentation; `seeds`
+                (int32, [n, 2]) depend on (seed, epoch, sample, instance) alone. See
+                `tflbt.data.transforms.pad_crop_flip`.
+            batch_augmentation: A `tflbt.BatchAugmentation` puts several instances of each sample into an update, each
+                with seeds of its own for `transform`; `batch_size` counts instances. See there.
+            adversarial: A `tflbt.FGSM` makes a share of every update's samples adversarial; see there.
+            small_loss: A `tflbt.SmallLossDiscarding` leaves the samples with the smallest losses out of the gradient;
+                see there.
+            stall_limit: Seconds without progress after which a rank ends the job; default TFLBT_STALL_LIMIT, else
+                600; 0: never. Only counts where there are several ranks.
+            **kwargs: As in Keras (`workers` and the like, for generators).
 
         Returns:
-          Keras's History, with metrics over all ranks.
+            Keras's History, with metrics over all ranks.
 
         Raises:
-          ValueError: if the batch does not divide (naming the nearest sizes that do), or the ranks disagree about
-            the model, the data or the arguments.
+            ValueError: If the batch does not divide (naming the nearest sizes that do), or the ranks disagree about
+                the model, the data or the arguments.
         """
         self._assert_compile_was_called()
         reduction = self.reduction
@@ -431,17 +432,17 @@ class LargeBatchModel(tf.keras.Model):
         """Evaluates as `tf.keras.Model.evaluate`; under Horovod every rank must call it and gets the same metrics.
 
         Args:
-          x: whole arrays, the same on every rank, or a data set of this rank's share.
-          y: whole arrays, or None where x yields them.
-          batch_size: samples a rank evaluates at a time; default the sub-batch size of `fit`, else 32.
-          verbose: as in Keras; ranks other than 0 print nothing.
-          sample_weight: as in Keras.
-          steps: as in Keras.
-          callbacks: as in Keras.
-          **kwargs: as in Keras (`return_dict`).
+            x: Whole arrays, the same on every rank, or a data set of this rank's share.
+            y: Whole arrays, or None where x yields them.
+            batch_size: Samples a rank evaluates at a time; default the sub-batch size of `fit`, else 32.
+            verbose: As in Keras; ranks other than 0 print nothing.
+            sample_weight: As in Keras.
+            steps: As in Keras.
+            callbacks: As in Keras.
+            **kwargs: As in Keras (`return_dict`).
 
         Returns:
-          The loss and metrics over all samples of all ranks, as in Keras.
+            The loss and metrics over all samples of all ranks, as in Keras.
         """
         self._assert_compile_was_called()
         if fit_data.is_arrays(x):

@@ -13,11 +13,11 @@ def take_out(state: Any, arrays: dict[str, np.ndarray]) -> Any:
     """The state with a mark in place of each array; the arrays go into `arrays`, by the mark's name.
 
     Example:
-      >>> arrays = {}
-      >>> take_out({"a": [np.zeros(2), 3]}, arrays)
-      {'a': [{'array_in_npz': '0'}, 3]}
-      >>> arrays["0"].tolist()
-      [0.0, 0.0]
+        >>> arrays = {}
+        >>> take_out({"a": [np.zeros(2), 3]}, arrays)
+        {'a': [{'array_in_npz': '0'}, 3]}
+        >>> arrays["0"].tolist()
+        [0.0, 0.0]
     """
     if isinstance(state, np.ndarray):
         name = str(len(arrays))
@@ -34,8 +34,8 @@ def put_back(state: Any, arrays: Any) -> Any:
     """Undoes `take_out`.
 
     Example:
-      >>> put_back({"a": [{"array_in_npz": "0"}, 3]}, {"0": "the array"})
-      {'a': ['the array', 3]}
+        >>> put_back({"a": [{"array_in_npz": "0"}, 3]}, {"0": "the array"})
+        {'a': ['the array', 3]}
     """
     if isinstance(state, dict):
         if set(state) == {_MARK}:

@@ -9,8 +9,9 @@ from typing import Any
 import tensorflow as tf
 
 from tflbt.distributed import comm
-from tflbt.training import adversarial, small_loss, stopwatch, whole_update
+from tflbt.training import stopwatch
 from tflbt.training.pending_metrics import PendingMetrics, metric_variables
+from tflbt.training.rules import adversarial, small_loss, whole_update
 from tflbt.training.sub_batches import first_dimension, pull
 
 
@@ -18,12 +19,12 @@ class UpdateState:
     """What an update needs besides the model: variables that are no weights and must not be saved as such.
 
     Attributes:
-      nominal: samples of a full sub-batch; a sub-batch of n samples weighs n / nominal.
-      samples_seen: samples of all ranks that went into updates since the model was compiled.
-      data_may_end: whether an update that finds no data ends the epoch, or is passed over.
-      adversarial_share: share of the samples of an update that are adversarial; see `tflbt.training.FGSM`.
-      discarded_share: share of the samples that are discarded; see `tflbt.training.SmallLossDiscarding`.
-      seconds: float64 `[3]`, what updates spent waiting for input, computing, and communicating.
+        nominal: Samples of a full sub-batch; a sub-batch of n samples weighs n / nominal.
+        samples_seen: Samples of all ranks that went into updates since the model was compiled.
+        data_may_end: Whether an update that finds no data ends the epoch, or is passed over.
+        adversarial_share: Share of the samples of an update that are adversarial; see `tflbt.training.FGSM`.
+        discarded_share: Share of the samples that are discarded; see `tflbt.training.SmallLossDiscarding`.
+        seconds: float64 `[3]`, what updates spent waiting for input, computing, and communicating.
     """
 
     def __init__(self) -> None:
@@ -56,13 +57,13 @@ def sub_batch_gradients(
     are. Under a LossScaleOptimizer the gradients are still scaled.
 
     Args:
-      model: the model.
-      state: its update state.
-      data: the sub-batch.
-      choose: which samples count, bool `[n]`, given their losses; None: all.
+        model: The model.
+        state: Its update state.
+        data: The sub-batch.
+        choose: Which samples count, bool `[n]`, given their losses; None: all.
 
     Returns:
-      n, the number of samples that count, and the gradients.
+        n, the number of samples that count, and the gradients.
     """
     x, y, sample_weight = tf.keras.utils.unpack_x_y_sample_weight(data)
     optimizer = model.optimizer
@@ -91,7 +92,7 @@ def make_update(model: tf.keras.Model, state: UpdateState) -> Any:
     """Builds the train function: one call is one update of `steps_per_execution` sub-batches.
 
     Returns:
-      A function of an iterator over sub-batches that returns the metrics so far in this epoch, over all ranks.
+        A function of an iterator over sub-batches that returns the metrics so far in this epoch, over all ranks.
     """
     variables = model.trainable_variables
     unconnected: set[int] = set()

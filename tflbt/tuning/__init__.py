@@ -4,27 +4,27 @@
 under `horovodrun`; there it must build a `tflbt.LargeBatchModel`.
 
 Example:
-  >>> import tempfile
-  >>> import numpy as np, tensorflow as tf
-  >>> import tflbt
-  >>> images = np.random.default_rng(0).random([64, 28, 28], "float32")
-  >>> labels = np.arange(64) % 10
-  >>> def build(hp):
-  ...     inputs = tf.keras.Input([28, 28])
-  ...     x = tf.keras.layers.Flatten()(inputs)
-  ...     x = tf.keras.layers.Dense(hp.Choice("units", [8, 16]), "relu")(x)
-  ...     model = tflbt.LargeBatchModel(inputs, tf.keras.layers.Dense(10)(x))
-  ...     rate = hp.Float("learning_rate", 0.01, 0.1, sampling="log")
-  ...     loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-  ...     model.compile(tflbt.optimizers.LARS(rate), loss, ["accuracy"])
-  ...     return model
-  >>> trainer = tflbt.tuning.HyperModelTrainer(
-  ...     build, images[:48], labels[:48], batch_size=16, epochs=2, validation_data=(images[48:], labels[48:]))
-  >>> search = tflbt.tuning.Search(
-  ...     tempfile.mkdtemp(), tflbt.tuning.space_of(build), "val_loss", max_trials=3, epochs=2, verbose=0)
-  >>> best = search.run(trainer)
-  >>> best.trials, sorted(best.values)
-  (3, ['learning_rate', 'units'])
+    >>> import tempfile
+    >>> import numpy as np, tensorflow as tf
+    >>> import tflbt
+    >>> images = np.random.default_rng(0).random([64, 28, 28], "float32")
+    >>> labels = np.arange(64) % 10
+    >>> def build(hp):
+    ...     inputs = tf.keras.Input([28, 28])
+    ...     x = tf.keras.layers.Flatten()(inputs)
+    ...     x = tf.keras.layers.Dense(hp.Choice("units", [8, 16]), "relu")(x)
+    ...     model = tflbt.LargeBatchModel(inputs, tf.keras.layers.Dense(10)(x))
+    ...     rate = hp.Float("learning_rate", 0.01, 0.1, sampling="log")
+    ...     loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    ...     model.compile(tflbt.optimizers.LARS(rate), loss, ["accuracy"])
+    ...     return model
+    >>> trainer = tflbt.tuning.HyperModelTrainer(
+    ...     build, images[:48], labels[:48], batch_size=16, epochs=2, validation_data=(images[48:], labels[48:]))
+    >>> search = tflbt.tuning.Search(
+    ...     tempfile.mkdtemp(), tflbt.tuning.space_of(build), "val_loss", max_trials=3, epochs=2, verbose=0)
+    >>> best = search.run(trainer)
+    >>> best.trials, sorted(best.values)
+    (3, ['learning_rate', 'units'])
 
 With `Search(resume=True)` it goes on where it was killed.
 """

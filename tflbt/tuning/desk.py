@@ -19,9 +19,9 @@ class Desk:
     """A study for several callers at once, each of which may be another process.
 
     Args:
-      study: what has been tried and what comes next.
-      begun: called with each trial that is handed out.
-      ended: called with the number of each trial that has ended.
+        study: What has been tried and what comes next.
+        begun: Called with each trial that is handed out.
+        ended: Called with the number of each trial that has ended.
     """
 
     def __init__(
@@ -79,13 +79,13 @@ def open_desk(desk: Desk | None) -> Any:
     """Gives every rank the desk of rank 0, as it is or over a connection; every rank must call it alike.
 
     Args:
-      desk: on rank 0; None on the others.
+        desk: On rank 0; None on the others.
 
     Returns:
-      The desk, or something with its methods.
+        The desk, or something with its methods.
 
     Raises:
-      ConnectionError: if a rank cannot reach rank 0; names the place.
+        ConnectionError: If a rank cannot reach rank 0; names the place.
     """
     if comm.size() == 1:
         return desk
@@ -128,16 +128,16 @@ def exchange_at_desk(
     """All words of the ranks of a group, for groups in which `comm.meet` does not work; inside `comm.within`.
 
     Args:
-      desk: where they are noted.
-      trial: the trial.
-      word: this rank's.
-      patience: seconds to wait for the others.
+        desk: Where they are noted.
+        trial: The trial.
+        word: This rank's.
+        patience: Seconds to wait for the others.
 
     Returns:
-      The words in the order of ranks.
+        The words in the order of ranks.
 
     Raises:
-      TimeoutError: if a rank says nothing, for it waits for one that has failed.
+        TimeoutError: If a rank says nothing, for it waits for one that has failed.
     """
     desk.say(trial, comm.rank(), word)
     began = time.monotonic()

@@ -18,7 +18,7 @@ from tensorboard.plugins.hparams.summary import session_end_pb
 from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from tflbt.report import atomic_file
+from tflbt.runs import atomic_file
 from tflbt.tuning.trial import COMPLETED, STATUSES, STOPPED
 
 # One file a folder, always of this name: what is written again takes the place of what was there.
@@ -35,23 +35,23 @@ class HParamsLog:
     Only the rank that writes files may make one.
 
     Args:
-      folder: where the files go; made if missing. The experiment's file is left as it is if there is one.
-      space: the search's `keras_tuner.HyperParameters`.
-      objective: the name under which `add` is given the objective, such as "val_accuracy".
-      metrics: names of further results to show beside it (default: none).
+        folder: Where the files go; made if missing. The experiment's file is left as it is if there is one.
+        space: The search's `keras_tuner.HyperParameters`.
+        objective: The name under which `add` is given the objective, such as "val_accuracy".
+        metrics: Names of further results to show beside it (default: none).
 
     Raises:
-      OSError: if a file cannot be written.
+        OSError: If a file cannot be written.
 
     Example:
-      >>> import tempfile, keras_tuner
-      >>> space = keras_tuner.HyperParameters()
-      >>> _ = space.Float("schedule.beta", 0.3, 0.7)
-      >>> folder = Path(tempfile.mkdtemp())
-      >>> log = HParamsLog(folder, space, "val_accuracy")
-      >>> log.add(1, {"schedule.beta": 0.5}, {"val_accuracy": 0.97}, "completed")
-      >>> sorted(str(path.relative_to(folder).parent) for path in folder.rglob("*tfevents*"))
-      ['.', '0001']
+        >>> import tempfile, keras_tuner
+        >>> space = keras_tuner.HyperParameters()
+        >>> _ = space.Float("schedule.beta", 0.3, 0.7)
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> log = HParamsLog(folder, space, "val_accuracy")
+        >>> log.add(1, {"schedule.beta": 0.5}, {"val_accuracy": 0.97}, "completed")
+        >>> sorted(str(path.relative_to(folder).parent) for path in folder.rglob("*tfevents*"))
+        ['.', '0001']
     """
 
     def __init__(
@@ -81,16 +81,16 @@ class HParamsLog:
         """Writes the session of a trial that ended; one of the same number is replaced.
 
         Args:
-          number: the trial's, from 1.
-          values: its hyper-parameters by name. Names that are not in the space (KerasTuner's own, such as
-            "tuner/epochs") and None are left out.
-          results: the objective and other results by name; None and what is not finite are left out.
-          status: "completed" and "stopped" are shown as a success, "diverged" and "failed" as a failure.
-          seconds: how long the trial took, at least 0 (default 0: not known).
+            number: The trial's, from 1.
+            values: Its hyper-parameters by name. Names that are not in the space (KerasTuner's own, such as
+                "tuner/epochs") and None are left out.
+            results: The objective and other results by name; None and what is not finite are left out.
+            status: "completed" and "stopped" are shown as a success, "diverged" and "failed" as a failure.
+            seconds: How long the trial took, at least 0 (default 0: not known).
 
         Raises:
-          ValueError: if the status is none of these.
-          OSError: if the file cannot be written.
+            ValueError: If the status is none of these.
+            OSError: If the file cannot be written.
         """
         if status not in STATUSES:
             raise ValueError(f"status={status!r} must be one of {', '.join(STATUSES)}.")

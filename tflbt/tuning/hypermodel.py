@@ -34,30 +34,30 @@ class HyperModelTrainer:
     be any `tf.keras.Model`.
 
     Args:
-      hypermodel: a `keras_tuner.HyperModel`, or a function `hp -> model`. The model must be compiled. A `fit` of its
-        own must train by `model.fit` and give on to it the keyword arguments that it gets.
-      *fit_args: for the hypermodel's `fit`, as the samples x and y.
-      seed: of each trial's weights, order of samples and random layers, 0 or more, default 0; all trials have the same.
-        A hypermodel with a `fit` of its own gives LargeBatchModel's `fit` a seed itself.
-      **fit_kwargs: likewise, as `epochs`, `validation_data`, `batch_size`. `callbacks` are copied for each trial.
-        Without `verbose` nothing is shown; without `epochs` Hyperband's are taken.
+        hypermodel: A `keras_tuner.HyperModel`, or a function `hp -> model`. The model must be compiled. A `fit` of its
+            own must train by `model.fit` and give on to it the keyword arguments that it gets.
+        *fit_args: For the hypermodel's `fit`, as the samples x and y.
+        seed: Of each trial's weights, order of samples and random layers, 0 or more, default 0; all trials have the
+            same. A hypermodel with a `fit` of its own gives LargeBatchModel's `fit` a seed itself.
+        **fit_kwargs: Likewise, as `epochs`, `validation_data`, `batch_size`. `callbacks` are copied for each trial.
+            Without `verbose` nothing is shown; without `epochs` Hyperband's are taken.
 
     Raises:
-      ValueError: if the hypermodel is neither, the seed is none, or a callback cannot be copied.
+        ValueError: If the hypermodel is neither, the seed is none, or a callback cannot be copied.
 
     Example:
-      >>> import tempfile
-      >>> from tflbt.tuning import Search, space_of
-      >>> def build(hp):
-      ...     model = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(1,))])
-      ...     model.compile(tf.keras.optimizers.SGD(hp.Choice("learning_rate", [0.1, 0.01])), "mse")
-      ...     return model
-      >>> trainer = HyperModelTrainer(build, tf.ones([8, 1]), tf.ones([8, 1]), epochs=3)
-      >>> search = Search(tempfile.mkdtemp(), space_of(build), "loss", tuner="GridSearch", verbose=0)
-      >>> best = search.run(trainer)
-      >>> best.values
-      {'learning_rate': 0.1}
-      >>> model = trainer.build(best.values)  # to train it once more
+        >>> import tempfile
+        >>> from tflbt.tuning import Search, space_of
+        >>> def build(hp):
+        ...     model = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(1,))])
+        ...     model.compile(tf.keras.optimizers.SGD(hp.Choice("learning_rate", [0.1, 0.01])), "mse")
+        ...     return model
+        >>> trainer = HyperModelTrainer(build, tf.ones([8, 1]), tf.ones([8, 1]), epochs=3)
+        >>> search = Search(tempfile.mkdtemp(), space_of(build), "loss", tuner="GridSearch", verbose=0)
+        >>> best = search.run(trainer)
+        >>> best.values
+        {'learning_rate': 0.1}
+        >>> model = trainer.build(best.values)  # to train it once more
     """
 
     def __init__(self, hypermodel: Any, *fit_args: Any, seed: int = 0, **fit_kwargs: Any) -> None:
@@ -73,10 +73,10 @@ class HyperModelTrainer:
         """Trains into a run directory, or goes on with the one that is there; see `tflbt.tuning.Search.run`.
 
         Raises:
-          ValueError: if the hypermodel gives no model that these ranks can train, or its `fit` does not pass on what it
-            gets.
-          FloatingPointError: if the loss is no longer a number.
-          OSError: if a file cannot be written.
+            ValueError: If the hypermodel gives no model that these ranks can train, or its `fit` does not pass on what
+                it gets.
+            FloatingPointError: If the loss is no longer a number.
+            OSError: If a file cannot be written.
         """
         directory = self._claim(folder, trial.values)
         hp = _filled(self.hypermodel, trial.values)
@@ -117,7 +117,7 @@ class HyperModelTrainer:
         """A new model with a trial's or a result's values, compiled, with the weights that a trial begins with.
 
         Raises:
-          ValueError: if the hypermodel gives no model that these ranks can train.
+            ValueError: If the hypermodel gives no model that these ranks can train.
         """
         return self._build(_filled(self.hypermodel, values))
 

@@ -22,20 +22,20 @@ def space_of(hypermodel: Any) -> keras_tuner.HyperParameters:
     `hypermodel.fit` are not found: declare them in `declare_hyperparameters`.
 
     Args:
-      hypermodel: a `keras_tuner.HyperModel`, or a function `hp -> model`.
+        hypermodel: A `keras_tuner.HyperModel`, or a function `hp -> model`.
 
     Returns:
-      The space; it may be changed before it is given to `Search`.
+        The space; it may be changed before it is given to `Search`.
 
     Raises:
-      ValueError: if the hypermodel is neither. What building it with its defaults raises is raised too.
+        ValueError: If the hypermodel is neither. What building it with its defaults raises is raised too.
 
     Example:
-      >>> def build(hp):
-      ...     for layer in range(hp.Int("layers", 1, 3)):
-      ...         hp.Choice(f"units_{layer}", [8, 16])
-      >>> [one.name for one in space_of(build).space]
-      ['layers', 'units_0', 'units_1', 'units_2']
+        >>> def build(hp):
+        ...     for layer in range(hp.Int("layers", 1, 3)):
+        ...         hp.Choice(f"units_{layer}", [8, 16])
+        >>> [one.name for one in space_of(build).space]
+        ['layers', 'units_0', 'units_1', 'units_2']
     """
     hypermodel = as_hypermodel(hypermodel)
     space = keras_tuner.HyperParameters()
@@ -87,7 +87,7 @@ def as_hypermodel(hypermodel: Any) -> keras_tuner.HyperModel:
     """A hypermodel, also of a function `hp -> model`.
 
     Raises:
-      ValueError: if it is neither.
+        ValueError: If it is neither.
     """
     if isinstance(hypermodel, keras_tuner.HyperModel):
         return hypermodel

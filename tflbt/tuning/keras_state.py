@@ -22,20 +22,20 @@ class KerasState(tf.keras.callbacks.Callback):
     Place it right after them, and give it to `Checkpoint` as one of the callbacks whose state to keep.
 
     Args:
-      callbacks: the callbacks before it; those of other kinds are passed over.
+        callbacks: The callbacks before it; those of other kinds are passed over.
 
     Attributes:
-      over: whether one of the callbacks before it has ended the training.
-      first_epoch: the epoch (from 0) with which training must begin; set it after `restore`.
-      began: whether an epoch has begun.
+        over: Whether one of the callbacks before it has ended the training.
+        first_epoch: The epoch (from 0) with which training must begin; set it after `restore`.
+        began: Whether an epoch has begun.
 
     Raises:
-      ValueError: at the first epoch, if it is not `first_epoch`.
+        ValueError: At the first epoch, if it is not `first_epoch`.
 
     Example:
-      >>> stopping = tf.keras.callbacks.EarlyStopping("loss", patience=3)
-      >>> KerasState([stopping]).state()["callbacks"][0]["wait"]
-      0
+        >>> stopping = tf.keras.callbacks.EarlyStopping("loss", patience=3)
+        >>> KerasState([stopping]).state()["callbacks"][0]["wait"]
+        0
     """
 
     def __init__(self, callbacks: Sequence[Any]) -> None:

@@ -21,11 +21,11 @@ class Result:
     """What a search found.
 
     Attributes:
-      number: of the best trial; None if none has an objective.
-      values: its hyper-parameters.
-      objective: its best objective.
-      trials: how many ended, without the baseline.
-      baseline: the objective of what is tuned as it was; None if it was not tried, or has none.
+        number: Of the best trial; None if none has an objective.
+        values: Its hyper-parameters.
+        objective: Its best objective.
+        trials: How many ended, without the baseline.
+        baseline: The objective of what is tuned as it was; None if it was not tried, or has none.
     """
 
     number: int | None
@@ -39,13 +39,13 @@ class Ledger:
     """Writes down, and tells of, what happens to a study that has its journal; rank 0 alone has one.
 
     Args:
-      study: the search's state, as its journal has it.
-      directory: where the table, TensorBoard's files and the trials lie.
-      objective: a column of an epoch's logs.
-      max_trials: the most trials; None: until the tuner has no more.
-      keep_checkpoints: "best" or "all".
-      write_best: called with each new best trial and its objective.
-      verbose: 1 prints two lines a trial, 0 nothing.
+        study: The search's state, as its journal has it.
+        directory: Where the table, TensorBoard's files and the trials lie.
+        objective: A column of an epoch's logs.
+        max_trials: The most trials; None: until the tuner has no more.
+        keep_checkpoints: "best" or "all".
+        write_best: Called with each new best trial and its objective.
+        verbose: 1 prints two lines a trial, 0 nothing.
     """
 
     def __init__(
@@ -160,8 +160,8 @@ def _duration(seconds: float) -> str:
     """Seconds as a person says them.
 
     Example:
-      >>> _duration(75), _duration(3 * 3600 + 61)
-      ('1 min 15 s', '3 h 1 min')
+        >>> _duration(75), _duration(3 * 3600 + 61)
+        ('1 min 15 s', '3 h 1 min')
     """
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

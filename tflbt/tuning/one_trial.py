@@ -28,13 +28,13 @@ def run_trial(
     """Trains and says how it ended; every rank of the trial must call it, and gets the same answer.
 
     Args:
-      train: trains with `watch` among its callbacks. What it raises is the trial's end, not the search's.
-      watch: what saw the objective.
-      exchange: gives every rank of the trial all ranks' words, in the order of ranks, whatever the others are
-        doing: `exchange_over_all_ranks`, or a group's own.
+        train: Trains with `watch` among its callbacks. What it raises is the trial's end, not the search's.
+        watch: What saw the objective.
+        exchange: Gives every rank of the trial all ranks' words, in the order of ranks, whatever the others are
+            doing: `exchange_over_all_ranks`, or a group's own.
 
     Returns:
-      The outcome: failed if a rank raised, diverged if one raised FloatingPointError, else completed or stopped.
+        The outcome: failed if a rank raised, diverged if one raised FloatingPointError, else completed or stopped.
     """
     began = time.perf_counter()
     status, message = _ending_of(train, watch)

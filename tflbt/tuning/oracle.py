@@ -43,26 +43,26 @@ def make_oracle(
     """KerasTuner's oracle of a tuner, without files, output or a limit of trials of its own; `ask` is to ask it.
 
     Args:
-      tuner: "RandomSearch", "BayesianOptimization", "Hyperband" or "GridSearch", or an oracle's class.
-      space: what to search.
-      objective: a column of the epochs' logs, such as "val_accuracy".
-      direction: "max" or "min"; None: KerasTuner's word on it.
-      seed: 0 or more. The same seed gives the same trials.
-      epochs: of a full training; Hyperband's `max_epochs`.
-      options: more arguments of the oracle, such as `factor` of Hyperband.
+        tuner: "RandomSearch", "BayesianOptimization", "Hyperband" or "GridSearch", or an oracle's class.
+        space: What to search.
+        objective: A column of the epochs' logs, such as "val_accuracy".
+        direction: "max" or "min"; None: KerasTuner's word on it.
+        seed: 0 or more. The same seed gives the same trials.
+        epochs: Of a full training; Hyperband's `max_epochs`.
+        options: More arguments of the oracle, such as `factor` of Hyperband.
 
     Returns:
-      The oracle.
+        The oracle.
 
     Raises:
-      ValueError: if the tuner, an option or the objective's direction is unknown.
+        ValueError: If the tuner, an option or the objective's direction is unknown.
 
     Example:
-      >>> space = keras_tuner.HyperParameters()
-      >>> _ = space.Float("optimizer.learning_rate", 0.01, 1.0, sampling="log")
-      >>> oracle = make_oracle("RandomSearch", space, "val_accuracy")
-      >>> oracle.objective.direction
-      'max'
+        >>> space = keras_tuner.HyperParameters()
+        >>> _ = space.Float("optimizer.learning_rate", 0.01, 1.0, sampling="log")
+        >>> oracle = make_oracle("RandomSearch", space, "val_accuracy")
+        >>> oracle.objective.direction
+        'max'
     """
     if isinstance(tuner, str):
         if tuner not in TUNERS:
@@ -114,21 +114,21 @@ def ask(
     depends on the speed of others.
 
     Args:
-      oracle: of `make_oracle`.
-      number: of the trial, from 1.
-      known: the values that it gave to this trial before, in a search that goes on. Where Bayesian optimization has
-        a model, they are taken as they are: fitting it again takes seconds a trial, and may end elsewhere on a
-        machine that rounds otherwise.
+        oracle: Of `make_oracle`.
+        number: Of the trial, from 1.
+        known: The values that it gave to this trial before, in a search that goes on. Where Bayesian optimization has
+            a model, they are taken as they are: fitting it again takes seconds a trial, and may end elsewhere on a
+            machine that rounds otherwise.
 
     Returns:
-      KerasTuner's trial; its `status` is "RUNNING", "IDLE" (ask again when one has ended) or "STOPPED" (no more).
+        KerasTuner's trial; its `status` is "RUNNING", "IDLE" (ask again when one has ended) or "STOPPED" (no more).
 
     Example:
-      >>> space = keras_tuner.HyperParameters()
-      >>> _ = space.Choice("batch_size", [64, 128])
-      >>> oracle = make_oracle("GridSearch", space, "val_accuracy")
-      >>> [ask(oracle, number).hyperparameters.values for number in (1, 2)]
-      [{'batch_size': 64}, {'batch_size': 128}]
+        >>> space = keras_tuner.HyperParameters()
+        >>> _ = space.Choice("batch_size", [64, 128])
+        >>> oracle = make_oracle("GridSearch", space, "val_accuracy")
+        >>> [ask(oracle, number).hyperparameters.values for number in (1, 2)]
+        [{'batch_size': 64}, {'batch_size': 128}]
     """
     drawn = np.random.SeedSequence([oracle.seed, number]).generate_state(1)
     oracle._seed_state = int(drawn[0])

@@ -15,8 +15,8 @@ from absl import logging
 
 from tflbt.control.median_stopping import MedianStopping
 from tflbt.distributed import comm
+from tflbt.runs.journal import Journal
 from tflbt.tuning.desk import Desk, exchange_at_desk, open_desk
-from tflbt.tuning.journal import Journal
 from tflbt.tuning.ledger import Ledger, Result
 from tflbt.tuning.left_graphs import settled
 from tflbt.tuning.one_trial import exchange_over_all_ranks, expecting_traces, run_trial
@@ -44,46 +44,46 @@ class Search:
     `resume`: finished trials are not repeated, running ones go on from their checkpoints if `train` lets them.
 
     Args:
-      directory: for `search.json`, `journal.jsonl`, `trials.csv`, `trials/NNNN/`, `tensorboard/`.
-      space: what to search.
-      objective: a column of an epoch's logs, default "val_accuracy".
-      direction: "max" or "min"; default None: KerasTuner's word on the objective.
-      tuner: "RandomSearch" (default), "BayesianOptimization", "Hyperband" or "GridSearch", or a class of oracle.
-      tuner_options: more arguments of that oracle.
-      max_trials: the most trials; default None: until the tuner has no more (RandomSearch and BayesianOptimization,
-        which have no end, need a number).
-      epochs: of a full training; Hyperband and early stopping need it.
-      seed: of the tuner, 0 or more.
-      ranks_per_trial: a divisor of the number of ranks; default None: all. Anything else must be given to
-        `tflbt.distributed.comm.init_groups` first, whose answer is `group`.
-      group: this rank's process set where there are several groups.
-      stop_hopeless: "median" ends a trial whose best objective is worse than the median of the finished trials' (see
-        `tflbt.control.median_stopping`); "never" (default) does not.
-      grace: first epoch after which it may end a trial; default None: a third of `epochs`.
-      about: more to keep in `search.json`; what a search is resumed with must be equal.
-      resume: go on with the search in `directory`.
-      keep_checkpoints: "best" (default) leaves those of the best trial alone, "all" all.
-      baseline: begin with trial 0, without values: what is tuned as it is, to hold the best against. It does not count
-        among `max_trials`. Default False.
-      patience: seconds for which a rank of a group that has ended a trial waits for the group's others.
-      write_best: called on rank 0 with each new best trial and its objective.
-      verbose: 1 (default) prints two lines a trial.
+        directory: For `search.json`, `journal.jsonl`, `trials.csv`, `trials/NNNN/`, `tensorboard/`.
+        space: What to search.
+        objective: A column of an epoch's logs, default "val_accuracy".
+        direction: "max" or "min"; default None: KerasTuner's word on the objective.
+        tuner: "RandomSearch" (default), "BayesianOptimization", "Hyperband" or "GridSearch", or a class of oracle.
+        tuner_options: More arguments of that oracle.
+        max_trials: The most trials; default None: until the tuner has no more (RandomSearch and BayesianOptimization,
+            which have no end, need a number).
+        epochs: Of a full training; Hyperband and early stopping need it.
+        seed: Of the tuner, 0 or more.
+        ranks_per_trial: A divisor of the number of ranks; default None: all. Anything else must be given to
+            `tflbt.distributed.comm.init_groups` first, whose answer is `group`.
+        group: This rank's process set where there are several groups.
+        stop_hopeless: "median" ends a trial whose best objective is worse than the median of the finished trials' (see
+            `tflbt.control.median_stopping`); "never" (default) does not.
+        grace: First epoch after which it may end a trial; default None: a third of `epochs`.
+        about: More to keep in `search.json`; what a search is resumed with must be equal.
+        resume: Go on with the search in `directory`.
+        keep_checkpoints: "best" (default) leaves those of the best trial alone, "all" all.
+        baseline: Begin with trial 0, without values: what is tuned as it is, to hold the best against. It does not
+            count among `max_trials`. Default False.
+        patience: Seconds for which a rank of a group that has ended a trial waits for the group's others.
+        write_best: Called on rank 0 with each new best trial and its objective.
+        verbose: 1 (default) prints two lines a trial.
 
     Raises:
-      ValueError: if an argument cannot be, or the search to resume is another.
-      FileExistsError: if the directory holds a search and `resume` is False.
+        ValueError: If an argument cannot be, or the search to resume is another.
+        FileExistsError: If the directory holds a search and `resume` is False.
 
     Example:
-      >>> import tempfile
-      >>> space = keras_tuner.HyperParameters()
-      >>> _ = space.Float("learning_rate", 0.01, 1.0, sampling="log")
-      >>> def train(trial, folder, callbacks):
-      ...     model = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(1,))])
-      ...     model.compile(tf.keras.optimizers.SGD(trial.values["learning_rate"]), "mse")
-      ...     model.fit(tf.ones([8, 1]), tf.ones([8, 1]), epochs=2, verbose=0, callbacks=callbacks)
-      >>> search = Search(tempfile.mkdtemp(), space, objective="loss", max_trials=3, verbose=0)
-      >>> search.run(train).trials
-      3
+        >>> import tempfile
+        >>> space = keras_tuner.HyperParameters()
+        >>> _ = space.Float("learning_rate", 0.01, 1.0, sampling="log")
+        >>> def train(trial, folder, callbacks):
+        ...     model = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(1,))])
+        ...     model.compile(tf.keras.optimizers.SGD(trial.values["learning_rate"]), "mse")
+        ...     model.fit(tf.ones([8, 1]), tf.ones([8, 1]), epochs=2, verbose=0, callbacks=callbacks)
+        >>> search = Search(tempfile.mkdtemp(), space, objective="loss", max_trials=3, verbose=0)
+        >>> search.run(train).trials
+        3
     """
 
     directory: str | os.PathLike[str]
@@ -139,15 +139,15 @@ class Search:
         """Runs the trials that are left and returns the best of all.
 
         Args:
-          train: `train(trial, folder, callbacks)` trains with `trial.values`, giving `callbacks` to `fit`, on the
-            ranks that `tflbt.size()` counts. What it writes into `folder` is its own; with
-            `tflbt.callbacks.Checkpoint` there, told of these callbacks, a killed search goes on in mid-trial.
+            train: `train(trial, folder, callbacks)` trains with `trial.values`, giving `callbacks` to `fit`, on the
+                ranks that `tflbt.size()` counts. What it writes into `folder` is its own; with
+                `tflbt.callbacks.Checkpoint` there, told of these callbacks, a killed search goes on in mid-trial.
 
         Raises:
-          ValueError: if three trials in a row fail.
-          OSError: if the directory cannot be written, or a rank of a group fails alone (ConnectionError).
+            ValueError: If three trials in a row fail.
+            OSError: If the directory cannot be written, or a rank of a group fails alone (ConnectionError).
         """
-        comm.on_chief(self._open_ledger, "tflbt.tuning.journal")
+        comm.on_chief(self._open_ledger, "tflbt.runs.journal")
         ledger = self._ledger
         desk: Any = ledger and Desk(ledger.study, ledger.begun, ledger.ended)
         if self.group is not None:

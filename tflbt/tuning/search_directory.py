@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tflbt.report import atomic_file, directory_lock
-from tflbt.report.config import as_plain, differences, read_json, to_json
-from tflbt.report.directory_lock import DirectoryLock
+from tflbt.runs import atomic_file, directory_lock
+from tflbt.runs.config import as_plain, differences, read_json, to_json
+from tflbt.runs.directory_lock import DirectoryLock
 from tflbt.training.checkpoint import Checkpoints
 from tflbt.tuning.study import BASELINE, Study
 from tflbt.tuning.trial import Trial
@@ -46,13 +46,13 @@ class SearchDirectory:
     Either holds the directory's lock for as long as the object lives.
 
     Args:
-      path: the directory; nothing is read or written yet.
+        path: The directory; nothing is read or written yet.
 
     Example:
-      >>> import tempfile
-      >>> directory = SearchDirectory.create(tempfile.mkdtemp(), {"objective": "val_loss"})
-      >>> directory.trial(7).name, directory.about["objective"]
-      ('0007', 'val_loss')
+        >>> import tempfile
+        >>> directory = SearchDirectory.create(tempfile.mkdtemp(), {"objective": "val_loss"})
+        >>> directory.trial(7).name, directory.about["objective"]
+        ('0007', 'val_loss')
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -69,10 +69,10 @@ class SearchDirectory:
         """Makes the directory of a new search; one that holds nothing of a search or a run is taken as it is.
 
         Raises:
-          FileExistsError: if it holds a search or a run, which stays untouched.
-          BlockingIOError: if another process is writing there.
-          ValueError: if something in `about` has no JSON form.
-          OSError: if it cannot be made or written.
+            FileExistsError: If it holds a search or a run, which stays untouched.
+            BlockingIOError: If another process is writing there.
+            ValueError: If something in `about` has no JSON form.
+            OSError: If it cannot be made or written.
         """
         search = cls(path)
         text = to_json(as_plain(about))
@@ -99,9 +99,9 @@ class SearchDirectory:
         """Opens the directory of a search that was begun before.
 
         Raises:
-          FileNotFoundError: if there is none.
-          BlockingIOError: if another process is writing there.
-          ValueError: if `about` says another search; names every difference.
+            FileNotFoundError: If there is none.
+            BlockingIOError: If another process is writing there.
+            ValueError: If `about` says another search; names every difference.
         """
         search = cls(path)
         if not search.search_json.exists():
@@ -155,7 +155,7 @@ class SearchDirectory:
         """Makes a trial begin where another ended, if that left anything; does nothing if it has begun.
 
         Raises:
-          OSError: if it cannot be copied (no space); then there is no part of it.
+            OSError: If it cannot be copied (no space); then there is no part of it.
         """
         source, target = self.trial(number), self.trial(to)
         if target.exists() or not source.exists():

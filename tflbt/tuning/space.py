@@ -15,13 +15,13 @@ def named(spaces: Mapping[str, Any], name: str) -> Any:
     """What a file has under a space's name, for its `get_space`.
 
     Raises:
-      ValueError: if there is none; the message lists those that there are.
+        ValueError: If there is none; the message lists those that there are.
 
     Example:
-      >>> named({"table_6": dict, "table_7": list}, "table_8")
-      Traceback (most recent call last):
-      ...
-      ValueError: there is no space 'table_8': use one of table_6, table_7.
+        >>> named({"table_6": dict, "table_7": list}, "table_8")
+        Traceback (most recent call last):
+        ...
+        ValueError: there is no space 'table_8': use one of table_6, table_7.
     """
     if name not in spaces:
         raise ValueError(f"there is no space {name!r}: use one of {', '.join(spaces)}.")

@@ -64,22 +64,22 @@ def check(
     defaults. Of a conditional hyper-parameter the parents are set.
 
     Args:
-      hp: the space.
-      config: the recipe's configuration.
-      check_config: raises ValueError for a configuration that cannot be.
+        hp: The space.
+        config: The recipe's configuration.
+        check_config: Raises ValueError for a configuration that cannot be.
 
     Raises:
-      ValueError: if the space has no hyper-parameters; if one is no key of the recipe or not used by it, has an empty
-        range, or a value that `check_config` refuses; the message names it.
+        ValueError: If the space has no hyper-parameters; if one is no key of the recipe or not used by it, has an empty
+            range, or a value that `check_config` refuses; the message names it.
 
     Example:
-      >>> hp = keras_tuner.HyperParameters()
-      >>> _ = hp.Float("schedule.beta", 0.5, 1.5)
-      >>> config = ml_collections.ConfigDict({"schedule": {"name": "two_phase", "beta": 0.5}})
-      >>> check(hp, config, lambda config: None)
-      Traceback (most recent call last):
-      ...
-      ValueError: schedule.beta=1.5 must be between 0 and 1.
+        >>> hp = keras_tuner.HyperParameters()
+        >>> _ = hp.Float("schedule.beta", 0.5, 1.5)
+        >>> config = ml_collections.ConfigDict({"schedule": {"name": "two_phase", "beta": 0.5}})
+        >>> check(hp, config, lambda config: None)
+        Traceback (most recent call last):
+        ...
+        ValueError: schedule.beta=1.5 must be between 0 and 1.
     """
     if not hp.space:
         raise ValueError("The space is empty: it must have at least one hyper-parameter.")

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras_tuner
 
-from tflbt.tuning.journal import Journal
+from tflbt.runs.journal import Journal
 from tflbt.tuning.oracle import INDEPENDENT, ask
 from tflbt.tuning.oracle import make_oracle as make_oracle  # most often wanted with a study
 from tflbt.tuning.trial import COMPLETED, FAILED, Outcome, Trial
@@ -39,32 +39,32 @@ class Study:
     Bayesian optimization then stays away from there, and Hyperband's brackets fill up. They never win.
 
     Args:
-      oracle: of `make_oracle`.
-      journal: of this study; events that it holds are played again.
-      max_trials: the most trials; None: until the oracle has no more.
-      groups: trials that run at the same time.
-      in_rounds: with several groups, whether a new trial waits until all of a round have ended, so that what it
-        depends on does not depend on their speed; default None: except for RandomSearch and GridSearch, which learn
-        nothing.
-      baseline: whether to begin with trial 0, which has no values: what is tuned as it is. It counts for nothing but
-        to hold the others against.
-      progress: says how many epochs of a trial are safe, to tell a trial that kills its job from a slow one.
+        oracle: Of `make_oracle`.
+        journal: Of this study; events that it holds are played again.
+        max_trials: The most trials; None: until the oracle has no more.
+        groups: Trials that run at the same time.
+        in_rounds: With several groups, whether a new trial waits until all of a round have ended, so that what it
+            depends on does not depend on their speed; default None: except for RandomSearch and GridSearch, which learn
+            nothing.
+        baseline: Whether to begin with trial 0, which has no values: what is tuned as it is. It counts for nothing but
+            to hold the others against.
+        progress: Says how many epochs of a trial are safe, to tell a trial that kills its job from a slow one.
 
     Raises:
-      ValueError: if the journal is damaged, or not of such a study.
+        ValueError: If the journal is damaged, or not of such a study.
 
     Example:
-      >>> import tempfile, pathlib
-      >>> space = keras_tuner.HyperParameters()
-      >>> _ = space.Choice("batch_size", [64, 128])
-      >>> path = pathlib.Path(tempfile.mkdtemp()) / "journal.jsonl"
-      >>> study = Study(make_oracle("GridSearch", space, "val_accuracy"), Journal(path))
-      >>> trial = study.next()
-      >>> trial.number, trial.values
-      (1, {'batch_size': 64})
-      >>> study.end(1, Outcome("completed", (0.8, 0.9)))
-      >>> study.best(), study.next().values
-      (1, {'batch_size': 128})
+        >>> import tempfile, pathlib
+        >>> space = keras_tuner.HyperParameters()
+        >>> _ = space.Choice("batch_size", [64, 128])
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "journal.jsonl"
+        >>> study = Study(make_oracle("GridSearch", space, "val_accuracy"), Journal(path))
+        >>> trial = study.next()
+        >>> trial.number, trial.values
+        (1, {'batch_size': 64})
+        >>> study.end(1, Outcome("completed", (0.8, 0.9)))
+        >>> study.best(), study.next().values
+        (1, {'batch_size': 128})
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Study:
         """The next trial, `WAIT` while none can be told yet, or `DONE`.
 
         Raises:
-          ValueError: if the last trials of this process all failed.
+            ValueError: If the last trials of this process all failed.
         """
         if len(self._errors) >= ERRORS_IN_A_ROW:
             raise ValueError(
@@ -137,8 +137,8 @@ class Study:
         """Writes down how a trial ended.
 
         Raises:
-          ValueError: if it is not running.
-          OSError: if the journal cannot be written.
+            ValueError: If it is not running.
+            OSError: If the journal cannot be written.
         """
         if number not in self.running:
             raise ValueError(f"number={number!r} is no running trial: {self.running} are.")

@@ -19,12 +19,12 @@ class Trial:
     """One set of hyper-parameters to train with.
 
     Attributes:
-      number: from 1; 0: the baseline, without values.
-      values: hyper-parameters by name.
-      epochs: epochs after which to end, counted from the start of the training it goes on with; None: all.
-      continues: number of the trial whose training it goes on with (Hyperband), or None.
-      attempts: how often it was begun before, by jobs that were killed.
-      finished: for early stopping, the objective of every epoch of the trials completed so far.
+        number: From 1; 0: the baseline, without values.
+        values: hyper-parameters by name.
+        epochs: Epochs after which to end, counted from the start of the training it goes on with; None: all.
+        continues: Number of the trial whose training it goes on with (Hyperband), or None.
+        attempts: How often it was begun before, by jobs that were killed.
+        finished: For early stopping, the objective of every epoch of the trials completed so far.
     """
 
     number: int
@@ -39,8 +39,8 @@ class Trial:
         """The name of its folder.
 
         Example:
-          >>> Trial(7, {}).name
-          '0007'
+            >>> Trial(7, {}).name
+            '0007'
         """
         return f"{self.number:04d}"
 
@@ -50,10 +50,10 @@ class Outcome:
     """How a trial ended.
 
     Attributes:
-      status: "completed", "stopped" (hopeless), "diverged" (a loss that is no number) or "failed" (an error).
-      history: the objective of each of its epochs.
-      seconds: of its last attempt, the only one whose end is known.
-      message: what went wrong, in a line; "" if nothing.
+        status: "completed", "stopped" (hopeless), "diverged" (a loss that is no number) or "failed" (an error).
+        history: The objective of each of its epochs.
+        seconds: Of its last attempt, the only one whose end is known.
+        message: What went wrong, in a line; "" if nothing.
     """
 
     status: str

@@ -21,17 +21,17 @@ class WatchTrial(tf.keras.callbacks.Callback):
     Place it before `Checkpoint`, and give it to that as one of the callbacks whose state to keep.
 
     Args:
-      trial: the trial.
-      objective: a column of the epoch's logs, such as "val_accuracy"; the same on every rank.
-      rule: says from the objectives so far whether to end; None: never.
+        trial: The trial.
+        objective: A column of the epoch's logs, such as "val_accuracy"; the same on every rank.
+        rule: Says from the objectives so far whether to end; None: never.
 
     Attributes:
-      history: the objective of every epoch, earlier attempts' included.
-      hopeless: whether the rule ended the trial.
+        history: The objective of every epoch, earlier attempts' included.
+        hopeless: Whether the rule ended the trial.
 
     Raises:
-      ValueError: at the first epoch's end, if the logs have no such column; names those they have.
-      AnotherRankFailedError: at an epoch's end, if a rank that should be training is not.
+        ValueError: At the first epoch's end, if the logs have no such column; names those they have.
+        AnotherRankFailedError: At an epoch's end, if a rank that should be training is not.
     """
 
     def __init__(self, trial: Trial, objective: str, rule: MedianStopping | None = None) -> None:

@@ -22,16 +22,16 @@ def apply(
     Hyperband adds for itself (`tuner/...`) are left out.
 
     Args:
-      config: the recipe's configuration.
-      values: by hyper-parameter: a dotted key, or KEY.INDEX for an element of a tuple.
+        config: The recipe's configuration.
+        values: By hyper-parameter: a dotted key, or KEY.INDEX for an element of a tuple.
 
     Raises:
-      ValueError: if the recipe has no such key, or it holds values of another type; names the hyper-parameter.
+        ValueError: If the recipe has no such key, or it holds values of another type; names the hyper-parameter.
 
     Example:
-      >>> config = ml_collections.ConfigDict({"optimizer": {"ratio_bounds": (0.1, 10.0)}})
-      >>> apply(config, {"optimizer.ratio_bounds.1": 5}).optimizer.ratio_bounds
-      (0.1, 5.0)
+        >>> config = ml_collections.ConfigDict({"optimizer": {"ratio_bounds": (0.1, 10.0)}})
+        >>> apply(config, {"optimizer.ratio_bounds.1": 5}).optimizer.ratio_bounds
+        (0.1, 5.0)
     """
     changed = copy.deepcopy(config)
     for name, value in values.items():
@@ -49,13 +49,13 @@ def value_of(config: ml_collections.ConfigDict, name: str) -> Any:
     """What a recipe has where a hyper-parameter goes.
 
     Raises:
-      ValueError: if the recipe has no such key; the message lists those at that place.
+        ValueError: If the recipe has no such key; the message lists those at that place.
 
     Example:
-      >>> value_of(ml_collections.ConfigDict({"schedule": {"beta": 0.5}}), "schedule.gamma")
-      Traceback (most recent call last):
-      ...
-      ValueError: schedule.gamma is no key of this recipe: config.schedule has beta.
+        >>> value_of(ml_collections.ConfigDict({"schedule": {"beta": 0.5}}), "schedule.gamma")
+        Traceback (most recent call last):
+        ...
+        ValueError: schedule.gamma is no key of this recipe: config.schedule has beta.
     """
     section, key, indices = _find(config, name)
     value = section[key]
@@ -68,7 +68,7 @@ def defaults(hp: keras_tuner.HyperParameters, config: ml_collections.ConfigDict)
     """The recipe's own values of the keys that are searched.
 
     Raises:
-      ValueError: if a hyper-parameter is no key of the recipe.
+        ValueError: If a hyper-parameter is no key of the recipe.
     """
     return {one.name: value_of(config, one.name) for one in hp.space}
 
@@ -77,8 +77,8 @@ def in_words(values: Mapping[str, Any]) -> str:
     """A trial's values in one line, with four significant digits, for people.
 
     Example:
-      >>> in_words({"optimizer.learning_rate": 0.212345, "batch_size": 8192, "tuner/epochs": 3})
-      'optimizer.learning_rate=0.2123 batch_size=8192'
+        >>> in_words({"optimizer.learning_rate": 0.212345, "batch_size": 8192, "tuner/epochs": 3})
+        'optimizer.learning_rate=0.2123 batch_size=8192'
     """
     return " ".join(
         f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from tflbt.report import atomic_file
+from tflbt.runs import atomic_file
 
 _FILE = '''\
 """The best of a search over {search}: trial {trial}, with {objective} {value:.6g}.
@@ -23,12 +23,12 @@ from __future__ import annotations
 
 import ml_collections
 {placeholders}
-from tflbt import recipe
+from tflbt import recipes
 
 
 def get_config(variant: str = "best") -> ml_collections.ConfigDict:
     """Returns the configuration that won."""
-    config = recipe.start(__file__, variant, ("best",))
+    config = recipes.start(__file__, variant, ("best",))
 {lines}
     return config
 '''
@@ -49,36 +49,36 @@ def write_winner(
     """Writes a configuration as a recipe file whose one variant is `best`.
 
     The file sets what differs from the defaults, a key a line. A section whose keys are not those of the defaults
-    (`model`, `optimizer`) is written whole, so that none of the defaults' is left in it. `tflbt.recipe.load` gives
+    (`model`, `optimizer`) is written whole, so that none of the defaults' is left in it. `tflbt.recipes.load` gives
     back an equal configuration, its name too; keys that are None keep their kind and can still be set on the command
     line.
 
     Args:
-      path: the file, whose name must end in .py; one that is there is replaced, whole or not at all.
-      config: the winner's resolved configuration, named for the recipe that was searched. Not changed.
-      defaults: `tflbt.recipe.default_config()`.
-      trial: the winner's number, from 1.
-      objective: name of the objective, such as "val_accuracy".
-      value: the winner's objective.
+        path: The file, whose name must end in .py; one that is there is replaced, whole or not at all.
+        config: The winner's resolved configuration, named for the recipe that was searched. Not changed.
+        defaults: `tflbt.recipes.default_config()`.
+        trial: The winner's number, from 1.
+        objective: Name of the objective, such as "val_accuracy".
+        value: The winner's objective.
 
     Raises:
-      ValueError: if a value cannot be written in Python's literals; names the key.
-      OSError: if the file cannot be written.
+        ValueError: If a value cannot be written in Python's literals; names the key.
+        OSError: If the file cannot be written.
 
     Example:
-      >>> import tempfile
-      >>> from tflbt import recipe
-      >>> config = recipe.default_config()
-      >>> config.name, config.warmup.epochs = "digits_resnet:lars", 2.5
-      >>> path = Path(tempfile.mkdtemp()) / "best.py"
-      >>> write_winner(path, config, recipe.default_config(), trial=7, objective="val_accuracy", value=0.98)
-      >>> lines = path.read_text().splitlines()
-      >>> lines[0].strip('"')
-      'The best of a search over digits_resnet:lars: trial 7, with val_accuracy 0.98.'
-      >>> lines[-3:]
-      ['    config.name = "digits_resnet:lars"', '    config.warmup.epochs = 2.5', '    return config']
-      >>> recipe.load(str(path)) == config
-      True
+        >>> import tempfile
+        >>> from tflbt import recipes
+        >>> config = recipes.default_config()
+        >>> config.name, config.warmup.epochs = "digits_resnet:lars", 2.5
+        >>> path = Path(tempfile.mkdtemp()) / "best.py"
+        >>> write_winner(path, config, recipes.default_config(), trial=7, objective="val_accuracy", value=0.98)
+        >>> lines = path.read_text().splitlines()
+        >>> lines[0].strip('"')
+        'The best of a search over digits_resnet:lars: trial 7, with val_accuracy 0.98.'
+        >>> lines[-3:]
+        ['    config.name = "digits_resnet:lars"', '    config.warmup.epochs = 2.5', '    return config']
+        >>> recipes.load(str(path)) == config
+        True
     """
     lines = "\n".join(_INDENT + line for line in _lines(config, defaults))
     placeholders = "from ml_collections import config_dict\n" if "config_dict." in lines else ""
@@ -95,7 +95,7 @@ def write_winner(
 
 
 def _lines(config: ConfigDict, defaults: ConfigDict) -> Iterator[str]:
-    """What turns the defaults into a configuration; the name always, for `recipe.start` sets another."""
+    """What turns the defaults into a configuration; the name always, for `recipes.start` sets another."""
     yield f"config.name = {_literal(config.name, 'name')}"
     same = [key for key in config if key in defaults and _is_same_kind(key, config, defaults)]
     for key in same:

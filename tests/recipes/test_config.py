@@ -1,0 +1,69 @@
+"""What a recipe may say: unknown keys are errors, and files are read as `--config` names them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tflbt import recipes
+
+
+def test_defaults_are_locked_and_new_each_time():
+    config = recipes.default_config()
+    with pytest.raises(AttributeError, match="batchsize"):
+        config.batchsize = 1
+    config.schedule.beta = 0.25
+    assert recipes.default_config().schedule.beta == 0.5
+
+
+def test_placeholders_take_their_type_only():
+    config = recipes.default_config()
+    assert config.sub_batch_size is None and config.schedule.patience is None
+    config.sub_batch_size, config.schedule.patience = 64, 3
+    with pytest.raises(TypeError):
+        config.sub_batch_size = "64"
+
+
+def test_start_names_the_recipe():
+    assert recipes.start("/a/b/mine.py", "fast", ("fast", "slow")).name == "mine:fast"
+    with pytest.raises(
+        ValueError, match="/a/b/mine.py has no variant 'lars': use one of fast, slow"
+    ):
+        recipes.start("/a/b/mine.py", "lars", ("fast", "slow"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("empty.py", "", "it has no function get_config"),
+        ("recipe.txt", "", "whose name ends in .py"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_named(name, text, says, tmp_path):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=f"{name} is no recipe: .*{says}"):
+        recipes.load(f"{tmp_path / name}:lars")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="the recipe cannot be read: '.*/absent.py'"):
+        recipes.load(f"{tmp_path}/absent.py")
+    with pytest.raises(IsADirectoryError, match="the recipe cannot be read"):
+        recipes.load(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        (
+            "epoch",
+            "config.epoch is no key of this recipe: config has adversarial, batch_augmentation, batch_schedule, ",
+        ),
+        ("data.size", "config.data has brightness, contrast, crop_area, cutout_count, "),
+        ("seed.value", "config.seed is a value"),
+    ],
+)
+def test_a_key_that_there_is_not_is_told_with_its_neighbours(key, says):
+    with pytest.raises(ValueError) as error:
+        recipes.require_key(recipes.default_config(), key)
+    assert says in str(error.value)
+    recipes.require_key(recipes.default_config(), "schedule.patience")

@@ -1,0 +1,55 @@
+"""The configuration as plain values, and what differs between two."""
+
+from __future__ import annotations
+
+import ml_collections
+import pytest
+
+from tflbt.runs.config import as_plain, differences, flatten, read_json, to_json
+
+
+def test_config_dict_and_tuples_become_plain():
+    config = ml_collections.ConfigDict({"epochs": 3, "model": {"stages": (1, 2)}})
+    assert as_plain(config) == {"epochs": 3, "model": {"stages": [1, 2]}}
+
+
+def test_a_value_without_json_form_names_its_key():
+    with pytest.raises(ValueError, match=r"config\.model\.init = <object"):
+        as_plain({"model": {"init": object()}})
+
+
+def test_flatten_keeps_empty_dictionaries():
+    assert flatten({"a": {}, "b": {"c": {"d": None}}}) == {"a": {}, "b.c.d": None}
+
+
+def test_differences_name_key_old_and_new_value():
+    before = {"seed": 0, "model": {"depth": 20, "old": "x"}}
+    now = {"seed": 0, "model": {"depth": 20.5}, "new": None}
+    assert differences(before, now) == [
+        "model.depth was 20, is now 20.5",
+        'model.old was "x", is now (not set)',
+        "new was (not set), is now null",
+    ]
+
+
+def test_keys_that_may_differ_are_not_looked_at():
+    assert differences({"a": 1}, {"a": 2}, may_differ=["a"]) == []
+
+
+def test_not_a_number_is_no_difference():
+    nan = float("nan")
+    assert differences({"a": nan}, {"a": nan}) == []
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", ""])
+def test_damaged_json_names_the_file(tmp_path, text):
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"config\.json is damaged"):
+        read_json(path)
+
+
+def test_json_round_trip(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(to_json({"rate": 1 / 3}))
+    assert read_json(path) == {"rate": 1 / 3}

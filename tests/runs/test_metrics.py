@@ -1,0 +1,125 @@
+"""metrics.csv: exact, in order, whole at every moment."""
+
+from __future__ import annotations
+
+import math
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tflbt.runs.metrics import MetricsTable, columns_in_order
+
+
+@pytest.fixture
+def table(tmp_path):
+    return MetricsTable(tmp_path / "metrics.csv")
+
+
+def test_documented_order_of_columns():
+    documented = [
+        *("epoch", "updates", "samples", "loss", "accuracy", "top5"),
+        *("val_loss", "val_accuracy", "val_top5", "learning_rate", "batch_size", "phase"),
+        *("eigenvalue", "curvature_products", "decays", "growths", "adversarial_ratio", "seconds"),
+        *("seconds_computation", "seconds_communication", "seconds_curvature"),
+        *("seconds_resizing", "seconds_input", "seconds_validation", "seconds_else"),
+    ]
+    mixed = sorted(documented)
+    ordered = columns_in_order(mixed)
+    assert ordered == documented
+
+
+def test_floats_read_back_exactly(table):
+    draw = random.Random(0)
+    values = [draw.uniform(-1, 1) * 10 ** draw.randint(-300, 300) for _ in range(50)]
+    values += [0.1, 1 / 3, 5e-324, float(np.float32(3.2)), math.inf, -math.inf]
+    for epoch, value in enumerate(values, start=1):
+        table.append({"epoch": epoch, "loss": value})
+    assert [row["loss"] for row in table.read()] == values
+
+
+def test_nan_and_numpy_scalars(table):
+    table.append({"epoch": np.int64(1), "loss": np.float32(0.5), "val_loss": math.nan})
+    row = table.read()[0]
+    assert row["epoch"] == 1 and isinstance(row["epoch"], int)
+    assert row["loss"] == 0.5 and math.isnan(row["val_loss"])
+
+
+def test_new_columns_leave_earlier_rows_empty(table):
+    table.append({"epoch": 1, "loss": 1.0})
+    table.append({"epoch": 2, "loss": 0.5, "eigenvalue": 7.0, "phase": "convergence"})
+    table.append({"epoch": 3, "loss": 0.25})
+    rows = table.read()
+    assert [row["eigenvalue"] for row in rows] == [None, 7.0, None]
+    assert list(rows[0]) == ["epoch", "loss", "phase", "eigenvalue"]
+
+
+def test_commas_and_quotes_in_text(table):
+    table.append({"epoch": 1, "phase": 'a, "b"'})
+    assert table.read()[0]["phase"] == 'a, "b"'
+
+
+def test_truncate_keeps_the_rows_up_to_an_epoch(table):
+    for epoch in range(1, 6):
+        table.append({"epoch": epoch, "loss": 1 / epoch})
+    assert table.truncate(3) == 2
+    assert [row["epoch"] for row in table.read()] == [1, 2, 3]
+    before = table.path.read_bytes()
+    assert table.truncate(10) == 0
+    assert table.path.read_bytes() == before
+
+
+def test_truncate_without_a_file(table):
+    assert table.truncate(0) == 0
+    assert not table.path.exists()
+
+
+@pytest.mark.parametrize("damage", ["3,0.2", "3", "3,0.25,7\n", "\0\0\0\0"])
+def test_a_damaged_last_line_is_left_out(table, damage):
+    table.append({"epoch": 1, "loss": 0.5})
+    table.append({"epoch": 2, "loss": 0.4})
+    with table.path.open("a") as file:
+        file.write(damage)
+    assert [row["epoch"] for row in table.read()] == [1, 2]
+    table.append({"epoch": 3, "loss": 0.3})
+    assert [row["epoch"] for row in table.read()] == [1, 2, 3]
+
+
+def test_a_damaged_line_between_names_file_and_line(table):
+    table.path.write_text("epoch,loss\n1,0.5\n2\n3,0.1\n")
+    with pytest.raises(ValueError, match=r"metrics\.csv, line 3: 1 cells .* 2"):
+        table.read()
+
+
+def test_killed_at_any_moment_the_file_is_whole(tmp_path):
+    """SIGKILL while rows are written: what is there is a prefix of what was to be written."""
+    program = (
+        "import sys\n"
+        "from tflbt.runs.metrics import MetricsTable\n"
+        "table = MetricsTable(sys.argv[1])\n"
+        "for epoch in range(1, 100000):\n"
+        "    table.append({'epoch': epoch, 'loss': 1 / epoch, 'phase': 'x' * 2000})\n"
+        "    if epoch == 1: print('on', flush=True)\n"
+    )
+    for trial in range(4):
+        path = tmp_path / f"{trial}.csv"
+        command = [sys.executable, "-c", program, str(path)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"on\n"
+            time.sleep(0.05 + 0.043 * trial)
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        text = path.read_text()
+        assert text.endswith("\n")
+        rows = MetricsTable(path).read()
+        assert rows
+        assert rows == [
+            {"epoch": n, "loss": 1 / n, "phase": "x" * 2000} for n in range(1, len(rows) + 1)
+        ]

@@ -1,0 +1,1 @@
+"""Data sets: one file each that reads it from its original files."""

@@ -1,0 +1,228 @@
+"""CIFAR-10 and CIFAR-100 from their original files: binary or Python version, packed or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from absl import logging
+
+from tflbt.data.sets.archives import (
+    damage_named,
+    find_file,
+    find_tars,
+    folders,
+    opened,
+    tar_members,
+)
+from tflbt.data.sets.cifar_records import PIXELS, parse_binary, parse_pickle
+from tflbt.data.sets.image_data import ImageData
+
+
+@dataclass(frozen=True)
+class _Edition:
+    """What a CIFAR set consists of: its files' names and published numbers of images."""
+
+    name: str
+    classes: int
+    label_bytes: int  # before each binary record; the last is the (fine) label
+    label_key: str  # of the Python version
+    train: dict[str, int]  # file: images
+    test: dict[str, int]
+    folders: tuple[str, ...]
+    tar_prefix: str
+
+    @property
+    def files(self) -> dict[str, int]:
+        return {**self.train, **self.test}
+
+    @property
+    def expected(self) -> str:
+        names = ", ".join(self.files)
+        return (
+            f"the files {names} of {self.tar_prefix}binary (with .bin) or {self.tar_prefix}python, "
+            "raw, .gz or .xz, or either's unopened tar"
+        )
+
+    def file_expected(self, name: str, binary: bool) -> str:
+        if not binary:
+            return f"a pickled dict of uint8 'data' [n, {PIXELS}] and a list '{self.label_key}'"
+        record = self.label_bytes + PIXELS
+        return (
+            f"{self.files[name] * record:,} bytes: {self.files[name]:,} records of "
+            f"{self.label_bytes} label byte(s) and {PIXELS:,} pixel bytes"
+        )
+
+
+_CIFAR10 = _Edition(
+    name="cifar10",
+    classes=10,
+    label_bytes=1,
+    label_key="labels",
+    train={f"data_batch_{number}": 10_000 for number in range(1, 6)},
+    test={"test_batch": 10_000},
+    folders=("cifar-10", "cifar-10-batches-bin", "cifar-10-batches-py"),
+    tar_prefix="cifar-10-",
+)
+_CIFAR100 = _Edition(
+    name="cifar100",
+    classes=100,
+    label_bytes=2,
+    label_key="fine_labels",
+    train={"train": 50_000},
+    test={"test": 10_000},
+    folders=("cifar-100", "cifar-100-binary", "cifar-100-python"),
+    tar_prefix="cifar-100-",
+)
+
+
+def load_cifar10(data_dir: str | Path | None) -> ImageData:
+    """Loads CIFAR-10 (Krizhevsky, 2009).
+
+    Args:
+        data_dir: Folder with the files, or with one of the folders ``cifar-10``,
+            ``cifar-10-batches-bin`` and ``cifar-10-batches-py`` that has them.
+
+    Returns:
+        50,000 training and 10,000 test images of shape ``[32, 32, 3]``, 10 classes.
+
+    Raises:
+        ValueError: If `data_dir` is None, or a file is not what its name says.
+        OSError: If a file is missing or its compressed stream is damaged.
+
+    Example:
+        >>> from tflbt.data.sets.cifar import load_cifar10
+        >>> load_cifar10(None)
+        Traceback (most recent call last):
+        ...
+        ValueError: data_dir is not given. It should hold the files data_batch_1, ...
+    """
+    return _load(data_dir, _CIFAR10)
+
+
+def load_cifar100(data_dir: str | Path | None) -> ImageData:
+    """Loads CIFAR-100 (Krizhevsky, 2009) with its 100 fine labels.
+
+    Args:
+        data_dir: Folder with the files, or with one of the folders ``cifar-100``,
+            ``cifar-100-binary`` and ``cifar-100-python`` that has them.
+
+    Returns:
+        50,000 training and 10,000 test images of shape ``[32, 32, 3]``, 100 classes.
+
+    Raises:
+        ValueError: If `data_dir` is None, or a file is not what its name says.
+        OSError: If a file is missing or its compressed stream is damaged.
+
+    Example:
+        >>> from tflbt.data.sets.cifar import load_cifar100
+        >>> load_cifar100(None)
+        Traceback (most recent call last):
+        ...
+        ValueError: data_dir is not given. It should hold the files train, test ...
+    """
+    return _load(data_dir, _CIFAR100)
+
+
+def _load(data_dir: str | Path | None, edition: _Edition) -> ImageData:
+    places = folders(data_dir, edition.folders, edition.expected)
+    for place in places:
+        parts = _read_files(place, edition) or _read_tar(place, edition)
+        if parts:
+            _check_counts(parts, edition, place)
+            x_train, y_train = _joined(parts, edition.train)
+            x_test, y_test = _joined(parts, edition.test)
+            return ImageData(x_train, y_train, x_test, y_test, edition.classes, edition.name)
+    raise FileNotFoundError(
+        f"There is no {edition.name} in {', '.join(map(str, places))}: looked for "
+        f"{edition.expected}."
+    )
+
+
+_Parts = dict[str, "tuple[np.ndarray, np.ndarray]"]
+
+
+def _read_files(place: Path, edition: _Edition) -> _Parts:
+    """Reads the version that has files here; {} when neither has."""
+    for ending in (".bin", ""):
+        paths = {name: find_file(place, [name + ending]) for name in edition.files}
+        if not any(paths.values()):
+            continue
+        parts = {}
+        for name, path in paths.items():
+            if path is None:
+                expected = edition.file_expected(name, bool(ending))
+                raise FileNotFoundError(
+                    f"{place / (name + ending)} (raw, .gz or .xz) is missing beside the others "
+                    f"of {edition.name}. It should be {expected}."
+                )
+            with opened(path, edition.file_expected(name, bool(ending))) as stream:
+                parts[name] = _parse(stream, edition, name, bool(ending), str(path))
+        return parts
+    return {}
+
+
+def _read_tar(place: Path, edition: _Edition) -> _Parts:
+    """Reads the first tar of the set here; {} when there is none."""
+    for path in find_tars(place, edition.tar_prefix):
+        parts = dict(_tar_parts(path, edition))
+        missing = [name for name in edition.files if name not in parts]
+        if missing:
+            raise FileNotFoundError(
+                f"{path} has no {', '.join(missing)} (or .bin). It should hold {edition.expected}."
+            )
+        return parts
+    return {}
+
+
+def _tar_parts(
+    path: Path, edition: _Edition
+) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
+    wanted = [name + ending for name in edition.files for ending in (".bin", "")]
+    expected = f"a tar of {edition.tar_prefix}binary or {edition.tar_prefix}python"
+    with damage_named(path, expected):
+        for member, stream in tar_members(path, wanted):
+            name = member.removesuffix(".bin")
+            yield name, _parse(stream, edition, name, member != name, f"{path}:{member}")
+
+
+def _parse(
+    stream, edition: _Edition, name: str, binary: bool, source: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads one file; ValueErrors name it and say what it should be."""
+    try:
+        if binary:
+            return parse_binary(stream, edition.label_bytes, edition.files[name], edition.classes)
+        return parse_pickle(stream, edition.label_key, edition.files[name], edition.classes)
+    except ValueError as error:
+        expected = edition.file_expected(name, binary)
+        raise ValueError(f"{source} {error}. It should be {expected}.") from error
+
+
+def _check_counts(parts: _Parts, edition: _Edition, place: Path) -> None:
+    """Refuses a file cut between two records; takes a wholly smaller set, with a warning."""
+    counts = {name: len(labels) for name, (_, labels) in parts.items()}
+    short = [name for name, count in counts.items() if count != edition.files[name]]
+    if short and len(short) < len(counts):
+        name = short[0]
+        raise ValueError(
+            f"{name} in {place} is truncated or damaged: it holds {counts[name]:,} images and "
+            f"should hold {edition.files[name]:,}."
+        )
+    if short:
+        logging.warning("%s in %s is not the published set: %s.", edition.name, place, counts)
+
+
+def _joined(parts: _Parts, names: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Joins files in order, freeing each as it is copied."""
+    chosen = [parts.pop(name) for name in names]
+    labels = np.concatenate([part[1] for part in chosen])
+    images = np.empty([len(labels), 32, 32, 3], np.uint8)
+    first = 0
+    while chosen:
+        part, _ = chosen.pop(0)
+        images[first : first + len(part)] = part
+        first += len(part)
+    return images, labels

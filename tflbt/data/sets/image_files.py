@@ -1,0 +1,235 @@
+"""Reads JPEG and PNG files in batches: a random or the centre crop of each, resized to one square.
+
+The crops are those of TensorFlow's ImageNet reference (models/official, `imagenet_preprocessing`): in
+training a random window of the image, by default of 8 to 100% of its area and an aspect ratio (width over height) of
+3/4 to 4/3 (Szegedy et al. 2015), drawn by ``tf.image.stateless_sample_distorted_bounding_box``, which takes the
+whole image where ten draws do not fit (`tflbt.data.transforms.random_resized_crop` says how it draws); in evaluation
+the shorter side resized to 8/7 of the square (256 for 224) and the centre of that. The two-phase paper trains on any
+square of that instead. Resizing is bilinear, without smoothing, and values stay 0 .. 255, in float32. Of a JPEG's
+random window only that is decoded. Gray, CMYK and transparent images become RGB; of a file's name only its folder
+counts (ImageNet has a PNG called .JPEG).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from tflbt.data.sample_draws import uniform
+from tflbt.data.transforms.random_resized_crop import AREA, ASPECT, DRAWS, check_ranges
+
+Contents = Callable[[tf.Tensor], tf.Tensor]
+_SHORTER_SIDE = 256 / 224  # of the square's
+_AT_A_TIME = 4  # files of a batch; `tflbt.data.sharding` makes several batches at a time
+_UNREADABLE = "image files that are missing, damaged, or neither JPEG nor PNG: "
+
+
+def random_crops(
+    paths: tf.Tensor,
+    seeds: tf.Tensor,
+    size: int,
+    area: tuple[float, float] = AREA,
+    aspect: tuple[float, float] = ASPECT,
+    contents: Contents = tf.io.read_file,
+) -> tf.Tensor:
+    """Reads a random window of each file, resized to a square.
+
+    Args:
+        paths: Strings ``[n]``, n at least 0.
+        seeds: int32 ``[n, 2]``: each sample's own (`tflbt.data.sample_seeds`); equal seeds give equal windows.
+        size: Side of the squares in pixels, at least 1.
+        area: Least and largest area of a window, as shares of the image's, above 0, at most 1. Small networks,
+            MobileNet among them, are trained with windows less small.
+        aspect: Least and largest width over height of a window, above 0.
+        contents: Reads one path, a string ``[]``: the bytes of its JPEG or PNG, ``[]``.
+
+    Returns:
+        float32 images ``[n, size, size, 3]``, 0 .. 255.
+
+    Raises:
+        ValueError: If `area` or `aspect` is not such a pair.
+        tf.errors.InvalidArgumentError: If files cannot be read; `unreadable_named` makes it an ``OSError``.
+
+    Example:
+        >>> from tflbt.data.sets.image_files import random_crops
+        >>> random_crops(tf.constant([], tf.string), tf.zeros([0, 2], tf.int32), 224).shape
+        TensorShape([0, 224, 224, 3])
+    """
+    check_ranges(area, aspect)
+
+    def read(path: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        window = _random_window(contents(path), seed, area, aspect)
+        return tf.image.resize(window, [size, size])
+
+    return _read_all(paths, (paths, seeds), read, size)
+
+
+def resized_random_crops(
+    paths: tf.Tensor, seeds: tf.Tensor, size: int, contents: Contents = tf.io.read_file
+) -> tf.Tensor:
+    """Reads a random square of each file, after resizing the file to nearly that square's size.
+
+    The two-phase paper's A.2: "resized to 256 x 384 pixels keeping the original aspect ratio, and 224 x 224 image is
+    randomly cropped". Only an image of 2 : 3 can have that size, so the shorter side of each becomes 256 and the
+    longer side what follows, as in `centre_crops`; every place is equally likely. A square sees half of such an
+    image, where one of `random_crops` may see 8%.
+
+    Args:
+        paths: Strings ``[n]``, n at least 0.
+        seeds: int32 ``[n, 2]``: each sample's own (`tflbt.data.sample_seeds`); equal seeds give equal windows.
+        size: Side of the squares in pixels, at least 1; the shorter side becomes 256/224 of it.
+        contents: As of `random_crops`.
+
+    Returns:
+        float32 images ``[n, size, size, 3]``, 0 .. 255.
+
+    Raises:
+        tf.errors.InvalidArgumentError: As `random_crops`.
+
+    Example:
+        >>> from tflbt.data.sets.image_files import resized_random_crops
+        >>> resized_random_crops(tf.constant([], tf.string), tf.zeros([0, 2], tf.int32), 224).shape
+        TensorShape([0, 224, 224, 3])
+    """
+
+    def read(path: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
+        image, rest = _resized(contents(path), size)
+        corner = place * tf.cast(rest + 1, tf.float32)  # below rest + 1, as the place is below 1
+        return _square(image, tf.cast(corner, tf.int32), size)
+
+    places = tf.stack([uniform(seeds, draw) for draw in range(2)], axis=1)
+    return _read_all(paths, (paths, places), read, size)
+
+
+def centre_crops(paths: tf.Tensor, size: int, contents: Contents = tf.io.read_file) -> tf.Tensor:
+    """Reads the centre of each file, as evaluation sees it.
+
+    Args:
+        paths: Strings ``[n]``, n at least 0.
+        size: Side of the squares in pixels, at least 1.
+        contents: As of `random_crops`.
+
+    Returns:
+        float32 images ``[n, size, size, 3]``, 0 .. 255.
+
+    Raises:
+        tf.errors.InvalidArgumentError: As `random_crops`.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from tflbt.data.sets.image_files import centre_crops
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "gray.png")
+        >>> gray = tf.fill([40, 30, 1], tf.constant(7, tf.uint8))
+        >>> _ = path.write_bytes(tf.io.encode_png(gray).numpy())
+        >>> centre_crops(tf.constant([str(path)]), 14).numpy().min()
+        7.0
+    """
+
+    def read(path: tf.Tensor) -> tf.Tensor:
+        image, rest = _resized(contents(path), size)
+        return _square(image, rest // 2, size)
+
+    return _read_all(paths, (paths,), read, size)
+
+
+@contextlib.contextmanager
+def unreadable_named() -> Iterator[None]:
+    """Makes TensorFlow's error about files that cannot be read an ``OSError`` that names them.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        OSError: If the body met such files. TensorFlow's log says what is wrong with a JPEG.
+
+    Example:
+        >>> from tflbt.data.sets.image_files import centre_crops, unreadable_named
+        >>> with unreadable_named():
+        ...     centre_crops(tf.constant(["absent.JPEG"]), 14)
+        Traceback (most recent call last):
+        ...
+        OSError: image files that are missing, damaged, or neither JPEG nor PNG: absent.JPEG.
+    """
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        told = re.search(rf"({_UNREADABLE}.*\.)[\]']", error.message)  # ' when run eagerly
+        if told is None:
+            raise
+        raise OSError(told[1]) from error
+
+
+def _read_all(paths: tf.Tensor, elements: Any, read: Callable[..., Any], size: int) -> tf.Tensor:
+    """Stacks ``read(*element)`` over a batch, several at a time.
+
+    TensorFlow's ops do not say which file they failed on, so each image comes with its number, those that fail are
+    left out, and the numbers that are missing tell the names.
+    """
+    count = tf.shape(paths)[0]
+    numbers = tf.range(count)
+    images = tf.data.Dataset.from_tensor_slices((numbers, elements))
+    images = images.map(lambda number, element: (number, read(*element)), _AT_A_TIME)
+    images = images.ignore_errors().batch(tf.cast(tf.maximum(count, 1), tf.int64))
+    none = (tf.zeros([0], tf.int32), tf.zeros([0, size, size, 3]))
+    images = images.concatenate(tf.data.Dataset.from_tensors(none))
+    found, images = images.take(1).get_single_element()
+    missing = tf.reduce_all(numbers[:, None] != found[None], axis=1)
+    names = tf.strings.reduce_join(tf.boolean_mask(paths, missing), separator=", ")
+    told = tf.strings.join([_UNREADABLE, names, "."])
+    with tf.control_dependencies([tf.debugging.Assert(tf.size(found) == count, [told])]):
+        return tf.ensure_shape(tf.identity(images), [None, size, size, 3])
+
+
+def _resized(contents: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decodes an image, its shorter side made 256/224 of `size`; also the pixels that `size` leaves of each side."""
+    image = _decoded(contents)
+    sides = tf.cast(tf.shape(image)[:2], tf.float32)
+    scale = round(size * _SHORTER_SIDE) / tf.reduce_min(sides)
+    sides = tf.cast(tf.round(sides * scale), tf.int32)
+    return tf.image.resize(image, sides), sides - size
+
+
+def _square(image: tf.Tensor, corner: tf.Tensor, size: int) -> tf.Tensor:
+    top, left = tf.unstack(corner)
+    return image[top : top + size, left : left + size]
+
+
+def _random_window(contents: tf.Tensor, seed: tf.Tensor, *ranges: tuple[float, float]) -> tf.Tensor:
+    def of_jpeg() -> tf.Tensor:
+        window = _window(tf.image.extract_jpeg_shape(contents), seed, *ranges)
+        return tf.image.decode_and_crop_jpeg(contents, window, channels=3)
+
+    def of_another() -> tf.Tensor:
+        image = _decoded(contents)
+        top, left, height, width = tf.unstack(_window(tf.shape(image), seed, *ranges))
+        return image[top : top + height, left : left + width]
+
+    return tf.cond(tf.io.is_jpeg(contents), of_jpeg, of_another)
+
+
+def _window(
+    shape: tf.Tensor,
+    seed: tf.Tensor,
+    area: tuple[float, float] = AREA,
+    aspect: tuple[float, float] = ASPECT,
+) -> tf.Tensor:
+    """Draws a window: int32 top, left, height, width."""
+    begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
+        shape,
+        tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),
+        seed,
+        min_object_covered=0.0,
+        aspect_ratio_range=aspect,
+        area_range=area,
+        max_attempts=DRAWS,
+    )
+    return tf.concat([begin[:2], size[:2]], axis=0)
+
+
+def _decoded(contents: tf.Tensor) -> tf.Tensor:
+    image = tf.io.decode_image(contents, channels=3, expand_animations=False)
+    return tf.ensure_shape(image, [None, None, 3])

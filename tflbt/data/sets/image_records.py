@@ -1,0 +1,212 @@
+"""ImageNet as TFRecord files, as TensorFlow's scripts build_imagenet_data.py and imagenet_to_gcs.py write it.
+
+``train-00000-of-01024`` ... and ``validation-00000-of-00128`` ..., in one folder or in its folders ``train`` and
+``validation``: records of a ``tf.train.Example`` with a JPEG in ``image/encoded`` and its class in
+``image/class/label``, 1 .. 1000 or 0 .. 999. The files are gone through once (`tflbt.data.sets.record_index`), and a
+sample's name is where its record begins: ``train-00003-of-01024@1117920``. With names for samples an epoch is one
+permutation over all the records of all the files, whatever the ranks, as for every other data set; and TensorFlow's
+reader, told to begin there, checks the record's CRC before its JPEG is looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from tflbt.data.sets import archives, image_folder
+from tflbt.data.sets.image_files import AREA
+from tflbt.data.sets.record_index import index_records
+from tflbt.data.sets.stored_images import StoredImages, check_crops, mixed
+
+_EXPECTED = (
+    "TFRecord files train-NNNNN-of-MMMMM and validation-NNNNN-of-MMMMM with the features image/encoded and "
+    "image/class/label"
+)
+_COUNTS = {"train": 1_281_167, "validation": 50_000}  # ImageNet's, published
+_BUFFER = 65_536  # bytes read at a time; most JPEGs of ImageNet are one or two
+_FILES_AT_A_TIME = 16  # where storage is slow, waiting takes longer than walking
+
+
+class ImageRecords(StoredImages):
+    """A data set of images in TFRecord files.
+
+    The attributes are those of `StoredImages`: its root holds the files, and its names are such as
+    ``train-00003-of-01024@1117920``; the training records are in one random order, always the same, the others as
+    they are stored.
+    """
+
+    @staticmethod
+    def contents(path: tf.Tensor) -> tf.Tensor:
+        """Reads the JPEG of one record, ``FILE@BYTE``, having checked the record's CRC."""
+        file = tf.strings.regex_replace(path, "@[0-9]+$", "")
+        begin = tf.strings.to_number(tf.strings.regex_replace(path, "^.*@", ""), tf.int64)
+        # What tf.data.TFRecordDataset makes too, but its Python has no argument for where to begin.
+        records = tf.raw_ops.TFRecordDatasetV2(
+            filenames=[file],
+            compression_type="",
+            buffer_size=tf.constant(_BUFFER, tf.int64),
+            byte_offsets=[begin],
+        )
+        example = tf.data.experimental.from_variant(records, tf.TensorSpec([], tf.string))
+        feature = {"image/encoded": tf.io.FixedLenFeature([], tf.string)}
+        return tf.io.parse_single_example(example.take(1).get_single_element(), feature)[
+            "image/encoded"
+        ]
+
+
+def load_imagenet(
+    data_dir: str | Path | None, image_size: int = 224, crop_area: tuple[float, float] = AREA
+) -> StoredImages:
+    """Finds ImageNet in either form: TFRecord files where there are any, else folders of JPEG files.
+
+    Args:
+        data_dir: The folder that holds either, or holds a folder ``imagenet`` that does.
+        image_size: Side of the crops in pixels, at least 1.
+        crop_area: Least and largest area of a random crop, as shares of the image's, above 0, at most 1.
+
+    Returns:
+        Names and labels.
+
+    Raises:
+        ValueError: As `load_image_records` and `tflbt.data.load_image_folder`.
+        OSError: As they, or when the folder holds neither form.
+
+    Example:
+        >>> from tflbt.data.sets.image_records import load_imagenet
+        >>> load_imagenet(None)
+        Traceback (most recent call last):
+        ...
+        ValueError: data_dir is not given. It should hold the folders train/CLASS ... or TFRecord files ...
+    """
+    expected = f"{image_folder.EXPECTED}, or {_EXPECTED}"
+    places = archives.folders(data_dir, ["imagenet"], expected)
+    if any(_shards(place, "train") for place in places):
+        return load_image_records(data_dir, image_size, crop_area=crop_area)
+    if not any((place / "train").is_dir() for place in places):
+        at = " and ".join(map(str, places))
+        raise FileNotFoundError(f"{at} should hold {expected}, but there is no train.")
+    return image_folder.load_image_folder(data_dir, image_size, crop_area=crop_area)
+
+
+def load_image_records(
+    data_dir: str | Path | None,
+    image_size: int = 224,
+    name: str = "imagenet",
+    crop_area: tuple[float, float] = AREA,
+    classes: int = 1000,
+    first_label: int | None = None,
+) -> ImageRecords:
+    """Lists the records of a data set.
+
+    Every rank goes through every file, a few kB of each record: 45,000 records a second and core where the
+    files are in the page cache, so half a minute for ImageNet. Nothing is written.
+
+    Args:
+        data_dir: The folder that holds the files, or holds a folder `name` that does.
+        image_size: Side of the crops in pixels, at least 1.
+        name: Name of the data set.
+        crop_area: Least and largest area of a random crop, as shares of the image's, above 0, at most 1.
+        classes: Number of classes, at least 1.
+        first_label: The label in the files that is class 0. Default: 0 if a training record has the label 0, else 1.
+
+    Returns:
+        Names and labels, these from 0; no image has been read.
+
+    Raises:
+        ValueError: If an argument is out of its range, or a file is empty, is of another number of files, or
+            holds a label that is missing or out of range.
+        OSError: If a folder or file is missing, or a file is damaged or cut off.
+
+    Example:
+        >>> from tflbt.data.sets.image_records import load_image_records
+        >>> load_image_records(".", classes=0)
+        Traceback (most recent call last):
+        ...
+        ValueError: classes=0 must be at least 1.
+    """
+    check_crops(image_size, crop_area)
+    if classes < 1:
+        raise ValueError(f"classes={classes} must be at least 1.")
+    places = archives.folders(data_dir, [name], _EXPECTED)
+    root = next((place for place in places if _shards(place, "train")), places[0])
+    shards = {split: _shards(root, split) for split in _COUNTS}
+    absent = next((split for split, names in shards.items() if not names), None)
+    if absent is not None:
+        raise FileNotFoundError(
+            f"{root} holds no {absent}-NNNNN-of-MMMMM. It should hold {_EXPECTED}."
+        )
+    indexed = {split: _indexed(root, names) for split, names in shards.items()}
+    if first_label is None:
+        first_label = int(min(labels.min() for _, labels in indexed["train"]) != 0)
+    arrays = {}
+    for split, names in shards.items():
+        arrays[split] = _arrays(root, names, indexed[split], first_label, classes)
+        if name == "imagenet" and len(arrays[split][0]) != _COUNTS[split]:
+            held = len(arrays[split][0])
+            logging.warning(
+                "%s has %d %s records, not ImageNet's %d.", root, held, split, _COUNTS[split]
+            )
+    class_names = tuple(str(first_label + label) for label in range(classes))
+    return ImageRecords(
+        root, *mixed(*arrays["train"]), *arrays["validation"], class_names, image_size, name, crop_area
+    )  # fmt: skip
+
+
+def _shards(root: Path, split: str) -> list[str]:
+    """Names of a split's files, sorted, all of them or none."""
+    for folder in (root, root / split):
+        listed = os.listdir(folder) if folder.is_dir() else []
+        names = sorted(n for n in listed if re.fullmatch(rf"{split}-\d{{5}}-of-\d{{5}}", n))
+        if names:
+            _check_complete(folder, split, names)
+            return [os.path.relpath(folder / name, root) for name in names]
+    return []
+
+
+def _check_complete(folder: Path, split: str, names: list[str]) -> None:
+    of = names[0][-5:]
+    every = [f"{split}-{number:05}-of-{of}" for number in range(int(of))]
+    stray = next((name for name in names if name not in set(every)), None)
+    if stray is not None:
+        raise ValueError(
+            f"{folder}/{stray} does not belong to the {int(of)} files that {names[0]} is one of."
+        )
+    missing = sorted(set(every) - set(names))
+    if missing:
+        raise FileNotFoundError(
+            f"{folder}/{missing[0]} is missing, {len(missing)} of {len(every)} files in all."
+        )
+
+
+def _indexed(root: Path, shards: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+    with ThreadPoolExecutor(_FILES_AT_A_TIME) as threads:
+        return list(
+            threads.map(lambda shard: index_records(root / shard, expected=_EXPECTED), shards)
+        )
+
+
+def _arrays(
+    root: Path,
+    shards: Sequence[str],
+    indexed: Sequence[tuple[np.ndarray, np.ndarray]],
+    first_label: int,
+    classes: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Names and labels of a split's samples."""
+    last = first_label + classes - 1
+    names: list[bytes] = []
+    for shard, (begins, labels) in zip(shards, indexed):
+        wrong = labels[(labels < first_label) | (labels > last)]
+        if len(wrong):
+            raise ValueError(
+                f"{root}/{shard} holds the label {wrong[0]}; it should be {first_label} .. {last}."
+            )
+        names += [os.fsencode(f"{shard}@{begin}") for begin in begins.tolist()]
+    return np.array(names), np.concatenate([labels for _, labels in indexed]) - first_label

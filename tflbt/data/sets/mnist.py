@@ -1,0 +1,122 @@
+"""MNIST from its four original IDX files, compressed or not."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from tflbt.data.sets.archives import find_file, folders, opened
+from tflbt.data.sets.image_data import ImageData
+
+_FOLDERS = ("mnist",)
+_SPLITS = {"train": "train", "test": "t10k"}
+_EXPECTED = (
+    "MNIST's four files train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte "
+    "and t10k-labels-idx1-ubyte (raw, .gz or .xz; a dot before 'idx' will do)"
+)
+_UNSIGNED_BYTE = 0x08  # the IDX code of the only element type MNIST uses
+_MOST_BYTES = 2**30  # above any set in this format (EMNIST: 0.64e9); a damaged header may say 2^96
+
+
+def load_mnist(data_dir: str | Path | None) -> ImageData:
+    """Loads MNIST (LeCun et al. 1998), or another set in its format, such as Fashion-MNIST.
+
+    Args:
+        data_dir: Folder with the files, or with a folder ``mnist`` that has them.
+
+    Returns:
+        60,000 training and 10,000 test images of shape ``[28, 28, 1]``, 10 classes.
+
+    Raises:
+        ValueError: If `data_dir` is None, or a file is not what its name says.
+        OSError: If a file is missing, truncated or damaged.
+
+    Example:
+        >>> from tflbt.data.sets.mnist import load_mnist
+        >>> load_mnist(None)
+        Traceback (most recent call last):
+        ...
+        ValueError: data_dir is not given. It should hold MNIST's four files ...
+    """
+    places = folders(data_dir, _FOLDERS, _EXPECTED)
+    arrays = {}
+    for split, prefix in _SPLITS.items():
+        images_path = _find(places, prefix, "images", 3)
+        labels_path = _find(places, prefix, "labels", 1)
+        images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
+        _check_pair(images, images_path, labels, labels_path)
+        arrays[f"x_{split}"] = images[..., np.newaxis]
+        arrays[f"y_{split}"] = labels.astype(np.int64)
+    return ImageData(**arrays, classes=10, name="mnist")
+
+
+def read_idx(path: Path, dimensions: int) -> np.ndarray:
+    """Reads one IDX file of unsigned bytes, checking its magic number, sizes and length.
+
+    The format: bytes 0, 0, the element type (8), the number of dimensions d; d big-endian 32-bit
+    sizes; the elements, the last dimension fastest.
+
+    Args:
+        path: The file, raw or with the ending .gz or .xz.
+        dimensions: How many dimensions it must have: 3 for images, 1 for labels.
+
+    Returns:
+        uint8 array of the shape the file states.
+
+    Raises:
+        ValueError: If the magic number or the length is wrong.
+        OSError: If the file cannot be read or its compressed stream is damaged.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from tflbt.data.sets.mnist import read_idx
+        >>> path = Path(tempfile.mkdtemp(), "labels-idx1-ubyte")
+        >>> _ = path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 2, 7, 5]))
+        >>> read_idx(path, 1).tolist()
+        [7, 5]
+    """
+    magic = bytes([0, 0, _UNSIGNED_BYTE, dimensions])
+    expected = f"an IDX file of unsigned bytes with {dimensions} dimension(s)"
+    with opened(path, expected) as stream:
+        header = stream.read(4 + 4 * dimensions)
+        if header[:4] != magic or len(header) < 4 + 4 * dimensions:
+            raise ValueError(
+                f"{path} begins with 0x{header[:4].hex()}, not 0x{magic.hex()}: it should be "
+                f"{expected}."
+            )
+        shape = tuple(int(size) for size in np.frombuffer(header, ">u4", offset=4))
+        size = math.prod(shape)
+        elements = stream.read(min(size, _MOST_BYTES) + 1)
+    if len(elements) != size:
+        held = "more" if len(elements) > size else f"only {len(elements):,}"
+        raise ValueError(
+            f"{path} is truncated or damaged: its header says {shape}, {size:,} bytes, but it "
+            f"holds {held}. It should be {expected}."
+        )
+    return np.frombuffer(elements, np.uint8).reshape(shape)
+
+
+def _find(places: list[Path], prefix: str, kind: str, dimensions: int) -> Path:
+    names = [f"{prefix}-{kind}{mark}idx{dimensions}-ubyte" for mark in "-."]
+    found = (find_file(place, names) for place in places)
+    path = next((path for path in found if path), None)
+    if path is None:
+        raise FileNotFoundError(
+            f"There is no {names[0]} (raw, .gz or .xz) in {', '.join(map(str, places))}. "
+            f"The folder should hold {_EXPECTED}."
+        )
+    return path
+
+
+def _check_pair(
+    images: np.ndarray, images_path: Path, labels: np.ndarray, labels_path: Path
+) -> None:
+    if len(images) != len(labels):
+        raise ValueError(
+            f"{images_path} holds {len(images)} images but {labels_path} {len(labels)} labels."
+        )
+    if labels.size and labels.max() > 9:
+        raise ValueError(f"{labels_path} holds the label {labels.max()}; it should be 0 .. 9.")

@@ -1,0 +1,120 @@
+"""The Penn Treebank's words from Mikolov's files: one sentence a line, 10,000 words, all others ``<unk>``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from absl import logging
+
+from tflbt.data.sets.archives import find_file, folders, opened
+from tflbt.data.sets.text_data import TextData, windows
+
+_FOLDERS = ("ptb", "penn", "penn_treebank", "simple-examples/data")
+_WORDS = {"train": 929_589, "valid": 73_760, "test": 82_430}  # published, with a line's end as one
+_EXPECTED = "Mikolov's files ptb.train.txt, ptb.valid.txt and ptb.test.txt (raw, .gz or .xz)"
+_FILE_EXPECTED = "UTF-8 text, one sentence a line, blanks between its words"
+END, UNKNOWN = "<eos>", "<unk>"
+
+
+def load_penn_treebank(
+    data_dir: str | Path | None, window: int = 70, held_out: str = "test"
+) -> TextData:
+    """Loads the Penn Treebank (Marcus et al. 1993) as Mikolov et al. (2010) prepared it for language models.
+
+    The vocabulary is that of the training file: its words, and ``<eos>``, which stands at the end of every line,
+    sorted by how often they occur, most often first, and then by their letters. A word of another file that is not
+    in it is ``<unk>``; in the published files there is none.
+
+    Published: 929,589 words to train on, 73,760 to validate, 82,430 to test, ``<eos>`` counted; a vocabulary of
+    10,000. That is 13,279, 1,053 and 1,177 windows of 70 words.
+
+    Args:
+        data_dir: Folder with the files, or with a folder ``ptb``, ``penn``, ``penn_treebank`` or
+            ``simple-examples/data`` that has them.
+        window: Words in a sample, at least 1; see `tflbt.data.sets.text_data` for how a text is cut.
+        held_out: The file that samples to evaluate on are from: "test", or "valid" to tune on.
+
+    Returns:
+        Windows of words of the training file and the held-out one, and the words that follow each.
+
+    Raises:
+        ValueError: If `data_dir` is None, an argument is out of its range, or a file is not what it should be.
+        OSError: If a file is missing or its compressed stream is damaged.
+
+    Example:
+        >>> from tflbt.data.sets.penn_treebank import load_penn_treebank
+        >>> load_penn_treebank(None)
+        Traceback (most recent call last):
+        ...
+        ValueError: data_dir is not given. It should hold Mikolov's files ptb.train.txt, ...
+    """
+    if held_out not in ("test", "valid"):
+        raise ValueError(f"held_out={held_out!r} must be 'test' or 'valid'.")
+    if window < 1:
+        raise ValueError(f"window={window!r} must be at least 1 word.")
+    places = folders(data_dir, _FOLDERS, _EXPECTED)
+    paths = {part: _find(places, part) for part in ("train", held_out)}  # both, before one is read
+    lines = {part: _read(path, part) for part, path in paths.items()}
+    counts = Counter(word for line in lines["train"] for word in line)
+    vocabulary = sorted(counts, key=lambda word: (-counts[word], word))
+    numbers = {word: number for number, word in enumerate(vocabulary)}
+    texts = {part: _numbered(lines[part], numbers, paths[part]) for part in paths}
+    for part, text in texts.items():
+        if len(text) <= window:
+            raise ValueError(
+                f"{paths[part]} holds {len(text)} words, too few for one window={window} and the word that follows."
+            )
+    return TextData(
+        *windows(texts["train"], window),
+        *windows(texts[held_out], window),
+        classes=len(vocabulary),
+        name="penn_treebank",
+        vocabulary=tuple(vocabulary),
+    )
+
+
+def _find(places: list[Path], part: str) -> Path:
+    name = f"ptb.{part}.txt"
+    path = next((path for place in places if (path := find_file(place, [name]))), None)
+    if path is None:
+        raise FileNotFoundError(
+            f"There is no {name} (raw, .gz or .xz) in {', '.join(map(str, places))}. "
+            f"The folder should hold {_EXPECTED}."
+        )
+    return path
+
+
+def _read(path: Path, part: str) -> list[list[str]]:
+    """The words of each line, with the end of the line."""
+    with opened(path, _FILE_EXPECTED) as stream:
+        data = stream.read()
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{path}, line {line}, has bytes that are not UTF-8 ({data[error.start]:#04x}). "
+            f"It should be {_FILE_EXPECTED}."
+        ) from error
+    if not text.strip():
+        raise ValueError(f"{path} holds no words. It should be {_FILE_EXPECTED}.")
+    lines = [[*line.split(), END] for line in text.removesuffix("\n").split("\n")]
+    words = sum(map(len, lines))
+    if words != _WORDS[part]:
+        logging.warning("%s is not the published file of %d words: %d.", path, _WORDS[part], words)
+    return lines
+
+
+def _numbered(lines: list[list[str]], numbers: dict[str, int], path: Path) -> np.ndarray:
+    """The text as one row of numbers."""
+    unknown = numbers.get(UNKNOWN)
+    for row, line in enumerate(lines, start=1):
+        strangers = [word for word in line if word not in numbers]
+        if strangers and unknown is None:
+            raise ValueError(
+                f"{path}, line {row}, has {strangers[0]!r}, which the training file has not, nor has it {UNKNOWN!r} "
+                "to stand for it. The files should be of one set."
+            )
+    return np.array([numbers.get(word, unknown) for line in lines for word in line], np.int32)

@@ -1,0 +1,120 @@
+"""Image sets of TensorFlow Datasets, where that is installed and has the set on disk: ``tfds:NAME``.
+
+Nothing is downloaded: nodes of a cluster often have no network, and all ranks would do it at once. Prepare a set
+once, where there is one, and give its folder as `data_dir`::
+
+    python -c "import tensorflow_datasets as tfds; tfds.load('NAME', data_dir='DIR')"
+
+TensorFlow 2.15's protobuf (below 5) goes with tensorflow-datasets 4.9.10 and tensorflow-metadata below 1.18, which
+pip must be told; to prepare a set, importlib_resources is needed too.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tflbt.data.sets.image_data import ImageData
+
+_INSTALL = "pip install tensorflow-datasets 'tensorflow-metadata<1.18'"
+_HELD_OUT = ("test", "validation")  # the first that there is
+
+
+def load_tensorflow_datasets(name: str, data_dir: str | Path | None = None) -> ImageData:
+    """Loads a set whole, with its splits "train" and "test", or "validation" where it has no "test".
+
+    Args:
+        name: Its name there, such as "mnist", "svhn_cropped" or "cifar10:3.0.2", or that of a set of your own that
+            was written to `data_dir`.
+        data_dir: The folder it was prepared in. Default: that of TensorFlow Datasets, ``~/tensorflow_datasets``.
+
+    Returns:
+        Images and labels in the order in which they are stored; the name is ``tfds:NAME``.
+
+    Raises:
+        ImportError: If TensorFlow Datasets cannot be imported.
+        ValueError: If there is no such set, or it is none of uint8 images of one size with one label each.
+        OSError: If the set is not on disk, or is damaged.
+
+    Example:
+        >>> from tflbt.data.sets.tensorflow_datasets import load_tensorflow_datasets
+        >>> load_tensorflow_datasets("mnist", data_dir=".")  # doctest: +SKIP
+        Traceback (most recent call last):
+        ...
+        FileNotFoundError: tfds:mnist is not in ./mnist/3.0.1. Nothing is downloaded here: prepare it once with ...
+    """
+    tfds = _library()
+    builder = _builder(tfds, name, data_dir)
+    if not tf.io.gfile.isdir(str(builder.data_dir)):
+        raise FileNotFoundError(
+            f"tfds:{name} is not in {builder.data_dir}. Nothing is downloaded here: prepare it once with "
+            f"tfds.load({name!r}, data_dir=...), where there is a network."
+        )
+    held_out = next((split for split in _HELD_OUT if split in builder.info.splits), None)
+    if held_out is None or "train" not in builder.info.splits:
+        raise ValueError(
+            f"tfds:{name} has the splits {', '.join(builder.info.splits) or 'none'}; it should have train, and test "
+            "or validation."
+        )
+    classes = _classes(tfds, builder, name)
+    train, test = (_read(tfds, builder, name, split, classes) for split in ("train", held_out))
+    return ImageData(*train, *test, classes=classes, name=f"tfds:{name}")
+
+
+def _library() -> ModuleType:
+    try:
+        import tensorflow_datasets  # it takes a second to import
+    except ImportError as error:
+        raise ImportError(
+            f"Data sets named tfds:NAME need TensorFlow Datasets, which cannot be imported ({error}): {_INSTALL}."
+        ) from error
+    return tensorflow_datasets
+
+
+def _builder(tfds: ModuleType, name: str, data_dir: str | Path | None) -> Any:
+    folder = None if data_dir is None else str(Path(data_dir).expanduser())
+    try:
+        return tfds.builder(name, data_dir=folder)
+    except tfds.core.DatasetNotFoundError as error:  # its message lists a thousand sets
+        raise ValueError(
+            f"name={name!r} is no set of TensorFlow Datasets, nor one in {folder or 'its own folder'}."
+        ) from error
+
+
+def _classes(tfds: ModuleType, builder: Any, name: str) -> int:
+    """The number of classes, of a set that is what it should be."""
+    keys = builder.info.supervised_keys
+    kinds = [builder.info.features[key] for key in keys] if keys and len(keys) == 2 else []
+    if [type(kind) for kind in kinds] != [tfds.features.Image, tfds.features.ClassLabel]:
+        raise ValueError(f"tfds:{name} is no set of images with one label each: it has {kinds}.")
+    image, label = kinds
+    if image.np_dtype != np.uint8 or None in image.shape:
+        raise ValueError(
+            f"tfds:{name} has images {np.dtype(image.np_dtype)} {image.shape}; only uint8 images of one size can be "
+            "held in memory."
+        )
+    return label.num_classes
+
+
+def _read(
+    tfds: ModuleType, builder: Any, name: str, split: str, classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        whole = builder.as_dataset(split=split, batch_size=-1, as_supervised=True)
+    except tf.errors.OpError as error:
+        raise OSError(
+            f"tfds:{name}, split {split}, in {builder.data_dir} is damaged: {error.message}"
+        ) from error
+    x, y = tfds.as_numpy(whole)
+    y = y.astype(np.int64)
+    wrong = y[(y < 0) | (y >= classes)]
+    if len(wrong):
+        raise ValueError(
+            f"tfds:{name}, split {split}, in {builder.data_dir} has the label {wrong[0]}; it should be "
+            f"0 .. {classes - 1}."
+        )
+    return x, y

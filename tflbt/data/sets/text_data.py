@@ -1,0 +1,123 @@
+"""The form in which a text is handed over: windows of words, each with the words that follow; two splits.
+
+A text is one long row of words, as numbers in a vocabulary. It is cut into windows of T words, each a sample of its
+own: x is the window, y the same window one word later, so that every word but the text's first is a label once; the
+tail that fills no window is dropped.
+
+Each window is read from a zero state. The authors of "AWD-LSTM" cut the text into B parts, read them side by side in
+steps of about 70 words whose length is drawn at random, and carry the state from each step to the next. Samples here
+must be exchangeable: shuffled, dealt to ranks, taken M times, and counted in an update whatever its size. The price:
+the first words of a window are guessed without what went before it, and the perplexity is higher for that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class TextData:
+    """A text data set, whole.
+
+    Attributes:
+        x_train: int32 words of shape ``[N, T]``, 0 .. classes - 1.
+        y_train: int64 words of shape ``[N, T]``, each the one that follows.
+        x_test: int32 words of shape ``[M, T]``.
+        y_test: int64 words of shape ``[M, T]``.
+        classes: Number of words in the vocabulary.
+        name: The name it was loaded by.
+        vocabulary: The words, by number; or nothing.
+
+    Raises:
+        ValueError: If shapes, data types or words do not fit together.
+
+    Example:
+        >>> import numpy as np
+        >>> from tflbt.data.sets.text_data import TextData, windows
+        >>> x, y = windows(np.array([0, 1, 2, 0, 1]), 2)
+        >>> TextData(x, y, x, y, classes=3, name="abc").sample_shape
+        (2,)
+    """
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    classes: int
+    name: str
+    vocabulary: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Checks that the parts fit together."""
+        for split, x, y in (
+            ("train", self.x_train, self.y_train),
+            ("test", self.x_test, self.y_test),
+        ):
+            if x.dtype != np.int32 or x.ndim != 2:
+                raise ValueError(f"x_{split} must be int32 [N, T], got {x.dtype} {x.shape}.")
+            if y.dtype != np.int64 or y.shape != x.shape:
+                raise ValueError(
+                    f"y_{split} must be int64 {list(x.shape)}, got {y.dtype} {y.shape}."
+                )
+            for name, words in ((f"x_{split}", x), (f"y_{split}", y)):
+                if words.size and not 0 <= words.min() <= words.max() < self.classes:
+                    raise ValueError(
+                        f"{name} must be in 0 .. {self.classes - 1}, got {words.min()} .. {words.max()}."
+                    )
+        if self.x_train.shape[1:] != self.x_test.shape[1:]:
+            raise ValueError(
+                f"x_train and x_test must have windows of one length, got {self.x_train.shape[1]} "
+                f"and {self.x_test.shape[1]}."
+            )
+        if self.vocabulary and len(self.vocabulary) != self.classes:
+            raise ValueError(
+                f"vocabulary must have classes={self.classes} words, got {len(self.vocabulary)}."
+            )
+
+    @property
+    def sample_shape(self) -> tuple[int]:
+        """Words in a window."""
+        return (self.x_train.shape[1],)
+
+    @property
+    def image_shape(self) -> tuple[int]:
+        """`sample_shape`, by the name it has in the other data sets."""
+        return self.sample_shape
+
+    def some_training_images(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The first `count` training windows and the words that follow theirs."""
+        return self.x_train[:count], self.y_train[:count]
+
+
+def windows(words: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts a text into windows.
+
+    Args:
+        words: The text's words as numbers ``[words]``.
+        length: T, words in a window, at least 1.
+
+    Returns:
+        int32 ``[N, T]`` and int64 ``[N, T]`` with ``N = (words - 1) // T``: windows, and each word's next.
+
+    Raises:
+        ValueError: If the length is less than 1, or the text too short for one window and its next word.
+
+    Example:
+        >>> import numpy as np
+        >>> from tflbt.data.sets.text_data import windows
+        >>> x, y = windows(np.arange(6), 2)
+        >>> x.tolist(), y.tolist()
+        ([[0, 1], [2, 3]], [[1, 2], [3, 4]])
+    """
+    if length < 1:
+        raise ValueError(f"window={length!r} must be at least 1 word.")
+    count = (len(words) - 1) // length
+    if count < 1:
+        raise ValueError(
+            f"window={length!r} must be less than the {len(words)} words of the text, whose last is only a label."
+        )
+    shape, used = (count, length), count * length
+    x = words[:used].astype(np.int32).reshape(shape)
+    return x, words[1 : used + 1].astype(np.int64).reshape(shape)

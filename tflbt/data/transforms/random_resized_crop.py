@@ -1,0 +1,154 @@
+"""Random windows of images in memory, resized: for a whole batch at once, with every sample's own seed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from tflbt.data.sample_draws import uniform
+
+AREA = (0.08, 1.0)  # of the image, share
+ASPECT = (3 / 4, 4 / 3)
+DRAWS = 10
+_TOP, _LEFT, _FIRST_DRAW = 0, 1, 2  # the numbers a sample draws; two for each try from the third on
+_ROUNDING = 1e-3  # pixels: what 32 bits may make of two lengths that are equal
+
+
+@dataclass(frozen=True)
+class RandomResizedCrop:
+    """Cuts a random window out of each image and resizes it.
+
+    Szegedy et al. 2015 ("Going deeper with convolutions", section 6): windows of 8 to 100% of the area and an aspect
+    ratio (width over height) of 3/4 to 4/3. As in TensorFlow's op, which `tflbt.data.sets.image_files.random_crops`
+    uses for files, the aspect ratio is uniform, and so is the height between the least and the largest that keep the
+    area and fit; ten ratios are tried, and then the whole image is taken. (torchvision draws the area and the
+    logarithm of the ratio uniformly, and takes the largest central window in the end.) Two things differ from the
+    op: all places are equally likely, where a window of the op's never has the last row or column unless it has all,
+    and the height is rounded to pixels after it is drawn.
+
+    Resizing is bilinear, without smoothing, as ``tf.image.resize`` does it; but a window's outer pixels may also see
+    their neighbours outside it. What a sample gets depends on its seeds only.
+
+    Attributes:
+        size: Side of the squares in pixels, at least 1; default None: as the images were.
+        area: Least and largest area of a window, as shares of the image's, above 0, at most 1.
+        aspect: Least and largest width over height of a window, above 0.
+
+    Raises:
+        ValueError: If an attribute is out of its range.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from tflbt.data.transforms.random_resized_crop import RandomResizedCrop
+        >>> seeds = tf.reshape(tf.range(10), [5, 2])
+        >>> RandomResizedCrop(size=8)(tf.ones([5, 20, 30, 3]), seeds).shape
+        TensorShape([5, 8, 8, 3])
+    """
+
+    size: int | None = None
+    area: tuple[float, float] = AREA
+    aspect: tuple[float, float] = ASPECT
+
+    def __post_init__(self) -> None:
+        """Checks the attributes."""
+        if self.size is not None and self.size < 1:
+            raise ValueError(f"size={self.size} must be at least 1, or None.")
+        check_ranges(self.area, self.aspect)
+
+    def __call__(self, images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+        """Makes float32 images of images ``[n, height, width, channels]`` by seeds, int32 ``[n, 2]``."""
+        images = tf.convert_to_tensor(images)
+        height, width, _ = images.shape[1:]
+        sides = (height, width) if self.size is None else (self.size, self.size)
+        return resized_windows(images, self.windows(seeds, height, width), sides)
+
+    def windows(self, seeds: tf.Tensor, height: int, width: int) -> tf.Tensor:
+        """Draws the windows.
+
+        Args:
+            seeds: int32 ``[n, 2]``.
+            height: Of the images, at least 1.
+            width: Of the images, at least 1.
+
+        Returns:
+            int32 ``[n, 4]``: top, left, height, width; wholly inside the images, of at least one pixel.
+        """
+        tries = range(_FIRST_DRAW, _FIRST_DRAW + 2 * DRAWS, 2)
+        aspects = tf.stack([uniform(seeds, number, *self.aspect) for number in tries], axis=1)
+        shares = tf.stack([uniform(seeds, number + 1) for number in tries], axis=1)
+        least, largest = (tf.sqrt(share * height * width / aspects) for share in self.area)
+        largest = tf.minimum(tf.minimum(largest, width / aspects), float(height))
+        fits = largest - least > -_ROUNDING
+        heights = least + shares * (largest - least)
+        # The first that fits: argmax of booleans is the first True, or 0 where there is none.
+        first = tf.argmax(tf.cast(fits, tf.int32), axis=1)[:, None]
+        rows = tf.gather(heights, first, batch_dims=1)
+        columns = rows * tf.gather(aspects, first, batch_dims=1)
+        found = tf.reduce_any(fits, axis=1, keepdims=True)
+        sides = tf.concat([_pixels(found, rows, height), _pixels(found, columns, width)], axis=1)
+        places = tf.stack([uniform(seeds, _TOP), uniform(seeds, _LEFT)], axis=1)
+        first_pixels = places * tf.cast([height, width] - sides + 1, tf.float32)  # below the count
+        return tf.concat([tf.cast(first_pixels, tf.int32), sides], axis=1)
+
+
+def resized_windows(images: tf.Tensor, windows: tf.Tensor, sides: tuple[int, int]) -> tf.Tensor:
+    """Resizes windows of images bilinearly, pixel centres at halves, as ``tf.image.resize`` does.
+
+    Args:
+        images: ``[n, height, width, channels]`` of any real type; only n may be unknown.
+        windows: int32 ``[n, 4]``: top, left, height, width, inside the images.
+        sides: Height and width to resize to, in pixels, at least 1.
+
+    Returns:
+        float32 ``[n, *sides, channels]``.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from tflbt.data.transforms.random_resized_crop import resized_windows
+        >>> image = tf.reshape(tf.range(16), [1, 4, 4, 1])
+        >>> resized_windows(image, [[0, 2, 2, 2]], (1, 1)).numpy().ravel()  # the mean of 2, 3, 6, 7
+        array([4.5], dtype=float32)
+    """
+    images, windows = tf.convert_to_tensor(images), tf.cast(windows, tf.float32)
+    if images.dtype not in (tf.uint8, tf.float32):
+        images = tf.cast(images, tf.float32)
+    # The border once more around the images, for what lies beyond the centres of their outer pixels.
+    padded = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")
+    # Of the op's boxes 0 and 1 are the centres of the padded image's first and last pixels, and the
+    # box's own ends are the centres of the first and last pixels that come out.
+    steps = windows[:, 2:] / tf.constant(sides, tf.float32)
+    starts = windows[:, :2] + 0.5 * steps + 0.5
+    ends = starts + tf.constant([side - 1 for side in sides], tf.float32) * steps
+    last = tf.constant([side - 1 for side in padded.shape[1:3]], tf.float32)
+    boxes = tf.concat([starts / last, ends / last], axis=1)
+    return tf.image.crop_and_resize(padded, boxes, tf.range(tf.shape(boxes)[0]), sides)
+
+
+def check_ranges(area: tuple[float, float], aspect: tuple[float, float]) -> None:
+    """Checks the ranges from which a random window's area and aspect ratio are drawn.
+
+    Args:
+        area: As of `RandomResizedCrop`.
+        aspect: As of `RandomResizedCrop`.
+
+    Raises:
+        ValueError: If one is not a pair as it should be.
+
+    Example:
+        >>> from tflbt.data.transforms.random_resized_crop import check_ranges
+        >>> check_ranges((0.08, 1.0), (0.0, 1.0))
+        Traceback (most recent call last):
+        ...
+        ValueError: aspect=(0.0, 1.0) must be (least, largest) with 0 < least <= largest.
+    """
+    if len(area) != 2 or not 0 < area[0] <= area[1] <= 1:
+        raise ValueError(f"area={area} must be (least, largest) with 0 < least <= largest <= 1.")
+    if len(aspect) != 2 or not 0 < aspect[0] <= aspect[1] < math.inf:
+        raise ValueError(f"aspect={aspect} must be (least, largest) with 0 < least <= largest.")
+
+
+def _pixels(found: tf.Tensor, lengths: tf.Tensor, whole: int) -> tf.Tensor:
+    rounded = tf.clip_by_value(tf.cast(tf.round(lengths), tf.int32), 1, whole)
+    return tf.where(found, rounded, whole)

@@ -1,0 +1,1 @@
+"""The command `python -m tflbt.doctor`: could training start on this machine?"""

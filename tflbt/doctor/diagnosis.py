@@ -1,0 +1,200 @@
+"""What a doctor concludes from what is installed: what is fine, missing, or in training's way.
+
+`tflbt.doctor` looks at the machine and prints; here it is decided. No installed package is needed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+_INSTALL = "run mpi/install.sh"
+_OPTIONAL = (
+    ("TensorFlow Addons", "tensorflow-addons", "addons"),
+    ("KerasTuner", "keras-tuner", "tuner"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What there is on a machine.
+
+    Args:
+        python: Version of the running Python, such as (3, 11, 7).
+        versions: Version of each installed part, by the name of its distribution.
+        tensorflow: Version of TensorFlow; None if it cannot be imported.
+        tensorflow_error: Last line of its failed import, else empty.
+        keras: Version of what `tf.keras` is; None without TensorFlow.
+        gpus: Names of the GPUs TensorFlow sees, in the order of local ranks.
+        horovod_parts: What Horovod was built with: "TensorFlow", "MPI", "Gloo", "NCCL", ...
+        launchers: What each launcher says of its version, by name.
+        cores: Processor cores this process may use.
+        memory_gib: The machine's memory in GiB.
+    """
+
+    python: tuple[int, ...]
+    versions: dict[str, str]
+    tensorflow: str | None
+    tensorflow_error: str
+    keras: str | None
+    gpus: tuple[str, ...]
+    horovod_parts: frozenset[str]
+    launchers: dict[str, str]
+    cores: int
+    memory_gib: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """A line of the report.
+
+    Args:
+        status: "ok", "warning", "missing" (and not needed), or "error": training could not start.
+        name: The part.
+        value: What was found.
+        hint: What would mend it; empty where nothing is to be mended.
+    """
+
+    status: str
+    name: str
+    value: str
+    hint: str = ""
+
+
+def judge(facts: Facts, ranks: int = 1) -> list[Finding]:
+    """Decides for every part whether training could start with it.
+
+    Args:
+        facts: What there is.
+        ranks: Number of ranks that are to train on this machine; 1 needs no Horovod.
+
+    Returns:
+        The findings, in the order a person reads them.
+    """
+    return [
+        _judge_python(facts),
+        *_judge_tensorflow(facts),
+        *_judge_horovod(facts, ranks),
+        _judge_gpus(facts, ranks),
+        _judge_launchers(facts),
+        _judge_cores(facts, ranks),
+        Finding("ok", "Memory", f"{facts.memory_gib:.1f} GiB"),
+        *_judge_optional(facts),
+    ]
+
+
+def could_train(findings: list[Finding]) -> bool:
+    """Says whether training could start: no finding is an error.
+
+    Example:
+        >>> could_train([Finding("missing", "KerasTuner", "not installed")])
+        True
+    """
+    return all(finding.status != "error" for finding in findings)
+
+
+def render(findings: list[Finding]) -> str:
+    """Sets the findings in columns, each hint on a line of its own.
+
+    Example:
+        >>> print(render([Finding("missing", "Horovod", "not installed", "run mpi/install.sh")]))
+        missing  Horovod  not installed
+                 fix:     run mpi/install.sh
+    """
+    wide = max(len(finding.name) for finding in findings)
+    lines = []
+    for finding in findings:
+        lines.append(f"{finding.status:<7}  {finding.name:<{wide}}  {finding.value}")
+        if finding.hint:
+            lines.append(f"{'':<7}  {'fix:':<{wide}}  {finding.hint}")
+    return "\n".join(lines)
+
+
+def _judge_python(facts: Facts) -> Finding:
+    version = ".".join(map(str, facts.python))
+    if (3, 9) <= facts.python < (3, 12):
+        return Finding("ok", "Python", version)
+    hint = "TensorFlow 2.15 is made for Python 3.9 to 3.11 only: mpi/install.sh --python PATH"
+    return Finding("error", "Python", version, hint)
+
+
+def _judge_tensorflow(facts: Facts) -> list[Finding]:
+    if facts.tensorflow is None or facts.keras is None:
+        value = facts.tensorflow_error or "not installed"
+        hint = f"{_INSTALL}, or pip install tensorflow-cpu==2.15.1 for one process"
+        return [Finding("error", "TensorFlow", value, hint)]
+    tensorflow = Finding("ok", "TensorFlow", facts.tensorflow)
+    if not facts.tensorflow.startswith("2.15."):
+        hint = f"tflbt is tested with 2.15.1 only: {_INSTALL}"
+        tensorflow = dataclasses.replace(tensorflow, status="warning", hint=hint)
+    if int(facts.keras.split(".")[0]) < 3:
+        return [tensorflow, Finding("ok", "Keras", facts.keras)]
+    hint = (
+        "under Keras 3 Horovod trains without ever reducing: TensorFlow 2.15, "
+        "or tf_keras with TF_USE_LEGACY_KERAS=1"
+    )
+    return [tensorflow, Finding("error", "Keras", facts.keras, hint)]
+
+
+def _judge_horovod(facts: Facts, ranks: int) -> list[Finding]:
+    trouble = "error" if ranks > 1 else "warning"
+    version, parts = facts.versions.get("horovod"), facts.horovod_parts
+    if version is None:
+        status = "error" if ranks > 1 else "missing"
+        hint = f"one process trains without it, several do not: {_INSTALL}"
+        return [Finding(status, "Horovod", "not installed", hint)]
+    if "TensorFlow" not in parts:
+        value = f"{version}, but its TensorFlow part does not load"
+        hint = f"it was built for another TensorFlow or MPI: pip uninstall horovod, then {_INSTALL}"
+        return [Finding(trouble, "Horovod", value, hint)]
+    found = [Finding("ok", "Horovod", version)]
+    controllers = ", ".join(name for name in ("Gloo", "MPI") if name in parts)
+    operations = ", ".join(name for name in ("NCCL", "DDL", "CCL", "MPI", "Gloo") if name in parts)
+    if not controllers:
+        hint = f"it was built without Gloo and MPI: pip uninstall horovod, then {_INSTALL}"
+        return [*found, Finding(trouble, "- controllers", "none", hint)]
+    found.append(Finding("ok", "- controllers", controllers))
+    if facts.gpus and "NCCL" not in parts:
+        hint = "gradients of GPUs go through the processor's memory: mpi/install.sh --gpu"
+        return [*found, Finding("warning", "- operations", operations, hint)]
+    return [*found, Finding("ok", "- operations", operations)]
+
+
+def _judge_gpus(facts: Facts, ranks: int) -> Finding:
+    """Ranks take the GPUs of their host in order, one each; a rank too many stops at the start."""
+    count = len(facts.gpus)
+    if not count:
+        return Finding("ok", "GPUs", "none: ranks compute on the processor")
+    taken = [f"local rank {rank}: {name}" for rank, name in enumerate(facts.gpus[:ranks])]
+    if count > ranks:
+        taken.append(f"{count - ranks} not used by {ranks} rank{'s' if ranks > 1 else ''}")
+    if ranks <= count:
+        return Finding("ok", "GPUs", "; ".join(taken))
+    hint = f"start at most {count} ranks here, or hide the GPUs by CUDA_VISIBLE_DEVICES=''"
+    return Finding("error", "GPUs", "; ".join(taken), hint)
+
+
+def _judge_launchers(facts: Facts) -> Finding:
+    if not facts.launchers:
+        hint = f"several ranks need one: {_INSTALL}"
+        return Finding("missing", "Launchers", "no horovodrun, mpirun or srun", hint)
+    told = "; ".join(f"{name}: {version}" for name, version in facts.launchers.items())
+    return Finding("ok", "Launchers", told)
+
+
+def _judge_cores(facts: Facts, ranks: int) -> Finding:
+    if ranks <= facts.cores or facts.gpus:
+        return Finding("ok", "Cores", str(facts.cores))
+    hint = f"{ranks} ranks would take turns on them: start at most {facts.cores}"
+    return Finding("warning", "Cores", str(facts.cores), hint)
+
+
+def _judge_optional(facts: Facts) -> list[Finding]:
+    findings = []
+    for name, part, extra in _OPTIONAL:
+        version = facts.versions.get(part)
+        if version:
+            findings.append(Finding("ok", name, version))
+        else:
+            hint = f"only if wanted: {_INSTALL}, or the extra '{extra}'"
+            findings.append(Finding("missing", name, "not installed", hint))
+    return findings

@@ -1,0 +1,137 @@
+"""Looks at this machine: what is installed, and whether real ranks can reduce a number.
+
+TensorFlow and Horovod are imported in processes of their own, so that a broken installation becomes a line of the
+report, not a crash.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tflbt.doctor.diagnosis import Facts, Finding
+
+_PARTS = ("horovod", "tensorflow-addons", "keras-tuner")
+_SECONDS = 120  # the limit of one look: a first import from a network drive takes most of a minute
+
+# The package tf.keras's classes come from is keras, or tf_keras where that stands in for Keras 3.
+_TENSORFLOW = """
+import json, sys
+import tensorflow as tf
+keras = sys.modules[tf.keras.Model.__module__.split(".")[0]]
+details = tf.config.experimental.get_device_details
+gpus = [details(gpu).get("device_name", gpu.name) for gpu in tf.config.list_physical_devices("GPU")]
+print(json.dumps({"tensorflow": tf.__version__, "keras": keras.__version__, "gpus": gpus}))
+"""
+_ALL_REDUCE = """
+import tensorflow as tf
+from tflbt.distributed import comm
+comm.init()
+total = comm.all_reduce_sum([tf.constant([comm.rank() + 1.0])], "doctor")[0]
+print(f"rank {comm.rank()} of {comm.size()}: {float(total[0])}", flush=True)
+"""
+
+
+def gather() -> Facts:
+    """Looks at this machine; takes some seconds, for TensorFlow and Horovod are imported."""
+    versions = {part: found for part in _PARTS if (found := _version(part))}
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        probe = pool.submit(_run, [sys.executable, "-c", _TENSORFLOW])
+        build = pool.submit(_run, ["horovodrun", "--check-build"])
+    seen, error = _read_probe(probe.result())
+    return Facts(
+        python=sys.version_info[:3],
+        versions=versions,
+        tensorflow=seen.get("tensorflow"),
+        tensorflow_error=error,
+        keras=seen.get("keras"),
+        gpus=tuple(seen.get("gpus", ())),
+        horovod_parts=parse_check_build(build.result().stdout),
+        launchers=_launchers(),
+        cores=len(os.sched_getaffinity(0)),
+        memory_gib=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30,
+    )
+
+
+def try_ranks(ranks: int, parts: frozenset[str]) -> Finding:
+    """Starts `ranks` real ranks on this machine and lets them add their numbers up."""
+    controller = "--gloo" if "Gloo" in parts else "--mpi"
+    command = ["horovodrun", "-np", str(ranks), controller, sys.executable, "-c", _ALL_REDUCE]
+    done = _run(command)
+    answers = set(re.findall(r"rank (\d+) of (\d+): ([\d.]+)", done.stdout))
+    total = ranks * (ranks + 1) / 2
+    if answers == {(str(rank), str(ranks), str(total)) for rank in range(ranks)}:
+        return Finding("ok", "All-reduce", f"{ranks} ranks ({controller[2:]}) agree on the sum")
+    errors = [line for line in done.stderr.splitlines() if "Error" in line]
+    hint = "launch/local.sh N on a script of your own shows the whole output"
+    return Finding("error", "All-reduce", (errors or ["not all ranks answered"])[0], hint)
+
+
+def parse_check_build(text: str) -> frozenset[str]:
+    r"""Reads which parts `horovodrun --check-build` marks as built.
+
+    Example:
+        >>> sorted(parse_check_build("    [X] TensorFlow\n    [ ] NCCL\n    [X] Gloo"))
+        ['Gloo', 'TensorFlow']
+    """
+    return frozenset(re.findall(r"^\s*\[X\] (\w+)", text, flags=re.MULTILINE))
+
+
+def _read_probe(done: subprocess.CompletedProcess[str]) -> tuple[dict, str]:
+    """Returns what TensorFlow said of itself, and the last line of its error if it failed."""
+    if done.returncode == 0 and done.stdout.strip():
+        return json.loads(done.stdout.strip().splitlines()[-1]), ""
+    ended = f"the import ended with status {done.returncode}"
+    return {}, (done.stderr.strip().splitlines() or [ended])[-1]
+
+
+def _launchers() -> dict[str, str]:
+    """Returns the first line each launcher that runs says of its version."""
+    told = {name: _run([name, "--version"]) for name in ("horovodrun", "mpirun", "srun")}
+    return {
+        name: done.stdout.strip().splitlines()[0]
+        for name, done in told.items()
+        if done.returncode == 0 and done.stdout.strip()
+    }
+
+
+def _version(part: str) -> str | None:
+    try:
+        return importlib.metadata.version(part)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Runs a command to its end; one that is not there or takes too long has failed.
+
+    Programs beside this Python come first, for its environment need not be active.
+    """
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    if os.geteuid() == 0:  # Open MPI refuses root unless told twice
+        environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    program = shutil.which(command[0], path=environment["PATH"])
+    if program is None:
+        return subprocess.CompletedProcess(command, 127, "", f"{command[0]} is not on PATH")
+    try:
+        return subprocess.run(
+            [program, *command[1:]],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return subprocess.CompletedProcess(command, 1, "", f"{type(error).__name__}: {error}")

@@ -1,0 +1,147 @@
+"""What a recipe says about samples: the data set loaded, standardised and augmented."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+import numpy as np
+import tensorflow as tf
+
+from tflbt import data
+from tflbt.control.batch_plan import BatchPlan
+from tflbt.distributed import comm
+
+
+@dataclasses.dataclass(frozen=True)
+class Samples:
+    """Training and held-out samples as `fit` takes them.
+
+    Attributes:
+        source: The data set as loaded, with `classes` and `image_shape`.
+        standardize: What inputs go through; None where they are no images.
+        transform: What training sub-batches go through: reading, colours, standardisation, augmentation.
+        test: held-out inputs, standardised, and labels; of stored images a data set of this rank's share.
+    """
+
+    source: Any
+    standardize: data.Standardize | None
+    transform: Any
+    test: tuple[np.ndarray, np.ndarray] | tf.data.Dataset
+
+    @property
+    def train(self) -> tuple[np.ndarray, np.ndarray]:
+        """Training inputs (or their names) and labels, as loaded."""
+        return self.source.x_train, self.source.y_train
+
+    def first(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The first training samples as the network sees them in evaluation; they may have to be read from files."""
+        x, y = self.source.some_training_images(count)
+        return (x if self.standardize is None else self.standardize(x).numpy()), y
+
+
+def build_samples(
+    config: ml_collections.ConfigDict, data_dir: str | Path | None = None, source: Any = None
+) -> Samples:
+    """Loads the data set of a recipe and says what its samples go through.
+
+    Args:
+        config: A recipe's configuration.
+        data_dir: Where the data sets lie.
+        source: Samples to use in place of those that `config.data.name` names.
+
+    Raises:
+        ValueError: If the name is unknown, or an option does not go with these data.
+        OSError: If data cannot be read.
+    """
+    options = config.data
+    if source is None:
+        source = data.load(
+            options.name, data_dir, options.image_size, _stored_crop_area(options) or None
+        )
+    if options.holdout:
+        source = data.with_holdout(source, options.holdout)
+    if isinstance(source, data.TextData):
+        return Samples(source, None, None, (source.x_test, source.y_test))
+    standardize = data.fit_standardize(source.x_train, options.standardize)
+    transform = _transform(options, isinstance(source, data.StoredImages), source, standardize)
+    return Samples(source, standardize, transform, _test(config, source, standardize))
+
+
+def check_data(config: ml_collections.ConfigDict) -> None:
+    """Raises for values of `config.data` that cannot be.
+
+    Raises:
+        ValueError: Naming the key, its value and what would do.
+    """
+    options = config.data
+    for name in ("padding", "holdout", "cutout_size"):
+        if not options[name] >= 0:
+            raise ValueError(f"config.data.{name}={options[name]!r} must be at least 0.")
+    if len(options.crop_area) not in (0, 2):
+        raise ValueError(
+            f"config.data.crop_area={options.crop_area!r} must be two shares, as (0.08, 1.0), or ()."
+        )
+    if options.resize_then_crop and (options.crop_area or options.name != "imagenet"):
+        raise ValueError(
+            f"config.data.resize_then_crop=True is for imagenet without crop_area, not for {options.name} "
+            f"with {options.crop_area!r}."
+        )
+    for build, keys in ((_crops, "crop_"), (_colours, ""), (_cutout, "cutout_")):
+        try:
+            build(options)
+        except ValueError as error:  # it names the argument, which is the end of the key
+            raise ValueError(f"config.data.{keys}{error}") from error
+
+
+def _stored_crop_area(options: ml_collections.ConfigDict) -> tuple[float, ...]:
+    """The area of crops that are made while reading; of other data sets crops are a transform."""
+    return tuple(options.crop_area) if options.name == "imagenet" else ()
+
+
+def _transform(
+    options: ml_collections.ConfigDict, stored: bool, source: Any, standardize: Any
+) -> Callable[..., Any]:
+    """Reading or cropping, colours (in grey levels), standardisation, shifts and flips, squares cut out."""
+    steps = _crops(options)
+    if stored:
+        steps = [source.resized_random_crops if options.resize_then_crop else source.random_crops]
+    steps += [*_colours(options), standardize]
+    if options.padding or options.flip:
+        steps.append(data.PadCropFlip(options.padding, options.flip))
+    steps += _cutout(options)
+    return data.chain(*steps) if len(steps) > 1 else standardize
+
+
+def _crops(options: ml_collections.ConfigDict) -> list[Any]:
+    return [data.RandomResizedCrop(area=tuple(options.crop_area))] if options.crop_area else []
+
+
+def _colours(options: ml_collections.ConfigDict) -> list[Any]:
+    amounts = {key: options[key] for key in ("brightness", "contrast", "saturation", "hue")}
+    jitter = data.ColourJitter(**amounts)
+    return [jitter] if any(amounts.values()) else []
+
+
+def _cutout(options: ml_collections.ConfigDict) -> list[Any]:
+    if not options.cutout_size:
+        return []
+    return [data.Cutout(options.cutout_size, options.cutout_count)]
+
+
+def _test(
+    config: ml_collections.ConfigDict, source: Any, standardize: Any
+) -> tuple[np.ndarray, np.ndarray] | tf.data.Dataset:
+    if isinstance(source, data.ImageData):
+        return standardize(source.x_test).numpy(), source.y_test
+    plan = BatchPlan(config.batch_size, config.sub_batch_size, comm.size())
+    return data.one_epoch(
+        (source.x_test, source.y_test),
+        sub_batch_size=plan.samples_a_rank_computes,
+        rank=comm.rank(),
+        size=comm.size(),
+        transform=data.chain(source.centre_crops, standardize),
+    )

@@ -1,0 +1,179 @@
+"""How a recipe is tuned: a search in which every trial trains it with some of its keys changed."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras_tuner
+import ml_collections
+from absl import logging
+
+from tflbt import recipes, report
+from tflbt.distributed import comm
+from tflbt.recipes import build as recipe_build
+from tflbt.recipes import run as recipe_run
+from tflbt.recipes import space as recipe_space
+from tflbt.recipes.data import Samples, build_samples
+from tflbt.recipes.optimizer import build_optimizer
+from tflbt.runs.config import as_plain
+from tflbt.tuning import space as spaces
+from tflbt.tuning.ledger import Result
+from tflbt.tuning.search import Search
+from tflbt.tuning.trial import Trial
+from tflbt.tuning.winner import write_winner
+
+
+class RecipeTrainer:
+    """Trains a recipe as a trial's hyper-parameters say; the data set stays loaded from trial to trial.
+
+    Args:
+        config: The recipe, with the values that are not searched.
+        data_dir: Where the data sets lie.
+        verbose: 1 shows every trial's epochs, 0 (default) nothing.
+    """
+
+    def __init__(
+        self,
+        config: ml_collections.ConfigDict,
+        data_dir: str | Path | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.config = config
+        self.data_dir = data_dir
+        self.verbose = verbose
+        self._samples: tuple[str, Samples] | None = None
+
+    def __call__(self, trial: Trial, folder: Path, callbacks: list[Any]) -> None:
+        """Trains into a run directory, or goes on with the one that is there."""
+        self.train(spaces.apply(self.config, trial.values), folder, callbacks)
+
+    def train(self, config: ml_collections.ConfigDict, folder: Path, callbacks: list[Any]) -> None:
+        """Trains a configuration into a run directory, or goes on with the one that is there."""
+        recipe_build.prepare_process(config)
+        made = recipe_build.build(config, self.data_dir, samples=self._loaded(config))
+        resume = comm.on_chief(lambda: (folder / "config.json").exists(), "tflbt.tuning.resume")
+        directory = recipe_run.claim(folder, config, resume)
+        recipe_run.fit(
+            made, directory, resume=resume, more_callbacks=callbacks, verbose=self.verbose
+        )
+
+    def _loaded(self, config: ml_collections.ConfigDict) -> Samples:
+        """The samples, loaded anew only where the trial's hyper-parameters concern them."""
+        told = json.dumps(
+            [as_plain(config.data), config.batch_size, config.sub_batch_size], sort_keys=True
+        )
+        if self._samples is None or self._samples[0] != told:
+            self._samples = None  # first let go of the old ones
+            self._samples = told, build_samples(config, self.data_dir)
+        return self._samples[1]
+
+
+def check_recipe(config: ml_collections.ConfigDict) -> None:
+    """Raises ValueError for a configuration that no trial could train with."""
+    recipe_build.check(config)
+    build_optimizer(config.optimizer)
+
+
+def tune_recipe(
+    config: ml_collections.ConfigDict,
+    space: str,
+    workdir: str | os.PathLike[str],
+    *,
+    trainer: RecipeTrainer,
+    group: Any = None,
+    max_trials: int | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Result:
+    """Searches the space for the recipe's best values and writes the winner as a recipe; all ranks call it alike.
+
+    Args:
+        config: The recipe.
+        space: "hparams/spaces/FILE.py:NAME".
+        workdir: The search directory.
+        trainer: Of this recipe.
+        group: This rank's process set, of `comm.init_groups`, where ranks are split into groups.
+        max_trials: The most trials; None: until the tuner has no more.
+        options: More arguments of `tflbt.tuning.Search`.
+
+    Returns:
+        The best trial's number, values and objective.
+
+    Raises:
+        ValueError: If space or recipe cannot be; before anything is written.
+        OSError: If a file cannot be read or written.
+    """
+    with comm.within(group):
+        check_recipe(config)
+        searched: keras_tuner.HyperParameters = recipe_space.load(space, config)
+        spaces.check(searched, config, check_recipe)
+    workdir = Path(workdir)
+
+    def write_best(trial: Trial, value: float) -> None:
+        write_winner(
+            workdir / "best.py",
+            spaces.apply(config, trial.values),
+            recipes.default_config(),
+            trial=trial.number,
+            objective=search.objective,
+            value=value,
+        )
+
+    search = Search(
+        workdir,
+        searched,
+        max_trials=max_trials,
+        epochs=config.epochs,
+        grace=_grace(config, searched),
+        group=group,
+        about={
+            "name": config.name,
+            "defaults": spaces.defaults(searched, config),
+            "config": as_plain(config),
+        },
+        write_best=write_best,
+        **(options or {}),
+    )
+    return search.run(trainer)
+
+
+def _grace(config: ml_collections.ConfigDict, searched: keras_tuner.HyperParameters) -> int:
+    """The epoch before which no trial is hopeless: a third of all, or the end of the longest warm-up."""
+    warmups = [config.warmup.epochs]
+    for one in searched.space:
+        if one.name == "warmup.epochs":
+            warmups += [float(value) for value in one.values]
+    return min(config.epochs, math.ceil(max(config.epochs / 3, *warmups)))
+
+
+def report_search(workdir: str | os.PathLike[str], result: Result | None) -> None:
+    """Says what a search found and writes its page; on rank 0. A failure here must not hide how the search ended."""
+    workdir = Path(workdir)
+    if result is not None:
+        for line in summary(workdir, result):
+            print(line, flush=True)
+    if (workdir / "trials.csv").exists():
+        try:
+            print(f"report: {report.write_search(workdir)}", flush=True)
+        except Exception as error:  # noqa: BLE001
+            logging.error("the report could not be written: %s", error)
+
+
+def summary(workdir: Path, result: Result) -> list[str]:
+    """What the screen says at the end of a search."""
+    if result.number is None:
+        return [f"{result.trials} trials, none with an objective"]
+    lines = [
+        f"best: trial {result.number}, {result.objective:.5g}: {spaces.in_words(result.values)}"
+    ]
+    if result.baseline is not None:
+        difference = result.objective - result.baseline  # type: ignore[operator]
+        lines.append(f"the recipe as it is: {result.baseline:.5g} ({difference:+.5g} by tuning)")
+    lines.append(
+        f"train it: python -m tflbt.train --config={workdir / 'best.py'} --workdir={workdir / 'winner'}"
+    )
+    return lines

@@ -1,0 +1,94 @@
+"""One job at a time writes into a directory: a lock that is gone when its process is, however that ends."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+import weakref
+from pathlib import Path
+
+from absl import logging
+
+from tflbt.runs import atomic_file
+
+_held: weakref.WeakValueDictionary[Path, DirectoryLock] = weakref.WeakValueDictionary()
+
+
+class DirectoryLock:
+    """The lock of a directory, held for as long as the object lives; `hold` gives it.
+
+    It is a POSIX lock on a hidden file, which NFS and Lustre know too and which a kill leaves to the next job. Where a
+    file system has no locks there is a warning and no lock. A copy on another rank (pickled) is None.
+
+    Args:
+        directory: An existing directory.
+
+    Raises:
+        BlockingIOError: If another process holds it; names the host and the process.
+        OSError: If the file cannot be made.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        path = directory / ".lock"
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise atomic_file.naming(error, path, "cannot make the lock") from error
+        release = weakref.finalize(self, os.close, self._file)
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                logging.warning("%s: no lock here (%s): start one job at a time.", directory, error)
+                return
+            holder = os.pread(self._file, 200, 0).decode("utf-8", "replace").strip()
+            raise BlockingIOError(
+                errno.EAGAIN,
+                f"another job ({holder or 'unknown'}) is writing here; wait until it ends, or end it",
+                str(directory),
+            ) from None
+        release.detach()
+        weakref.finalize(self, _release, self._file)
+        with contextlib.suppress(OSError):  # no space: nothing that the lock needs
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        """Pickles to None: a lock is its process's own."""
+        return type(None), ()
+
+
+def _release(file: int) -> None:
+    """Frees a directory; the file stays, empty, as a job that is refused or has nothing to do finds it."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(file, 0)
+    os.close(file)
+
+
+def hold(directory: str | os.PathLike[str]) -> DirectoryLock:
+    """Takes the lock of a directory, or the one that this process has.
+
+    Args:
+        directory: An existing directory.
+
+    Returns:
+        The lock; the directory is free again when the last reference to it goes.
+
+    Raises:
+        BlockingIOError: If another process holds it; names the host and the process.
+        OSError: If the lock's file cannot be made.
+
+    Example:
+        >>> import tempfile
+        >>> directory = tempfile.mkdtemp()
+        >>> hold(directory) is hold(directory)
+        True
+    """
+    path = Path(directory).resolve()
+    lock = _held.get(path)
+    if lock is None:
+        lock = _held[path] = DirectoryLock(path)
+    return lock

@@ -1,0 +1,193 @@
+"""What the rows of a run say: series by epoch, phase switch, decays, best epoch."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tflbt.runs.metrics import is_logged_metric
+
+_DROP = 0.8  # a learning rate at most this times the last epoch's has been decayed, not annealed
+_FLAT = 0.05  # relative change below which two epochs have one learning rate
+
+
+@dataclasses.dataclass(frozen=True)
+class History:
+    """The epochs of a run, as `MetricsTable.read` gives them.
+
+    Args:
+        rows: A dictionary an epoch; any column may be missing or empty.
+
+    Example:
+        >>> history = History([{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.4}])
+        >>> history.epochs, history.series("loss")
+        ([1, 2], [0.5, 0.4])
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+
+    @property
+    def epochs(self) -> list[int]:
+        """Epoch numbers, counted from 1."""
+        return [int(row.get("epoch") or place) for place, row in enumerate(self.rows, start=1)]
+
+    def series(self, column: str) -> list[float]:
+        """Returns a column as floats, nan where there is no number.
+
+        Args:
+            column: A column's name, which need not exist.
+
+        Returns:
+            One value an epoch.
+
+        Example:
+            >>> History([{"epoch": 1}]).series("loss")
+            [nan]
+        """
+        values = [row.get(column) for row in self.rows]
+        return [float(v) if isinstance(v, (int, float)) else math.nan for v in values]
+
+    def has(self, column: str) -> bool:
+        """Tells whether a column holds a finite number in any epoch.
+
+        Args:
+            column: A column's name.
+
+        Returns:
+            True if there is something to draw.
+
+        Example:
+            >>> History([{"epoch": 1, "loss": float("nan")}]).has("loss")
+            False
+        """
+        return any(math.isfinite(value) for value in self.series(column))
+
+    def last(self, column: str) -> Any:
+        """Returns a column's last value that is not empty, or None.
+
+        Args:
+            column: A column's name.
+
+        Returns:
+            The value as it was read.
+
+        Example:
+            >>> History([{"epoch": 1, "updates": 8}, {"epoch": 2, "updates": None}]).last("updates")
+            8
+        """
+        values = [row.get(column) for row in self.rows if row.get(column) is not None]
+        return values[-1] if values else None
+
+    @property
+    def metric(self) -> str | None:
+        """The metric to show beside the loss: an accuracy if there is one."""
+        names = [
+            name[len("val_") :] if name.startswith("val_") else name
+            for row in self.rows
+            for name in row
+            if is_logged_metric(name) and not name.endswith("loss")
+        ]
+        names = [name for name in dict.fromkeys(names) if self.has(name) or self.has(f"val_{name}")]
+        accuracies = [name for name in names if is_accuracy(name)]
+        return next(iter(accuracies or names), None)
+
+    def best(self, column: str, largest: bool = True) -> tuple[int, float] | None:
+        """Returns the epoch and value at which a column was best, the first of equals.
+
+        Args:
+            column: A column's name.
+            largest: True if more is better.
+
+        Returns:
+            Epoch and value; None if there is no finite value.
+
+        Example:
+            >>> History([{"epoch": 1, "a": 0.5}, {"epoch": 2, "a": 0.9}]).best("a")
+            (2, 0.9)
+        """
+        pairs = [p for p in zip(self.epochs, self.series(column)) if math.isfinite(p[1])]
+        if not pairs:
+            return None
+        return (max if largest else min)(pairs, key=lambda pair: pair[1])
+
+    @property
+    def has_phases(self) -> bool:
+        """True if a two-phase schedule ran."""
+        return any(row.get("phase") for row in self.rows)
+
+    @property
+    def switch_epoch(self) -> int | None:
+        """The epoch at whose end the convergence phase began; None if it has not."""
+        for epoch, row in zip(self.epochs, self.rows):
+            if row.get("phase") == "convergence":
+                return epoch
+        return None
+
+    @property
+    def decay_epochs(self) -> list[int]:
+        """The epochs at whose end the learning rate was decayed.
+
+        Taken from the column `decays`; where nothing is counted there, from sudden drops of the
+        learning rate between epochs at which it is constant.
+        """
+        return self._counted_decays() or self._drops()
+
+    @property
+    def growth_epochs(self) -> list[int]:
+        """The epochs after which the batch was larger than before."""
+        sizes = self.series("batch_size")
+        return [self.epochs[i - 1] for i in range(1, len(sizes)) if sizes[i] > sizes[i - 1]]
+
+    def _counted_decays(self) -> list[int]:
+        """Returns the epochs after which the rate fell, where the column `decays` goes up.
+
+        A schedule may count at the end of the epoch it judged, or at the start of the one that
+        runs at the new rate; the learning rate tells which. A schedule that grows the batch where
+        it would decay the rate counts that too: it is no decay.
+        """
+        rates, grown = self.series("learning_rate"), self.growth_epochs
+        found, before = [], 0
+        for i, row in enumerate(self.rows):
+            count = row.get("decays")
+            if not isinstance(count, int):
+                continue
+            if count > before:
+                fallen = i > 0 and rates[i] <= _DROP * rates[i - 1]
+                if fallen or i == 0 or self.epochs[i - 1] not in grown:
+                    found.append(self.epochs[i - 1 if fallen else i])
+            before = count
+        return found
+
+    def _drops(self) -> list[int]:
+        """Returns the epochs after which the learning rate steps down and stays."""
+        rates = self.series("learning_rate")
+        return [
+            self.epochs[i - 1]
+            for i in range(1, len(rates))
+            if 0 < rates[i] <= _DROP * rates[i - 1]
+            and (i + 1 == len(rates) or _same(rates[i], rates[i + 1]))
+            and (i == 1 or rates[i - 1] >= (1 - _FLAT) * rates[i - 2])
+        ]
+
+
+def _same(one: float, other: float) -> bool:
+    """Tells whether two learning rates are one."""
+    return math.isclose(one, other, rel_tol=_FLAT)
+
+
+def is_accuracy(name: str) -> bool:
+    """Tells whether a metric is a share of samples, to be shown in percent.
+
+    Args:
+        name: A metric's name.
+
+    Returns:
+        True for `accuracy`, `sparse_categorical_accuracy`, `acc` and the like.
+
+    Example:
+        >>> [is_accuracy(name) for name in ("val_accuracy", "mae")]
+        [True, False]
+    """
+    return "accuracy" in name or name.split("_")[-1] == "acc"

@@ -1,0 +1,74 @@
+"""The events of a search, one a line, written so that a kill at any moment loses none but the one being written."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from tflbt.runs import atomic_file
+
+
+class Journal:
+    """An append-only file of JSON objects, each flushed to the disk before `append` returns.
+
+    Args:
+        path: The file; made by the first event.
+
+    Example:
+        >>> import tempfile
+        >>> journal = Journal(Path(tempfile.mkdtemp()) / "journal.jsonl")
+        >>> journal.append({"event": "begin", "trial": 1})
+        >>> journal.events()
+        [{'event': 'begin', 'trial': 1}]
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def append(self, event: dict[str, Any]) -> None:
+        """Adds an event.
+
+        Raises:
+            OSError: If it cannot be written (no space); names the file, which is then as it was.
+        """
+        line = json.dumps(event, allow_nan=True) + "\n"
+        size = self.path.stat().st_size if self.path.exists() else 0
+        try:
+            with self.path.open("ab") as file:
+                file.write(line.encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.truncate(self.path, size)
+            raise atomic_file.naming(error, self.path, "cannot write") from error
+
+    def events(self) -> list[dict[str, Any]]:
+        """Reads the events; the half line that a kill left at the end is cut off the file.
+
+        Raises:
+            ValueError: If a line before the last is no event; names the file and the line.
+            OSError: If the file cannot be read.
+        """
+        if not self.path.exists():
+            return []
+        data = self.path.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        if whole != data:
+            with self.path.open("r+b") as file:
+                file.truncate(len(whole))
+        events = []
+        for number, line in enumerate(whole.decode("utf-8", "replace").split("\n")[:-1], start=1):
+            try:
+                event = json.loads(line)
+            except ValueError as error:
+                raise ValueError(
+                    f"{self.path}, line {number}, is damaged: {line[:60]!r}"
+                ) from error
+            if not isinstance(event, dict) or "event" not in event:
+                raise ValueError(f"{self.path}, line {number}, is no event: {line[:60]!r}")
+            events.append(event)
+        return events

@@ -1,0 +1,194 @@
+"""FGSM: makes a share of an update's samples adversarial, at the cost of one input gradient for that share."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tflbt.training.preserved import preserved
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FGSM:
+    r"""Adversarial training by the fast gradient sign method: give it to `LargeBatchModel.fit(adversarial=...)`.
+
+    A share of the samples of every update is moved one step uphill before the gradient of the weights is taken:
+
+    $$x' = \text{clip}(x + \epsilon \, \text{sign} \nabla_x \ell(x, y; w)), \quad y' = y$$
+
+    where x is in the *original* scale of the data, in which `epsilon` and `valid_range` are given; the model's input is
+    (x - mean) / scale. The network runs in inference mode for it, so that the perturbed pass moves no moving
+    statistics. Sample i of an update (in the update's global order) is adversarial if floor((i + 1) share) > floor(i
+    share): spread evenly, floor(share * batch_size) in all, the same ones whatever the sub-batches and ranks. Only
+    those take part in the extra pass. Every floating-point input of the model is perturbed, others stay.
+
+    Read and set the share of a training with `model.adversarial_share`; `tflbt.callbacks.AdaptiveBatchSize` lowers and
+    ends it.
+
+    Args:
+        share: Gamma, the share of adversarial samples at the start of `fit`, in [0, 1], default 0.2 (the paper's).
+        epsilon: Size of the perturbation in the original scale, more than 0, default 0.005 (the paper's, for pixels in
+            [0, 1]).
+        valid_range: (lowest, highest) value of the original scale, default (0, 1); None: not clipped.
+        mean: What was subtracted from the original values, a number or an array that broadcasts to a sample; default 0.
+        scale: What they were then divided by, likewise, more than 0; default 1.
+
+    Raises:
+        ValueError: If an argument is out of its range; at the start of `fit`, if the model has no floating-point input.
+
+    Source: section III-A, equation 4 of `abs-absa.txt`; Goodfellow et al. 2015. The inference mode is that of the
+    authors' released code, which perturbs the first samples of each sub-batch.
+
+    Example:
+        >>> from tflbt import LargeBatchModel
+        >>> inputs = tf.keras.Input([2])
+        >>> model = LargeBatchModel(inputs, tf.keras.layers.Dense(1)(inputs))
+        >>> model.compile("sgd", "mse")
+        >>> x = np.float32([[0.0, 0.5], [1.0, 0.5]])
+        >>> _ = model.fit(x, x[:, :1], batch_size=2, verbose=0, adversarial=FGSM(share=0.5, epsilon=0.1))
+        >>> float(model.adversarial_share)
+        0.5
+    """
+
+    share: float = 0.2
+    epsilon: float = 0.005
+    valid_range: tuple[float, float] | None = (0.0, 1.0)
+    mean: Any = 0.0
+    scale: Any = 1.0
+
+    def __post_init__(self) -> None:
+        """Checks the arguments."""
+        check_share(self.share)
+        if not 0 < self.epsilon < np.inf:
+            raise ValueError(f"epsilon={self.epsilon!r} must be more than 0; the paper's is 0.005.")
+        if self.valid_range is not None and not self.valid_range[0] < self.valid_range[1]:
+            raise ValueError(
+                f"valid_range={self.valid_range!r} must be (lowest, highest) of the original values, as (0.0, 1.0)."
+            )
+        if not np.all(np.asarray(self.scale) > 0):
+            raise ValueError(
+                "scale must be more than 0 everywhere: it is what values were divided by."
+            )
+
+    @classmethod
+    def of_images(cls, standardize: Any, share: float = 0.2, epsilon: float = 0.005) -> FGSM:
+        """For 8-bit images that a `tflbt.data.Standardize` prepared: `epsilon` counts pixels as 0 to 1.
+
+        Augmentation that moves pixels after a standardisation pixel by pixel (`PadCropFlip`) moves them under their
+        neighbours' mean and scale; on natural images these hardly differ, and the perturbation is as much larger or
+        smaller.
+
+        Args:
+            standardize: What was applied to the images, with `pixel_mean` and `pixel_scale` of values 0 to 1.
+            share: As above.
+            epsilon: As above.
+        """
+        return cls(share, epsilon, mean=standardize.pixel_mean, scale=standardize.pixel_scale)
+
+    def check_inputs(self, x: Any) -> None:
+        """Raises unless there is something to perturb.
+
+        Raises:
+            ValueError: If none of the inputs (arrays, tensors or their specs) is floating-point.
+        """
+        types = [tf.as_dtype(leaf.dtype).name for leaf in tf.nest.flatten(x)]
+        if not any(tf.as_dtype(name).is_floating for name in types):
+            raise ValueError(
+                f"adversarial={type(self).__name__}(...) moves floating-point inputs, but x is {', '.join(types)}: "
+                "convert it to float32 before the model, for images with transform=tflbt.data.fit_standardize(...)."
+            )
+
+    def perturb(self, x: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+        """One step of the model's input along the sign of its gradient; where that is 0 or NaN, none."""
+        sign = tf.cast(gradient > 0, x.dtype) - tf.cast(gradient < 0, x.dtype)
+        moved = x + tf.cast(self.epsilon / np.asarray(self.scale), x.dtype) * sign
+        if self.valid_range is None:
+            return moved
+        low, high = ((bound - np.asarray(self.mean)) / self.scale for bound in self.valid_range)
+        # What augmentation left outside of the range (padding, say) may not be pushed further out, nor pulled in.
+        low, high = (tf.cast(bound, x.dtype) for bound in (low, high))
+        return tf.clip_by_value(moved, tf.minimum(x, low), tf.maximum(x, high))
+
+
+def check_share(share: float) -> None:
+    """Raises unless a share is in [0, 1].
+
+    Raises:
+        ValueError: Naming it.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"share={share!r} must be in [0, 1]; the paper's is 0.2.")
+
+
+def chosen(first: tf.Tensor, count: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
+    """Which samples of a sub-batch are adversarial.
+
+    Args:
+        first: The number of its first sample in the update's global order, an integer scalar.
+        count: Its number of samples, an integer scalar.
+        share: Gamma, a float64 scalar.
+
+    Returns:
+        Their places in the sub-batch, int64 `[chosen]`.
+
+    Example:
+        >>> chosen(tf.constant(5), tf.constant(5), tf.constant(0.4, tf.float64)).numpy().tolist()
+        [2, 4]
+    """
+    numbers = tf.cast(first + tf.range(count), tf.float64)
+    marks = tf.floor((numbers + 1) * share) > tf.floor(numbers * share)
+    return tf.where(marks)[:, 0]
+
+
+def with_adversarial_samples(
+    model: tf.keras.Model, fgsm: FGSM, data: Any, places: tf.Tensor, restore: list[tf.Variable]
+) -> Any:
+    """A sub-batch with the samples at `places` perturbed.
+
+    Args:
+        model: The model in training.
+        fgsm: How to perturb.
+        data: (x, y, sample_weight) or less, as Keras unpacks it.
+        places: int64 `[k]`; with k = 0 the sub-batch comes back as it is.
+        restore: Variables that computing the loss writes (metrics), to be put back.
+
+    Returns:
+        The sub-batch in the structure of `data`.
+    """
+
+    def perturbed() -> list[tf.Tensor]:
+        x, y, sample_weight = tf.keras.utils.unpack_x_y_sample_weight(data)
+        part, targets = (
+            tf.nest.map_structure(lambda leaf: tf.gather(leaf, places), v) for v in (x, y)
+        )
+        leaves = tf.nest.flatten(part)
+        moving = [leaf for leaf in leaves if leaf.dtype.is_floating]
+        with preserved(restore), tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(moving)
+            loss = _sum_of_losses(model, part, targets)
+        slopes = iter(tape.gradient(loss, moving, unconnected_gradients="zero"))
+        moved = [fgsm.perturb(v, next(slopes)) if v.dtype.is_floating else v for v in leaves]
+        at = places[:, None]
+        return [
+            tf.tensor_scatter_nd_update(old, at, new) for old, new in zip(tf.nest.flatten(x), moved)
+        ]
+
+    x, y, sample_weight = tf.keras.utils.unpack_x_y_sample_weight(data)
+    leaves = tf.cond(tf.size(places) > 0, perturbed, lambda: list(tf.nest.flatten(x)))
+    x = tf.nest.pack_sequence_as(x, leaves)
+    return tf.keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
+
+
+def _sum_of_losses(model: tf.keras.Model, x: Any, y: Any) -> tf.Tensor:
+    """The loss summed over samples, in inference mode, scaled where 16 bits would lose small gradients.
+
+    Sample weights are left out: they change the length of a sample's gradient, not its sign.
+    """
+    loss = model.compute_loss(x, y, model(x, training=False), None)
+    loss *= tf.cast(tf.shape(tf.nest.flatten(x)[0])[0], loss.dtype)
+    if isinstance(model.optimizer, tf.keras.mixed_precision.LossScaleOptimizer):
+        loss = model.optimizer.get_scaled_loss(loss)
+    return loss
