@@ -1,0 +1,133 @@
+"""Validators of arguments: each raises ValueError naming the argument, its value and what would do."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Iterable
+from typing import Any
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a real number, NumPy's included; True and False are not."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is an integer, NumPy's included; True and False are not."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def number(
+    name: str,
+    value: Any,
+    *,
+    at_least: float | None = None,
+    more_than: float | None = None,
+    at_most: float | None = None,
+    less_than: float | None = None,
+    hint: str = "",
+) -> None:
+    """Raises unless a value is a finite number within bounds.
+
+    Args:
+        name: The argument's name.
+        value: Its value.
+        at_least: The lowest value that is allowed.
+        more_than: The bound above which the value must be.
+        at_most: The highest value that is allowed.
+        less_than: The bound below which the value must be.
+        hint: What follows the range in the message, such as "; the paper's is 0.2".
+
+    Raises:
+        ValueError: If the value is no finite number or out of its bounds.
+
+    Example:
+        >>> number("beta", 1.5, more_than=0, less_than=1)
+        Traceback (most recent call last):
+        ...
+        ValueError: beta=1.5 must be more than 0 and less than 1.
+        >>> number("share", -1, at_least=0, at_most=1)
+        Traceback (most recent call last):
+        ...
+        ValueError: share=-1 must be between 0 and 1.
+    """
+    if (
+        is_number(value)
+        and math.isfinite(value)
+        and (at_least is None or value >= at_least)
+        and (more_than is None or value > more_than)
+        and (at_most is None or value <= at_most)
+        and (less_than is None or value < less_than)
+    ):
+        return
+    wanted = _range(at_least, more_than, at_most, less_than)
+    raise ValueError(f"{name}={value!r} must be {wanted or 'a finite number'}{hint}.")
+
+
+def whole(
+    name: str,
+    value: Any,
+    *,
+    at_least: int | None = None,
+    at_most: int | None = None,
+    hint: str = "",
+) -> None:
+    """Raises unless a value is a whole number within bounds.
+
+    Args:
+        name: The argument's name.
+        value: Its value.
+        at_least: The lowest value that is allowed.
+        at_most: The highest value that is allowed.
+        hint: What follows the range in the message.
+
+    Raises:
+        ValueError: If the value is no whole number or out of its bounds.
+
+    Example:
+        >>> whole("iterations", 0, at_least=1)
+        Traceback (most recent call last):
+        ...
+        ValueError: iterations=0 must be a whole number, at least 1.
+    """
+    if (
+        is_whole(value)
+        and (at_least is None or value >= at_least)
+        and (at_most is None or value <= at_most)
+    ):
+        return
+    wanted = _range(at_least, None, at_most, None)
+    raise ValueError(f"{name}={value!r} must be a whole number{wanted and f', {wanted}'}{hint}.")
+
+
+def one_of(name: str, value: Any, choices: Iterable[Any]) -> None:
+    """Raises unless a value is one of the choices.
+
+    Raises:
+        ValueError: If it is not; the message lists the choices.
+
+    Example:
+        >>> one_of("shape", "square", ("linear", "cosine"))
+        Traceback (most recent call last):
+        ...
+        ValueError: shape='square' must be one of 'linear', 'cosine'.
+    """
+    choices = tuple(choices)
+    if value not in choices:
+        raise ValueError(f"{name}={value!r} must be one of {', '.join(map(repr, choices))}.")
+
+
+def _range(
+    at_least: float | None, more_than: float | None, at_most: float | None, less_than: float | None
+) -> str:
+    """The bounds in words, such as "at least 0 and less than 1"."""
+    if at_least is not None and at_most is not None:
+        return f"between {at_least:g} and {at_most:g}"
+    bounds = (
+        ("at least", at_least),
+        ("more than", more_than),
+        ("at most", at_most),
+        ("less than", less_than),
+    )
+    return " and ".join(f"{words} {bound:g}" for words, bound in bounds if bound is not None)
