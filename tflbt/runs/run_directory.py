@@ -7,9 +7,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from tflbt.runs import atomic_file
-from tflbt.runs import directory_lock
-from tflbt.runs import environment
+from tflbt.runs import atomic_file, directory_lock, environment
 from tflbt.runs.config import as_plain, differences, flatten, read_json, to_json
 from tflbt.runs.directory_lock import DirectoryLock
 from tflbt.runs.metrics import MetricsTable
