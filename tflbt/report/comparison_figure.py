@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from tflbt.analysis.tuned import Tuned
 from tflbt.report import figure_style
-from tflbt.report.comparison import Tuned
 from tflbt.report.figure_style import COLOURS, WHOLE
 from tflbt.report.tiles import metric_text
 from tflbt.runs.history import is_accuracy
