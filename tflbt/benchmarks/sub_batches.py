@@ -18,6 +18,7 @@ import tensorflow as tf
 from tflbt import init, models, size
 from tflbt.benchmarks.side_by_side import Target, hold_against, medians
 from tflbt.training import LargeBatchModel
+from tflbt.training.keras_internals import concrete_functions
 
 SUB_BATCH = 128
 LARGE_BATCH = 8192
@@ -111,7 +112,7 @@ def count_reductions(depth: int) -> None:
         model = large_batch_model(depth)
         batch = size() * SUB_BATCH * sub_batches
         model.fit(x, y, batch_size=batch, sub_batch_size=SUB_BATCH, verbose=0)
-        function = model.train_tf_function._list_all_concrete_functions()[0]
+        function = concrete_functions(model.train_tf_function)[0]
         definition = function.graph.as_graph_def()
         nodes = [
             *definition.node,

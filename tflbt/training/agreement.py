@@ -8,6 +8,7 @@ import tensorflow as tf
 from absl import logging
 
 from tflbt.distributed import comm
+from tflbt.training import keras_internals
 from tflbt.training.fit_data import FitData
 
 
@@ -83,9 +84,7 @@ def build_optimizer(optimizer: Any, variables: list[tf.Variable]) -> None:
     if hasattr(optimizer, "build"):
         optimizer.build(variables)
         return
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    inner.iterations  # noqa: B018 - a legacy optimizer makes its counter when it is first read
-    inner._create_all_weights(variables)
+    keras_internals.create_slots(getattr(optimizer, "inner_optimizer", optimizer), variables)
 
 
 def optimizer_variables(optimizer: Any) -> list[tf.Variable]:
@@ -96,11 +95,10 @@ def optimizer_variables(optimizer: Any) -> list[tf.Variable]:
     found = {v.ref(): v for v in _variables(optimizer)}
     inner = getattr(optimizer, "inner_optimizer", None)
     if inner is not None:
-        scale = getattr(optimizer._loss_scale, "_weights", {})
-        found.update({v.ref(): v for v in (*_variables(inner), *scale.values())})
+        scale = keras_internals.loss_scale_variables(optimizer)
+        found.update({v.ref(): v for v in (*_variables(inner), *scale)})
     plain = inner if inner is not None else optimizer
-    rates = [getattr(plain, "_learning_rate", None), *getattr(plain, "_hyper", {}).values()]
-    found.update({rate.ref(): rate for rate in rates if isinstance(rate, tf.Variable)})
+    found.update({v.ref(): v for v in keras_internals.hyperparameter_variables(plain)})
     return list(found.values())
 
 
@@ -168,7 +166,7 @@ def warn_of_double_decay(model: tf.keras.Model) -> None:
     """Warns where a weight decays twice: in the loss by a regulariser and in the optimizer."""
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     regularised = any(
-        getattr(layer, "kernel_regularizer", None) is not None for layer in _layers(model)
+        getattr(layer, "kernel_regularizer", None) is not None for layer in model.submodules
     )
     if regularised and getattr(optimizer, "weight_decay", None):
         logging.warning(
@@ -176,7 +174,3 @@ def warn_of_double_decay(model: tf.keras.Model) -> None:
             type(optimizer).__name__,
             optimizer.weight_decay,
         )
-
-
-def _layers(model: tf.keras.Model) -> list[Any]:
-    return list(model._flatten_layers(include_self=False, recursive=True))

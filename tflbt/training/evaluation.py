@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tflbt.distributed import comm
+from tflbt.training import keras_internals
 from tflbt.training.pending_metrics import PendingMetrics
 from tflbt.training.sub_batches import first_dimension, pull
 
@@ -27,6 +28,7 @@ def make_evaluation(model: tf.keras.Model) -> Any:
 
     def evaluate(iterator: Iterator[Any]) -> dict[str, tf.Tensor]:
         reduction = model.reduction.uncompressed
+        counter = keras_internals.test_counter(model)
         pending = PendingMetrics(model, reduction)
         _, count = pull(
             iterator,
@@ -41,9 +43,9 @@ def make_evaluation(model: tf.keras.Model) -> Any:
 
         def end_of_data() -> tf.Tensor:
             tf.nest.map_structure(tf.identity, next(iterator))
-            return model._test_counter.read_value()
+            return counter.read_value()
 
-        tf.cond(count > 0, lambda: model._test_counter.assign_add(1).read_value(), end_of_data)
+        tf.cond(count > 0, lambda: counter.assign_add(1).read_value(), end_of_data)
         return model.get_metrics_result()
 
     return evaluate

@@ -7,10 +7,10 @@ import tensorflow as tf
 
 from tflbt.distributed.watchdog import Watchdog
 from tflbt.training import agreement
-from tflbt.training.random_layers import generators
+from tflbt.training.keras_internals import TensorLogs, random_generators
 
 
-class Housekeeping(tf.keras.callbacks.Callback):
+class Housekeeping(TensorLogs, tf.keras.callbacks.Callback):
     """Sets the number of sub-batches, feeds the watchdog, seeds dropout, averages BatchNorm's moving statistics.
 
     Random layers start every epoch from (seed, epoch, rank, layer), so that a resumed run draws what an
@@ -21,8 +21,6 @@ class Housekeeping(tf.keras.callbacks.Callback):
         seed: The seed of the run, an integer at least 0.
         watchdog: The running watchdog, or None.
     """
-
-    _supports_tf_logs = True
 
     def __init__(self, seed: int, watchdog: Watchdog | None) -> None:
         super().__init__()
@@ -49,7 +47,7 @@ class Housekeeping(tf.keras.callbacks.Callback):
         if self.model.small_loss is not None:
             share = self.model.small_loss.share_in(epoch)
             self.model.update_state.discarded_share.assign(share)
-        for place, generator in enumerate(generators(self.model)):
+        for place, generator in enumerate(random_generators(self.model)):
             words = np.random.SeedSequence([self.seed, epoch, self.model.reduction.rank, place])
             generator.reset_from_seed(int(words.generate_state(1, np.uint64)[0]) >> 1)
 

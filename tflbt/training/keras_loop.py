@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tflbt.distributed import comm, watchdog
+from tflbt.training import keras_internals
 
 # Keras's callbacks that only write files: where every rank gave them the same path, the chief's must do.
 WRITERS = (
@@ -57,22 +58,11 @@ def validating(
 
     Housekeeping sets the number of sub-batches of an update at the start of each epoch.
     """
-    with sub_batch_by_sub_batch(model):
-        if data is not None:
-            x, y, sample_weight = tf.keras.utils.unpack_x_y_sample_weight(data)
-            model._eval_data_handler = tf.keras.__internal__.utils.get_data_handler(
-                x=x,
-                y=y,
-                sample_weight=sample_weight,
-                steps_per_epoch=steps,
-                model=model,
-                steps_per_execution=model.sub_batches_variable,
-                **workers,
-            )
-        try:
-            yield
-        finally:
-            model._eval_data_handler = None
+    with (
+        sub_batch_by_sub_batch(model),
+        keras_internals.validation_reader(model, data, steps, workers),
+    ):
+        yield
 
 
 def callbacks_with(

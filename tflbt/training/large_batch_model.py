@@ -9,13 +9,11 @@ import tensorflow as tf
 from tflbt.control.batch_plan import BatchPlan
 from tflbt.data.batch_augmentation import BatchAugmentation
 from tflbt.distributed import comm
-from tflbt.training import agreement, evaluation, fit_data, keras_loop, update
+from tflbt.training import agreement, evaluation, fit_data, keras_internals, keras_loop, update
 from tflbt.training.housekeeping import Housekeeping
+from tflbt.training.keras_internals import Functional
 from tflbt.training.rules.adversarial import FGSM, check_share
 from tflbt.training.rules.small_loss import SmallLossDiscarding
-
-# The class that `tf.keras.Model(inputs, outputs)` really returns; Keras exports it only as Sequential's base.
-Functional = tf.keras.Sequential.__base__
 
 
 @tf.keras.utils.register_keras_serializable(package="tflbt")
@@ -65,8 +63,7 @@ class LargeBatchModel(tf.keras.Model):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if (args or "inputs" in kwargs) and not isinstance(self, Functional):
-            # A subclass that calls super().__init__(inputs, outputs). Keras would put Functional among the bases of
-            # LargeBatchModel itself, and every later subclass without inputs would break.
+            # A subclass that calls super().__init__(inputs, outputs); see tflbt.training.keras_internals.
             cls = type(self)
             self.__class__ = type(cls.__name__, (cls, Functional), {"__module__": cls.__module__})
         super().__init__(*args, **kwargs)
@@ -116,7 +113,7 @@ class LargeBatchModel(tf.keras.Model):
     @property
     def sub_batches_variable(self) -> tf.Variable:
         """Sub-batches each rank takes for the update that runs now; Keras lowers it for an epoch's last one."""
-        return self._steps_per_execution
+        return keras_internals.steps_per_execution(self)
 
     @property
     def update_state(self) -> update.UpdateState:
@@ -184,7 +181,7 @@ class LargeBatchModel(tf.keras.Model):
 
     def _take_plan(self, plan: BatchPlan) -> None:
         self._plan = plan
-        self._steps_per_execution.assign(plan.sub_batches)
+        self.sub_batches_variable.assign(plan.sub_batches)
 
     def compile(
         self,
@@ -220,7 +217,7 @@ class LargeBatchModel(tf.keras.Model):
                 f"steps_per_execution={steps_per_execution!r} cannot be set: it is the number of sub-batches. "
                 "Give fit batch_size and sub_batch_size."
             )
-        if tf.distribute.has_strategy() or self._distribution_strategy is not None:
+        if tf.distribute.has_strategy() or keras_internals.made_under_strategy(self):
             raise ValueError(
                 "A tf.distribute strategy is active, or was when the model was made: LargeBatchModel trains over "
                 "Horovod ranks instead, so make and compile it outside of any strategy's scope."
@@ -244,7 +241,7 @@ class LargeBatchModel(tf.keras.Model):
 
     def get_compile_config(self) -> Any:
         """What Keras saves of `compile`: the same as for a plain model."""
-        return self._compile_config.serialize() if self._is_compiled else None
+        return keras_internals.compile_arguments(self)
 
     def compile_from_config(self, config: Any) -> None:
         """Compiles a loaded model as it was saved."""
@@ -345,7 +342,7 @@ class LargeBatchModel(tf.keras.Model):
             ValueError: If the batch does not divide (naming the nearest sizes that do), or the ranks disagree about
                 the model, the data or the arguments.
         """
-        self._assert_compile_was_called()
+        keras_internals.require_compiled(self)
         reduction = self.reduction
         if fit_data.is_arrays(x):
             arrays = fit_data.pack(x, y, sample_weight)
@@ -444,7 +441,7 @@ class LargeBatchModel(tf.keras.Model):
         Returns:
             The loss and metrics over all samples of all ranks, as in Keras.
         """
-        self._assert_compile_was_called()
+        keras_internals.require_compiled(self)
         if fit_data.is_arrays(x):
             default = (
                 self._plan.samples_a_rank_computes if self._plan else fit_data.KERAS_BATCH_SIZE
@@ -489,7 +486,6 @@ class FunctionalLargeBatchModel(LargeBatchModel, Functional):  # type: ignore[mi
         trainable: bool = True,
         **kwargs: Any,
     ) -> None:
-        # Keras writes layers into a model's config only if its constructor looks like Functional's.
         super().__init__(inputs, outputs, name=name, trainable=trainable, **kwargs)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tflbt.distributed import comm
-from tflbt.training import stopwatch
+from tflbt.training import keras_internals, stopwatch
 from tflbt.training.pending_metrics import PendingMetrics, metric_variables
 from tflbt.training.rules import adversarial, small_loss, whole_update
 from tflbt.training.sub_batches import first_dimension, pull
@@ -155,7 +155,7 @@ def make_update(model: tf.keras.Model, state: UpdateState) -> Any:
         )
 
     def update(iterator: Iterator[Any]) -> dict[str, tf.Tensor]:
-        reduction = model.reduction
+        reduction, counter = model.reduction, keras_internals.train_counter(model)
         pending = PendingMetrics(model, reduction)
         begin = stopwatch.now([])
         zeros = [
@@ -176,15 +176,15 @@ def make_update(model: tf.keras.Model, state: UpdateState) -> Any:
         def apply() -> tf.Tensor:
             apply_update(model, sums, count / state.nominal, unconnected)
             state.samples_seen.assign_add(tf.cast(seen, tf.int64))
-            return model._train_counter.assign_add(1).read_value()
+            return counter.assign_add(1).read_value()
 
         def pull_again() -> tf.Tensor:
             # No rank had a sample: this raises the end-of-data error that Keras ends an epoch on.
             tf.nest.map_structure(tf.identity, next(iterator))
-            return model._train_counter.read_value()
+            return counter.read_value()
 
         def end_of_data() -> tf.Tensor:
-            return tf.cond(state.data_may_end, pull_again, model._train_counter.read_value)
+            return tf.cond(state.data_may_end, pull_again, counter.read_value)
 
         (count,) = stopwatch.not_before(reduced, [count])
         applied = stopwatch.now([tf.cond(count > 0, apply, end_of_data)])

@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from tflbt.distributed import comm
 from tflbt.training import stopwatch
+from tflbt.training.keras_internals import random_generators
 from tflbt.training.pending_metrics import metric_variables
 from tflbt.training.preserved import preserved
-from tflbt.training.random_layers import generators
 from tflbt.training.rules import small_loss
 from tflbt.training.sub_batches import pull
 
@@ -49,7 +49,7 @@ def two_passes(
     temporary = [
         *model.non_trainable_variables,
         *metric_variables(model),
-        *(generator.state for generator in generators(model)),
+        *(generator.state for generator in random_generators(model)),
     ]
 
     def places(number: tf.Tensor, data: Any) -> tf.Tensor:

@@ -1,0 +1,85 @@
+"""The private names of Keras are where tflbt expects them, and their loss is not silent."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tflbt.training import keras_internals
+
+K = tf.keras
+
+
+@pytest.fixture
+def unchecked():
+    """The check of Keras's generators as in a new process."""
+    keras_internals._require_generators_where_they_were.cache_clear()
+    yield
+    keras_internals._require_generators_where_they_were.cache_clear()
+
+
+def test_generators_are_found_and_the_check_leaves_no_trace(unchecked):
+    K.utils.set_random_seed(1)
+    expected = tf.random.uniform([3]).numpy()
+    K.utils.set_random_seed(1)
+    K.backend.clear_session()
+    layer = K.layers.GaussianNoise(0.1, force_generator=True)
+    model = K.Sequential([K.Input([2]), K.layers.Dropout(0.5, force_generator=True), layer])
+    assert len(keras_internals.random_generators(model)) == 2
+    assert [part.name for part in model.layers] == ["dropout", "gaussian_noise"]
+    np.testing.assert_array_equal(tf.random.uniform([3]), expected)
+
+
+def test_generators_that_dropout_no_longer_draws_from_are_refused(unchecked, monkeypatch):
+    monkeypatch.setattr(K.layers.Dropout, "call", lambda self, inputs, training=None: inputs)
+    with pytest.raises(RuntimeError, match="does not draw from Dropout._random_generator"):
+        keras_internals.random_generators(K.Sequential([K.Input([2]), K.layers.Dense(1)]))
+
+
+def test_generators_that_moved_are_refused(unchecked, monkeypatch):
+    monkeypatch.setattr(K.layers.Dropout, "build", lambda self, shape: None)
+    monkeypatch.setattr(keras_internals, "_generator_of", lambda layer: None)
+    with pytest.raises(RuntimeError, match="would not go on exactly: use TensorFlow 2.15"):
+        keras_internals.random_generators(K.Sequential([K.Input([2]), K.layers.Dense(1)]))
+
+
+def test_logs_stay_tensors_unless_a_callback_needs_numbers(samples, network):
+    seen = []
+
+    class Plain(K.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(type(logs["loss"]))
+
+    class Ours(keras_internals.TensorLogs, Plain):
+        pass
+
+    model = network()
+    model.compile("sgd", "mse")
+    for callbacks in ([Ours()], [Ours(), Plain()]):
+        model.fit(*samples, batch_size=30, verbose=0, callbacks=callbacks)
+    assert issubclass(seen[0], tf.Tensor)
+    assert seen[1:] == [float, float]
+
+
+@pytest.mark.parametrize(
+    "optimizer", [K.optimizers.SGD(0.5), K.optimizers.legacy.SGD(0.5), K.optimizers.Adam(0.5)]
+)
+def test_the_learning_rate_is_among_the_variables_of_settings(optimizer):
+    keras_internals.create_slots(optimizer, []) if hasattr(optimizer, "_hyper") else None
+    values = [float(v) for v in keras_internals.hyperparameter_variables(optimizer)]
+    assert 0.5 in values
+    assert float(keras_internals.learning_rate_argument(optimizer)) == 0.5
+
+
+@pytest.mark.parametrize("package", [K.optimizers, K.optimizers.legacy])
+def test_a_schedule_is_the_learning_rate_argument(package):
+    schedule = K.optimizers.schedules.ExponentialDecay(0.1, 1, 0.5)
+    assert keras_internals.learning_rate_argument(package.SGD(schedule)) is schedule
+
+
+def test_the_scale_of_losses():
+    wrap = K.mixed_precision.LossScaleOptimizer
+    assert len(keras_internals.loss_scale_variables(wrap(K.optimizers.SGD()))) == 2
+    fixed = wrap(K.optimizers.SGD(), dynamic=False, initial_scale=8)
+    assert keras_internals.loss_scale_variables(fixed) == []

@@ -1,0 +1,157 @@
+"""The private names of Keras and TensorFlow that tflbt needs, each behind a function that says what it is for.
+
+No other file touches such names (tests/test_private_names.py), but for the optimizers', in
+`tflbt.optimizers.keras_slots`. A port to another Keras begins here.
+
+**Why LargeBatchModel has two classes.** `tf.keras.Model(inputs, outputs)` returns an object of another class,
+`Functional`, by a trick that works for `Model` alone. `LargeBatchModel(inputs, outputs)` does the same:
+its `__new__` returns a `FunctionalLargeBatchModel`, which is a LargeBatchModel and a Functional. A subclass of
+LargeBatchModel that calls `super().__init__(inputs, outputs)` gets Functional as a base when it is constructed
+(`__class__ = ...`): Keras would otherwise insert Functional among the bases of LargeBatchModel itself, and every later
+subclass that has a `call` of its own, and no inputs, would break. FunctionalLargeBatchModel has a constructor of its
+own because Keras writes layers into a model's configuration only if the constructor looks like Functional's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow as tf
+
+# The class that `tf.keras.Model(inputs, outputs)` returns; Keras exports it only as the base of Sequential.
+Functional = tf.keras.Sequential.__base__
+
+
+class TensorLogs:
+    """A mixin for callbacks, named before `Callback`, that lets Keras hand them logs as tensors.
+
+    Otherwise Keras fetches the logs of every update from the device, for all callbacks.
+    """
+
+    # Keras's constructor assigns False.
+    _supports_tf_logs = property(lambda self: True, lambda self, value: None)
+
+
+def steps_per_execution(model: tf.keras.Model) -> tf.Variable | None:
+    """The number of batches that Keras takes per call of its train function; None before `compile`."""
+    return model._steps_per_execution
+
+
+def train_counter(model: tf.keras.Model) -> tf.Variable:
+    """Keras's count of calls of `train_step`, which tells it that the data have not ended."""
+    return model._train_counter
+
+
+def test_counter(model: tf.keras.Model) -> tf.Variable:
+    """Keras's count of calls of `test_step`, likewise."""
+    return model._test_counter
+
+
+def require_compiled(model: tf.keras.Model) -> None:
+    """Raises Keras's RuntimeError unless the model is compiled."""
+    model._assert_compile_was_called()
+
+
+def compile_arguments(model: tf.keras.Model) -> Any:
+    """What `compile` was called with, serialized; None for a model that is not compiled."""
+    return model._compile_config.serialize() if model._is_compiled else None
+
+
+def made_under_strategy(model: tf.keras.Model) -> bool:
+    """True if a `tf.distribute` strategy was active when the model was made."""
+    return model._distribution_strategy is not None
+
+
+@contextlib.contextmanager
+def validation_reader(
+    model: tf.keras.Model, data: Any, steps: int | None, workers: dict[str, Any]
+) -> Iterator[None]:
+    """Gives `fit` the reader of its validation data, made for as many batches per call as are set now.
+
+    Args:
+        model: A compiled model.
+        data: What `fit` takes as `validation_data`; None: no reader.
+        steps: Number of batches, or None for all.
+        workers: Keras's arguments for generators.
+    """
+    if data is not None:
+        x, y, sample_weight = tf.keras.utils.unpack_x_y_sample_weight(data)
+        model._eval_data_handler = tf.keras.__internal__.utils.get_data_handler(
+            x=x,
+            y=y,
+            sample_weight=sample_weight,
+            steps_per_epoch=steps,
+            model=model,
+            steps_per_execution=steps_per_execution(model),
+            **workers,
+        )
+    try:
+        yield
+    finally:
+        model._eval_data_handler = None
+
+
+def create_slots(optimizer: Any, variables: list[tf.Variable]) -> None:
+    """Creates the slots and the counter of a legacy optimizer (`tf.keras.optimizers.legacy`)."""
+    optimizer.iterations  # noqa: B018 - the counter is created when it is first read
+    optimizer._create_all_weights(variables)
+
+
+def loss_scale_variables(optimizer: Any) -> list[tf.Variable]:
+    """The variables of a LossScaleOptimizer's loss scale; none where the scale is fixed."""
+    return list(getattr(optimizer._loss_scale, "_weights", {}).values())
+
+
+def learning_rate_argument(optimizer: Any) -> Any:
+    """An optimizer's learning rate as it is kept: a variable, or the schedule of which `learning_rate` is a value."""
+    rate = getattr(optimizer, "_learning_rate", None)
+    return getattr(optimizer, "_hyper", {}).get("learning_rate") if rate is None else rate
+
+
+def hyperparameter_variables(optimizer: Any) -> list[tf.Variable]:
+    """The variables, the learning rate among them, in which an optimizer keeps its settings."""
+    values = [
+        getattr(optimizer, "_learning_rate", None),
+        *getattr(optimizer, "_hyper", {}).values(),
+    ]
+    return [value for value in values if isinstance(value, tf.Variable)]
+
+
+def concrete_functions(function: Any) -> list[Any]:
+    """The traces that a `tf.function` has made."""
+    return function._list_all_concrete_functions()
+
+
+def random_generators(model: tf.keras.Model) -> list[tf.random.Generator]:
+    """The random generators of a model's layers, in the order of the layers; none where Keras draws otherwise.
+
+    Raises:
+        RuntimeError: If Keras keeps generators elsewhere, so that dropout would not resume exactly.
+    """
+    _require_generators_where_they_were()
+    generators = (_generator_of(layer) for layer in model.submodules)
+    return [generator for generator in generators if isinstance(generator, tf.random.Generator)]
+
+
+def _generator_of(layer: Any) -> Any:
+    return getattr(getattr(layer, "_random_generator", None), "_generator", None)
+
+
+@functools.cache
+def _require_generators_where_they_were() -> None:
+    """Raises unless a Dropout layer draws from the generator found in it: a change of Keras would be silent."""
+    with tf.init_scope():
+        layer = tf.keras.layers.Dropout(0.5, seed=0, force_generator=True, name="tflbt_dropout")
+        layer.build([1])
+        generator = _generator_of(layer)
+        found = isinstance(generator, tf.random.Generator)
+        before = generator.state.numpy().tolist() if found else None
+        layer(tf.ones([1]), training=True)
+        if not found or generator.state.numpy().tolist() == before:
+            raise RuntimeError(
+                f"Keras under TensorFlow {tf.__version__} does not draw from Dropout._random_generator._generator, "
+                "where tflbt seeds random layers, so that a resumed run would not go on exactly: use TensorFlow 2.15."
+            )
