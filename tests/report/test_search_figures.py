@@ -17,7 +17,7 @@ from tflbt.report import (
     search_parallel,
 )
 from tflbt.report.figure_style import COLOURS, HALF, WHOLE
-from tflbt.report.search_history import HyperParameter, SearchHistory, Trial
+from tflbt.report.search_history import HyperParameter, SearchHistory, TrialRow
 
 RATE, BETA, WARMUP = "optimizer.learning_rate", "schedule.beta", "warmup.epochs"
 NAN = math.nan
@@ -27,7 +27,7 @@ def search(rows, direction="max", objective="val_accuracy", log=(), baseline=Non
     """A search of (status, objective, values) in turn."""
     space = [{"class_name": "Float", "config": {"name": name, "sampling": "log"}} for name in log]
     settings = {"direction": direction, "objective": objective, "space": {"space": space}}
-    trials = [Trial(n, status, o, v) for n, (status, o, v) in enumerate(rows, start=1)]
+    trials = [TrialRow(n, status, o, v) for n, (status, o, v) in enumerate(rows, start=1)]
     return SearchHistory(settings, trials, baseline)
 
 
@@ -85,7 +85,7 @@ def test_statuses_have_markers_of_their_own_and_the_stair_is_the_running_best():
 
 
 def test_the_value_of_the_best_stands_at_the_end_of_its_line():
-    recipe = Trial(0, "completed", 0.2, {})
+    recipe = TrialRow(0, "completed", 0.2, {})
     axes = search_figures.draw(search(SCATTERED, baseline=recipe))["objective"].axes[0]
     height = axes.transAxes.inverted().transform(axes.transData.transform((0, 0.97)))[1]
     assert axes.texts[0].get_position()[1] == pytest.approx(height)
@@ -99,7 +99,7 @@ def test_the_worst_of_many_trials_is_seen():
 
 
 def test_a_recipe_that_broke_has_no_line():
-    figure = search_figures.draw(search(SCATTERED, baseline=Trial(0, "diverged", 0.2, {})))
+    figure = search_figures.draw(search(SCATTERED, baseline=TrialRow(0, "diverged", 0.2, {})))
     assert "recipe as it is" not in [one.get_label() for one in figure["objective"].axes[0].lines]
 
 
@@ -344,4 +344,4 @@ def test_any_search_is_drawn_without_a_warning(rows, objective, direction):
 
 
 def test_a_search_that_has_only_trained_the_recipe_has_no_figures():
-    assert search_figures.draw(search([], baseline=Trial(0, "completed", 0.9, {}))) == {}
+    assert search_figures.draw(search([], baseline=TrialRow(0, "completed", 0.9, {}))) == {}

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from tflbt.report.search_history import SearchHistory, Trial
+from tflbt.report.search_history import SearchHistory, TrialRow
 
 OBJECTIVES = [
     ("completed", 0.5),
@@ -23,7 +23,7 @@ NAN = math.nan
 
 
 def search(direction, rows=OBJECTIVES, baseline=None):
-    trials = [Trial(n, status, value, {}) for n, (status, value) in enumerate(rows, start=1)]
+    trials = [TrialRow(n, status, value, {}) for n, (status, value) in enumerate(rows, start=1)]
     return SearchHistory({"direction": direction, "objective": "a"}, trials, baseline)
 
 
@@ -53,7 +53,7 @@ def test_none_wins_where_all_broke():
 
 @pytest.mark.parametrize(("direction", "gain"), [("max", 0.1), ("min", 0.4)])
 def test_the_gain_over_the_recipe_as_it_is(direction, gain):
-    recipe = Trial(0, "completed", 0.6, {})
+    recipe = TrialRow(0, "completed", 0.6, {})
     assert search(direction, baseline=recipe).gain == pytest.approx(gain)
-    assert search(direction, baseline=Trial(0, "diverged", 0.6, {})).gain is None
+    assert search(direction, baseline=TrialRow(0, "diverged", 0.6, {})).gain is None
     assert search(direction).gain is None

@@ -10,7 +10,7 @@ import pytest
 
 from tflbt import report
 from tflbt.report import search_tiles
-from tflbt.report.search_history import SearchHistory, Trial
+from tflbt.report.search_history import SearchHistory, TrialRow
 
 RATE, BETA = "optimizer.learning_rate", "schedule.beta"
 EVIL = '<script>alert("1")</script>&\''
@@ -132,10 +132,10 @@ def test_a_trial_that_has_a_page_of_its_own_leads_to_it(make):
 
 def test_tiles():
     rows = [
-        Trial(1, "completed", 0.25, {}, 8, 9, 30.0),
-        Trial(2, "stopped", 0.5, {}, 2, 3, 60.0),
-        Trial(3, "diverged", 0.1, {}),
-        Trial(4, "running", 0.1, {}),
+        TrialRow(1, "completed", 0.25, {}, 8, 9, 30.0),
+        TrialRow(2, "stopped", 0.5, {}, 2, 3, 60.0),
+        TrialRow(3, "diverged", 0.1, {}),
+        TrialRow(4, "running", 0.1, {}),
     ]
     settings = {"objective": "val_loss", "direction": "min", "max_trials": None}
     found = search_tiles.tiles(SearchHistory(settings, rows))
@@ -145,7 +145,7 @@ def test_tiles():
         ("Trials", "3", "1 completed, 1 stopped, 1 diverged, 1 running"),
         ("Time", "1 min 30 s", "45.0 s a trial"),
     ]
-    baseline = Trial(0, "completed", 0.3, {}, seconds=30.0)
+    baseline = TrialRow(0, "completed", 0.3, {}, seconds=30.0)
     settings = {**settings, "ranks": 8, "ranks_per_trial": 2}
     found = search_tiles.tiles(SearchHistory(settings, rows, baseline))
     assert found[0].note == "was 0.3 with the recipe as it is"

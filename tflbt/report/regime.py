@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Union
 
 from tflbt.analysis import Run, regime_line, regimes
 from tflbt.runs.history import History, is_accuracy
@@ -29,13 +29,13 @@ _NO_TECHNIQUE = (
     "schedule.curvature_samples",
 )
 _SAME = ("data.name", "model.name")
-Path = os.PathLike[str]
+RunLike = Union[RunDirectory, "os.PathLike[str]", str]
 
 
 def line(
-    run: RunDirectory | Path | str,
-    baseline: RunDirectory | Path | str,
-    others: Iterable[RunDirectory | Path | str] = (),
+    run: RunLike,
+    baseline: RunLike,
+    others: Iterable[RunLike] = (),
 ) -> str:
     """Names the regime of a run's batch size by `tflbt.analysis.regimes`, and says why.
 
@@ -76,7 +76,7 @@ def line(
     return regime_line(found, _setting(this, "batch_size"))
 
 
-def _directory(run: RunDirectory | Path | str) -> RunDirectory:
+def _directory(run: RunLike) -> RunDirectory:
     """The run's directory, with its configuration."""
     run = run if isinstance(run, RunDirectory) else RunDirectory(run)
     if not run.config_json.exists():

@@ -36,9 +36,9 @@ def draw(history: SearchHistory) -> dict[str, Figure]:
         that were varied), `parallel_coordinates` (two trials that came to an end).
 
     Example:
-        >>> from tflbt.report.search_history import Trial
+        >>> from tflbt.report.search_history import TrialRow
         >>> settings = {"direction": "max", "objective": "val_accuracy"}
-        >>> list(draw(SearchHistory(settings, [Trial(1, "completed", 0.9, {"seed": 1})])))
+        >>> list(draw(SearchHistory(settings, [TrialRow(1, "completed", 0.9, {"seed": 1})])))
         ['objective']
     """
     if not history.trials:
@@ -70,9 +70,9 @@ def write(history: SearchHistory, folder: str | os.PathLike[str]) -> dict[str, F
 
     Example:
         >>> import tempfile
-        >>> from tflbt.report.search_history import Trial
+        >>> from tflbt.report.search_history import TrialRow
         >>> settings = {"direction": "max", "objective": "val_accuracy"}
-        >>> list(write(SearchHistory(settings, [Trial(1, "completed", 0.9, {})]), tempfile.mkdtemp()))
+        >>> list(write(SearchHistory(settings, [TrialRow(1, "completed", 0.9, {})]), tempfile.mkdtemp()))
         ['objective']
     """
     figures = draw(history)

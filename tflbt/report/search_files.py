@@ -8,7 +8,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tflbt.report.search_history import STATUSES, HyperParameter, SearchHistory, Trial, space_of
+from tflbt.report.search_history import (
+    ROW_STATUSES,
+    HyperParameter,
+    SearchHistory,
+    TrialRow,
+    space_of,
+)
 from tflbt.runs.config import read_json
 from tflbt.runs.metrics import MetricsTable
 
@@ -69,15 +75,15 @@ def read(directory: str | os.PathLike[str]) -> SearchHistory:
     return SearchHistory(settings, trials, baseline)
 
 
-def _trial(row: Mapping[str, Any], space: Mapping[str, HyperParameter]) -> Trial:
+def _trial(row: Mapping[str, Any], space: Mapping[str, HyperParameter]) -> TrialRow:
     """A row of the table, its values as the space has them."""
-    if row["status"] not in STATUSES:
-        raise ValueError(f"status={row['status']!r} is none of {', '.join(STATUSES)}.")
+    if row["status"] not in ROW_STATUSES:
+        raise ValueError(f"status={row['status']!r} is none of {', '.join(ROW_STATUSES)}.")
     names = [name for name in row if name in space or name not in (*_COLUMNS, _LAST_COLUMN)]
     # What the recipe itself has need not be in the space.
     given = {} if row["trial"] == _BASELINE else space
     values = {name: _value(given.get(name), name, row[name]) for name in names}
-    return Trial(
+    return TrialRow(
         number=int(row["trial"]),
         status=row["status"],
         objective=_number("objective", row["objective"], math.nan),

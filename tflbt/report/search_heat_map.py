@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from tflbt.report import figure_style, search_marks
 from tflbt.report.figure_style import COLOURS, HALF, WHOLE
-from tflbt.report.search_history import HyperParameter, SearchHistory, Trial
+from tflbt.report.search_history import HyperParameter, SearchHistory, TrialRow
 from tflbt.report.search_marks import BEST, BROKEN, Shades
 from tflbt.report.tiles import metric_text
 from tflbt.runs.history import is_accuracy
@@ -61,7 +61,7 @@ def pair(history: SearchHistory) -> tuple[HyperParameter, HyperParameter] | None
         The horizontal one and the vertical one; None if no two that are numbers were varied.
 
     Example:
-        >>> trials = [Trial(n, "completed", 0.9, {"warmup.epochs": n, "seed": n}) for n in (1, 2)]
+        >>> trials = [TrialRow(n, "completed", 0.9, {"warmup.epochs": n, "seed": n}) for n in (1, 2)]
         >>> [one.name for one in pair(SearchHistory({}, trials))]
         ['warmup.epochs', 'seed']
     """
@@ -86,7 +86,7 @@ def is_grid(history: SearchHistory, two: tuple[HyperParameter, HyperParameter]) 
         True if there are at most 12 values each, and half of their pairs were tried.
 
     Example:
-        >>> trials = [Trial(n, "completed", 0.9, {"a": n % 2, "b": n // 2}) for n in range(4)]
+        >>> trials = [TrialRow(n, "completed", 0.9, {"a": n % 2, "b": n // 2}) for n in range(4)]
         >>> two = (HyperParameter("a"), HyperParameter("b"))
         >>> is_grid(SearchHistory({}, trials), two), is_grid(SearchHistory({}, trials[::3]), two)
         (True, True)
@@ -99,9 +99,9 @@ def is_grid(history: SearchHistory, two: tuple[HyperParameter, HyperParameter]) 
 
 def _by_place(
     history: SearchHistory, two: tuple[HyperParameter, HyperParameter]
-) -> dict[tuple[float, float], list[Trial]]:
+) -> dict[tuple[float, float], list[TrialRow]]:
     """The trials at each pair of values; a trial without one of the two is nowhere."""
-    found: dict[tuple[float, float], list[Trial]] = {}
+    found: dict[tuple[float, float], list[TrialRow]] = {}
     for trial, x, y in zip(history.trials, *(history.column(one.name) for one in two)):
         if x is not None and y is not None and math.isfinite(x) and math.isfinite(y):
             found.setdefault((float(x), float(y)), []).append(trial)
@@ -192,7 +192,7 @@ def _points(
     bar.update_ticks()
 
 
-def _crosses(axes: Axes, placed: list[tuple[Trial, float, float]]) -> None:
+def _crosses(axes: Axes, placed: list[tuple[TrialRow, float, float]]) -> None:
     """The trials that diverged or failed, and those that are running."""
     for shown, marker, role in (
         ([one for one in placed if one[0].broken], "x", BROKEN),

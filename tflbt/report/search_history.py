@@ -7,17 +7,17 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-STATUSES = ("completed", "stopped", "diverged", "failed", "running")
+ROW_STATUSES = ("completed", "stopped", "diverged", "failed", "running")
 _MAY_WIN = ("completed", "stopped")
 
 
 @dataclasses.dataclass(frozen=True)
-class Trial:
+class TrialRow:
     """One row of `trials.csv`.
 
     Args:
         number: Counted from 1.
-        status: One of `STATUSES`.
+        status: One of `ROW_STATUSES`.
         objective: The best value over the trial's epochs; nan if it has none.
         values: Hyper-parameters by name; one that the trial did not have is not in it.
         best_epoch: The epoch of the objective, counted from 1; None if there is no objective.
@@ -68,14 +68,14 @@ class SearchHistory:
         baseline: The recipe as it is, trained before them; default None. It is held against them and never wins.
 
     Example:
-        >>> trials = [Trial(1, "completed", 0.9, {}), Trial(2, "diverged", 0.95, {})]
+        >>> trials = [TrialRow(1, "completed", 0.9, {}), TrialRow(2, "diverged", 0.95, {})]
         >>> SearchHistory({"direction": "max", "objective": "val_accuracy"}, trials).best.number
         1
     """
 
     settings: Mapping[str, Any]
-    trials: Sequence[Trial]
-    baseline: Trial | None = None
+    trials: Sequence[TrialRow]
+    baseline: TrialRow | None = None
 
     @property
     def largest(self) -> bool:
@@ -93,7 +93,7 @@ class SearchHistory:
         return str(self.settings.get("name") or "search")
 
     @property
-    def best(self) -> Trial | None:
+    def best(self) -> TrialRow | None:
         """The winner so far, the first of equals."""
         able = [trial for trial in self.trials if trial.may_win]
         if not able:
@@ -124,15 +124,15 @@ class SearchHistory:
     def counts(self) -> dict[str, int]:
         """How many trials have each status, of those that any has."""
         all_of = [trial.status for trial in self.trials]
-        return {status: all_of.count(status) for status in STATUSES if status in all_of}
+        return {status: all_of.count(status) for status in ROW_STATUSES if status in all_of}
 
     @property
-    def finished(self) -> list[Trial]:
+    def finished(self) -> list[TrialRow]:
         """The trials that are not running."""
         return [trial for trial in self.trials if trial.status != "running"]
 
     @property
-    def rows(self) -> list[Trial]:
+    def rows(self) -> list[TrialRow]:
         """The trials, and before them the recipe as it is if it was trained."""
         return [*([self.baseline] if self.baseline else []), *self.trials]
 
@@ -154,7 +154,7 @@ class SearchHistory:
             One value a trial, None where it has none.
 
         Example:
-            >>> SearchHistory({}, [Trial(1, "running", math.nan, {"seed": 3})]).column("seed")
+            >>> SearchHistory({}, [TrialRow(1, "running", math.nan, {"seed": 3})]).column("seed")
             [3]
         """
         return [trial.values.get(name) for trial in self.trials]
@@ -169,7 +169,7 @@ class SearchHistory:
             Rising; empty if there is none, or if any is no number.
 
         Example:
-            >>> trials = [Trial(n, "running", math.nan, {"seed": -n}) for n in (1, 2)]
+            >>> trials = [TrialRow(n, "running", math.nan, {"seed": -n}) for n in (1, 2)]
             >>> SearchHistory({}, trials).numbers("seed")
             [-2.0, -1.0]
         """

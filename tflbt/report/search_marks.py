@@ -48,8 +48,8 @@ def shades(history: SearchHistory) -> Shades | None:
         The shades; None if no trial may win.
 
     Example:
-        >>> from tflbt.report.search_history import Trial
-        >>> trials = [Trial(n, "completed", v, {}) for n, v in enumerate((0.1, 0.88, 0.9), 1)]
+        >>> from tflbt.report.search_history import TrialRow
+        >>> trials = [TrialRow(n, "completed", v, {}) for n, v in enumerate((0.1, 0.88, 0.9), 1)]
         >>> found = shades(SearchHistory({"direction": "max"}, trials))
         >>> round(float(found.norm.vmin), 3), found.norm.vmax, found.extend
         (0.82, 0.9, 'min')

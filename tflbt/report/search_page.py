@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tflbt.report import page_parts, search_files
-from tflbt.report.search_history import SearchHistory, Trial
+from tflbt.report.search_history import SearchHistory, TrialRow
 from tflbt.report.search_tiles import tiles
 from tflbt.report.tiles import count, metric_text
 from tflbt.runs import atomic_file
@@ -98,7 +98,7 @@ def page(history: SearchHistory, figures: Iterable[str], pages: Mapping[int, str
 
     Example:
         >>> settings = {"name": "a < b", "objective": "loss", "direction": "min"}
-        >>> page(SearchHistory(settings, [Trial(1, "running", math.nan, {})]), [], {}).count("a &lt; b")
+        >>> page(SearchHistory(settings, [TrialRow(1, "running", math.nan, {})]), [], {}).count("a &lt; b")
         3
     """
     return page_parts.document(
@@ -200,7 +200,7 @@ def _trials(history: SearchHistory, pages: Mapping[int, str]) -> str:
     return page_parts.fold("Trials", note, page_parts.table(columns, body), unfolded=True)
 
 
-def _number(trial: Trial, pages: Mapping[int, str]) -> str:
+def _number(trial: TrialRow, pages: Mapping[int, str]) -> str:
     """The cell with a trial's number, which leads to its own page if it has one."""
     if trial.number not in pages:
         return page_parts.cell(trial.number)

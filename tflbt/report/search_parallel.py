@@ -11,7 +11,7 @@ from matplotlib.markers import TICKLEFT, TICKRIGHT
 
 from tflbt.report import search_marks
 from tflbt.report.figure_style import COLOURS, WHOLE
-from tflbt.report.search_history import HyperParameter, SearchHistory, Trial
+from tflbt.report.search_history import HyperParameter, SearchHistory, TrialRow
 from tflbt.report.search_marks import BEST, BROKEN, Shades
 from tflbt.report.tiles import metric_text
 
@@ -162,7 +162,7 @@ def _label(
 def _line(
     axes: Axes,
     history: SearchHistory,
-    trial: Trial,
+    trial: TrialRow,
     heights: list[float],
     shades: Shades | None,
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from tflbt.report.search_history import SearchHistory, Trial
+from tflbt.report.search_history import SearchHistory, TrialRow
 from tflbt.report.tiles import Tile, count, duration, metric_name, metric_text
 
 
@@ -19,7 +19,7 @@ def tiles(history: SearchHistory) -> list[Tile]:
 
     Example:
         >>> settings = {"objective": "val_accuracy", "direction": "max", "max_trials": 4}
-        >>> trials = [Trial(1, "completed", 0.97, {}, 8, 10, 30.0), Trial(2, "failed", math.nan, {})]
+        >>> trials = [TrialRow(1, "completed", 0.97, {}, 8, 10, 30.0), TrialRow(2, "failed", math.nan, {})]
         >>> for tile in tiles(SearchHistory(settings, trials)):
         ...     print(*tile, sep=" | ")
         Best validation accuracy | 97.00% | the largest of 1 trial
@@ -47,7 +47,7 @@ def tiles(history: SearchHistory) -> list[Tile]:
     ]
 
 
-def _epoch(best: Trial | None) -> str:
+def _epoch(best: TrialRow | None) -> str:
     """When the best trial was at its best."""
     if best is None or not best.best_epoch:
         return ""

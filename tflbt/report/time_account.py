@@ -53,7 +53,7 @@ def totals(history: History) -> dict[str, float]:
     return {part: math.fsum(values) for part, values in by_epoch(history).items()}
 
 
-def is_told(history: History) -> bool:
+def has_times(history: History) -> bool:
     """Tells whether the run kept account of its updates' time (`TimeAccount` in a `LargeBatchModel`'s fit).
 
     Args:
@@ -63,7 +63,7 @@ def is_told(history: History) -> bool:
         True if there is something to draw.
 
     Example:
-        >>> is_told(History([{"epoch": 1, "seconds": 10.0}]))
+        >>> has_times(History([{"epoch": 1, "seconds": 10.0}]))
         False
     """
     return history.has("seconds") and history.has("seconds_computation")

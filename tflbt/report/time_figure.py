@@ -45,7 +45,7 @@ def draw(history: History) -> Figure | None:
 
     Source: the parts are those of Fig. 4 of `abs-absa.txt`, and three more.
     """
-    if not time_account.is_told(history):
+    if not time_account.has_times(history):
         return None
     figure = Figure(figsize=WHOLE, layout="constrained")
     left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": [11, 1]})

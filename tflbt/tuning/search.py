@@ -16,7 +16,6 @@ from absl import logging
 from tflbt.control.median_stopping import MedianStopping
 from tflbt.distributed import comm
 from tflbt.runs.journal import Journal
-from tflbt.tuning.desk import Desk, exchange_at_desk, open_desk
 from tflbt.tuning.ledger import Ledger, Result
 from tflbt.tuning.left_graphs import settled
 from tflbt.tuning.one_trial import exchange_over_all_ranks, expecting_traces, run_trial
@@ -24,6 +23,7 @@ from tflbt.tuning.search_directory import COLUMNS, SearchDirectory
 from tflbt.tuning.study import BASELINE, DONE, INDEPENDENT, WAIT, Study, make_oracle
 from tflbt.tuning.trial import FAILED, Outcome, Trial
 from tflbt.tuning.trial_callbacks import WatchTrial
+from tflbt.tuning.trial_server import TrialServer, connect, exchange_over_server
 
 Train = Callable[[Trial, Path, list[tf.keras.callbacks.Callback]], Any]
 STOPPING = ("never", "median")
@@ -149,21 +149,21 @@ class Search:
         """
         comm.on_chief(self._open_ledger, "tflbt.runs.journal")
         ledger = self._ledger
-        desk: Any = ledger and Desk(ledger.study, ledger.begun, ledger.ended)
+        server: Any = ledger and TrialServer(ledger.study, ledger.begun, ledger.ended)
         if self.group is not None:
-            desk = open_desk(desk)
+            server = connect(server)
         with comm.within(self.group), expecting_traces(), settled():
             while True:
-                trial = comm.on_chief(lambda: desk.next(), "tflbt.tuning.next")
+                trial = comm.on_chief(lambda: server.next(), "tflbt.tuning.next")
                 if trial == DONE:
                     break
                 if trial == WAIT:
                     time.sleep(0.1)
                     continue
                 logging.info("rank %d: trial %d: %s", comm.rank(), trial.number, trial.values)
-                outcome = self._run(trial, train, desk)
+                outcome = self._run(trial, train, server)
                 logging.info("rank %d: trial %d: %s", comm.rank(), trial.number, outcome)
-                comm.on_chief(lambda: desk.end(trial.number, outcome), "tflbt.tuning.end")  # noqa: B023
+                comm.on_chief(lambda: server.end(trial.number, outcome), "tflbt.tuning.end")  # noqa: B023
         comm.meet()
         return comm.on_chief(lambda: ledger.result(), "tflbt.tuning.result")  # type: ignore[union-attr]
 
@@ -226,7 +226,7 @@ class Search:
         if self.resume:
             self._ledger.go_on()
 
-    def _run(self, trial: Trial, train: Train, desk: Any) -> Outcome:
+    def _run(self, trial: Trial, train: Train, server: Any) -> Outcome:
         rule = None if trial.number == BASELINE else self._rule
         watch = WatchTrial(trial, self.objective, rule)
         directory = self.search_directory
@@ -239,17 +239,17 @@ class Search:
                 )
             train(trial, directory.trial(trial.number), [watch])
 
-        def exchange(word: Any) -> Sequence[Any]:
+        def exchange(ending: Any) -> Sequence[Any]:
             if comm.size() == 1:
-                return [word]
+                return [ending]
             if self.group is None:
-                return exchange_over_all_ranks(word)
-            return exchange_at_desk(desk, trial, word, self.patience)
+                return exchange_over_all_ranks(ending)
+            return exchange_over_server(server, trial, ending, self.patience)
 
         try:
             return run_trial(in_its_folder, watch, exchange)
         except TimeoutError as error:
-            desk.end(trial.number, Outcome(FAILED, tuple(watch.history), message=str(error)))
+            server.end(trial.number, Outcome(FAILED, tuple(watch.history), message=str(error)))
             raise ConnectionError(
                 f"{error}. The trial is recorded as failed; Horovod cannot wake the ranks that wait, so the job ends: "
                 "go on with --resume."

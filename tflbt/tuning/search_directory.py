@@ -60,7 +60,6 @@ class SearchDirectory:
         self.search_json = self.path / "search.json"
         self.journal = self.path / "journal.jsonl"
         self.trials_csv = self.path / "trials.csv"
-        self.best_py = self.path / "best.py"
         self.tensorboard = self.path / "tensorboard"
         self._lock: DirectoryLock | None = None
 

@@ -1,4 +1,4 @@
-"""The desk hands one study's trials out to several processes: each trial once, and only to who has the key."""
+"""The trial server hands a study out to several processes: each trial once, only to processes that have the key."""
 
 from __future__ import annotations
 
@@ -13,53 +13,53 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tflbt.distributed import comm
-from tflbt.tuning import desk as desks
-from tflbt.tuning.desk import Desk, exchange_at_desk, open_desk
+from tflbt.tuning import trial_server
 from tflbt.tuning.study import DONE
 from tflbt.tuning.trial import Outcome, Trial
+from tflbt.tuning.trial_server import TrialServer, connect, exchange_over_server
 
 OTHER_PROCESS = """
 import json, sys
-from tflbt.tuning.desk import _reach
 from tflbt.tuning.trial import Outcome
+from tflbt.tuning.trial_server import _reach
 address, key = json.loads(sys.stdin.readline())
-desk = _reach(tuple(address), bytes.fromhex(key))
+server = _reach(tuple(address), bytes.fromhex(key))
 print("ready", flush=True)
 sys.stdin.readline()
-while not isinstance(trial := desk.next(), str):
+while not isinstance(trial := server.next(), str):
     print(trial.number, flush=True)
-    desk.end(trial.number, Outcome("completed", (0.5,)))
+    server.end(trial.number, Outcome("completed", (0.5,)))
 print(trial, flush=True)
 """
 
 
 @pytest.fixture
 def told():
-    """What a desk has told of its trials."""
+    """What a server has told of its trials."""
     return []
 
 
 @pytest.fixture
-def desk(made_up, told):
-    """A desk of 12 trials at random."""
+def server(made_up, told):
+    """A server of 12 trials at random."""
     study = made_up.study(groups=2, max_trials=12)
-    return Desk(
+    return TrialServer(
         study,
         lambda trial: told.append(f"begun {trial.number}"),
         lambda n: told.append(f"ended {n}"),
     )
 
 
-def test_one_process_needs_no_connection(desk):
-    assert open_desk(desk) is desk
+def test_one_process_needs_no_connection(server):
+    assert connect(server) is server
 
 
-def test_tells_of_every_beginning_and_end(desk, told):
-    first, second = desk.next(), desk.next()
-    desk.end(second.number, Outcome("completed", (0.5,)))
-    desk.end(second.number, Outcome("failed"))  # another rank of its group, too late
+def test_tells_of_every_beginning_and_end(server, told):
+    first, second = server.next(), server.next()
+    server.end(second.number, Outcome("completed", (0.5,)))
+    server.end(second.number, Outcome("failed"))  # another rank of its group, too late
     with pytest.raises(ValueError, match="number=7 is no running trial"):
-        desk.end(7, Outcome("completed"))
+        server.end(7, Outcome("completed"))
     assert first.number == 1 and told == ["begun 1", "begun 2", "ended 2"]
 
 
@@ -67,14 +67,14 @@ def test_tells_of_a_trial_that_fails_as_it_keeps_killing_its_job(made_up, told):
     path = made_up.path()
     for _ in range(3):
         made_up.study(path=path).next()
-    desk = Desk(
+    server = TrialServer(
         made_up.study(path=path), lambda trial: told.append(trial.number), lambda n: told.append(-n)
     )
-    assert desk.next().number == 2 and told == [-1, 2]
+    assert server.next().number == 2 and told == [-1, 2]
 
 
-def test_two_processes_never_get_the_same_trial(desk):
-    address, key = desks._serve(desk, one_host=True)
+def test_two_processes_never_get_the_same_trial(server):
+    address, key = trial_server._serve(server, same_host=True)
     assert address[0] == "127.0.0.1" and len(key) == 32
     process = subprocess.Popen(
         [sys.executable, "-c", OTHER_PROCESS],
@@ -88,7 +88,7 @@ def test_two_processes_never_get_the_same_trial(desk):
     mine = []
 
     def work():
-        reached = desks._reach(address, key)
+        reached = trial_server._reach(address, key)
         while isinstance(trial := reached.next(), Trial):
             mine.append(trial.number)
             time.sleep(0.01)
@@ -106,12 +106,12 @@ def test_two_processes_never_get_the_same_trial(desk):
     assert sorted([*mine, *theirs]) == list(range(1, 13))
 
 
-def test_many_at_once_get_a_trial_each(desk):
-    address, key = desks._serve(desk, one_host=True)
+def test_many_at_once_get_a_trial_each(server):
+    address, key = trial_server._serve(server, same_host=True)
     begin = threading.Barrier(6)
 
     def take():
-        reached = desks._reach(address, key)
+        reached = trial_server._reach(address, key)
         begin.wait(10)
         return [reached.next() for _ in range(2)]
 
@@ -121,27 +121,27 @@ def test_many_at_once_get_a_trial_each(desk):
     assert sorted(numbers) == list(range(1, 13))
 
 
-def test_an_error_at_the_desk_keeps_its_kind_over_the_connection(desk):
-    reached = desks._reach(*desks._serve(desk, one_host=True))
+def test_an_error_on_the_server_keeps_its_kind_over_the_connection(server):
+    reached = trial_server._reach(*trial_server._serve(server, same_host=True))
     with pytest.raises(ValueError, match="number=3 is no running trial"):
         reached.end(3, Outcome("completed"))
-    assert reached.next().number == 1  # and the desk goes on
+    assert reached.next().number == 1  # and the server goes on
 
 
-def test_a_wrong_key_is_refused_and_no_one_at_the_place_is_named(desk):
-    address, key = desks._serve(desk, one_host=True)
+def test_a_wrong_key_is_refused_and_no_one_at_the_place_is_named(server):
+    address, key = trial_server._serve(server, same_host=True)
     with pytest.raises(multiprocessing.AuthenticationError):
-        desks._reach(address, b"\0" * 32)
-    assert desks._reach(address, key).next().number == 1
+        trial_server._reach(address, b"\0" * 32)
+    assert trial_server._reach(address, key).next().number == 1
     with pytest.raises(ConnectionError, match="cannot reach rank 0.* at 127.0.0.1:1: .*refused"):
-        desks._reach(("127.0.0.1", 1), key)
+        trial_server._reach(("127.0.0.1", 1), key)
 
 
-def test_between_hosts_it_tells_a_name_that_others_can_look_up(desk, monkeypatch):
-    monkeypatch.setattr(desks.socket, "gethostname", lambda: "localhost")
-    address, key = desks._serve(desk, one_host=False)
+def test_between_hosts_it_tells_a_name_that_others_can_look_up(server, monkeypatch):
+    monkeypatch.setattr(trial_server.socket, "gethostname", lambda: "localhost")
+    address, key = trial_server._serve(server, same_host=False)
     assert address[0] == "localhost"
-    assert desks._reach(address, key).next().number == 1
+    assert trial_server._reach(address, key).next().number == 1
 
 
 @pytest.fixture
@@ -165,12 +165,12 @@ def ranks(monkeypatch):
     return run
 
 
-def test_ranks_of_a_group_learn_each_others_words_in_order(desk, ranks):
-    trial = desk.next()
+def test_ranks_of_a_group_learn_each_others_words_in_order(server, ranks):
+    trial = server.next()
 
     def exchange(word, seconds):
         time.sleep(seconds)
-        return exchange_at_desk(desk, trial, (word, ""), 10)
+        return exchange_over_server(server, trial, (word, ""), 10)
 
     words = ranks(
         lambda: exchange("completed", 0.2),
@@ -180,16 +180,16 @@ def test_ranks_of_a_group_learn_each_others_words_in_order(desk, ranks):
     assert words == [[("completed", ""), ("failed", ""), ("diverged", "")]] * 3
 
 
-def test_a_rank_that_says_nothing_is_waited_for_no_longer_than_told(desk, ranks):
-    trial, other = desk.next(), Trial(1, {}, attempts=1)
+def test_a_rank_that_says_nothing_is_waited_for_no_longer_than_told(server, ranks):
+    trial, other = server.next(), Trial(1, {}, attempts=1)
 
     def exchange(*word):
         with pytest.raises(TimeoutError) as error:
-            exchange_at_desk(desk, trial, word, 0.6)
+            exchange_over_server(server, trial, word, 0.6)
         return str(error.value)
 
     def earlier_attempt():
-        desk.say(other, 1, ("completed", ""))
+        server.post(other, 1, ("completed", ""))
         return ""
 
     began = time.monotonic()
