@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tflbt.checks import number, one_of, whole
 from tflbt.curvature.hessian_of import Hessian, hessian_of
 from tflbt.curvature.lanczos import WHICH, Pair, lanczos
 from tflbt.curvature.power_iteration import DEFAULT_TOLERANCE, as_result, stopping
 from tflbt.curvature.result import EigenResult
+from tflbt.curvature.selection import last_count
 from tflbt.distributed import comm
 
 METHODS = ("finite_difference", "exact")
@@ -123,18 +125,10 @@ def top_eigenvalue(
     the paper takes the power step (see `power_iteration`), and the network run once; exact products
     and blocks: sections 3 and V of the ABSA paper.
     """
-    _check(iterations, tolerance, which)
-    if method not in METHODS:
-        raise ValueError(f"method={method!r} is unknown: give one of {METHODS}")
-    if solver not in SOLVERS:
-        raise ValueError(f"solver={solver!r} is unknown: give one of {SOLVERS}")
-    if solver == "power" and which != "magnitude":
-        raise ValueError(
-            f'which={which!r} needs solver="lanczos": power iteration finds the eigenvalue of '
-            'largest size only (which="magnitude")'
-        )
-    if step is not None and not step > 0:
-        raise ValueError(f"step={step!r} must be above 0, or None for the default")
+    check_options(
+        layers=layers, method=method, solver=solver, which=which, iterations=iterations,
+        tolerance=tolerance, sub_batch_size=sub_batch_size, step=step,
+    )  # fmt: skip
     with hessian_of(
         model, x, y, layers=layers, method=method, sample_weight=sample_weight,
         sub_batch_size=sub_batch_size, loss=loss, step=step, reduction=reduction,
@@ -201,10 +195,12 @@ def top_eigenvalues(
 
     Source: Parlett, "The Symmetric Eigenvalue Problem" (1980), chapter 13.
     """
-    if int(k) != k or k < 1:
-        raise ValueError(f"k={k!r} must be a whole number, 1 or more")
+    whole("k", k, at_least=1)
     limit = 10 + 5 * int(k) if iterations is None else iterations
-    _check(limit, tolerance, which)
+    check_options(
+        layers=layers, method="exact", solver="lanczos", which=which, iterations=limit,
+        tolerance=tolerance, sub_batch_size=options.get("sub_batch_size"),
+    )  # fmt: skip
     with hessian_of(model, x, y, layers=layers, **options) as hessian:
         if k > hessian.parameters:
             raise ValueError(f"k={k}: the layers chosen have {hessian.parameters} weights only")
@@ -233,10 +229,57 @@ def _result(hessian: Hessian, pair: Pair, products: int, limit: float) -> EigenR
     )
 
 
-def _check(iterations, tolerance, which) -> None:
-    if int(iterations) != iterations or iterations < 1:
-        raise ValueError(f"iterations={iterations!r} must be a whole number, 1 or more")
-    if tolerance is not None and not tolerance > 0:
-        raise ValueError(f"tolerance={tolerance!r} must be above 0, or None to take all iterations")
-    if which not in WHICH:
-        raise ValueError(f"which={which!r} is unknown: give one of {WHICH}")
+def check_options(
+    *,
+    layers: str | Sequence[str] = "output",
+    method: str = "finite_difference",
+    solver: str = "power",
+    which: str = "magnitude",
+    iterations: int = 10,
+    tolerance: float | None = None,
+    sub_batch_size: int | None = None,
+    step: float | None = None,
+) -> None:
+    """Raises unless options of `top_eigenvalue` are in range and fit together; no model is needed.
+
+    Args:
+        layers: Which weights; names are looked up later, in the model.
+        method: How products are taken.
+        solver: What is done with them.
+        which: Which eigenvalue.
+        iterations: The largest number of products.
+        tolerance: The relative residual at which to stop, or None.
+        sub_batch_size: Samples at once, or None.
+        step: The step of finite differences, or None.
+
+    Raises:
+        ValueError: An option out of range, or two that do not fit together.
+
+    Example:
+        >>> check_options(iterations=0)
+        Traceback (most recent call last):
+        ...
+        ValueError: iterations=0 must be a whole number, at least 1.
+    """
+    last_count(layers)
+    one_of("method", method, METHODS)
+    one_of("solver", solver, SOLVERS)
+    one_of("which", which, WHICH)
+    whole("iterations", iterations, at_least=1)
+    if tolerance is not None:
+        number("tolerance", tolerance, more_than=0, hint=", or None to take all iterations")
+    if sub_batch_size is not None:
+        whole("sub_batch_size", sub_batch_size, at_least=1)
+    if step is not None:
+        number("step", step, more_than=0, hint=", or None for the default")
+    if solver == "power" and which != "magnitude":
+        raise ValueError(
+            f'which={which!r} needs solver="lanczos": power iteration finds the eigenvalue of '
+            'largest size only (which="magnitude").'
+        )
+    if layers != "output" and method != "exact":
+        raise ValueError(
+            f'method="finite_difference" works for layers="output" only, not for layers={layers!r}:'
+            " a step in the weights of a ReLU network crosses kinks and the difference is far off "
+            '(10 to 25 for an eigenvalue of 1.78). Use method="exact".'
+        )

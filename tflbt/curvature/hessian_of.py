@@ -125,12 +125,6 @@ def hessian_of(
     if not model.built:
         raise ValueError(f"model {model.name!r} is not built: call it on a batch, or build it")
     total_loss = total_loss_of(model, loss)
-    if layers != "output" and method != "exact":
-        raise ValueError(
-            f'method="finite_difference" works for layers="output" only, not for layers={layers!r}:'
-            " a step in the weights of a ReLU network crosses kinks and the difference is far off "
-            '(10 to 25 for an eigenvalue of 1.78). Use method="exact"'
-        )
     # Gradients may be compressed on their way between ranks; differences of them may not.
     agreed = (reduction or comm.EVERYONE).uncompressed
     task = _Task(model, samples, total_loss, method, step, agreed, regularization)
