@@ -1,29 +1,47 @@
-"""The README's own script runs as it stands there, in one process and on two real ranks."""
+"""The code and the commands of the README and of docs/ run as they stand there, and the paths they name exist."""
 
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+from tflbt import recipes
+from tflbt.report import RunDirectory, figure_style
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.md"))]
+WITH_PYTHON = ("features", "your_script")
+HOROVOD_SCRIPT = ROOT / "tests" / "examples" / "horovod_keras.py"
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    """The code blocks of one language in a document, in their order."""
+    return re.findall(rf"^```{language}\n(.*?)^```", document.read_text(), re.DOTALL | re.MULTILINE)
 
 
 def train_py() -> str:
-    """The block that the README calls train.py."""
-    (block,) = re.findall(r"<!-- train\.py -->\n```python\n(.*?)```", README.read_text(), re.DOTALL)
+    """The block that docs/your_script.md calls train.py."""
+    text = (ROOT / "docs" / "your_script.md").read_text()
+    (block,) = re.findall(r"<!-- train\.py -->\n```python\n(.*?)```", text, re.DOTALL)
     return block
 
 
 def accuracy(output: str) -> float:
-    """The accuracy the script prints, once."""
-    (found,) = re.findall(
+    """The accuracy that train.py prints, once."""
+    (printed,) = re.findall(
         r"held-out accuracy (\d\.\d+), \d+ decays, (?:exploration|convergence) phase", output
     )
-    return float(found)
+    return float(printed)
+
+
+def test_the_readme_is_a_screen_and_a_half() -> None:
+    """Longer explanations belong to docs/."""
+    assert len(README.read_text().splitlines()) <= 95
 
 
 def test_script_is_short_enough_to_read() -> None:
@@ -31,30 +49,91 @@ def test_script_is_short_enough_to_read() -> None:
     assert sum(bool(line.strip()) for line in train_py().splitlines()) <= 28
 
 
-def test_script_runs_in_one_process(tmp_path: Path) -> None:
-    """No launcher, no Horovod needed."""
-    script = tmp_path / "train.py"
-    script.write_text(train_py())
-    done = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=180, cwd=tmp_path
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert accuracy(done.stdout) > 0.9
+def run(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs a script's text in this process, in a folder of its own."""
+    monkeypatch.chdir(folder)
+    exec(compile(code, "document", "exec"), {"__name__": "document"})
+
+
+@pytest.mark.parametrize("side", ["-", "+"])
+def test_both_sides_of_the_diff_run(
+    side: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The plain Keras script before the change, and the script with tflbt after it."""
+    (diff,) = blocks(README, "diff")
+    lines = [line[1:] for line in diff.splitlines() if line[:1] in (" ", side, "")]
+    run("\n".join(lines), tmp_path, monkeypatch)
+    assert "Epoch 10/10" in capsys.readouterr().out
+
+
+def test_the_diff_has_three_changes() -> None:
+    """As the heading says: the import with its start, the class, the call of fit."""
+    (diff,) = blocks(README, "diff")
+    signs = "".join(line[:1] or " " for line in diff.splitlines())
+    assert signs.count("-") == 2
+    assert signs.count("+") == 4
+
+
+@pytest.mark.parametrize("name", WITH_PYTHON)
+def test_the_python_of_a_document_runs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its blocks one after another, those of many epochs with one; train.py among them at its full length."""
+    code = "\n".join(blocks(ROOT / "docs" / f"{name}.md", "python"))
+    run(re.sub(r"epochs=(90|164)\b", "epochs=1", code), tmp_path, monkeypatch)
+    if name == "your_script":
+        assert accuracy(capsys.readouterr().out) > 0.9
+        assert (tmp_path / "plain.keras").exists()
+
+
+def test_every_document_with_python_is_tried() -> None:
+    """No code without a test."""
+    with_code = {document.stem for document in DOCUMENTS if blocks(document, "python")}
+    assert with_code == set(WITH_PYTHON)
 
 
 @pytest.mark.ranks(2)
 def test_script_runs_on_two_ranks(run_ranks) -> None:
-    """The same file under horovodrun; only the chief prints."""
+    """train.py under horovodrun; only the chief prints."""
     assert accuracy(run_ranks(train_py()).stdout) > 0.9
 
 
 @pytest.mark.ranks(2)
+def test_a_horovod_script_runs_with_its_class_swapped(run_ranks, tmp_path: Path) -> None:
+    """Wrapped optimizer and Horovod's callbacks stay; the ranks agree, and the chief alone writes."""
+    output = run_ranks(HOROVOD_SCRIPT).stdout
+    pattern = (
+        r"rank (\d) of 2: updates (\d+), rate (\S+), epochs' accuracy (\[.*\]), "
+        r"held-out accuracy (\S+), weights (\S+)"
+    )
+    ranks = re.findall(pattern, output)
+    assert sorted(rank for rank, *_ in ranks) == ["0", "1"], output[-3000:]
+    assert ranks[0][1:] == ranks[1][1:]
+    _, updates, rate, _, held_out, _ = ranks[0]
+    assert int(updates) == 4 * 30
+    assert float(rate) == pytest.approx(0.005 * 2)  # the warm-up has ended at the scaled rate
+    assert float(held_out) > 0.9
+    assert sorted(path.name for path in tmp_path.glob("*.h5")) == [
+        f"checkpoint-{epoch}.h5" for epoch in range(1, 5)
+    ]
+
+
+def test_the_horovod_script_differs_by_its_class_alone() -> None:
+    """Tflbt stands in the import and in the line that names the old class."""
+    lines = [line for line in HOROVOD_SCRIPT.read_text().splitlines() if "tflbt" in line]
+    assert len(lines) == 2
+    assert lines[0] == "import tflbt"
+    assert lines[1].endswith("# was: tf.keras.Model(inputs, outputs)")
+
+
+@pytest.mark.ranks(2)
 def test_the_command_that_trains_a_recipe_runs(tmp_path: Path) -> None:
-    """The line of the second block, into another folder and for two epochs."""
-    (line,) = re.findall(r"^launch/local\.sh 2 --config=.*$", README.read_text(), re.MULTILINE)
+    """The line of docs/recipes.md, into another folder and for two epochs."""
+    text = (ROOT / "docs" / "recipes.md").read_text()
+    (line,) = re.findall(r"^launch/local\.sh 2 --config=.*$", text, re.MULTILINE)
     line = line.replace("--workdir=runs/first", f"--workdir={tmp_path / 'run'} --config.epochs=2")
     done = subprocess.run(
-        ["bash", "-c", line], cwd=README.parent, text=True, timeout=180,
+        ["bash", "-c", line], cwd=ROOT, text=True, timeout=180,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:]
@@ -62,13 +141,44 @@ def test_the_command_that_trains_a_recipe_runs(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "checkpoints" / "epoch_00002").is_dir()
 
 
-def test_every_file_the_readme_names_exists() -> None:
-    """Paths in backticks and links lead somewhere."""
-    named = set(
-        re.findall(
-            r"(?:`|\()((?:tflbt|hparams|mpi|launch|tests)/[\w/.]*|CHANGELOG\.md)(?:`|\)| )",
-            README.read_text(),
-        )
-    )
-    missing = {path for path in named if not (README.parent / path).exists()}
-    assert not missing
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.stem)
+def test_the_recipes_that_a_document_names_load(document: Path) -> None:
+    """Each `hparams/FILE.py:VARIANT`, and each file without a variant."""
+    named = set(re.findall(r"hparams/[a-z]\w+\.py(?::\w+)?", document.read_text()))
+    for name in named:
+        recipes.load(str(ROOT / name))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.stem)
+def test_every_file_that_a_document_names_exists(document: Path) -> None:
+    """Paths in backticks from the project's root, and links from the document's folder."""
+    text = document.read_text()
+    folders = "tflbt|hparams|mpi|launch|tests|docs"
+    named = {ROOT / path for path in re.findall(rf"`((?:{folders})/[\w/.]*)[` :]", text)}
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)|srcset=\"(.*?)\"|src=\"(.*?)\"", text)
+    named |= {document.parent / "".join(link) for link in links}
+    assert not {path for path in named if not path.exists()}
+    assert document != README or len(links) > 10
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.stem)
+def test_the_modules_that_a_document_runs_exist(document: Path) -> None:
+    """Each `python -m tflbt.NAME`."""
+    for name in set(re.findall(r"python -m tflbt\.(\w+)", document.read_text())):
+        path = ROOT / "tflbt" / name
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists()
+
+
+def test_the_picture_can_be_drawn_again(tmp_path: Path) -> None:
+    """A light and a dark one, small enough for a page; the reports' colours are as before."""
+    columns = ("loss", "accuracy", "val_accuracy", "learning_rate", "eigenvalue")
+    metrics = RunDirectory(tmp_path).metrics
+    for epoch in range(1, 4):
+        metrics.append({"epoch": epoch, **dict.fromkeys(columns, 0.5), "phase": "exploration"})
+    before = dict(figure_style.COLOURS)
+    draw = runpy.run_path(str(ROOT / "docs" / "figures" / "draw.py"))
+    draw["main"](str(tmp_path), tmp_path)
+    assert (tmp_path / "run_light.png").read_bytes() != (tmp_path / "run_dark.png").read_bytes()
+    assert before == figure_style.COLOURS
+    for picture in (ROOT / "docs" / "figures").glob("*.png"):
+        assert picture.stat().st_size < 100 * 1024
