@@ -101,17 +101,6 @@ def test_what_svg_refers_to_is_there(run):
         assert target in reader.ids
 
 
-def test_dark_mode_gives_every_role_a_colour(run):
-    from tflbt.report.figure_style import COLOURS
-    from tflbt.report.page_style import CSS
-
-    dark = CSS.split("prefers-color-scheme: dark")[1].split("* {")[0]
-    assert all(f"--{role}:" in dark for role in COLOURS)
-    text = report.write(run).read_text()
-    for role, colour in COLOURS.items():
-        assert colour not in text.replace(f"var(--{role}, {colour})", "").split("</style>")[1]
-
-
 def test_everything_is_escaped(tmp_path):
     run = RunDirectory.create(tmp_path / "run", {"name": EVIL, EVIL: EVIL, "list": [EVIL]})
     run.metrics.append({"epoch": 1, "loss": 0.5, EVIL: 0.5, "phase": EVIL})

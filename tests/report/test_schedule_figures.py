@@ -92,9 +92,9 @@ def test_any_part_of_the_run_is_drawn(tmp_path):
         assert figures.write(History(absa()[part]), tmp_path)
 
 
-def test_the_caption_tells_the_panels():
-    told = captions.caption("batch_size", History(absa(adversarial_ratio=None)))
-    assert "below, the learning rate and the Hessian eigenvalue that was measured." in told
+def test_the_caption_names_the_panels():
+    text = captions.caption("batch_size", History(absa(adversarial_ratio=None)))
+    assert "below, the learning rate and the Hessian eigenvalue that was measured." in text
     assert captions.title("batch_size", History(absa())) == "Batch size and learning rate"
 
 

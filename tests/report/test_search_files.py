@@ -1,4 +1,4 @@
-"""search.json and trials.csv become a search; damage is told with the file's name."""
+"""search.json and trials.csv become a search; damage is reported with the file's name."""
 
 from __future__ import annotations
 
@@ -134,25 +134,25 @@ def test_damaged_settings_are_named(folder, text):
 
 
 @pytest.mark.parametrize(
-    ("names", "line", "told"),
+    ("names", "line", "message"),
     [
-        ("", "2,lost,0.5,,,,,", "status='lost' is none of"),
-        ("", "2,completed,high,,,,,", "objective='high' is no number"),
+        ("", "2,lost,0.5,,,,,", "status='lost' must be one of 'completed'"),
+        ("", "2,completed,high,,,,,", "objective='high' is not a number"),
         ("", ",completed,0.5,,,,,", "line 3: "),
         (
             "optimizer.learning_rate,",
             "2,completed,0.5,,,,,big,",
-            "learning_rate='big' is no number",
+            "learning_rate='big' is not a number",
         ),
         ("optimizer.name,", "2,completed,0.5,,,,,LAMB,", "optimizer.name='LAMB' is none of"),
         ("optimizer.nesterov,", "2,completed,0.5,,,,,maybe,", "'maybe' is none of"),
     ],
 )
-def test_a_damaged_line_is_named(folder, names, line, told):
+def test_a_damaged_line_is_named(folder, names, line, message):
     good = f"1,completed,0.5,,,,,{',' if names else ''}"
     with pytest.raises(ValueError, match=r"trials\.csv, line 3: .*") as error:
         table(folder, names, good, line)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 def test_a_column_that_must_be_there_is_named(folder):

@@ -9,8 +9,6 @@ from html.parser import HTMLParser
 import pytest
 
 from tflbt import report
-from tflbt.report import search_tiles
-from tflbt.report.search_history import SearchHistory, TrialRow
 
 RATE, BETA = "optimizer.learning_rate", "schedule.beta"
 EVIL = '<script>alert("1")</script>&\''
@@ -106,7 +104,7 @@ def test_the_page_shows_the_winner_beside_the_recipe_and_every_trial(make):
     assert command in reader.text
     assert "hidden" not in reader.text
     assert len(set(reader.ids)) == len(reader.ids)
-    assert {one.name for one in (folder / "figures").iterdir()} == {
+    assert {path.name for path in (folder / "figures").iterdir()} == {
         f"{name}.{kind}"
         for name in ("objective", "heat_map", "parallel_coordinates")
         for kind in ("png", "svg")
@@ -126,30 +124,8 @@ def test_a_trial_that_has_a_page_of_its_own_leads_to_it(make):
     folder = make()
     (folder / "trials" / "0002").mkdir(parents=True)
     (folder / "trials" / "0002" / "report.html").write_text("")
-    found = [one for one in read(report.write_search(folder)).references if one[0] != "#"]
+    found = [place for place in read(report.write_search(folder)).references if place[0] != "#"]
     assert found == ["trials/0002/report.html"]
-
-
-def test_tiles():
-    rows = [
-        TrialRow(1, "completed", 0.25, {}, 8, 9, 30.0),
-        TrialRow(2, "stopped", 0.5, {}, 2, 3, 60.0),
-        TrialRow(3, "diverged", 0.1, {}),
-        TrialRow(4, "running", 0.1, {}),
-    ]
-    settings = {"objective": "val_loss", "direction": "min", "max_trials": None}
-    found = search_tiles.tiles(SearchHistory(settings, rows))
-    assert [tuple(tile) for tile in found] == [
-        ("Best validation loss", "0.25", "the smallest of 2 trials"),
-        ("Best trial", "1", "epoch 8 of 9"),
-        ("Trials", "3", "1 completed, 1 stopped, 1 diverged, 1 running"),
-        ("Time", "1 min 30 s", "45.0 s a trial"),
-    ]
-    baseline = TrialRow(0, "completed", 0.3, {}, seconds=30.0)
-    settings = {**settings, "ranks": 8, "ranks_per_trial": 2}
-    found = search_tiles.tiles(SearchHistory(settings, rows, baseline))
-    assert found[0].note == "was 0.3 with the recipe as it is"
-    assert found[3][1:] == ("2 min 0 s", "40.0 s a trial, 4 at a time")
 
 
 def test_a_search_that_does_not_beat_the_recipe_says_so(make):
@@ -163,7 +139,7 @@ def test_a_search_that_does_not_beat_the_recipe_says_so(make):
 def test_a_search_in_which_all_diverged(make):
     rows = [(n, "diverged", "", "", 1, 1.0, "", n, 0.5, "nan") for n in (1, 2, 3, 4)]
     reader = read(report.write_search(make(rows)))
-    assert "No trial came to an end with an objective" in reader.text
+    assert "No trial ended with an objective" in reader.text
     assert "tflbt.train" not in reader.text
     assert reader.tags.count("svg") == 2  # beta was not varied: no map
 

@@ -33,7 +33,7 @@ def test_a_two_phase_run():
     assert found["Epochs"][1:] == ("3", "of 3")
     assert found["Updates"][1:] == ("12", "1,200 samples seen")
     assert found["Batch size"][1:] == ("1,024", "2 ranks × 4 sub-batches × 128")
-    assert found["Time"][1:] == ("30 s", "10.0 s an epoch, 1.0% on curvature")
+    assert found["Time"][1:] == ("30 s", "10.0 s per epoch, 1.0% on curvature")
     assert found["Phase switch"][1:] == ("epoch 2", "1 epoch of convergence")
     assert found["Learning-rate decays"][1:] == ("1", "after epoch 3")
 

@@ -1,4 +1,4 @@
-"""What a person sees of a run or a search: its directory, its table, its figures and its page."""
+"""What a person sees of a run or a search: its table, its figures and its page."""
 
 from tflbt.report import regime
 from tflbt.report.page import write

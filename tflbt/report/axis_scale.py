@@ -8,25 +8,13 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-_LOG_SPAN = 20  # largest over smallest value from which a logarithmic axis reads better
-_LONG = 40  # values (both series) from which an axis may leave out the steep start
-_NEAR = 1.3  # two sizes with a smaller ratio have no room for a label each
+_LOG_SPAN = 20  # ratio of largest to smallest value from which a logarithmic axis reads better
+_LONG = 40  # number of values (both series) from which an axis may leave out the steep start
+_NEAR = 1.3  # two sizes with a smaller ratio have no room for both labels
 
 
 def percent(axes: Axes, values: Sequence[float]) -> None:
-    """Sets a vertical axis in percent; the first steep epochs of a long run may leave below.
-
-    Args:
-        axes: The axes.
-        values: Shares between 0 and 1 that are drawn.
-
-    Example:
-        >>> from matplotlib.figure import Figure
-        >>> axes = Figure().add_subplot()
-        >>> percent(axes, [0.1, 0.5])
-        >>> axes.yaxis.get_major_formatter()(0.5, 0)
-        '50%'
-    """
+    """Sets a vertical axis in percent; the steep first epochs of a long run may fall below it."""
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.6g}%"))
     finite = sorted(value for value in values if math.isfinite(value))
     if len(finite) < _LONG:
@@ -36,19 +24,7 @@ def percent(axes: Axes, values: Sequence[float]) -> None:
 
 
 def log_if_wide(axes: Axes, values: Sequence[float]) -> None:
-    """Makes the vertical axis logarithmic if the values are positive and span a lot.
-
-    Args:
-        axes: The axes, labelled.
-        values: What is drawn.
-
-    Example:
-        >>> from matplotlib.figure import Figure
-        >>> axes = Figure().add_subplot(ylabel="loss")
-        >>> log_if_wide(axes, [0.001, 1.0])
-        >>> axes.get_ylabel()
-        'loss (log scale)'
-    """
+    """Makes the vertical axis of labelled axes logarithmic if the values are positive and span a wide range."""
     finite = [value for value in values if math.isfinite(value)]
     if finite and min(finite) > 0 and max(finite) / min(finite) > _LOG_SPAN:
         axes.set_ylabel(f"{axes.get_ylabel()} (log scale)")
@@ -56,19 +32,7 @@ def log_if_wide(axes: Axes, values: Sequence[float]) -> None:
 
 
 def log(axes: Axes, values: Sequence[float]) -> None:
-    """Sets a logarithmic vertical axis with plain numbers on it.
-
-    Args:
-        axes: The axes.
-        values: What is drawn; at least one finite value, all of these above 0.
-
-    Example:
-        >>> from matplotlib.figure import Figure
-        >>> axes = Figure().add_subplot()
-        >>> log(axes, [0.1, 1.0])
-        >>> axes.get_yscale()
-        'log'
-    """
+    """Sets a logarithmic vertical axis with plain numbers on it; every finite value must be above 0."""
     finite = [value for value in values if math.isfinite(value)]
     low, high = min(finite), max(finite)
     axes.set_yscale("log")
@@ -81,19 +45,7 @@ def log(axes: Axes, values: Sequence[float]) -> None:
 
 
 def sizes(axes: Axes, values: Sequence[float]) -> None:
-    """Sets a logarithmic vertical axis whose labels are the batch sizes that occur, if there is room for them.
-
-    Args:
-        axes: The axes.
-        values: What is drawn; at least one finite value, all of these above 0.
-
-    Example:
-        >>> from matplotlib.figure import Figure
-        >>> axes = Figure().add_subplot()
-        >>> sizes(axes, [128, 640, 3200])
-        >>> [int(tick) for tick in axes.get_yticks()]
-        [128, 640, 3200]
-    """
+    """Sets a logarithmic vertical axis labelled with the batch sizes that occur, if there is room for them."""
     found = sorted({value for value in values if math.isfinite(value)})
     axes.set_yscale("log", base=2)
     near = any(after / before < _NEAR for before, after in zip(found, found[1:]))

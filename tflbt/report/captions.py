@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tflbt.runs.history import History
 
-# Figures that take a whole row of the page.
+# Figures that take up a whole row of the page.
 WHOLE = (
     "learning_rate",
     "eigenvalue",
@@ -26,19 +26,7 @@ _TITLES = {
 
 
 def title(name: str, history: History) -> str:
-    """Returns the title of a figure.
-
-    Args:
-        name: A figure's name, as `figures.draw` has it.
-        history: The epochs.
-
-    Returns:
-        Text.
-
-    Example:
-        >>> title("accuracy", History([{"epoch": 1, "top_5": 0.5}]))
-        'Top 5'
-    """
+    """Returns the title of a figure that `figures.draw` names."""
     if name == "accuracy" and history.metric:
         return history.metric.replace("_", " ").capitalize()
     if name == "batch_size" and history.has("learning_rate"):
@@ -47,19 +35,7 @@ def title(name: str, history: History) -> str:
 
 
 def caption(name: str, history: History) -> str:
-    """Returns a sentence or two on what a figure shows, in the papers' words.
-
-    Args:
-        name: A figure's name, as `figures.draw` has it.
-        history: The epochs.
-
-    Returns:
-        Text.
-
-    Example:
-        >>> caption("loss", History([{"epoch": 1, "loss": 0.5}]))
-        'Mean loss of each epoch.'
-    """
+    """Returns a sentence or two on what a figure shows, in the papers' words."""
     two_phase = history.has_phases
     if name == "loss":
         return "Mean loss of each epoch" + (
@@ -93,18 +69,18 @@ def caption(name: str, history: History) -> str:
 
 
 def _of_time(history: History) -> str:
-    """What the bars are."""
+    """Describes the bars of the time account."""
     many = len(history.rows) > 1
     return (
         ("The seconds of each epoch, and their shares in the whole run, " if many else "Seconds ")
-        + "as the first rank's clock has them: computation is forward and backward passes and optimizer steps, "
+        + "by the first rank's clock: computation is forward and backward passes and optimizer steps, "
         "communication the all-reduces of the updates with the wait for slower ranks, input the wait for samples; "
         "other holds what was not measured, such as the tracing of the first epoch."
     )
 
 
 def _of_stability(history: History) -> str:
-    """What the lines are."""
+    """Describes the lines of the stability figure."""
     return (
         "The largest Hessian eigenvalue of the mini-batches measured, λmax, and their mean. Plain SGD converges near a "
         "minimum that fits every sample where λmax < 2 / learning rate"
@@ -117,8 +93,7 @@ def _of_stability(history: History) -> str:
 
 
 def _of_batch(history: History) -> str:
-    """What the panels of a batch that changes are."""
-    told = "Samples that one update sees, over all ranks and sub-batches"
+    """Describes the panels of a run whose batch size changes."""
     below = [
         words
         for column, words in (
@@ -128,10 +103,13 @@ def _of_batch(history: History) -> str:
         )
         if history.has(column)
     ]
-    told += f"; below, {_listed(below)}" if below else ""
-    return told + ". Dotted lines mark where the batch grew."
+    panels = f"; below, {_listed(below)}" if below else ""
+    return (
+        f"Samples that one update sees, over all ranks and sub-batches{panels}. "
+        "Dotted lines mark where the batch grew."
+    )
 
 
 def _listed(words: list[str]) -> str:
-    """Words as a sentence lists them."""
+    """Joins words as a sentence lists them."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

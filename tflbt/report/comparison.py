@@ -12,7 +12,7 @@ from typing import Any
 
 from tflbt.analysis.tuned import Tuned
 from tflbt.report import page_parts
-from tflbt.report.tiles import count, metric_text
+from tflbt.report.tiles import count, metric_text, text_table
 from tflbt.runs import atomic_file
 
 _CAPTION = (
@@ -22,13 +22,10 @@ _CAPTION = (
 
 
 def comparison_table(rows: Sequence[Tuned]) -> str:
-    """Writes the recipes below each other, as the terminal shows them.
+    """Returns one line of text per recipe below a header, as the terminal shows them.
 
     Args:
-        rows: The recipes, in the order they are shown; all with one objective and direction.
-
-    Returns:
-        Lines of text: a header, and one a recipe.
+        rows: The recipes, in the order in which they are shown; all with the same objective and direction.
 
     Raises:
         ValueError: If there is no recipe, or their objectives or directions differ.
@@ -42,33 +39,21 @@ def comparison_table(rows: Sequence[Tuned]) -> str:
         lars         12               97.00%   97.00%       1.41%   2
     """
     lines = [_header(rows), *(_cells(row) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines)]
-    shown = []
-    for name, *numbers, runs in lines:
-        right = [f"{text:>{width}}" for text, width in zip(numbers, widths[1:])]
-        shown.append("   ".join([f"{name:<{widths[0]}}", *right, runs]).rstrip())
-    return "\n".join(shown)
+    *columns, runs = zip(*lines)
+    padded = [f"{text:<{max(map(len, runs))}}" for text in runs]  # to the left, others to the right
+    return text_table(list(zip(*columns, padded)))
 
 
 def write_comparison(directory: str | os.PathLike[str], rows: Sequence[Tuned]) -> Path:
-    """Writes `comparison.csv`, `report.html` and the figure `figures/comparison` (PNG and SVG).
+    """Writes `comparison.csv`, the figure `figures/comparison` (PNG and SVG) and `report.html`, whose path it returns.
 
     Args:
-        directory: Where to; made if missing.
-        rows: The recipes, in the order they are shown; all with one objective and direction.
-
-    Returns:
-        The path of the page.
+        directory: Where to write; made if missing.
+        rows: The recipes, in the order in which they are shown; all with the same objective and direction.
 
     Raises:
         ValueError: If there is no recipe, or their objectives or directions differ.
         OSError: If a file cannot be written; names it.
-
-    Example:
-        >>> import tempfile
-        >>> lars = Tuned("lars", 12, 3, {}, 0.97, "val_accuracy", "max", [0.96, 0.98])
-        >>> write_comparison(tempfile.mkdtemp(), [lars]).name
-        'report.html'
     """
     from tflbt.report import comparison_figure, figure_files  # Matplotlib is only loaded to draw
 
@@ -83,59 +68,53 @@ def write_comparison(directory: str | os.PathLike[str], rows: Sequence[Tuned]) -
 
 
 def _header(rows: Sequence[Tuned]) -> list[str]:
-    """The table's header; raises if the recipes cannot be compared."""
+    """Returns the table's header; raises if the recipes cannot be compared."""
     if not rows:
         raise ValueError("rows=[] has no recipe; give at least one.")
     for row in rows:
         if (row.objective, row.direction) != (rows[0].objective, rows[0].direction):
             raise ValueError(
-                f"objective={row.objective!r} ({row.direction}) of {row.name} cannot be held against "
+                f"objective={row.objective!r} ({row.direction}) of {row.name} cannot be compared with "
                 f"{rows[0].objective!r} ({rows[0].direction}) of {rows[0].name}; tune both for one."
             )
     return ["recipe", "trials", f"tuned {rows[0].objective}", "mean", "deviation", "n"]
 
 
 def _cells(row: Tuned) -> list[str]:
-    """One line of the table."""
+    """Returns a recipe's row of the table."""
     objective = row.objective
     runs = str(len(row.finite)) + (f" ({row.diverged} diverged)" if row.diverged else "")
     numbers = (row.tuned_objective, row.mean, row.deviation)
-    told = [metric_text(objective, v) if math.isfinite(v) else "-" for v in numbers]
-    return [row.name, str(row.trials), *told, runs]
+    texts = [metric_text(objective, v) if math.isfinite(v) else "-" for v in numbers]
+    return [row.name, str(row.trials), *texts, runs]
 
 
 def _csv(rows: Sequence[Tuned]) -> str:
-    """A row a recipe: what the table has in full digits, each seed's result, each hyper-parameter's value."""
+    """Returns the table in full digits, with each seed's result and each hyper-parameter's value."""
     seeds = max(len(row.results) for row in rows)
-    names = list(dict.fromkeys(name for row in rows for name in row.values))
+    names = _names(rows)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     fixed = ("name", "trials", "best_trial", "objective", "direction", "tuned_objective")
-    told = ("n", "diverged", "mean", "standard_deviation")
-    writer.writerow([*fixed, *told, *(f"result_{n}" for n in range(1, seeds + 1)), *names])
+    statistics = ("n", "diverged", "mean", "standard_deviation")
+    writer.writerow([*fixed, *statistics, *(f"result_{n}" for n in range(1, seeds + 1)), *names])
     for row in rows:
         results = [*map(float, row.results), *[""] * (seeds - len(row.results))]
-        found = (len(row.finite), row.diverged, row.mean, row.deviation)
+        measured = (len(row.finite), row.diverged, row.mean, row.deviation)
         values = [row.values.get(name, "") for name in names]
-        writer.writerow([*(getattr(row, name) for name in fixed), *found, *results, *values])
+        writer.writerow([*(getattr(row, name) for name in fixed), *measured, *results, *values])
     return text.getvalue()
 
 
 def _page(rows: Sequence[Tuned], drawing: str) -> str:
-    """The page's HTML."""
+    """Returns the page's HTML."""
     sign = 1 if rows[0].direction == "max" else -1
-    able = [row for row in rows if row.finite]
-    best = max(able, key=lambda row: sign * row.mean) if able else None
-    names = list(dict.fromkeys(name for row in rows for name in row.values))
+    measured = [row for row in rows if row.finite]
+    best = max(measured, key=lambda row: sign * row.mean, default=None)
+    names = _names(rows)
+    cells = [[*_cells(row), *(_value(row.values.get(name)) for name in names)] for row in rows]
     body = [
-        page_parts.row(
-            [
-                *(page_parts.cell(text) for text in _cells(row)),
-                *(page_parts.cell(_value(row.values.get(name))) for name in names),
-            ],
-            row is best,
-        )
-        for row in rows
+        page_parts.row(map(page_parts.cell, texts), row is best) for row, texts in zip(rows, cells)
     ]
     table = page_parts.table([*_header(rows), *names], body)
     trials = " and ".join(str(number) for number in sorted({row.trials for row in rows}))
@@ -160,11 +139,12 @@ def _page(rows: Sequence[Tuned], drawing: str) -> str:
 
 
 def _value(value: Any) -> Any:
-    """A hyper-parameter's value, a float with the digits that matter."""
-    return (
-        f"{value:.6g}"
-        if isinstance(value, float)
-        else page_parts.setting(value)
-        if value is not None
-        else None
-    )
+    """Returns a hyper-parameter's value, a float with the digits that matter."""
+    if value is None:
+        return None
+    return f"{value:.6g}" if isinstance(value, float) else page_parts.setting(value)
+
+
+def _names(rows: Sequence[Tuned]) -> list[str]:
+    """Returns the names of the hyper-parameters that any recipe has."""
+    return list(dict.fromkeys(name for row in rows for name in row.values))

@@ -14,24 +14,12 @@ from tflbt.report.figure_style import COLOURS, WHOLE
 from tflbt.report.tiles import metric_text
 from tflbt.runs.history import is_accuracy
 
-_LINE = 0.55  # inches a recipe takes
-_NEAR = 0.12  # of a line: seeds lie on a few levels, so that equal results can be counted
+_LINE = 0.55  # inches per recipe
+_NEAR = 0.12  # of a line's height: seeds lie on three levels, so that equal results can be counted
 
 
 def draw(rows: Sequence[Tuned]) -> Figure:
-    """Draws a line a recipe, the first on top.
-
-    Args:
-        rows: The recipes, at least one.
-
-    Returns:
-        The figure.
-
-    Example:
-        >>> lars = Tuned("lars", 12, 3, {}, 0.97, "val_accuracy", "max", [0.96, 0.98])
-        >>> [label.get_text() for label in draw([lars]).axes[0].get_yticklabels()]
-        ['lars']
-    """
+    """Draws one line per recipe, the first on top; there must be at least one."""
     with figure_style.settings():
         figure = Figure(figsize=(WHOLE[0], 1.0 + _LINE * len(rows)), layout="constrained")
         axes = figure.add_subplot()
@@ -41,18 +29,18 @@ def draw(rows: Sequence[Tuned]) -> Figure:
             axes.plot(
                 row.finite, places, "o", color=COLOURS["train"], alpha=0.6, markersize=6, label=row.name
             )  # fmt: skip
-            told = "all diverged" if row.results else "no runs"
+            text = "all diverged" if row.results else "no runs"
             if row.finite:
                 axes.errorbar(
                     row.mean, line, xerr=row.deviation if math.isfinite(row.deviation) else 0.0,
                     fmt="|", color=COLOURS["ink"], markersize=16, markeredgewidth=2, capsize=4,
                 )  # fmt: skip
-                told = metric_text(row.objective, row.mean)
+                text = metric_text(row.objective, row.mean)
                 if math.isfinite(row.deviation):
-                    told += f" ± {metric_text(row.objective, row.deviation)}"
-                told += f", {row.diverged} diverged" if row.diverged else ""
+                    text += f" ± {metric_text(row.objective, row.deviation)}"
+                text += f", {row.diverged} diverged" if row.diverged else ""
             axes.text(
-                1.01, line, told, transform=axes.get_yaxis_transform(), verticalalignment="center",
+                1.01, line, text, transform=axes.get_yaxis_transform(), verticalalignment="center",
                 color=COLOURS["validation" if row.diverged else "ink"],
             )  # fmt: skip
         axes.set_xlabel(rows[0].objective.replace("_", " "))

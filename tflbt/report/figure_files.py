@@ -1,4 +1,4 @@
-"""How a figure is saved, and made part of a page."""
+"""Saves figures as files, and prepares them for a page."""
 
 from __future__ import annotations
 
@@ -19,18 +19,10 @@ _PNG_DPI = 160
 
 
 def save_all(figures: Mapping[str, Figure], folder: str | os.PathLike[str]) -> None:
-    """Saves each figure as `name.png` and `name.svg`, each file whole or not at all.
-
-    Args:
-        figures: Figures by name.
-        folder: Where to; made if missing.
+    """Saves each figure as `name.png` and `name.svg` in a folder, which is made if missing.
 
     Raises:
-        OSError: If the folder cannot be made or a file written; names it.
-
-    Example:
-        >>> import tempfile
-        >>> save_all({"loss": Figure()}, tempfile.mkdtemp())
+        OSError: If the folder cannot be made or a file cannot be written; names it.
     """
     folder = Path(folder)
     try:
@@ -44,7 +36,7 @@ def save_all(figures: Mapping[str, Figure], folder: str | os.PathLike[str]) -> N
 
 
 def _content(figure: Figure, name: str, kind: str) -> bytes:
-    """What the file of one kind holds: the same for the same figure."""
+    """Returns a file's bytes, which are the same for the same figure."""
     content = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": name}):
         figure.savefig(
@@ -58,18 +50,10 @@ def _content(figure: Figure, name: str, kind: str) -> bytes:
 
 
 def inline_svg(text: str, name: str) -> str:
-    """Makes an SVG file's text fit to stand inside a page.
+    """Returns the text of an SVG file that `save_all` wrote as an `<svg>` element for a page.
 
-    What belongs to a file of its own goes (prolog, metadata, name spaces); identifiers get the
-    figure's name, so that two figures do not clash; colours become CSS variables, with the
-    colour itself for where the page sets none.
-
-    Args:
-        text: An SVG file that `save_all` wrote.
-        name: The figure's name.
-
-    Returns:
-        An `<svg>` element.
+    The prolog, metadata and name spaces are removed; identifiers are prefixed with the figure's name, so that two
+    figures do not clash; colours become CSS variables that fall back to the colour itself.
 
     Example:
         >>> inline_svg('<?xml?><svg xmlns="a"><g id="x" style="fill: #0072b2"/></svg>', "loss")

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-# Okabe and Ito's colours, told apart in every kind of colour vision; each role has one of its
-# own, so that the page can give the role another colour on a dark background.
+# Okabe and Ito's colours, distinct in every kind of colour vision; each role has a colour of its
+# own, so that the page can change it on a dark background.
 COLOURS = {
     "ink": "#1d2733",
     "muted": "#5b6776",
@@ -27,7 +27,7 @@ COLOURS = {
     "communication": "#e69f00",
     "input": "#56b4e9",
     "other": "#b8c0ca",
-    "card": "#ffffff",  # what a figure lies on
+    "card": "#ffffff",  # the background of a figure
 }
 HALF = (5.0, 3.1)  # inches: two figures in a row of the page
 WHOLE = (10.2, 3.1)  # one figure over the whole width
@@ -46,35 +46,12 @@ _SETTINGS: dict[Any, Any] = {
 
 
 def settings() -> Any:
-    """Returns the context in which figures are built and saved.
-
-    Returns:
-        A context manager that sets Matplotlib's parameters and puts them back.
-
-    Example:
-        >>> with settings():
-        ...     matplotlib.rcParams["svg.fonttype"]
-        'none'
-    """
+    """Returns the context in which figures are built and saved; it restores Matplotlib's parameters afterwards."""
     return matplotlib.rc_context(_SETTINGS)
 
 
 def axes_of(size: tuple[float, float], epochs: Sequence[int], label: str) -> tuple[Figure, Axes]:
-    """Makes a figure with one pair of axes over the epochs.
-
-    Args:
-        size: Width and height in inches.
-        epochs: The epochs to be drawn.
-        label: What the vertical axis shows, with its unit.
-
-    Returns:
-        Figure and axes.
-
-    Example:
-        >>> figure, axes = axes_of(HALF, [1, 2, 3], "loss")
-        >>> axes.get_ylabel()
-        'loss'
-    """
+    """Returns a figure of a size in inches and its axes over the epochs, with a label on the vertical axis."""
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
     axes.set_ylabel(label)
@@ -83,18 +60,7 @@ def axes_of(size: tuple[float, float], epochs: Sequence[int], label: str) -> tup
 
 
 def over_epochs(axes: Axes, epochs: Sequence[int]) -> None:
-    """Gives axes the epochs as their horizontal axis, and the look of every figure.
-
-    Args:
-        axes: Axes with nothing in them yet.
-        epochs: The epochs to be drawn.
-
-    Example:
-        >>> axes = Figure().add_subplot()
-        >>> over_epochs(axes, [1, 2])
-        >>> axes.get_xlabel()
-        'epoch'
-    """
+    """Gives empty axes the epochs as their horizontal axis, and the look of every figure."""
     axes.set_xlabel("epoch")
     first, last = min(epochs), max(epochs)
     # The line of epoch e ends at e; the rate that epoch used is drawn from e - 1 to e.
@@ -106,17 +72,7 @@ def over_epochs(axes: Axes, epochs: Sequence[int]) -> None:
 
 
 def plain(axes: Axes) -> None:
-    """Gives axes a light grid behind what is drawn, and no frame at the top and right.
-
-    Args:
-        axes: Any axes.
-
-    Example:
-        >>> axes = Figure().add_subplot()
-        >>> plain(axes)
-        >>> axes.spines["top"].get_visible()
-        False
-    """
+    """Gives axes a light grid behind what is drawn, and no frame at the top and right."""
     axes.grid(color=COLOURS["grid"], linewidth=0.7)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
@@ -124,20 +80,7 @@ def plain(axes: Axes) -> None:
 
 
 def line(axes: Axes, epochs: Sequence[int], values: Sequence[float], role: str) -> None:
-    """Draws a series; short ones, and points that stand alone, get dots.
-
-    Args:
-        axes: Where to draw.
-        epochs: Horizontal values.
-        values: Vertical values; nan leaves a gap.
-        role: A key of `COLOURS`.
-
-    Example:
-        >>> _, axes = axes_of(HALF, [1, 2], "loss")
-        >>> line(axes, [1, 2], [0.5, 0.4], "train")
-        >>> len(axes.lines)
-        1
-    """
+    """Draws a series in the colour of a role, NaN as a gap; short series and isolated points get dots."""
     alone = [
         i
         for i, value in enumerate(values)
@@ -158,17 +101,11 @@ def line(axes: Axes, epochs: Sequence[int], values: Sequence[float], role: str) 
 
 
 def label_ends(axes: Axes, labels: Sequence[tuple[Sequence[float], str, str]]) -> None:
-    """Writes names beside the right ends of lines, moved apart where they would touch.
+    """Writes the names of lines beside their right ends, moved apart where they would touch.
 
     Args:
         axes: Axes whose lines and limits are final.
         labels: For each line its values, its name and its role in `COLOURS`.
-
-    Example:
-        >>> _, axes = axes_of(HALF, [1, 2], "loss")
-        >>> label_ends(axes, [([0.5, 0.4], "train", "train")])
-        >>> axes.texts[0].get_text()
-        'train'
     """
     axes.get_ylim()  # Matplotlib fits the limits to the data only when they are asked for
     apart = 0.085  # of the axes' height: a line of text

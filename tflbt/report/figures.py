@@ -1,4 +1,4 @@
-"""The figures of a run over its epochs: loss, accuracy, what a schedule set, and where the time went."""
+"""The figures of a run over its epochs: loss, accuracy, schedules, stability, and where the time went."""
 
 from __future__ import annotations
 
@@ -22,51 +22,25 @@ from tflbt.runs.history import History, is_accuracy
 
 
 def draw(history: History) -> dict[str, Figure]:
-    """Draws what the epochs give: a figure without data is left out.
+    """Returns the figures of a run by name, in the order of the page; a figure without data is left out.
 
-    Args:
-        history: The epochs of a run.
-
-    Returns:
-        Figures by name, in the order of the page: `loss`, `accuracy` (whatever the metric), those of
-        `schedule_figures` (`learning_rate`, `eigenvalue`, `adversarial_ratio`; all in `batch_size` if
-        that changes), `stability`, `time_account`.
-
-    Example:
-        >>> list(draw(History([{"epoch": 1, "loss": 0.5, "learning_rate": 0.1}])))
-        ['loss', 'learning_rate']
+    They are `loss`, `accuracy` (whatever the metric), those of `schedule_figures`, `stability` and `time_account`.
     """
     if not history.rows:
         return {}
     with figure_style.settings():
-        made = {
+        figures = {
             "loss": _loss(history),
             "accuracy": _metric(history),
             **schedule_figures.draw(history),
             "stability": stability_figure.draw(history),
             "time_account": time_figure.draw(history),
         }
-    return {name: figure for name, figure in made.items() if figure is not None}
+    return {name: figure for name, figure in figures.items() if figure is not None}
 
 
 def write(history: History, folder: str | os.PathLike[str]) -> list[str]:
-    """Draws the figures and saves each as PNG and SVG.
-
-    Args:
-        history: The epochs of a run.
-        folder: Where to; made if missing.
-
-    Returns:
-        The names of the figures.
-
-    Raises:
-        OSError: If a file cannot be written; names it.
-
-    Example:
-        >>> import tempfile
-        >>> write(History([{"epoch": 1, "loss": 0.5}]), tempfile.mkdtemp())
-        ['loss']
-    """
+    """Draws the figures, saves each as PNG and SVG in a folder, and returns their names."""
     figures = draw(history)
     figure_files.save_all(figures, folder)
     return list(figures)

@@ -17,22 +17,19 @@ from tflbt.runs.run_directory import RunDirectory
 
 
 def write(run_directory: RunDirectory | str | os.PathLike[str], regime: str = "") -> Path:
-    """Draws the figures of a run and writes its `report.html`, from what its directory holds.
+    """Draws the figures of a run, writes its `report.html` from what its directory holds, and returns the page's path.
 
-    Safe to call at any time, also while the run is going on or after it was interrupted.
+    Safe to call at any time, also while the run is in progress or after it was interrupted.
 
     Args:
         run_directory: A run's directory, or its path.
-        regime: What `tflbt.report.regime.line` says of its batch size; default "": nothing. It is
-            not kept: the page that is written next without it does not show it.
-
-    Returns:
-        The path of the page.
+        regime: The sentence of `tflbt.report.regime.line` about its batch size; default "": none. It is not stored: a
+            page written later without it does not show it.
 
     Raises:
         FileNotFoundError: If there is no `metrics.csv` with at least one epoch.
         ValueError: If a file of the run is damaged; names it.
-        OSError: If page or figures cannot be written; names the path.
+        OSError: If the page or a figure cannot be written; names the path.
 
     Example:
         >>> import tempfile
@@ -69,22 +66,15 @@ def page(
     drawings: Mapping[str, str],
     regime: str = "",
 ) -> str:
-    """Returns the page's HTML; everything but `drawings` is escaped.
+    """Returns the page of a run as one HTML document that refers to nothing outside itself.
 
     Args:
         name: The run's name.
         history: The epochs; at least one.
         config: Hyper-parameters by dotted name.
-        environment: What `environment.json` says.
-        drawings: `<svg>` elements by figure name.
+        environment: The content of `environment.json`.
+        drawings: `<svg>` elements by figure name, which are not escaped; everything else is.
         regime: A sentence on the batch size's regime; default "": none.
-
-    Returns:
-        A whole HTML document that refers to nothing outside itself.
-
-    Example:
-        >>> page("a < b", History([{"epoch": 1}]), {}, {}, {}).count("a &lt; b")
-        2
     """
     return page_parts.document(
         name,
@@ -107,10 +97,10 @@ def _header(
     environment: Mapping[str, Any],
     regime: str,
 ) -> str:
-    """Title, date, the batch size's regime, and a notice if the run is not complete or went wrong."""
+    """Returns title, date, the batch size's regime, and notices if the run is incomplete or diverged."""
     date = str(environment.get("date", ""))[:16].replace("T", " ")
     about = f"Large-batch training{f', started {date} UTC' if date else ''}"
-    told = f"<p>{escape(regime[:1].upper() + regime[1:])}.</p>" if regime else ""
+    sentence = f"<p>{escape(regime[:1].upper() + regime[1:])}.</p>" if regime else ""
     notices = []
     planned, last = planned_epochs(config), history.epochs[-1]
     if planned and last < planned:
@@ -118,11 +108,11 @@ def _header(
     loss = history.last("loss")
     if isinstance(loss, float) and not math.isfinite(loss):
         notices.append("The training loss is no longer a finite number.")
-    return page_parts.header(name, about, notices, told)
+    return page_parts.header(name, about, notices, sentence)
 
 
 def _figures(drawings: Mapping[str, str], history: History) -> str:
-    """The figures with their captions."""
+    """Returns the figures with their captions."""
     shown = [
         page_parts.figure(
             drawing,
@@ -136,11 +126,11 @@ def _figures(drawings: Mapping[str, str], history: History) -> str:
 
 
 def _epochs(history: History) -> str:
-    """The table of epochs, folded."""
+    """Returns the table of epochs, folded."""
     columns = list(history.rows[0])
     marked = {history.switch_epoch, *history.decay_epochs, *history.growth_epochs}
     body = [
-        page_parts.row([page_parts.cell(row.get(name)) for name in columns], epoch in marked)
+        page_parts.row((page_parts.cell(row.get(name)) for name in columns), epoch in marked)
         for epoch, row in zip(history.epochs, history.rows)
     ]
     note = "; coloured: phase switch, decays, growth" if marked - {None} else ""

@@ -1,4 +1,4 @@
-"""What the pages of a run, a search and a comparison are made of: header, tiles, figures, tables."""
+"""Parts of the pages of a run, a search and a comparison: header, tiles, figures, tables. Text is escaped."""
 
 from __future__ import annotations
 
@@ -12,19 +12,7 @@ from tflbt.report.tiles import Tile
 
 
 def document(title: str, *parts: str) -> str:
-    """Returns a page that refers to nothing outside itself.
-
-    Args:
-        title: Text.
-        *parts: HTML, top to bottom.
-
-    Returns:
-        A whole HTML document.
-
-    Example:
-        >>> document("a < b", "<p>text</p>").count("a &lt; b")
-        1
-    """
+    """Returns a whole HTML document of parts in HTML, from top to bottom."""
     inside = "\n".join(part for part in parts if part)
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -44,84 +32,33 @@ def document(title: str, *parts: str) -> str:
 
 
 def header(title: str, about: str, notices: Iterable[str] = (), more: str = "") -> str:
-    """Returns the top of a page.
-
-    Args:
-        title: Text.
-        about: A line of text below it.
-        notices: Lines of text that must not be missed; default none.
-        more: HTML before the notices; default none.
-
-    Returns:
-        HTML.
-
-    Example:
-        >>> header("digits", "Large-batch training")
-        '<header><h1>digits</h1><p>Large-batch training</p></header>'
-    """
+    """Returns the top of a page: a title, a line about it, HTML, and notices that must not be missed."""
     shown = "".join(f'<p class="notice">{escape(notice)}</p>' for notice in notices)
     return f"<header><h1>{escape(title)}</h1><p>{escape(about)}</p>{more}{shown}</header>"
 
 
 def tile_list(tiles: Iterable[Tile]) -> str:
-    """Returns the headline numbers, as a list of terms.
-
-    Args:
-        tiles: Each with a name, a value and a note; the first stands out.
-
-    Returns:
-        HTML.
-
-    Example:
-        >>> tile_list([Tile("Epochs", "30", "of 60")]).count("<dd")
-        2
-    """
-    found = list(tiles)
+    """Returns the headline numbers, of which the first stands out."""
+    tiles = list(tiles)
     shown = [
         f"<div{' class=first' if place == 0 else ''}><dt>{escape(tile.name)}</dt>"
         f'<dd class="value">{escape(tile.value)}</dd>'
         f'<dd class="note">{escape(tile.note)}</dd></div>'
-        for place, tile in enumerate(found)
+        for place, tile in enumerate(tiles)
     ]
-    columns = 4 if len(found) > 6 or len(found) == 4 else 3
+    columns = 4 if len(tiles) > 6 or len(tiles) == 4 else 3
     return f'<dl class="tiles" style="--columns: {columns}">{"".join(shown)}</dl>'
 
 
 def figures(title: str, shown: Sequence[str]) -> str:
-    """Returns a section of figures, two in a row.
-
-    Args:
-        title: Text.
-        shown: What `figure` returned.
-
-    Returns:
-        HTML; nothing if there is no figure.
-
-    Example:
-        >>> figures("Training", [])
-        ''
-    """
+    """Returns a section of the figures that `figure` returned, two in a row; "" if there is none."""
     if not shown:
         return ""
     return f'<h2>{escape(title)}</h2>\n<div class="figures">{"".join(shown)}</div>'
 
 
 def figure(drawing: str, title: str, caption: str, whole: bool = False) -> str:
-    """Returns a figure with its title and caption.
-
-    Args:
-        drawing: An `<svg>` element, which is not escaped.
-        title: Text.
-        caption: Text.
-        whole: True if it takes a whole row of the page; default False.
-
-    Returns:
-        HTML.
-
-    Example:
-        >>> figure("<svg/>", "Loss", "Mean loss of each epoch.").count("Mean loss")
-        2
-    """
+    """Returns an `<svg>` element, which is not escaped, with title and caption; `whole` gives it a row of its own."""
     return (
         f"<figure{' class=whole' if whole else ''}><h3>{escape(title)}</h3>"
         f'<div class="drawing" role="img" aria-label="{escape(f"{title}. {caption}")}">'
@@ -130,54 +67,18 @@ def figure(drawing: str, title: str, caption: str, whole: bool = False) -> str:
 
 
 def table(columns: Sequence[str], rows: Iterable[str]) -> str:
-    """Returns a table with a header.
-
-    Args:
-        columns: Text.
-        rows: What `row` returned.
-
-    Returns:
-        HTML.
-
-    Example:
-        >>> table(["epoch"], [row([cell(1)])]).count("<tr>")
-        2
-    """
+    """Returns a table of rows that `row` returned."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
-def row(cells: Sequence[str], mark: bool = False) -> str:
-    """Returns a row of a table.
-
-    Args:
-        cells: What `cell` returned.
-        mark: True to colour it; default False.
-
-    Returns:
-        HTML.
-
-    Example:
-        >>> row([cell(1)], mark=True)
-        '<tr class=mark><td>1</td></tr>'
-    """
+def row(cells: Iterable[str], mark: bool = False) -> str:
+    """Returns a row of cells that `cell` returned, coloured if it is marked."""
     return f"<tr{' class=mark' if mark else ''}>{''.join(cells)}</tr>"
 
 
 def cell(value: Any, words: bool = False) -> str:
-    """Returns a cell of a table, numbers shortened.
-
-    Args:
-        value: A number, text, or None for an empty cell.
-        words: True for a sentence, which may take several lines; default False.
-
-    Returns:
-        HTML.
-
-    Example:
-        >>> cell(0.123456), cell(1234), cell("<"), cell(None)
-        ('<td>0.12346</td>', '<td>1,234</td>', '<td>&lt;</td>', '<td></td>')
-    """
+    """Returns a table cell with a shortened number, text or nothing (None); `words` is for long sentences."""
     opening = '<td class="words">' if words else "<td>"
     if isinstance(value, (str, bool)):
         return f"{opening}{escape(str(value))}</td>"
@@ -187,21 +88,7 @@ def cell(value: Any, words: bool = False) -> str:
 
 
 def fold(title: str, note: str, inside: str, unfolded: bool = False) -> str:
-    """Returns a part of a page that opens and closes, and scrolls in both directions.
-
-    Args:
-        title: Text.
-        note: Text beside it.
-        inside: HTML.
-        unfolded: True if it is open at first; default False.
-
-    Returns:
-        HTML.
-
-    Example:
-        >>> fold("Epochs", "3 rows", "<table/>", unfolded=True).startswith("<details open>")
-        True
-    """
+    """Returns a section that opens and closes, and scrolls in both directions."""
     return (
         f"<details{' open' if unfolded else ''}>"
         f"<summary>{escape(title)} <span>{escape(note)}</span></summary>"
@@ -210,20 +97,7 @@ def fold(title: str, note: str, inside: str, unfolded: bool = False) -> str:
 
 
 def pairs(title: str, file: str, values: Mapping[str, Any]) -> str:
-    """Returns a table of names and values, folded.
-
-    Args:
-        title: Text.
-        file: Where they are from.
-        values: What JSON can hold, by name.
-
-    Returns:
-        HTML; nothing if there are no values.
-
-    Example:
-        >>> pairs("Environment", "environment.json", {"ranks": 2}).count("environment.json")
-        1
-    """
+    """Returns a folded table of names and values, with the file that they are from; "" if there are none."""
     if not values:
         return ""
     rows = "".join(
@@ -234,18 +108,7 @@ def pairs(title: str, file: str, values: Mapping[str, Any]) -> str:
 
 
 def setting(value: Any) -> str:
-    """Writes a setting as a person does.
-
-    Args:
-        value: What JSON can hold.
-
-    Returns:
-        Text.
-
-    Example:
-        >>> setting(None), setting(["a", "b"]), setting([0, 1.5]), setting("sgd")
-        ('none', 'a b', '[0, 1.5]', 'sgd')
-    """
+    """Returns a JSON value as a person would write it, such as "none" for None."""
     if isinstance(value, list) and all(isinstance(part, str) for part in value):
         return " ".join(value) if value else "none"
     if value is None:

@@ -1,4 +1,4 @@
-"""What the schedule did, marked in a figure: the two phases, the switch, every decay, every growth of the batch."""
+"""Marks in a figure for what the schedule did: the phases, the switch, every decay, every growth of the batch."""
 
 from __future__ import annotations
 
@@ -7,23 +7,16 @@ from matplotlib.axes import Axes
 from tflbt.report.figure_style import COLOURS
 from tflbt.runs.history import History
 
-_LABELS_APART = 0.02  # of the axis's width: of decays nearer than this, one gets a number
+_LABELS_APART = 0.02  # of the axis's width: of decays closer than this only the first gets a number
 
 
 def shade(axes: Axes, history: History, named: bool = False) -> None:
-    """Shades the two phases and marks the switch between them; nothing in a run without phases.
+    """Shades the two phases and marks the switch between them; does nothing for a run without phases.
 
     Args:
-        axes: Axes over the epochs, limits final.
+        axes: Axes over the epochs, whose limits are final.
         history: The epochs.
-        named: True writes the phases' names above.
-
-    Example:
-        >>> from matplotlib.figure import Figure
-        >>> axes = Figure().add_subplot()
-        >>> shade(axes, History([{"epoch": 1, "phase": "exploration"}]), named=True)
-        >>> axes.texts[0].get_text()
-        'exploration'
+        named: Whether to write the phases' names above.
     """
     if not history.has_phases:
         return
@@ -51,19 +44,7 @@ def shade(axes: Axes, history: History, named: bool = False) -> None:
 
 
 def mark_decays(axes: Axes, history: History) -> None:
-    """Marks every decay by a dashed line, with its number above where there is room.
-
-    Args:
-        axes: Axes over the epochs, limits final.
-        history: The epochs.
-
-    Example:
-        >>> from matplotlib.figure import Figure
-        >>> axes = Figure().add_subplot()
-        >>> mark_decays(axes, History([{"epoch": 1, "decays": 1}]))
-        >>> axes.texts[0].get_text()
-        'decay 1'
-    """
+    """Marks every decay by a dashed line, with its number above where there is room; the axes' limits must be final."""
     begin, end = axes.get_xlim()
     free_from = begin
     for number, epoch in enumerate(history.decay_epochs, start=1):
@@ -84,18 +65,6 @@ def mark_decays(axes: Axes, history: History) -> None:
 
 
 def mark_growth(axes: Axes, history: History) -> None:
-    """Marks by a dotted line where the batch grew.
-
-    Args:
-        axes: Axes over the epochs, limits final.
-        history: The epochs.
-
-    Example:
-        >>> from matplotlib.figure import Figure
-        >>> axes = Figure().add_subplot()
-        >>> mark_growth(axes, History([{"epoch": n, "batch_size": 128 * n} for n in (1, 2)]))
-        >>> len(axes.lines)
-        1
-    """
+    """Marks by a dotted line where the batch grew."""
     for epoch in history.growth_epochs:
         axes.axvline(epoch, color=COLOURS["train"], linewidth=1.0, linestyle=(0, (1, 2)), zorder=1)

@@ -1,4 +1,4 @@
-"""Figures of what a schedule set and what it went by: learning rate, batch size, eigenvalue, adversarial share."""
+"""Figures of a schedule: learning rate, batch size, eigenvalue, adversarial share."""
 
 from __future__ import annotations
 
@@ -12,23 +12,14 @@ from tflbt.report import axis_scale, figure_style, phase_marks
 from tflbt.report.figure_style import COLOURS, WHOLE
 from tflbt.runs.history import History
 
-_HEIGHT = 2.0  # inches of one of several panels
+_HEIGHT = 2.0  # inches per panel if there are several
 
 
 def draw(history: History) -> dict[str, Figure]:
-    """Draws a figure for each thing that was set; of a batch that grows, one figure with a panel for each.
+    """Returns the figures with data by name: `learning_rate`, `eigenvalue`, `adversarial_ratio`, or `batch_size`.
 
-    Args:
-        history: The epochs of a run; at least one.
-
-    Returns:
-        Figures by name, of `learning_rate`, `eigenvalue` and `adversarial_ratio` those with data; or `batch_size`
-        alone, which has batch size and learning rate above each other (the paper's Fig. 2), with eigenvalue and
-        adversarial share below, and marks where the batch grew.
-
-    Example:
-        >>> list(draw(History([{"epoch": 1, "learning_rate": 0.1, "batch_size": 128}])))
-        ['learning_rate']
+    A run whose batch size changes has `batch_size` alone, with a panel for each: batch size and learning rate above
+    each other, the eigenvalue and the adversarial share below, with marks where the batch grew.
 
     Source: Fig. 2 of `abs-absa.txt`.
     """
@@ -39,11 +30,11 @@ def draw(history: History) -> dict[str, Figure]:
 
 
 def _figure(history: History, panels: Sequence[str]) -> Figure:
-    """One figure with these panels above each other."""
+    """Returns one figure with these panels above each other."""
     size = WHOLE if len(panels) == 1 else (WHOLE[0], 0.4 + _HEIGHT * len(panels))
     figure = Figure(figsize=size, layout="constrained")
-    every = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
-    for axes, name in zip(every, panels):
+    columns = figure.subplots(len(panels), sharex=True, squeeze=False)
+    for axes, name in zip(columns[:, 0], panels):
         figure_style.over_epochs(axes, history.epochs)
         _PANELS[name][1](axes, history)
         phase_marks.mark_growth(axes, history)
@@ -53,7 +44,7 @@ def _figure(history: History, panels: Sequence[str]) -> Figure:
 
 
 def _batch_size(axes: Axes, history: History) -> None:
-    """The batch size of each epoch's last update."""
+    """Draws the batch size of each epoch's last update."""
     axes.set_ylabel("batch size")
     sizes = history.series("batch_size")
     _steps(axes, history, sizes, "train")
@@ -62,7 +53,7 @@ def _batch_size(axes: Axes, history: History) -> None:
 
 
 def _learning_rate(axes: Axes, history: History) -> None:
-    """The learning rate of each epoch's last update, with the phase switch and every decay."""
+    """Draws the learning rate of each epoch's last update, with the phase switch and every decay."""
     axes.set_ylabel("learning rate (log scale)")
     rates = [rate if rate > 0 else math.nan for rate in history.series("learning_rate")]
     _steps(axes, history, rates, "rate")
@@ -73,7 +64,7 @@ def _learning_rate(axes: Axes, history: History) -> None:
 
 
 def _eigenvalue(axes: Axes, history: History) -> None:
-    """The largest Hessian eigenvalue that each epoch measured."""
+    """Draws the largest Hessian eigenvalue that was measured in each epoch."""
     axes.set_ylabel("largest eigenvalue")
     values = history.series("eigenvalue")
     figure_style.line(axes, history.epochs, values, "eigenvalue")
@@ -83,7 +74,7 @@ def _eigenvalue(axes: Axes, history: History) -> None:
 
 
 def _adversarial_ratio(axes: Axes, history: History) -> None:
-    """The share of each batch that is adversarial."""
+    """Draws the share of each batch that is adversarial."""
     axes.set_ylabel("adversarial share")
     shares = history.series("adversarial_ratio")
     _steps(axes, history, shares, "adversarial")
@@ -92,7 +83,7 @@ def _adversarial_ratio(axes: Axes, history: History) -> None:
 
 
 def _steps(axes: Axes, history: History, values: Sequence[float], role: str) -> None:
-    """Draws what an epoch had from its beginning to its end."""
+    """Draws a value that holds from an epoch's beginning to its end."""
     epochs = history.epochs
     axes.plot(
         [epochs[0] - 1, *epochs],
@@ -104,16 +95,16 @@ def _steps(axes: Axes, history: History, values: Sequence[float], role: str) -> 
 
 
 def _changes(history: History) -> bool:
-    """Whether the batch size does."""
+    """True if the batch size changes during the run."""
     return len({size for size in history.series("batch_size") if math.isfinite(size)}) > 1
 
 
 def _has_adversaries(history: History) -> bool:
-    """Whether any sample was one."""
+    """True if any sample was adversarial."""
     return any(share > 0 for share in history.series("adversarial_ratio"))
 
 
-# By name: whether there is something to draw, and what draws it.
+# By name: whether there is something to draw, and the function that draws it.
 _PANELS: dict[str, tuple[Callable[[History], bool], Callable[[Axes, History], None]]] = {
     "batch_size": (_changes, _batch_size),
     "learning_rate": (lambda history: history.has("learning_rate"), _learning_rate),

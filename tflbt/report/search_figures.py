@@ -1,4 +1,4 @@
-"""The figures of a search: the objective by trial, two hyper-parameters as a map, and all of them side by side."""
+"""The figures of a search: the objective by trial, two hyper-parameters as a map, and all side by side."""
 
 from __future__ import annotations
 
@@ -26,20 +26,10 @@ _MANY = 60  # trials that need the whole width of a page
 
 
 def draw(history: SearchHistory) -> dict[str, Figure]:
-    """Draws what the trials give: a figure without data is left out.
+    """Returns the figures of a search by name, in the order of the page; a figure without data is left out.
 
-    Args:
-        history: A search.
-
-    Returns:
-        Figures by name, in the order of the page: `objective` (of one trial or more), `heat_map` (two hyper-parameters
-        that were varied), `parallel_coordinates` (two trials that came to an end).
-
-    Example:
-        >>> from tflbt.report.search_history import TrialRow
-        >>> settings = {"direction": "max", "objective": "val_accuracy"}
-        >>> list(draw(SearchHistory(settings, [TrialRow(1, "completed", 0.9, {"seed": 1})])))
-        ['objective']
+    They are `objective` (one trial or more), `heat_map` (two hyper-parameters that were varied) and
+    `parallel_coordinates` (two trials that ended).
     """
     if not history.trials:
         return {}
@@ -47,41 +37,23 @@ def draw(history: SearchHistory) -> dict[str, Figure]:
         heat_map = search_heat_map.draw(history)
         beside = heat_map is not None and heat_map.get_figwidth() == HALF[0]
         half = beside and len(history.trials) <= _MANY
-        made = {
+        figures = {
             "objective": _objective(history, HALF if half else WHOLE),
             "heat_map": heat_map,
             "parallel_coordinates": search_parallel.draw(history),
         }
-    return {name: figure for name, figure in made.items() if figure is not None}
+    return {name: figure for name, figure in figures.items() if figure is not None}
 
 
 def write(history: SearchHistory, folder: str | os.PathLike[str]) -> dict[str, Figure]:
-    """Draws the figures and saves each as PNG and SVG.
-
-    Args:
-        history: A search.
-        folder: Where to; made if missing.
-
-    Returns:
-        The figures by name.
-
-    Raises:
-        OSError: If a file cannot be written; names it.
-
-    Example:
-        >>> import tempfile
-        >>> from tflbt.report.search_history import TrialRow
-        >>> settings = {"direction": "max", "objective": "val_accuracy"}
-        >>> list(write(SearchHistory(settings, [TrialRow(1, "completed", 0.9, {})]), tempfile.mkdtemp()))
-        ['objective']
-    """
+    """Draws the figures, saves each as PNG and SVG in a folder, and returns them by name."""
     figures = draw(history)
     figure_files.save_all(figures, folder)
     return figures
 
 
 def _objective(history: SearchHistory, size: tuple[float, float]) -> Figure:
-    """The objective of each trial, marked by status, and the best so far."""
+    """Draws the objective of each trial, marked by status, and the best so far."""
     numbers = [trial.number for trial in history.trials]
     figure, axes = figure_style.axes_of(size, numbers, history.objective.replace("_", " "))
     axes.set_xlabel("trial")
@@ -105,8 +77,8 @@ def _objective(history: SearchHistory, size: tuple[float, float]) -> Figure:
             transform=axes.transAxes, horizontalalignment="center",
         )  # fmt: skip
     if history.best is not None:
-        told = metric_text(history.objective, history.best.objective)
-        figure_style.label_ends(axes, [(history.best_so_far, told, search_marks.BEST)])
+        text = metric_text(history.objective, history.best.objective)
+        figure_style.label_ends(axes, [(history.best_so_far, text, search_marks.BEST)])
     figure.legend(
         loc="outside upper left", ncols=3 if size == HALF else 7, frameon=False, handletextpad=0.3
     )
@@ -114,7 +86,7 @@ def _objective(history: SearchHistory, size: tuple[float, float]) -> Figure:
 
 
 def _best_so_far(axes: Axes, history: SearchHistory, numbers: list[int]) -> None:
-    """A stair of the running best, with a ring around the winner."""
+    """Draws the running best as a stair, with a ring around the winner."""
     best = history.best
     if best is None:
         return
@@ -128,10 +100,10 @@ def _best_so_far(axes: Axes, history: SearchHistory, numbers: list[int]) -> None
 
 
 def _marks(axes: Axes, history: SearchHistory, status: str) -> None:
-    """The trials of one status; those without an objective stand at the bottom."""
+    """Draws the trials of one status; those without an objective stand at the bottom."""
     marker, role = search_marks.MARKS[status]
     trials = [trial for trial in history.trials if trial.status == status]
-    told = [trial for trial in trials if math.isfinite(trial.objective)]
+    shown = [trial for trial in trials if math.isfinite(trial.objective)]
     without = [trial.number for trial in trials if not math.isfinite(trial.objective)]
     look: dict[str, Any] = {
         "linestyle": "none",
@@ -139,7 +111,7 @@ def _marks(axes: Axes, history: SearchHistory, status: str) -> None:
         "color": COLOURS[role],
         "markersize": 6,
     }
-    axes.plot([t.number for t in told], [t.objective for t in told], label=status, **look)
+    axes.plot([t.number for t in shown], [t.objective for t in shown], label=status, **look)
     if without:
         bottom = axes.get_xaxis_transform()  # trial numbers across, shares of the axes' height up
         axes.plot(without, [0.03] * len(without), transform=bottom, **look)

@@ -1,4 +1,4 @@
-"""Reads the files of a hyper-parameter search, search.json and trials.csv, also while it is going on."""
+"""Reads the files of a hyper-parameter search, search.json and trials.csv, also while it is in progress."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tflbt.checks import one_of
 from tflbt.report.search_history import (
     ROW_STATUSES,
     HyperParameter,
@@ -20,28 +21,19 @@ from tflbt.runs.metrics import MetricsTable
 
 _COLUMNS = ("trial", "status", "objective", "best_epoch", "epochs", "seconds", "continues")
 _LAST_COLUMN = "message"
-_BASELINE = 0  # the row of the recipe as it is, before anything is changed
+_BASELINE = 0  # the row of the recipe before tuning
 
 
 def read(directory: str | os.PathLike[str]) -> SearchHistory:
-    """Reads `search.json` and `trials.csv` of a search, which may be going on.
-
-    Args:
-        directory: The search's directory.
+    """Reads `search.json` and `trials.csv` of a search, which may be in progress.
 
     Returns:
-        The search; at least a trial, or the recipe as it is (row 0).
+        The search; it has at least one trial, or the recipe before tuning (row 0).
 
     Raises:
         FileNotFoundError: If there is no search, or it has not begun a trial; names the file.
-        ValueError: If a file is damaged; names it, and the trial.
+        ValueError: If a file is damaged; names it, and the line.
         OSError: If a file cannot be read.
-
-    Example:
-        >>> read("nowhere")
-        Traceback (most recent call last):
-        ...
-        FileNotFoundError: [Errno 2] no search here: 'nowhere/search.json'
     """
     search_json, trials_csv = Path(directory) / "search.json", Path(directory) / "trials.csv"
     if not search_json.exists():
@@ -76,13 +68,12 @@ def read(directory: str | os.PathLike[str]) -> SearchHistory:
 
 
 def _trial(row: Mapping[str, Any], space: Mapping[str, HyperParameter]) -> TrialRow:
-    """A row of the table, its values as the space has them."""
-    if row["status"] not in ROW_STATUSES:
-        raise ValueError(f"status={row['status']!r} is none of {', '.join(ROW_STATUSES)}.")
+    """Returns a row of the table, with its values as the space has them."""
+    one_of("status", row["status"], ROW_STATUSES)
     names = [name for name in row if name in space or name not in (*_COLUMNS, _LAST_COLUMN)]
-    # What the recipe itself has need not be in the space.
-    given = {} if row["trial"] == _BASELINE else space
-    values = {name: _value(given.get(name), name, row[name]) for name in names}
+    # The recipe's own values need not be in the space.
+    declared = {} if row["trial"] == _BASELINE else space
+    values = {name: _value(declared.get(name), name, row[name]) for name in names}
     return TrialRow(
         number=int(row["trial"]),
         status=row["status"],
@@ -96,19 +87,19 @@ def _trial(row: Mapping[str, Any], space: Mapping[str, HyperParameter]) -> Trial
     )
 
 
-def _value(one: HyperParameter | None, name: str, value: Any) -> Any:
-    """A cell as the space's own value: the choice it stands for, a boolean, a number."""
-    if value is None or one is None:
+def _value(parameter: HyperParameter | None, name: str, value: Any) -> Any:
+    """Returns a cell as the space's own value: the choice that it stands for, a boolean, or a number."""
+    if value is None or parameter is None:
         return value
-    if one.kind == "Boolean":
+    if parameter.kind == "Boolean":
         return _same(value, (False, True), name)
-    if one.kind in ("Choice", "Fixed"):
-        return _same(value, one.choices, name) if one.choices else value
+    if parameter.kind in ("Choice", "Fixed"):
+        return _same(value, parameter.choices, name) if parameter.choices else value
     return _number(name, value, None)
 
 
 def _same(value: Any, choices: Iterable[Any], name: str) -> Any:
-    """The choice whose text the cell held."""
+    """Returns the choice whose text the cell holds."""
     for choice in choices:
         if str(choice) == str(value) or (choice == value and not isinstance(choice, bool)):
             return choice
@@ -116,9 +107,9 @@ def _same(value: Any, choices: Iterable[Any], name: str) -> Any:
 
 
 def _number(name: str, value: Any, empty: Any) -> Any:
-    """A cell that holds a number, or nothing."""
+    """Returns the number in a cell, or `empty` if there is none."""
     if value is None:
         return empty
     if not isinstance(value, (int, float)):
-        raise ValueError(f"{name}={value!r} is no number.")
+        raise ValueError(f"{name}={value!r} is not a number.")
     return value

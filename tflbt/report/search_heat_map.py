@@ -18,22 +18,13 @@ from tflbt.report.tiles import metric_text
 from tflbt.runs.history import is_accuracy
 
 LEARNING_RATE, BETA, WARMUP = "optimizer.learning_rate", "schedule.beta", "warmup.epochs"
-_MOST_CELLS = 12  # a side: more have no room for their numbers
-_FILLED = 0.5  # of the cells, from which the values are a grid
-_HALF_COLUMNS = 6  # cells that have room for their numbers in half the width of a page
+_MOST_CELLS = 12  # per side: more have no room for their numbers
+_FILLED = 0.5  # share of filled cells from which the values are a grid
+_HALF_COLUMNS = 6  # columns whose numbers fit into half the width of a page
 
 
 def draw(history: SearchHistory) -> Figure | None:
-    """Draws the objective over two hyper-parameters.
-
-    These are the learning rate and beta where both were varied, or else the learning rate and the warm-up epochs, or
-    else the first two that are numbers.
-
-    Args:
-        history: A search.
-
-    Returns:
-        The figure; None if no two hyper-parameters that are numbers were varied.
+    """Draws the objective over two hyper-parameters; None if `pair` finds no two.
 
     Source: the annotated cells are those of Fig. 2 of `limit-of-the-batch-size.txt`.
     """
@@ -46,28 +37,19 @@ def draw(history: SearchHistory) -> Figure | None:
         figsize=WHOLE if grid and columns > _HALF_COLUMNS else HALF, layout="constrained"
     )
     axes = figure.add_subplot()
-    found = search_marks.shades(history)
-    (_cells if grid else _points)(axes, history, two, found)
+    shades = search_marks.shades(history)
+    (_cells if grid else _points)(axes, history, two, shades)
     return figure
 
 
 def pair(history: SearchHistory) -> tuple[HyperParameter, HyperParameter] | None:
-    """Returns the two hyper-parameters that the map is about.
+    """Returns the horizontal and the vertical hyper-parameter, or None if no two numeric ones were varied.
 
-    Args:
-        history: A search.
-
-    Returns:
-        The horizontal one and the vertical one; None if no two that are numbers were varied.
-
-    Example:
-        >>> trials = [TrialRow(n, "completed", 0.9, {"warmup.epochs": n, "seed": n}) for n in (1, 2)]
-        >>> [one.name for one in pair(SearchHistory({}, trials))]
-        ['warmup.epochs', 'seed']
+    They are the learning rate and beta if both were varied, else the learning rate and the warm-up epochs, else the
+    first two numeric ones.
     """
-    varied = {
-        one.name: one for one in history.hyper_parameters if len(history.numbers(one.name)) > 1
-    }
+    numeric = (p for p in history.hyper_parameters if len(history.numbers(p.name)) > 1)
+    varied = {parameter.name: parameter for parameter in numeric}
     for other in (BETA, WARMUP):
         if LEARNING_RATE in varied and other in varied:
             return varied[LEARNING_RATE], varied[other]
@@ -76,22 +58,8 @@ def pair(history: SearchHistory) -> tuple[HyperParameter, HyperParameter] | None
 
 
 def is_grid(history: SearchHistory, two: tuple[HyperParameter, HyperParameter]) -> bool:
-    """Tells whether the trials fill a grid of a few values each, as those of KerasTuner's GridSearch do.
-
-    Args:
-        history: A search.
-        two: Two hyper-parameters that are numbers.
-
-    Returns:
-        True if there are at most 12 values each, and half of their pairs were tried.
-
-    Example:
-        >>> trials = [TrialRow(n, "completed", 0.9, {"a": n % 2, "b": n // 2}) for n in range(4)]
-        >>> two = (HyperParameter("a"), HyperParameter("b"))
-        >>> is_grid(SearchHistory({}, trials), two), is_grid(SearchHistory({}, trials[::3]), two)
-        (True, True)
-    """
-    across, up = (history.numbers(one.name) for one in two)
+    """Whether the trials fill at least half of a grid of at most 12 values per side, as those of GridSearch do."""
+    across, up = (history.numbers(parameter.name) for parameter in two)
     if max(len(across), len(up)) > _MOST_CELLS:
         return False
     return len(_by_place(history, two)) >= _FILLED * len(across) * len(up)
@@ -100,12 +68,12 @@ def is_grid(history: SearchHistory, two: tuple[HyperParameter, HyperParameter]) 
 def _by_place(
     history: SearchHistory, two: tuple[HyperParameter, HyperParameter]
 ) -> dict[tuple[float, float], list[TrialRow]]:
-    """The trials at each pair of values; a trial without one of the two is nowhere."""
-    found: dict[tuple[float, float], list[TrialRow]] = {}
-    for trial, x, y in zip(history.trials, *(history.column(one.name) for one in two)):
+    """Returns the trials at each pair of values, without the trials that lack one of the two."""
+    places: dict[tuple[float, float], list[TrialRow]] = {}
+    for trial, x, y in zip(history.trials, *(history.column(p.name) for p in two)):
         if x is not None and y is not None and math.isfinite(x) and math.isfinite(y):
-            found.setdefault((float(x), float(y)), []).append(trial)
-    return found
+            places.setdefault((float(x), float(y)), []).append(trial)
+    return places
 
 
 def _cells(
@@ -114,22 +82,22 @@ def _cells(
     two: tuple[HyperParameter, HyperParameter],
     shades: Shades | None,
 ) -> None:
-    """A cell a pair of values, with the best objective that was reached there."""
-    across, up = (history.numbers(one.name) for one in two)
+    """Draws one cell per pair of values, with the best objective that was reached there."""
+    across, up = (history.numbers(parameter.name) for parameter in two)
     cells = np.full((len(up), len(across)), np.nan)
     size = 10 if max(len(across), len(up)) <= 4 else 9
     for (x, y), trials in _by_place(history, two).items():
         column, row = across.index(x), up.index(y)
-        able = [trial.objective for trial in trials if trial.may_win]
-        if able:
-            cells[row, column] = (max if history.largest else min)(able)
+        objectives = [trial.objective for trial in trials if trial.may_win]
+        if objectives:
+            cells[row, column] = (max if history.largest else min)(objectives)
             text, role = metric_text(history.objective, float(cells[row, column])), "ink"
         elif any(trial.broken for trial in trials):
             text, role = "×", BROKEN
         else:
             continue
         axes.text(
-            column, row, text, color=COLOURS[role], fontsize=size if able else 16,
+            column, row, text, color=COLOURS[role], fontsize=size if objectives else 16,
             horizontalalignment="center", verticalalignment="center",
             fontweight="bold" if history.best in trials else "normal",
         )  # fmt: skip
@@ -159,7 +127,7 @@ def _points(
     two: tuple[HyperParameter, HyperParameter],
     shades: Shades | None,
 ) -> None:
-    """A point a trial, shaded by its objective; a cross where it diverged or failed."""
+    """Draws one point per trial, shaded by its objective; a cross if it diverged or failed."""
     figure_style.plain(axes)
     search_marks.scale(axes.xaxis, two[0], history.numbers(two[0].name))
     search_marks.scale(axes.yaxis, two[1], history.numbers(two[1].name))
@@ -167,12 +135,12 @@ def _points(
         (trial, *place) for place, trials in _by_place(history, two).items() for trial in trials
     ]
     _crosses(axes, placed)
-    able = [one for one in placed if one[0].may_win]
-    if shades is None or not able:
+    candidates = [point for point in placed if point[0].may_win]
+    if shades is None or not candidates:
         return
-    # The better one of two at one place lies on top.
-    able.sort(key=lambda one: one[0].objective if history.largest else -one[0].objective)
-    trials, x, y = zip(*able)
+    # The better of two trials at the same place lies on top.
+    candidates.sort(key=lambda point: point[0].objective * (1 if history.largest else -1))
+    trials, x, y = zip(*candidates)
     points = axes.scatter(
         x, y, s=52, c=[trial.objective for trial in trials], cmap=shades.colours, norm=shades.norm,
         edgecolors=COLOURS["train"], linewidths=0.8, zorder=3,
@@ -193,10 +161,10 @@ def _points(
 
 
 def _crosses(axes: Axes, placed: list[tuple[TrialRow, float, float]]) -> None:
-    """The trials that diverged or failed, and those that are running."""
+    """Draws the trials that diverged or failed, and those that are running."""
     for shown, marker, role in (
-        ([one for one in placed if one[0].broken], "x", BROKEN),
-        ([one for one in placed if one[0].status == "running"], *search_marks.MARKS["running"]),
+        ([point for point in placed if point[0].broken], "x", BROKEN),
+        ([p for p in placed if p[0].status == "running"], *search_marks.MARKS["running"]),
     ):
         axes.plot(
             [x for _, x, _ in shown], [y for _, _, y in shown], marker, color=COLOURS[role],

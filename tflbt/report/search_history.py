@@ -1,4 +1,4 @@
-"""What a hyper-parameter search tells: its space, its trials, and the best of them."""
+"""A hyper-parameter search as its files describe it: its space, its trials, and the best of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from tflbt.checks import is_number
 
 ROW_STATUSES = ("completed", "stopped", "diverged", "failed", "running")
 _MAY_WIN = ("completed", "stopped")
@@ -16,14 +18,14 @@ class TrialRow:
     """One row of `trials.csv`.
 
     Args:
-        number: Counted from 1.
+        number: Counted from 1; 0 is the recipe before tuning.
         status: One of `ROW_STATUSES`.
-        objective: The best value over the trial's epochs; nan if it has none.
-        values: Hyper-parameters by name; one that the trial did not have is not in it.
+        objective: The best value over the trial's epochs; NaN if there is none.
+        values: Hyper-parameters by name, without those that the trial did not have.
         best_epoch: The epoch of the objective, counted from 1; None if there is no objective.
-        epochs: Epochs it finished.
-        seconds: The time it took, in seconds; nan if it was not told.
-        continues: The trial whose training it went on with; None if it began anew.
+        epochs: The number of finished epochs.
+        seconds: The time that it took, in seconds; NaN if unknown.
+        continues: The trial whose training it continued; None if it began anew.
         message: Why it failed.
     """
 
@@ -39,7 +41,7 @@ class TrialRow:
 
     @property
     def may_win(self) -> bool:
-        """True if it came to an end with an objective; one that diverged or failed never wins."""
+        """True if it ended with an objective; a trial that diverged or failed never wins."""
         return self.status in _MAY_WIN and math.isfinite(self.objective)
 
     @property
@@ -60,12 +62,12 @@ class HyperParameter:
 
 @dataclasses.dataclass(frozen=True)
 class SearchHistory:
-    """A search as its directory tells it; `search_files.read` gives one.
+    """A search, as `search_files.read` returns it.
 
     Args:
-        settings: What `search.json` holds.
+        settings: The content of `search.json`.
         trials: In the order of their numbers.
-        baseline: The recipe as it is, trained before them; default None. It is held against them and never wins.
+        baseline: The recipe before tuning, trained first; default None. Trials are compared with it, and it never wins.
 
     Example:
         >>> trials = [TrialRow(1, "completed", 0.9, {}), TrialRow(2, "diverged", 0.95, {})]
@@ -84,7 +86,7 @@ class SearchHistory:
 
     @property
     def objective(self) -> str:
-        """The name of what is searched for."""
+        """The objective's name."""
         return str(self.settings["objective"])
 
     @property
@@ -94,27 +96,25 @@ class SearchHistory:
 
     @property
     def best(self) -> TrialRow | None:
-        """The winner so far, the first of equals."""
-        able = [trial for trial in self.trials if trial.may_win]
-        if not able:
+        """The winner so far, the first of equals; None if there is none."""
+        candidates = [trial for trial in self.trials if trial.may_win]
+        if not candidates:
             return None
-        return (max if self.largest else min)(able, key=lambda trial: trial.objective)
+        return (max if self.largest else min)(candidates, key=lambda trial: trial.objective)
 
     @property
     def best_so_far(self) -> list[float]:
-        """For each trial the best objective up to it; nan before the first."""
-        better, found, running = max if self.largest else min, [], math.nan
+        """The best objective up to each trial; NaN before the first."""
+        better, so_far, best = max if self.largest else min, [], math.nan
         for trial in self.trials:
             if trial.may_win:
-                running = (
-                    trial.objective if running != running else better(running, trial.objective)
-                )
-            found.append(running)
-        return found
+                best = trial.objective if math.isnan(best) else better(best, trial.objective)
+            so_far.append(best)
+        return so_far
 
     @property
     def gain(self) -> float | None:
-        """How much better the best trial is than the recipe as it is, 0 or less if it is not; None if not known."""
+        """How much better the best trial is than the recipe before tuning, at most 0 if it is not; None if unknown."""
         best, recipe = self.best, self.baseline
         if best is None or recipe is None or not recipe.may_win:
             return None
@@ -122,9 +122,9 @@ class SearchHistory:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many trials have each status, of those that any has."""
-        all_of = [trial.status for trial in self.trials]
-        return {status: all_of.count(status) for status in ROW_STATUSES if status in all_of}
+        """The number of trials by status, without statuses that do not occur."""
+        statuses = [trial.status for trial in self.trials]
+        return {name: statuses.count(name) for name in ROW_STATUSES if name in statuses}
 
     @property
     def finished(self) -> list[TrialRow]:
@@ -133,75 +133,45 @@ class SearchHistory:
 
     @property
     def rows(self) -> list[TrialRow]:
-        """The trials, and before them the recipe as it is if it was trained."""
+        """The trials, after the recipe before tuning if it was trained."""
         return [*([self.baseline] if self.baseline else []), *self.trials]
 
     @property
     def hyper_parameters(self) -> list[HyperParameter]:
-        """What was searched: in the space's order, then what only the trials have; nothing fixed."""
+        """The searched hyper-parameters: in the space's order, then those that only trials have; no fixed ones."""
         space = space_of(self.settings)
         names = dict.fromkeys([*space, *(name for trial in self.trials for name in trial.values)])
-        found = [space.get(name, HyperParameter(name)) for name in names]
-        return [one for one in found if one.kind != "Fixed"]
+        parameters = [space.get(name, HyperParameter(name)) for name in names]
+        return [parameter for parameter in parameters if parameter.kind != "Fixed"]
 
     def column(self, name: str) -> list[Any]:
-        """Returns a hyper-parameter's value in each trial.
-
-        Args:
-            name: Its name.
-
-        Returns:
-            One value a trial, None where it has none.
-
-        Example:
-            >>> SearchHistory({}, [TrialRow(1, "running", math.nan, {"seed": 3})]).column("seed")
-            [3]
-        """
+        """Returns a hyper-parameter's value in each trial, None if a trial has none."""
         return [trial.values.get(name) for trial in self.trials]
 
     def numbers(self, name: str) -> list[float]:
-        """Returns the distinct values of a hyper-parameter that is a number.
-
-        Args:
-            name: Its name.
-
-        Returns:
-            Rising; empty if there is none, or if any is no number.
-
-        Example:
-            >>> trials = [TrialRow(n, "running", math.nan, {"seed": -n}) for n in (1, 2)]
-            >>> SearchHistory({}, trials).numbers("seed")
-            [-2.0, -1.0]
-        """
-        found = [value for value in self.column(name) if value is not None]
-        if any(isinstance(v, bool) or not isinstance(v, (int, float)) for v in found):
+        """Returns a hyper-parameter's distinct finite values in rising order; none if any is not a number."""
+        values = [value for value in self.column(name) if value is not None]
+        if not all(map(is_number, values)):
             return []
-        return sorted({float(value) for value in found if math.isfinite(value)})
+        return sorted({float(value) for value in values if math.isfinite(value)})
 
 
 def space_of(settings: Mapping[str, Any]) -> dict[str, HyperParameter]:
-    """Returns the hyper-parameters of KerasTuner's space, which may tell one several times.
+    """Returns the hyper-parameters of KerasTuner's space by name, in its order; it may declare a name several times.
 
-    Args:
-        settings: What `search.json` holds.
-
-    Returns:
-        Hyper-parameters by name, in the space's order.
-
-    Raises:
-        KeyError: If the space is not as KerasTuner writes it; a TypeError or AttributeError likewise.
+    Raises KeyError, TypeError or AttributeError if the space is not as KerasTuner writes it.
 
     Example:
         >>> entry = {"class_name": "Float", "config": {"name": "seed", "sampling": "log"}}
         >>> space_of({"space": {"space": [entry]}})["seed"].log
         True
     """
-    found: dict[str, HyperParameter] = {}
+    space: dict[str, HyperParameter] = {}
     for entry in (settings.get("space") or {}).get("space", ()):
         config = entry["config"]
         name = config["name"]
-        before = found.get(name, HyperParameter(name)).choices
+        before = space.get(name, HyperParameter(name)).choices
         log = str(config.get("sampling") or "").endswith("log")  # "log" and "reverse_log"
         choices = (*before, *config.get("values", ()))
-        found[name] = HyperParameter(name, entry["class_name"], log, choices)
-    return found
+        space[name] = HyperParameter(name, entry["class_name"], log, choices)
+    return space

@@ -38,20 +38,17 @@ _CAPTIONS = {
 
 
 def write_search(directory: str | os.PathLike[str]) -> Path:
-    r"""Draws the figures of a search and writes its `report.html`, from what its directory holds.
+    r"""Draws the figures of a search, writes its `report.html` from its directory's files, and returns the page's path.
 
-    Safe to call at any time, also while the search is going on or after it was interrupted.
+    Safe to call at any time, also while the search is in progress or after it was interrupted.
 
     Args:
         directory: The directory of a search, with `search.json` and `trials.csv`.
 
-    Returns:
-        The path of the page.
-
     Raises:
         FileNotFoundError: If there is no search, or no trial has begun; names the file.
         ValueError: If a file of the search is damaged; names it.
-        OSError: If page or figures cannot be written; names the path.
+        OSError: If the page or a figure cannot be written; names the path.
 
     Example:
         >>> import tempfile
@@ -86,20 +83,12 @@ def write_search(directory: str | os.PathLike[str]) -> Path:
 
 
 def page(history: SearchHistory, figures: Iterable[str], pages: Mapping[int, str]) -> str:
-    """Returns the page's HTML; everything but `figures` is escaped.
+    """Returns the page of a search as one HTML document that loads nothing from outside itself.
 
     Args:
         history: A search.
-        figures: Figures in HTML.
+        figures: Figures in HTML, which are not escaped; everything else is.
         pages: Addresses of the trials' own pages by number.
-
-    Returns:
-        A whole HTML document that loads nothing from outside itself.
-
-    Example:
-        >>> settings = {"name": "a < b", "objective": "loss", "direction": "min"}
-        >>> page(SearchHistory(settings, [TrialRow(1, "running", math.nan, {})]), [], {}).count("a &lt; b")
-        3
     """
     return page_parts.document(
         history.name,
@@ -116,33 +105,33 @@ def page(history: SearchHistory, figures: Iterable[str], pages: Mapping[int, str
 
 
 def _about(history: SearchHistory) -> str:
-    """A line on what was searched, and how."""
+    """Returns a line on the searched hyper-parameters and the tuner."""
     tuner = history.settings.get("tuner")
     each = history.settings.get("ranks_per_trial")
-    names = ", ".join(one.name for one in history.hyper_parameters)
+    names = ", ".join(parameter.name for parameter in history.hyper_parameters)
     return (
         "Hyper-parameter search"
         + (f" with {tuner}" if tuner else "")
         + (f" over {names}" if names else "")
-        + (f", {count(each, 'rank')} a trial" if isinstance(each, int) else "")
+        + (f", {count(each, 'rank')} per trial" if isinstance(each, int) else "")
     )
 
 
 def _notices(history: SearchHistory) -> list[str]:
-    """What a reader must not miss."""
-    found, finished = [], len(history.finished)
+    """Returns the lines that a reader must not miss."""
+    notices, finished = [], len(history.finished)
     planned = history.settings.get("max_trials")
     if isinstance(planned, int) and finished < planned:
-        found.append(f"This search has {finished} of its {planned} trials.")
+        notices.append(f"This search has {finished} of its {planned} trials.")
     if history.best is None and finished:
-        found.append("No trial came to an end with an objective; the table of trials says why.")
+        notices.append("No trial ended with an objective; the table of trials says why.")
     if history.gain is not None and history.gain <= 0:
-        found.append("No trial beats the recipe as it is.")
-    return found
+        notices.append("No trial beats the recipe as it is.")
+    return notices
 
 
 def _winner(history: SearchHistory) -> str:
-    """The best values beside the recipe's own, and the command that trains them."""
+    """Returns the best values beside the recipe's own, and the command that trains them."""
     best = history.best
     if best is None:
         return ""
@@ -151,11 +140,12 @@ def _winner(history: SearchHistory) -> str:
         (name, _shown(value), _shown(defaults.get(name))) for name, value in best.values.items()
     ]
     if history.baseline is not None:
-        own, told = history.baseline.objective, (history.objective, best.objective)
+        own = history.baseline.objective
         reached = (
             metric_text(history.objective, own) if math.isfinite(own) else history.baseline.status
         )
-        lines.insert(0, (history.objective, metric_text(*told), reached))
+        best_text = metric_text(history.objective, best.objective)
+        lines.insert(0, (history.objective, best_text, reached))
     rows = [page_parts.row([page_parts.cell(text) for text in line]) for line in lines]
     columns = ("", f"trial {best.number}", "recipe as it is")
     values = page_parts.fold(
@@ -165,14 +155,14 @@ def _winner(history: SearchHistory) -> str:
 
 
 def _command(history: SearchHistory) -> str:
-    """The command that trains the winner, on as many ranks as its trial had, from the search's directory."""
+    """Returns the command that trains the winner from the search's directory, on as many ranks as its trial had."""
     ranks = history.settings.get("ranks_per_trial")
     start = f"horovodrun -np {ranks} " if isinstance(ranks, int) and ranks > 1 else ""
     return f"{start}python -m tflbt.train --config=best.py --workdir=winner"
 
 
 def _trials(history: SearchHistory, pages: Mapping[int, str]) -> str:
-    """The table of trials, the winner coloured."""
+    """Returns the table of trials, with the winner coloured."""
     rows = history.rows
     continued = any(trial.continues for trial in rows)
     failed = any(trial.message for trial in rows)
@@ -185,10 +175,10 @@ def _trials(history: SearchHistory, pages: Mapping[int, str]) -> str:
     ]
     body = []
     for trial in rows:
-        told = trial.objective if math.isfinite(trial.objective) else None
+        objective = trial.objective if math.isfinite(trial.objective) else None
         seconds = round(trial.seconds, 1) if math.isfinite(trial.seconds) else None
         cells = [_number(trial, pages)]
-        values = (trial.status, told, trial.best_epoch, trial.epochs or None, seconds)
+        values = (trial.status, objective, trial.best_epoch, trial.epochs or None, seconds)
         cells += [page_parts.cell(value) for value in values]
         cells += [page_parts.cell(trial.continues)] if continued else []
         cells += [page_parts.cell(_shown(trial.values.get(name), "")) for name in names]
@@ -201,19 +191,19 @@ def _trials(history: SearchHistory, pages: Mapping[int, str]) -> str:
 
 
 def _number(trial: TrialRow, pages: Mapping[int, str]) -> str:
-    """The cell with a trial's number, which leads to its own page if it has one."""
+    """Returns the cell with a trial's number, which links to its own page if it has one."""
     if trial.number not in pages:
         return page_parts.cell(trial.number)
     return f'<td><a href="{escape(pages[trial.number])}">{trial.number}</a></td>'
 
 
 def _shown(value: Any, missing: str = "none") -> str:
-    """A hyper-parameter's value, a float with the digits that matter."""
+    """Returns a hyper-parameter's value, a float with the digits that matter."""
     if value is None:
         return missing
     return f"{value:.6g}" if isinstance(value, float) else page_parts.setting(value)
 
 
 def _settings(history: SearchHistory) -> dict[str, Any]:
-    """What `search.json` says, but for the space and the whole recipe."""
+    """Returns the content of `search.json` without the space and the whole recipe."""
     return {k: v for k, v in history.settings.items() if k not in ("space", "config")}

@@ -1,4 +1,4 @@
-"""Figure of a search over all its hyper-parameters: parallel coordinates, a line a trial."""
+"""Figure of a search over all its hyper-parameters: parallel coordinates, one line per trial."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tflbt.report.search_history import HyperParameter, SearchHistory, TrialRow
 from tflbt.report.search_marks import BEST, BROKEN, Shades
 from tflbt.report.tiles import metric_text
 
-_BELOW = -0.14  # where the lines of trials end that have no objective to stand at
+_BELOW = -0.14  # where the lines of trials without an objective end
 _APART = 0.09  # of an axis: a line of text
 _FAINTEST = 0.3  # of a line
 
@@ -28,41 +28,37 @@ class Scale(NamedTuple):
 
 
 def draw(history: SearchHistory) -> Figure | None:
-    """Draws a line a trial over all hyper-parameters to its objective; the best one on top.
+    """Draws one line per trial over all hyper-parameters to its objective, the best on top.
 
-    Args:
-        history: A search.
-
-    Returns:
-        The figure; None if fewer than two trials came to an end, or nothing was searched.
+    Returns None if fewer than two trials ended, or nothing was searched.
     """
     shown = [trial for trial in history.trials if trial.may_win or trial.broken]
     parameters = [
-        one
-        for one in history.hyper_parameters
-        if any(value is not None for value in history.column(one.name))
+        parameter
+        for parameter in history.hyper_parameters
+        if any(value is not None for value in history.column(parameter.name))
     ]
     if len(shown) < 2 or not parameters:
         return None
     figure = Figure(figsize=WHOLE, layout="constrained")
     axes = figure.add_subplot()
-    scales = [scale(one, history.column(one.name)) for one in parameters]
-    for place, found in enumerate(scales):
-        _axis(axes, place, found.labels)
+    scales = [scale(parameter, history.column(parameter.name)) for parameter in parameters]
+    for place, axis in enumerate(scales):
+        _axis(axes, place, axis.labels)
     shades = search_marks.shades(history)
     last = len(parameters)
     _axis(axes, last, _objective_labels(history, shades), right=True)
     best = history.best
     for trial in [*(t for t in shown if t is not best), *([best] if best else [])]:
         heights = [
-            scales[place].heights.get(trial.values.get(one.name), math.nan)
-            for place, one in enumerate(parameters)
+            axis.heights.get(trial.values.get(parameter.name), math.nan)
+            for axis, parameter in zip(scales, parameters)
         ]
         _line(axes, history, trial, heights, shades)
     broken = any(trial.broken for trial in shown)
     if broken:
         _label(axes, last, _BELOW, "diverged or failed", BROKEN, right=True)
-    names = [one.name.replace(".", ".\n", 1) for one in parameters]
+    names = [parameter.name.replace(".", ".\n", 1) for parameter in parameters]
     axes.set_xticks(range(last + 1), [*names, history.objective.replace("_", " ")])
     axes.set_xlim(-0.4, last + 0.4)
     axes.set_ylim((_BELOW if broken else 0) - 0.06, 1.06)
@@ -72,16 +68,11 @@ def draw(history: SearchHistory) -> Figure | None:
     return figure
 
 
-def scale(one: HyperParameter, column: list[Any]) -> Scale:
-    """Returns where the values of a hyper-parameter stand on its axis.
+def scale(parameter: HyperParameter, column: list[Any]) -> Scale:
+    """Returns where the values of a hyper-parameter stand on its axis, for its value in each trial (None: no value).
 
-    Args:
-        one: The hyper-parameter.
-        column: Its value in each trial, None where it has none.
-
-    Returns:
-        Numbers between their smallest (0) and largest (1), by logarithm where that reads better; anything else evenly,
-        in the order of the space's choices.
+    Numbers stand between the smallest (0) and the largest (1), by logarithm if that reads better; anything else evenly,
+    in the order of the space's choices.
 
     Example:
         >>> scale(HyperParameter("rate"), [0.01, 1.0, 0.1]).labels
@@ -91,9 +82,9 @@ def scale(one: HyperParameter, column: list[Any]) -> Scale:
     """
     values = list(dict.fromkeys(value for value in column if value is not None))
     if any(isinstance(value, (bool, str)) for value in values):
-        return _categories(one, values)
+        return _categories(parameter, values)
     low, high = min(values), max(values)
-    logarithm = search_marks.is_log(one, values)
+    logarithm = search_marks.is_log(parameter, values)
 
     def place(value: float) -> float:
         if low == high:
@@ -111,13 +102,13 @@ def scale(one: HyperParameter, column: list[Any]) -> Scale:
 
 
 def _short(value: float) -> str:
-    """A number with the digits there is room for."""
+    """Returns a number with the digits that there is room for."""
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def _categories(one: HyperParameter, values: list[Any]) -> Scale:
-    """An axis of words."""
-    order = [choice for choice in one.choices if choice in values]
+def _categories(parameter: HyperParameter, values: list[Any]) -> Scale:
+    """Returns an axis of words."""
+    order = [choice for choice in parameter.choices if choice in values]
     order += [value for value in values if value not in order]
     if all(isinstance(value, bool) for value in values):
         order = sorted(values)
@@ -127,7 +118,7 @@ def _categories(one: HyperParameter, values: list[Any]) -> Scale:
 
 
 def _objective_labels(history: SearchHistory, shades: Shades | None) -> dict[float, str]:
-    """The ends and the middle of the objective's axis, which are those of the shades."""
+    """Returns the labels of the objective's axis: the ends of the shades and their middle."""
     if shades is None:
         return {}
     low, high = float(shades.norm.vmin or 0), float(shades.norm.vmax or 0)
@@ -137,7 +128,7 @@ def _objective_labels(history: SearchHistory, shades: Shades | None) -> dict[flo
 
 
 def _axis(axes: Axes, place: int, labels: dict[float, str], right: bool = False) -> None:
-    """A vertical line with its labels on the left, or on the right."""
+    """Draws a vertical line with its labels on the left, or on the right."""
     axes.plot([place, place], [0, 1], color=COLOURS["muted"], linewidth=1)
     tick: Any = TICKRIGHT if right else TICKLEFT
     axes.plot(
@@ -150,7 +141,7 @@ def _axis(axes: Axes, place: int, labels: dict[float, str], right: bool = False)
 def _label(
     axes: Axes, place: int, height: float, text: str, role: str, right: bool = False
 ) -> None:
-    """Text beside an axis, on the colour of the page, so that lines do not cross it."""
+    """Writes text beside an axis, on the colour of the page, so that lines do not cross it."""
     axes.annotate(
         text, (place, height), (9 if right else -9, 0), textcoords="offset points",
         color=COLOURS[role], fontsize=9, zorder=3,
@@ -166,7 +157,7 @@ def _line(
     heights: list[float],
     shades: Shades | None,
 ) -> None:
-    """The line of one trial; dashed, down to a cross, if it diverged or failed."""
+    """Draws the line of a trial; dashed, down to a cross, if it diverged or failed."""
     across = list(range(len(heights) + 1))
     name = f"trial {trial.number}"
     if trial.broken or shades is None:

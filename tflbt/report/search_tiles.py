@@ -9,13 +9,7 @@ from tflbt.report.tiles import Tile, count, duration, metric_name, metric_text
 
 
 def tiles(history: SearchHistory) -> list[Tile]:
-    """Returns the headline of a search.
-
-    Args:
-        history: A search.
-
-    Returns:
-        Tiles: the best objective, its trial, the trials by status, their time.
+    """Returns the best objective, its trial, the trials by status, and their time.
 
     Example:
         >>> settings = {"objective": "val_accuracy", "direction": "max", "max_trials": 4}
@@ -25,14 +19,14 @@ def tiles(history: SearchHistory) -> list[Tile]:
         Best validation accuracy | 97.00% | the largest of 1 trial
         Best trial | 1 | epoch 8 of 10
         Trials | 2 of 4 | 1 completed, 1 failed
-        Time | 30 s | 30.0 s a trial
+        Time | 30 s | 30.0 s per trial
     """
     best, end = history.best, "largest" if history.largest else "smallest"
-    able = sum(trial.may_win for trial in history.trials)
-    value, note = "none", "no trial came to an end with one"
+    candidates = sum(trial.may_win for trial in history.trials)
+    value, note = "none", "no trial ended with an objective"
     if best is not None:
         value = metric_text(history.objective, best.objective)
-        note = f"the {end} of {count(able, 'trial')}"
+        note = f"the {end} of {count(candidates, 'trial')}"
     if history.gain is not None and history.baseline is not None:
         own = metric_text(history.objective, history.baseline.objective)
         note = f"{'was' if history.gain > 0 else 'not better than'} {own} with the recipe as it is"
@@ -48,25 +42,25 @@ def tiles(history: SearchHistory) -> list[Tile]:
 
 
 def _epoch(best: TrialRow | None) -> str:
-    """When the best trial was at its best."""
+    """Returns the epoch of the best objective."""
     if best is None or not best.best_epoch:
         return ""
     return f"epoch {best.best_epoch}" + (f" of {best.epochs}" if best.epochs else "")
 
 
 def _time(history: SearchHistory) -> list[Tile]:
-    """The time of all trials; where groups of ranks train one each, they ran side by side."""
+    """Returns the time of all trials; if groups of ranks train a trial each, several ran at a time."""
     seconds = [trial.seconds for trial in history.rows if math.isfinite(trial.seconds)]
     if not seconds:
         return []
     each = sum(seconds) / len(seconds)
-    note = f"{each:.1f} s a trial" if each < 100 else f"{duration(each)} a trial"
+    note = f"{each:.1f} s per trial" if each < 100 else f"{duration(each)} per trial"
     groups = _groups(history)
     beside = f", {groups} at a time" if groups > 1 else ""
     return [Tile("Time", duration(sum(seconds)), note + beside)]
 
 
 def _groups(history: SearchHistory) -> int:
-    """How many trials are trained at a time."""
+    """Returns the number of trials that are trained at a time."""
     ranks, each = (history.settings.get(name) or 1 for name in ("ranks", "ranks_per_trial"))
     return max(1, int(ranks) // int(each))

@@ -10,7 +10,7 @@ from tflbt.runs.history import History, is_accuracy
 
 
 class Tile(NamedTuple):
-    """One number of the headline: what it is, its value, and a note below."""
+    """One number of the headline: its name, its value, and a note below."""
 
     name: str
     value: str
@@ -20,15 +20,12 @@ class Tile(NamedTuple):
 def tiles(
     history: History, config: Mapping[str, Any], environment: Mapping[str, Any]
 ) -> list[Tile]:
-    """Returns the headline of a run, of what is known about it.
+    """Returns the headline of a run with at least one epoch, the result first, without numbers that are unknown.
 
     Args:
-        history: The epochs; at least one.
+        history: The epochs.
         config: Hyper-parameters by dotted name.
-        environment: What `environment.json` says.
-
-    Returns:
-        Tiles, the result first.
+        environment: The content of `environment.json`.
 
     Example:
         >>> rows = [{"epoch": 1, "val_accuracy": 0.9714, "seconds": 3.0}]
@@ -37,9 +34,9 @@ def tiles(
         Best validation accuracy | 97.14% | epoch 1
         Final validation accuracy | 97.14% | epoch 1
         Epochs | 1 | of 1
-        Time | 3 s | 3.0 s an epoch
+        Time | 3 s | 3.0 s per epoch
     """
-    found = [
+    known = [
         *_results(history),
         _epochs(history, config),
         _updates(history),
@@ -49,22 +46,11 @@ def tiles(
         _decays(history),
         _growths(history),
     ]
-    return [tile for tile in found if tile is not None]
+    return [tile for tile in known if tile is not None]
 
 
 def planned_epochs(config: Mapping[str, Any]) -> int | None:
-    """Returns how many epochs a run was meant to have, if its configuration says so.
-
-    Args:
-        config: Hyper-parameters by dotted name.
-
-    Returns:
-        Epochs, or None.
-
-    Example:
-        >>> planned_epochs({"train.epochs": 30})
-        30
-    """
+    """Returns the number of epochs that a configuration plans, or None if it has no such key."""
     value = _setting(config, "epochs")
     return value if isinstance(value, int) else None
 
@@ -86,13 +72,13 @@ def _results(history: History) -> list[Tile]:
 
 
 def _epochs(history: History, config: Mapping[str, Any]) -> Tile:
-    """Returns how many epochs ran, of how many."""
+    """Returns the number of epochs that ran, and of how many."""
     planned = planned_epochs(config)
     return Tile("Epochs", f"{history.epochs[-1]:,}", f"of {planned:,}" if planned else "")
 
 
 def _updates(history: History) -> Tile | None:
-    """Returns the optimizer's steps, and the samples they saw."""
+    """Returns the number of updates and of the samples that they saw."""
     updates, samples = history.last("updates"), history.last("samples")
     if not isinstance(updates, int):
         return None
@@ -106,7 +92,7 @@ def _updates(history: History) -> Tile | None:
 def _batch_size(
     history: History, config: Mapping[str, Any], environment: Mapping[str, Any]
 ) -> Tile | None:
-    """Returns the global batch size and what it is made of."""
+    """Returns the global batch size and its factors."""
     size = history.last("batch_size") or _setting(config, "batch_size")
     if not isinstance(size, int):
         return None
@@ -126,20 +112,21 @@ def _batch_size(
 
 
 def _time(history: History) -> Tile | None:
-    """Returns the time of all epochs, and the share that went to the curvature."""
+    """Returns the time of all epochs, and the share that curvature took."""
     seconds = [s for s in history.series("seconds") if s == s]
     if not seconds:
         return None
-    total, count = sum(seconds), len(seconds)
+    total = sum(seconds)
     columns = (history.series(f"seconds_{part}") for part in ("curvature", "stability"))
     curvature = sum(s for column in columns for s in column if s == s)
-    each = f"{total / count:.1f} s" if total / count < 100 else duration(total / count)
+    mean = total / len(seconds)
+    each = f"{mean:.1f} s" if mean < 100 else duration(mean)
     share = f", {curvature / total:.1%} on curvature" if curvature and total else ""
-    return Tile("Time", duration(total), f"{each} an epoch{share}")
+    return Tile("Time", duration(total), f"{each} per epoch{share}")
 
 
 def _switch(history: History) -> Tile | None:
-    """Returns when exploration ended."""
+    """Returns when exploration ended; None without phases."""
     if not history.has_phases:
         return None
     epoch, last = history.switch_epoch, history.epochs[-1]
@@ -163,7 +150,7 @@ def _growths(history: History) -> Tile | None:
 
 
 def _after(epochs: Sequence[int]) -> str:
-    """Returns the note that names epochs."""
+    """Returns the note that lists epochs."""
     shown = ", ".join(str(epoch) for epoch in epochs[:6]) + (" …" if len(epochs) > 6 else "")
     return f"after epoch{'s' if len(epochs) > 1 else ''} {shown}" if epochs else ""
 
@@ -175,75 +162,39 @@ def _setting(config: Mapping[str, Any], name: str) -> Any:
 
 
 def metric_name(column: str) -> str:
-    """Returns what a person calls a column of a loss or metric.
-
-    Args:
-        column: Its name, which tells whether it is on validation data.
-
-    Returns:
-        Text.
-
-    Example:
-        >>> metric_name("val_accuracy"), metric_name("top_5")
-        ('validation accuracy', 'training top 5')
-    """
+    """Returns a column's name in words: "validation accuracy" for `val_accuracy`, "training top 5" for `top_5`."""
     validated = column.startswith("val_")
     name = column[len("val_") :] if validated else column
     return f"{'validation' if validated else 'training'} {name.replace('_', ' ')}"
 
 
 def metric_text(metric: str, value: float) -> str:
-    """Writes a value of a metric: accuracies in percent.
-
-    Args:
-        metric: The metric's name.
-        value: Its value.
-
-    Returns:
-        Text.
-
-    Example:
-        >>> metric_text("val_accuracy", 0.97), metric_text("loss", 0.012346)
-        ('97.00%', '0.01235')
-        >>> metric_text("loss", math.nan)
-        'not finite'
-    """
+    """Returns a metric's value as text, with accuracies in percent."""
     if not math.isfinite(value):
         return "not finite"
     return f"{value:.2%}" if is_accuracy(metric) else f"{value:.4g}"
 
 
+def text_table(lines: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Returns lines of cells as aligned text: the first `left` columns to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    aligned = [
+        [
+            f"{cell:{'<' if place < left else '>'}{widths[place]}}"
+            for place, cell in enumerate(cells)
+        ]
+        for cells in lines
+    ]
+    return "\n".join("   ".join(cells).rstrip() for cells in aligned)
+
+
 def count(number: int, noun: str, plural: str = "s") -> str:
-    """Writes a number with its noun.
-
-    Args:
-        number: How many.
-        noun: One of them.
-        plural: What the noun ends in when there are more.
-
-    Returns:
-        Text.
-
-    Example:
-        >>> count(1, "trial"), count(2, "batch", "es")
-        ('1 trial', '2 batches')
-    """
+    """Returns a number with its noun: "1 trial", "2 batches"."""
     return f"{number:,} {noun}{'' if number == 1 else plural}"
 
 
 def duration(seconds: float) -> str:
-    """Writes a time in its two largest units.
-
-    Args:
-        seconds: A time in seconds.
-
-    Returns:
-        Text.
-
-    Example:
-        >>> duration(42.4), duration(754), duration(9000)
-        ('42 s', '12 min 34 s', '2 h 30 min')
-    """
+    """Returns a time in its two largest units: "42 s", "12 min 34 s", "2 h 30 min"."""
     minutes, rest = divmod(round(seconds), 60)
     if not minutes:
         return f"{rest} s"

@@ -14,7 +14,7 @@ from tflbt.report.figure_style import COLOURS, WHOLE
 from tflbt.report.tiles import duration
 from tflbt.runs.history import History
 
-# The colours of the page's other figures where they show the same thing.
+# The colours of the page's other figures for the same things.
 _ROLES = {
     "computation": "train",
     "communication": "communication",
@@ -24,24 +24,14 @@ _ROLES = {
     "validation": "validation",
     "other": "other",
 }
-_MOST_BARS = 60  # over the width of a page; a longer run has several epochs a bar
+_MOST_BARS = 60  # over the width of a page; a longer run has several epochs per bar
 _UNITS = ((3600.0, "hours"), (60.0, "minutes"), (1.0, "seconds"))
 
 
 def draw(history: History) -> Figure | None:
-    """Draws the seconds of each epoch, stacked by part, and beside them the shares of the whole run.
+    """Draws the seconds of each epoch, stacked by part, beside the shares of the whole run.
 
-    Args:
-        history: The epochs of a run.
-
-    Returns:
-        The figure; None if the run kept no account of its time. More than 60 epochs are drawn in groups, at their
-        mean.
-
-    Example:
-        >>> rows = [{"epoch": 1, "seconds": 2.0, "seconds_computation": 1.5}]
-        >>> len(draw(History(rows)).axes), draw(History([{"epoch": 1, "seconds": 2.0}]))
-        (2, None)
+    More than 60 epochs are drawn in groups, at their mean. Returns None if the run did not log its updates' times.
 
     Source: the parts are those of Fig. 4 of `abs-absa.txt`, and three more.
     """
@@ -65,22 +55,13 @@ def draw(history: History) -> Figure | None:
 
 
 def compare(runs: Mapping[str, History]) -> Figure:
-    r"""Draws several runs side by side, each one bar, with its time and its speed-up over the first above it.
+    """Draws one bar per run, with its time and its speed-up over the first above it.
 
     Args:
         runs: Histories by name, the baseline first; each with the column `seconds`.
 
-    Returns:
-        The figure.
-
     Raises:
-        ValueError: If there is no run, or one has no times.
-
-    Example:
-        >>> bl, gg = [{"epoch": 1, "seconds": 8.0}], [{"epoch": 1, "seconds": 4.0}]
-        >>> axes = compare({"bl": History(bl), "gg": History(gg)}).axes[0]
-        >>> [text.get_text() for text in axes.texts]
-        ['8 s', '4 s\n2.00x']
+        ValueError: If there is no run, or a run has no times.
 
     Source: Fig. 4 of `abs-absa.txt`.
     """
@@ -95,7 +76,7 @@ def compare(runs: Mapping[str, History]) -> Figure:
         axes = figure.add_subplot()
         figure_style.plain(axes)
         whole = [sum(parts.values()) for parts in spent.values()]
-        scale, unit = next((one for one in _UNITS if max(whole) >= 2 * one[0]), _UNITS[-1])
+        scale, unit = next((unit for unit in _UNITS if max(whole) >= 2 * unit[0]), _UNITS[-1])
         parts = time_account.parts_of(spent)
         bars = {
             part: [seconds.get(part, 0.0) / scale for seconds in spent.values()] for part in parts
@@ -120,19 +101,19 @@ def compare(runs: Mapping[str, History]) -> Figure:
 
 
 def _epochs(axes: Axes, history: History) -> None:
-    """The bars of the epochs, or of groups of them; each ends where its last epoch ends."""
-    epochs, found = history.epochs, time_account.by_epoch(history)
+    """Draws the bars of the epochs, or of groups of them; each ends where its last epoch ends."""
+    epochs, spent = history.epochs, time_account.by_epoch(history)
     count = math.ceil(len(epochs) / _MOST_BARS)
     starts = range(0, len(epochs), count)
     means = {
         part: [_mean(values[start : start + count]) for start in starts]
-        for part, values in found.items()
+        for part, values in spent.items()
     }
     ends = [epochs[min(start + count, len(epochs)) - 1] for start in starts]
     begins = [epochs[start] - 1 for start in starts]
     middles = [(begin + end) / 2 for begin, end in zip(begins, ends)]
     _stack(axes, middles, means, [0.84 * (end - begin) for begin, end in zip(begins, ends)])
-    axes.set_ylabel("seconds" if count == 1 else f"seconds an epoch, means of {count}")
+    axes.set_ylabel("seconds" if count == 1 else f"seconds per epoch, means of {count}")
     axes.grid(visible=False, axis="x")
 
 
@@ -163,10 +144,10 @@ def _legend(figure: Figure, axes: Axes, names: Mapping[str, str]) -> None:
 
 
 def _share(share: float) -> str:
-    """A share as it is read: small ones with the digit that tells them from nothing."""
+    """Returns a share in percent, small ones with a digit more."""
     return f"{share:.0%}" if share >= 0.1 else f"{share:.1%}" if share >= 0.001 else "<0.1%"
 
 
 def _mean(values: Sequence[float]) -> float:
-    """The mean of some epochs."""
+    """Returns the mean of some epochs."""
     return sum(values) / len(values)
