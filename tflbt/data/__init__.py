@@ -58,11 +58,11 @@ def load(
             parts "train" and "extra"), "svhn_extra" (on "extra" alone) or "tiny_imagenet"; or "tfds:NAME", a set of
             TensorFlow Datasets (see `load_tensorflow_datasets`).
         data_dir: Folder with the original files; "digits" needs none. The folder itself is looked
-            in, and its ``mnist``; ``cifar-10``, ``cifar-10-batches-bin``, ``cifar-10-batches-py``;
-            ``cifar-100``, ``cifar-100-binary``, ``cifar-100-python``; ``imagenet``, with the folders
-            ``train/CLASS`` and ``val/CLASS`` of JPEG files, or with TFRecord files
-            ``train-NNNNN-of-MMMMM`` and ``validation-NNNNN-of-MMMMM``; ``mushroom``; ``ptb``,
-            ``penn``, ``penn_treebank``, ``simple-examples/data``; ``svhn``; ``tiny-imagenet-200``, or the zip file of
+            in, and its `mnist`; `cifar-10`, `cifar-10-batches-bin`, `cifar-10-batches-py`;
+            `cifar-100`, `cifar-100-binary`, `cifar-100-python`; `imagenet`, with the folders
+            `train/CLASS` and `val/CLASS` of JPEG files, or with TFRecord files
+            `train-NNNNN-of-MMMMM` and `validation-NNNNN-of-MMMMM`; `mushroom`; `ptb`,
+            `penn`, `penn_treebank`, `simple-examples/data`; `svhn`; `tiny-imagenet-200`, or the zip file of
             that name. Of "tfds:NAME" the folder it was prepared in.
         image_size: Side in pixels to which "imagenet" is cropped and resized, default 224; the
             others have a size of their own.
@@ -70,7 +70,7 @@ def load(
             default (0.08, 1.0); the others are not cropped as they are read.
 
     Returns:
-        Training and test images, uint8 ``[N, height, width, channels]``, and int64 labels; of
+        Training and test images, uint8 `[N, height, width, channels]`, and int64 labels; of
         "imagenet" the images' names and how they are read, a `StoredImages`; of "penn_treebank" words, a
         `TextData`. A mushroom is an image of one pixel.
 

@@ -1,10 +1,10 @@
 """Stateless random numbers for each sample of a batch, whatever batch it happens to be in.
 
-A random transformation must give a sample the same result whether it sits in a sub-batch of 8 on
-one rank or of 512 on eight. So nothing is drawn in sequence: every number is a hash of (seed,
-epoch, sample, draw), computed for the whole batch at once in integer arithmetic. The hash is the
-finaliser of MurmurHash3 (Appleby, 2011, ``fmix32``: a bijection of 32-bit words in which each input
-bit flips each output bit with probability near 1/2), applied once for every word mixed in.
+A random transformation must give a sample the same result whether the sample is in a sub-batch of 8 on
+one rank or of 512 on eight. So nothing is drawn in sequence: every number is a hash of (seed, epoch, sample,
+draw), computed for the whole batch at once in integer arithmetic. The hash is the finaliser of MurmurHash3
+(Appleby, 2011, `fmix32`: a bijection of 32-bit words in which each input bit flips each output bit with
+probability near 1/2), applied once for every word mixed in.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import tensorflow as tf
 
 _GOLDEN = 0x9E3779B9  # 2^32 / golden ratio: keeps the word 0 from being the hash's fixed point
 _MULTIPLIER_1, _MULTIPLIER_2 = 0x85EBCA6B, 0xC2B2AE35  # fmix32's own constants
+_STEPS = 2**24  # float32 holds each k / 2^24 exactly
 
 
 def sample_seeds(
@@ -22,13 +23,13 @@ def sample_seeds(
 
     Args:
         seed: The run's seed, 0 .. 2^63 - 1.
-        epoch: Scalar integer tensor, the epoch counted from 0.
-        indices: Integer tensor of shape ``[n]``: positions of the samples in the data set.
-        instances: Integer tensor of shape ``[n]``: which instance of its sample each is, 0 .. 2^32 - 1; default the
-            first, 0, of all.
+        epoch: The epoch, counted from 0: a scalar integer tensor.
+        indices: Positions of the samples in the data set, integers `[n]`.
+        instances: Which instance of its sample each row is, integers `[n]`, 0 .. 2^32 - 1. Default: the first, 0,
+            for every row.
 
     Returns:
-        int32 tensor of shape ``[n, 2]``. A row is also a valid seed for ``tf.random.stateless_*``.
+        int32 `[n, 2]`. A row is also a valid seed for `tf.random.stateless_*`.
 
     Example:
         >>> from tflbt.data.sample_seeds import sample_seeds
@@ -50,49 +51,57 @@ def sample_seeds(
 
 
 def fold_in(seeds: tf.Tensor, number: int) -> tf.Tensor:
-    """Derives new seeds, independent of the old ones, for one of several uses of the same sample.
-
-    Args:
-        seeds: int32 tensor of shape ``[n, 2]``.
-        number: Which use, 0 .. 2^32 - 1.
-
-    Returns:
-        int32 tensor of shape ``[n, 2]``.
-
-    Example:
-        >>> from tflbt.data.sample_seeds import fold_in
-        >>> fold_in(tf.zeros([3, 2], tf.int32), 1).shape
-        TensorShape([3, 2])
-    """
+    """Derives new seeds, independent of the old ones, for use `number` (0 .. 2^32 - 1) of the same samples."""
     return tf.bitcast(_hash(seeds, (2 * number, 2 * number + 1)), tf.int32)
 
 
 def uniform_integers(seeds: tf.Tensor, draw: int, bound: int) -> tf.Tensor:
-    """Draws one integer a sample, uniform over ``0 .. bound - 1``.
+    """Draws one integer per sample, uniform over `0 .. bound - 1`.
 
-    The 32-bit hash h becomes ``floor(h * bound / 2^32)``; each value's probability is within
-    2^-32 of 1 / bound.
+    The 32-bit hash h becomes `floor(h * bound / 2^32)`; each value's probability is within 2^-32 of 1 / bound.
 
     Args:
-        seeds: int32 tensor of shape ``[n, 2]``.
-        draw: Which of a sample's numbers, 0 .. 2^32 - 1; different draws are independent.
+        seeds: int32 `[n, 2]`.
+        draw: Which of a sample's numbers to draw, 0 .. 2^32 - 1; different draws are independent.
         bound: Number of values, 1 .. 2^31 - 1.
 
     Returns:
-        int32 tensor of shape ``[n]``.
+        int32 `[n]`.
 
     Example:
         >>> from tflbt.data.sample_seeds import uniform_integers
-        >>> drawn = uniform_integers(tf.reshape(tf.range(200), [100, 2]), 0, 9)
-        >>> int(tf.reduce_min(drawn)), int(tf.reduce_max(drawn))
+        >>> numbers = uniform_integers(tf.reshape(tf.range(200), [100, 2]), 0, 9)
+        >>> int(tf.reduce_min(numbers)), int(tf.reduce_max(numbers))
         (0, 8)
     """
     state = tf.cast(_hash(seeds, (draw,))[:, 0], tf.int64)
     return tf.cast(tf.bitwise.right_shift(state * bound, tf.constant(32, tf.int64)), tf.int32)
 
 
+def uniform(seeds: tf.Tensor, draw: int, low: float = 0.0, high: float = 1.0) -> tf.Tensor:
+    """Draws one number per sample, uniform over `low + (high - low) * k / 2^24` with k = 0 .. 2^24 - 1.
+
+    Args:
+        seeds: int32 `[n, 2]`.
+        draw: Which of a sample's numbers to draw, as in `uniform_integers`.
+        low: The smallest number, default 0.
+        high: The bound, default 1. Numbers between 0 and 1 never reach it; others may, by float32's rounding.
+
+    Returns:
+        float32 `[n]`.
+
+    Example:
+        >>> from tflbt.data.sample_seeds import uniform
+        >>> numbers = uniform(tf.reshape(tf.range(2000), [1000, 2]), 0, 2.0, 3.0)
+        >>> round(float(tf.reduce_min(numbers)), 2), round(float(tf.reduce_max(numbers)), 2)
+        (2.0, 3.0)
+    """
+    steps = tf.cast(uniform_integers(seeds, draw, _STEPS), tf.float32)
+    return low + (high - low) * (steps / _STEPS)
+
+
 def _hash(seeds: tf.Tensor, numbers: tuple[int, ...]) -> tf.Tensor:
-    """Hashes each sample's seeds with each of k numbers: uint32 ``[n, k]``."""
+    """Hashes each sample's seeds with each of k numbers: uint32 `[n, k]`."""
     words = tf.bitcast(seeds, tf.uint32)
     numbers = tuple(number & 0xFFFFFFFF for number in numbers)
     return _mix(_mix(words[:, :1], words[:, 1:]), tf.constant(numbers, tf.uint32))
@@ -104,7 +113,7 @@ def _low_and_high(value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _mix(state: tf.Tensor, word: tf.Tensor) -> tf.Tensor:
-    """``fmix32(state * golden + word + golden)``: one more word into a 32-bit state."""
+    """Mixes one more word into a 32-bit state: `fmix32((state * golden ^ word) + golden)`."""
     golden = tf.constant(_GOLDEN, tf.uint32)
     state = tf.bitwise.bitwise_xor(state * golden, word) + golden
     for shift, multiplier in ((16, _MULTIPLIER_1), (13, _MULTIPLIER_2), (16, 1)):

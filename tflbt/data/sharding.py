@@ -1,11 +1,11 @@
 """Deals every epoch's samples to the ranks in sub-batches; no rank count changes an update.
 
 Epoch e has one global order of the N samples, a permutation drawn from (seed, e) alone. Global
-sub-batch j is the samples ``j*s .. (j+1)*s`` of that order, and rank r of R takes j = r, r + R, r +
-2R, ... Hence the update that takes k sub-batches on each of R ranks sees samples ``t*B .. (t+1)*B``
+sub-batch j is the samples `j*s .. (j+1)*s` of that order, and rank r of R takes j = r, r + R, r +
+2R, ... Hence the update that takes k sub-batches on each of R ranks sees samples `t*B .. (t+1)*B`
 with B = R*k*s, whatever R, k and s are, and no sample is lost or repeated in an epoch.
 
-Every rank gets ``ceil(ceil(N/s) / R)`` sub-batches an epoch, so that all make the same number of
+Every rank gets `ceil(ceil(N/s) / R)` sub-batches an epoch, so that all make the same number of
 updates; a rank that has nothing left at the tail gets an empty sub-batch: 0 samples, the right
 shapes. Leave the model out for those: with 0 samples TensorFlow 2.15's convolutions fail (oneDNN
 gives them a wrong shape) and, where they do not, batch normalisation's moving statistics become
@@ -13,7 +13,7 @@ NaN.
 
 With several instances of each sample `tflbt.data.batch_augmentation` says which stand where.
 
-All epochs are one ``tf.data.Dataset``, so the first sub-batches of an epoch are ready when the one
+All epochs are one `tf.data.Dataset`, so the first sub-batches of an epoch are ready when the one
 before ends. The arrays stay where they are, memory-mapped ones included: NumPy gathers each
 sub-batch. Tensors of the whole set would be gathered up to twice as fast, but making them costs one
 or two copies of it, and NumPy's hundreds of thousands of CIFAR images a second a core are more than
@@ -55,25 +55,25 @@ def sub_batches(
     """Makes the dataset of one rank's sub-batches for all the epochs of a run.
 
     Args:
-        arrays: The whole data set, the same on every rank: an array ``[N, ...]``, or nested tuples
+        arrays: The whole data set, the same on every rank: an array `[N, ...]`, or nested tuples
             and dicts of arrays with the same N (a list counts as a tuple). Data types are kept.
         sub_batch_size: Samples in a sub-batch, at least 1; the last one of an epoch may have fewer.
         rank: This rank, 0 .. size - 1.
         size: Number of ranks, at least 1.
-        epochs: The epoch (counted from 0) before which to stop, as in Keras's ``fit``.
+        epochs: The epoch (counted from 0) before which to stop, as in Keras's `fit`.
         initial_epoch: The epoch (counted from 0) to start with, 0 .. epochs. The dataset goes on
             exactly as an uninterrupted one would from there.
         shuffle: Whether an epoch's order is a permutation; if not it is 0 .. N - 1.
         seed: Of the permutations and of the transform's seeds, 0 .. 2^63 - 1; the same on every
-            rank. The permutation is NumPy's ``Generator(PCG64([seed, epoch])).permutation(N)``.
-        transform: ``transform(features, seeds)`` is applied to the features (the first element of a
-            tuple, or the whole of anything else) of each sub-batch, several at a time. ``seeds``,
-            int32 ``[n, 2]``, come from (seed, epoch, sample index, instance) only. Must accept n = 0.
+            rank. The permutation is NumPy's `Generator(PCG64([seed, epoch])).permutation(N)`.
+        transform: `transform(features, seeds)` is applied to the features (the first element of a
+            tuple, or the whole of anything else) of each sub-batch, several at a time. `seeds`,
+            int32 `[n, 2]`, come from (seed, epoch, sample index, instance) only. Must accept n = 0.
         augmentation: How many instances of each sample, and where; default one.
 
     Returns:
-        A dataset of known cardinality, ``steps_per_epoch(N, sub_batch_size, size, augmentation) * (epochs -
-        initial_epoch)``, whose elements have the structure of `arrays` and an unknown first
+        A dataset of known cardinality, `steps_per_epoch(N, sub_batch_size, size, augmentation) * (epochs -
+        initial_epoch)`, whose elements have the structure of `arrays` and an unknown first
         dimension.
 
     Raises:
@@ -143,7 +143,7 @@ def one_epoch(
         transform: As in `sub_batches`; one without randomness, such as the standardisation.
 
     Returns:
-        A dataset of ``steps_per_epoch(N, sub_batch_size, size)`` sub-batches.
+        A dataset of `steps_per_epoch(N, sub_batch_size, size)` sub-batches.
 
     Raises:
         ValueError: As `sub_batches`.
@@ -171,7 +171,7 @@ def steps_per_epoch(
     size: int = 1,
     augmentation: BatchAugmentation = _ONE_INSTANCE,
 ) -> int:
-    """Counts the sub-batches every rank gets in an epoch: ``ceil(ceil(samples / s) / size)`` with one instance.
+    """Counts the sub-batches every rank gets in an epoch: `ceil(ceil(samples / s) / size)` with one instance.
 
     Args:
         samples: Samples in the data set, at least 1.
@@ -205,7 +205,7 @@ def epoch_order(samples: int, seed: int, epoch: int) -> np.ndarray:
         epoch: The epoch, counted from 0.
 
     Returns:
-        int64 array of shape ``[samples]``, a permutation of 0 .. samples - 1.
+        int64 array of shape `[samples]`, a permutation of 0 .. samples - 1.
 
     Example:
         >>> from tflbt.data.sharding import epoch_order

@@ -1,6 +1,6 @@
 """Finding and reading a data set's original files: raw, gzip, xz, or inside a tar.
 
-A file that cannot be read, or whose compressed stream is damaged, is an ``OSError`` naming it and
+A file that cannot be read, or whose compressed stream is damaged, is an `OSError` naming it and
 says what it should be, whatever the decompressor raised.
 """
 
@@ -21,7 +21,7 @@ _DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError)
 
 
 def folders(data_dir: str | Path | None, names: Sequence[str], expected: str) -> list[Path]:
-    """Lists the folders in which a data set may be: ``data_dir`` itself, then its sub-folders.
+    """Lists the folders in which a data set may be: `data_dir` itself, then its sub-folders.
 
     Args:
         data_dir: The folder a user gave.
@@ -50,7 +50,7 @@ def folders(data_dir: str | Path | None, names: Sequence[str], expected: str) ->
 
 
 def find_file(folder: Path, names: Sequence[str]) -> Path | None:
-    """Finds the first of the names, as it stands or with ``.gz`` or ``.xz`` added.
+    """Finds the first of the names, as it stands or with `.gz` or `.xz` added.
 
     Args:
         folder: Where to look.
@@ -94,7 +94,7 @@ def opened(path: Path, expected: str) -> Iterator[BinaryIO]:
     """Opens a file for reading, decompressed by its ending.
 
     Args:
-        path: The file; ``.gz`` and ``.xz`` are decompressed as they are read.
+        path: The file; `.gz` and `.xz` are decompressed as they are read.
         expected: What the file should be, for the error.
 
     Yields:
@@ -146,7 +146,7 @@ def tar_members(path: Path, names: Sequence[str]) -> Iterator[tuple[str, BinaryI
 
 @contextlib.contextmanager
 def damage_named(path: Path, expected: str) -> Iterator[None]:
-    """Makes whatever reading a damaged file raises an ``OSError`` that names the file.
+    """Makes whatever reading a damaged file raises an `OSError` that names the file.
 
     Args:
         path: The file being read.

@@ -82,11 +82,11 @@ def load_cifar10(data_dir: str | Path | None) -> ImageData:
     """Loads CIFAR-10 (Krizhevsky, 2009).
 
     Args:
-        data_dir: Folder with the files, or with one of the folders ``cifar-10``,
-            ``cifar-10-batches-bin`` and ``cifar-10-batches-py`` that has them.
+        data_dir: Folder with the files, or with one of the folders `cifar-10`,
+            `cifar-10-batches-bin` and `cifar-10-batches-py` that has them.
 
     Returns:
-        50,000 training and 10,000 test images of shape ``[32, 32, 3]``, 10 classes.
+        50,000 training and 10,000 test images of shape `[32, 32, 3]`, 10 classes.
 
     Raises:
         ValueError: If `data_dir` is None, or a file is not what its name says.
@@ -106,11 +106,11 @@ def load_cifar100(data_dir: str | Path | None) -> ImageData:
     """Loads CIFAR-100 (Krizhevsky, 2009) with its 100 fine labels.
 
     Args:
-        data_dir: Folder with the files, or with one of the folders ``cifar-100``,
-            ``cifar-100-binary`` and ``cifar-100-python`` that has them.
+        data_dir: Folder with the files, or with one of the folders `cifar-100`,
+            `cifar-100-binary` and `cifar-100-python` that has them.
 
     Returns:
-        50,000 training and 10,000 test images of shape ``[32, 32, 3]``, 100 classes.
+        50,000 training and 10,000 test images of shape `[32, 32, 3]`, 100 classes.
 
     Raises:
         ValueError: If `data_dir` is None, or a file is not what its name says.

@@ -38,7 +38,7 @@ def parse_binary(
         classes: Number of classes.
 
     Returns:
-        uint8 images ``[n, 32, 32, 3]`` and int64 labels ``[n]``.
+        uint8 images `[n, 32, 32, 3]` and int64 labels `[n]`.
 
     Raises:
         ValueError: If the length is no whole number of records, or a label is out of range.
@@ -76,7 +76,7 @@ def parse_pickle(
         classes: Number of classes.
 
     Returns:
-        uint8 images ``[n, 32, 32, 3]`` and int64 labels ``[n]``.
+        uint8 images `[n, 32, 32, 3]` and int64 labels `[n]`.
 
     Raises:
         ValueError: If it is no such pickle.
@@ -149,7 +149,7 @@ class _Limited:
 
 
 def _images(rows: np.ndarray) -> np.ndarray:
-    """Planes to channels last: ``[n, 3072]`` to ``[n, 32, 32, 3]``."""
+    """Planes to channels last: `[n, 3072]` to `[n, 32, 32, 3]`."""
     return np.ascontiguousarray(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
 
 

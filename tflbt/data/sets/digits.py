@@ -21,7 +21,7 @@ def load_digits(seed: int = _SPLIT_SEED) -> ImageData:
         seed: Of the split, 0 .. 2^32 - 1; the same seed gives the same split everywhere.
 
     Returns:
-        1,437 training and 360 test images of shape ``[8, 8, 1]``, 10 classes.
+        1,437 training and 360 test images of shape `[8, 8, 1]`, 10 classes.
 
     Raises:
         ImportError: If scikit-learn is not installed.

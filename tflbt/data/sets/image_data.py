@@ -14,10 +14,10 @@ class ImageData:
     Samples that are no images, such as mushrooms, have height and width 1, and features for channels.
 
     Attributes:
-        x_train: uint8 images of shape ``[N, height, width, channels]``.
-        y_train: int64 labels of shape ``[N]``, 0 .. classes - 1.
-        x_test: uint8 images of shape ``[M, height, width, channels]``.
-        y_test: int64 labels of shape ``[M]``.
+        x_train: uint8 images of shape `[N, height, width, channels]`.
+        y_train: int64 labels of shape `[N]`, 0 .. classes - 1.
+        x_test: uint8 images of shape `[M, height, width, channels]`.
+        y_test: int64 labels of shape `[M]`.
         classes: Number of classes.
         name: The name it was loaded by.
 

@@ -2,7 +2,7 @@
 
 The crops are those of TensorFlow's ImageNet reference (models/official, `imagenet_preprocessing`): in
 training a random window of the image, by default of 8 to 100% of its area and an aspect ratio (width over height) of
-3/4 to 4/3 (Szegedy et al. 2015), drawn by ``tf.image.stateless_sample_distorted_bounding_box``, which takes the
+3/4 to 4/3 (Szegedy et al. 2015), drawn by `tf.image.stateless_sample_distorted_bounding_box`, which takes the
 whole image where ten draws do not fit (`tflbt.data.transforms.random_resized_crop` says how it draws); in evaluation
 the shorter side resized to 8/7 of the square (256 for 224) and the centre of that. The two-phase paper trains on any
 square of that instead. Resizing is bilinear, without smoothing, and values stay 0 .. 255, in float32. Of a JPEG's
@@ -19,7 +19,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tflbt.data.sample_draws import uniform
+from tflbt.data.sample_seeds import uniform
 from tflbt.data.transforms.random_resized_crop import AREA, ASPECT, DRAWS, check_ranges
 
 Contents = Callable[[tf.Tensor], tf.Tensor]
@@ -39,20 +39,20 @@ def random_crops(
     """Reads a random window of each file, resized to a square.
 
     Args:
-        paths: Strings ``[n]``, n at least 0.
-        seeds: int32 ``[n, 2]``: each sample's own (`tflbt.data.sample_seeds`); equal seeds give equal windows.
+        paths: Strings `[n]`, n at least 0.
+        seeds: int32 `[n, 2]`: each sample's own (`tflbt.data.sample_seeds`); equal seeds give equal windows.
         size: Side of the squares in pixels, at least 1.
         area: Least and largest area of a window, as shares of the image's, above 0, at most 1. Small networks,
             MobileNet among them, are trained with windows less small.
         aspect: Least and largest width over height of a window, above 0.
-        contents: Reads one path, a string ``[]``: the bytes of its JPEG or PNG, ``[]``.
+        contents: Reads one path, a string `[]`: the bytes of its JPEG or PNG, `[]`.
 
     Returns:
-        float32 images ``[n, size, size, 3]``, 0 .. 255.
+        float32 images `[n, size, size, 3]`, 0 .. 255.
 
     Raises:
         ValueError: If `area` or `aspect` is not such a pair.
-        tf.errors.InvalidArgumentError: If files cannot be read; `unreadable_named` makes it an ``OSError``.
+        tf.errors.InvalidArgumentError: If files cannot be read; `unreadable_named` makes it an `OSError`.
 
     Example:
         >>> from tflbt.data.sets.image_files import random_crops
@@ -79,13 +79,13 @@ def resized_random_crops(
     image, where one of `random_crops` may see 8%.
 
     Args:
-        paths: Strings ``[n]``, n at least 0.
-        seeds: int32 ``[n, 2]``: each sample's own (`tflbt.data.sample_seeds`); equal seeds give equal windows.
+        paths: Strings `[n]`, n at least 0.
+        seeds: int32 `[n, 2]`: each sample's own (`tflbt.data.sample_seeds`); equal seeds give equal windows.
         size: Side of the squares in pixels, at least 1; the shorter side becomes 256/224 of it.
         contents: As of `random_crops`.
 
     Returns:
-        float32 images ``[n, size, size, 3]``, 0 .. 255.
+        float32 images `[n, size, size, 3]`, 0 .. 255.
 
     Raises:
         tf.errors.InvalidArgumentError: As `random_crops`.
@@ -109,12 +109,12 @@ def centre_crops(paths: tf.Tensor, size: int, contents: Contents = tf.io.read_fi
     """Reads the centre of each file, as evaluation sees it.
 
     Args:
-        paths: Strings ``[n]``, n at least 0.
+        paths: Strings `[n]`, n at least 0.
         size: Side of the squares in pixels, at least 1.
         contents: As of `random_crops`.
 
     Returns:
-        float32 images ``[n, size, size, 3]``, 0 .. 255.
+        float32 images `[n, size, size, 3]`, 0 .. 255.
 
     Raises:
         tf.errors.InvalidArgumentError: As `random_crops`.
@@ -138,7 +138,7 @@ def centre_crops(paths: tf.Tensor, size: int, contents: Contents = tf.io.read_fi
 
 @contextlib.contextmanager
 def unreadable_named() -> Iterator[None]:
-    """Makes TensorFlow's error about files that cannot be read an ``OSError`` that names them.
+    """Makes TensorFlow's error about files that cannot be read an `OSError` that names them.
 
     Yields:
         Nothing.
@@ -164,7 +164,7 @@ def unreadable_named() -> Iterator[None]:
 
 
 def _read_all(paths: tf.Tensor, elements: Any, read: Callable[..., Any], size: int) -> tf.Tensor:
-    """Stacks ``read(*element)`` over a batch, several at a time.
+    """Stacks `read(*element)` over a batch, several at a time.
 
     TensorFlow's ops do not say which file they failed on, so each image comes with its number, those that fail are
     left out, and the numbers that are missing tell the names.

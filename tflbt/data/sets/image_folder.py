@@ -1,6 +1,6 @@
 """ImageNet, and any data set that is a folder of image files for each class.
 
-``train/CLASS/*.JPEG`` and ``val/CLASS/*.JPEG``: the sorted names of the class folders are the labels 0, 1, ... What
+`train/CLASS/*.JPEG` and `val/CLASS/*.JPEG`: the sorted names of the class folders are the labels 0, 1, ... What
 is held in memory are the files' names; a file is read when its turn comes (`tflbt.data.sets.stored_images`).
 """
 
@@ -22,8 +22,8 @@ EXPECTED = "the folders train/CLASS and val/CLASS of JPEG or PNG files"
 class ImageFolder(StoredImages):
     """A data set of image files in folders, one for each class.
 
-    The attributes are those of `StoredImages`: its root holds ``train`` and ``val``, and its names are such as
-    ``train/n01440764/n01440764_10026.JPEG``; the training files are in one random order, always the same, so that
+    The attributes are those of `StoredImages`: its root holds `train` and `val`, and its names are such as
+    `train/n01440764/n01440764_10026.JPEG`; the training files are in one random order, always the same, so that
     the first (or last) samples are of many classes, the others sorted.
     """
 
@@ -37,7 +37,7 @@ def load_image_folder(
     """Lists a data set of class folders.
 
     Args:
-        data_dir: The folder that holds ``train`` and ``val``, or holds a folder `name` that does.
+        data_dir: The folder that holds `train` and `val`, or holds a folder `name` that does.
         image_size: Side of the crops in pixels, at least 1.
         name: Name of the data set.
         crop_area: Least and largest area of a random crop, as shares of the image's, above 0, at most 1.
@@ -47,8 +47,8 @@ def load_image_folder(
         are left out.
 
     Raises:
-        ValueError: If `data_dir` is not given, `image_size` or `crop_area` is out of its range, or ``val`` does not
-            have the classes of ``train``.
+        ValueError: If `data_dir` is not given, `image_size` or `crop_area` is out of its range, or `val` does not
+            have the classes of `train`.
         OSError: If a folder is missing or a class has no training image.
 
     Example:

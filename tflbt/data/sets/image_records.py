@@ -1,9 +1,9 @@
 """ImageNet as TFRecord files, as TensorFlow's scripts build_imagenet_data.py and imagenet_to_gcs.py write it.
 
-``train-00000-of-01024`` ... and ``validation-00000-of-00128`` ..., in one folder or in its folders ``train`` and
-``validation``: records of a ``tf.train.Example`` with a JPEG in ``image/encoded`` and its class in
-``image/class/label``, 1 .. 1000 or 0 .. 999. The files are gone through once (`tflbt.data.sets.record_index`), and a
-sample's name is where its record begins: ``train-00003-of-01024@1117920``. With names for samples an epoch is one
+`train-00000-of-01024` ... and `validation-00000-of-00128` ..., in one folder or in its folders `train` and
+`validation`: records of a `tf.train.Example` with a JPEG in `image/encoded` and its class in
+`image/class/label`, 1 .. 1000 or 0 .. 999. The files are gone through once (`tflbt.data.sets.record_index`), and a
+sample's name is where its record begins: `train-00003-of-01024@1117920`. With names for samples an epoch is one
 permutation over all the records of all the files, whatever the ranks, as for every other data set; and TensorFlow's
 reader, told to begin there, checks the record's CRC before its JPEG is looked at.
 """
@@ -38,13 +38,13 @@ class ImageRecords(StoredImages):
     """A data set of images in TFRecord files.
 
     The attributes are those of `StoredImages`: its root holds the files, and its names are such as
-    ``train-00003-of-01024@1117920``; the training records are in one random order, always the same, the others as
+    `train-00003-of-01024@1117920`; the training records are in one random order, always the same, the others as
     they are stored.
     """
 
     @staticmethod
     def contents(path: tf.Tensor) -> tf.Tensor:
-        """Reads the JPEG of one record, ``FILE@BYTE``, having checked the record's CRC."""
+        """Reads the JPEG of one record, `FILE@BYTE`, having checked the record's CRC."""
         file = tf.strings.regex_replace(path, "@[0-9]+$", "")
         begin = tf.strings.to_number(tf.strings.regex_replace(path, "^.*@", ""), tf.int64)
         # What tf.data.TFRecordDataset makes too, but its Python has no argument for where to begin.
@@ -67,7 +67,7 @@ def load_imagenet(
     """Finds ImageNet in either form: TFRecord files where there are any, else folders of JPEG files.
 
     Args:
-        data_dir: The folder that holds either, or holds a folder ``imagenet`` that does.
+        data_dir: The folder that holds either, or holds a folder `imagenet` that does.
         image_size: Side of the crops in pixels, at least 1.
         crop_area: Least and largest area of a random crop, as shares of the image's, above 0, at most 1.
 

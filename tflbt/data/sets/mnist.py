@@ -24,10 +24,10 @@ def load_mnist(data_dir: str | Path | None) -> ImageData:
     """Loads MNIST (LeCun et al. 1998), or another set in its format, such as Fashion-MNIST.
 
     Args:
-        data_dir: Folder with the files, or with a folder ``mnist`` that has them.
+        data_dir: Folder with the files, or with a folder `mnist` that has them.
 
     Returns:
-        60,000 training and 10,000 test images of shape ``[28, 28, 1]``, 10 classes.
+        60,000 training and 10,000 test images of shape `[28, 28, 1]`, 10 classes.
 
     Raises:
         ValueError: If `data_dir` is None, or a file is not what its name says.

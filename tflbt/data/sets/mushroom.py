@@ -50,19 +50,19 @@ def load_mushroom(data_dir: str | Path | None, seed: int = _SPLIT_SEED) -> Image
     """Loads the mushrooms (Schlimmer, 1987) as black and white "images" of one pixel with 126 channels.
 
     A channel is a value of an attribute, 255 where the mushroom has it and 0 where not, so the standardisation
-    "divide_255" makes 1 and 0 of them. All values that ``agaricus-lepiota.names`` lists have a channel; 9 of the
+    "divide_255" makes 1 and 0 of them. All values that `agaricus-lepiota.names` lists have a channel; 9 of the
     126 do not occur, are always 0, and change nothing in a linear model.
 
     The samples are split at random into 85% for training, 6,905 of the 8,124 as in `abs-absa.txt`, and the rest. The
     paper prints 1,819 for validation, but 8,124 - 6,905 is 1,219. Its own split is not known.
 
     Args:
-        data_dir: Folder with the file, or with a folder ``mushroom`` that has it.
+        data_dir: Folder with the file, or with a folder `mushroom` that has it.
         seed: Of the split, 0 or more: training samples are the first of NumPy's
-            ``Generator(PCG64(seed)).permutation``, in that order, so that any stretch of them is of both classes.
+            `Generator(PCG64(seed)).permutation`, in that order, so that any stretch of them is of both classes.
 
     Returns:
-        6,905 training and 1,219 test samples of shape ``[1, 1, 126]``, 2 classes: edible 0, poisonous 1.
+        6,905 training and 1,219 test samples of shape `[1, 1, 126]`, 2 classes: edible 0, poisonous 1.
 
     Raises:
         ValueError: If `data_dir` is None, or a line is not what it should be.

@@ -1,4 +1,4 @@
-"""The Penn Treebank's words from Mikolov's files: one sentence a line, 10,000 words, all others ``<unk>``."""
+"""The Penn Treebank's words from Mikolov's files: one sentence a line, 10,000 words, all others `<unk>`."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def load_penn_treebank(
 ) -> TextData:
     """Loads the Penn Treebank (Marcus et al. 1993) as Mikolov et al. (2010) prepared it for language models.
 
-    The vocabulary is that of the training file: its words, and ``<eos>``, which stands at the end of every line,
+    The vocabulary is that of the training file: its words, and `<eos>`, which stands at the end of every line,
     sorted by how often they occur, most often first, and then by their letters. A word of another file that is not
-    in it is ``<unk>``; in the published files there is none.
+    in it is `<unk>`; in the published files there is none.
 
-    Published: 929,589 words to train on, 73,760 to validate, 82,430 to test, ``<eos>`` counted; a vocabulary of
+    Published: 929,589 words to train on, 73,760 to validate, 82,430 to test, `<eos>` counted; a vocabulary of
     10,000. That is 13,279, 1,053 and 1,177 windows of 70 words.
 
     Args:
-        data_dir: Folder with the files, or with a folder ``ptb``, ``penn``, ``penn_treebank`` or
-            ``simple-examples/data`` that has them.
+        data_dir: Folder with the files, or with a folder `ptb`, `penn`, `penn_treebank` or
+            `simple-examples/data` that has them.
         window: Words in a sample, at least 1; see `tflbt.data.sets.text_data` for how a text is cut.
         held_out: The file that samples to evaluate on are from: "test", or "valid" to tune on.
 

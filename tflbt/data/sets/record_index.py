@@ -1,7 +1,7 @@
 """Where each sample of a TFRecord file begins and what its label is, found without reading the images.
 
 A record is the length of its data (uint64, little-endian), the masked CRC-32C of those 8 bytes, the data, and the
-data's CRC. The data is a ``tf.train.Example``, a map from names to values in any order; it is walked from name to
+data's CRC. The data is a `tf.train.Example`, a map from names to values in any order; it is walked from name to
 name, and what lies between is passed over. So about 4 kB of each record are read, and nothing tells of damage within
 an image: the CRC of the data is for whoever reads it whole, as TensorFlow's reader does.
 """
@@ -40,7 +40,7 @@ def index_records(
         expected: What the file should be, for the errors.
 
     Returns:
-        int64 arrays ``[n]``: the byte at which each record begins, and its label.
+        int64 arrays `[n]`: the byte at which each record begins, and its label.
 
     Raises:
         ValueError: If the file is empty or a record has no such label.
@@ -123,7 +123,7 @@ def _label(stream: BinaryIO, first: int, end: int, key: bytes) -> int | None:
 
 
 def _entry(data: bytes, place: int, at: int) -> tuple[int, int]:
-    """Where the content of the field at ``data[place]`` begins and ends in the file; ``data[0]`` is byte `at` of it."""
+    """Where the content of the field at `data[place]` begins and ends in the file; `data[0]` is byte `at` of it."""
     if data[place] != _MAP_ENTRY:
         raise _Damage("is no tf.train.Example")
     length = shift = 0

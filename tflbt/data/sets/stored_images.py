@@ -26,10 +26,10 @@ class StoredImages:
 
     Attributes:
         root: The folder that the names are relative to.
-        x_train: Names of the training images, bytes ``[N]``.
-        y_train: int64 labels ``[N]``.
-        x_test: Names of the held-out images, bytes ``[M]``.
-        y_test: int64 labels ``[M]``.
+        x_train: Names of the training images, bytes `[N]`.
+        y_train: int64 labels `[N]`.
+        x_test: Names of the held-out images, bytes `[M]`.
+        y_test: int64 labels `[M]`.
         class_names: What the folders or files call the classes; a label is a position here.
         image_size: Side of the crops in pixels, at least 1.
         name: The name it was loaded by.
@@ -101,7 +101,7 @@ class StoredImages:
             count: At least 1.
 
         Returns:
-            float32 images ``[n, height, width, 3]``, 0 .. 255, and int64 labels.
+            float32 images `[n, height, width, 3]`, 0 .. 255, and int64 labels.
 
         Raises:
             OSError: If an image cannot be read.
@@ -149,8 +149,8 @@ def mixed(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Puts samples in one random order, always the same, so that the first (or last) ones are of many classes.
 
     Args:
-        x: Samples ``[N, ...]``.
-        y: Labels ``[N]``.
+        x: Samples `[N, ...]`.
+        y: Labels `[N]`.
 
     Returns:
         Copies of both in that order.

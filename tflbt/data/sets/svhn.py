@@ -26,13 +26,13 @@ def load_svhn(data_dir: str | Path | None, parts: Sequence[str] = ("train", "ext
     takes both for the while.
 
     Args:
-        data_dir: Folder with the files, or with a folder ``svhn`` that has them.
+        data_dir: Folder with the files, or with a folder `svhn` that has them.
         parts: The files to train on, in their order: "train" (73,257 images) and "extra" (531,131). The default,
             both, is what `two-phase.txt` trains on. `abs-absa.txt` and its authors' code train on "extra" alone (table
             III's 20,747 updates of 512 samples are 20 epochs of 531,131).
 
     Returns:
-        Those training images and 26,032 test images of shape ``[32, 32, 3]``, 10 classes; the label 10 of the files
+        Those training images and 26,032 test images of shape `[32, 32, 3]`, 10 classes; the label 10 of the files
         is the digit 0. The name is "svhn", of "extra" alone "svhn_extra".
 
     Raises:
@@ -102,9 +102,9 @@ def _matlab(path: Path) -> dict[str, Any]:
 
 
 def _images(x: np.ndarray) -> np.ndarray:
-    """Turns ``[row, column, channel, N]`` into ``[N, row, column, channel]``, in the memory that it is in.
+    """Turns `[row, column, channel, N]` into `[N, row, column, channel]`, in the memory that it is in.
 
-    MATLAB stores the first axis fastest, so an image is contiguous there, as ``[channel, column, row]``.
+    MATLAB stores the first axis fastest, so an image is contiguous there, as `[channel, column, row]`.
     """
     stored = np.require(x.T, requirements=["C_CONTIGUOUS", "WRITEABLE"])
     for first in range(0, len(stored), _CHUNK):

@@ -1,4 +1,4 @@
-"""Image sets of TensorFlow Datasets, where that is installed and has the set on disk: ``tfds:NAME``.
+"""Image sets of TensorFlow Datasets, where that is installed and has the set on disk: `tfds:NAME`.
 
 Nothing is downloaded: nodes of a cluster often have no network, and all ranks would do it at once. Prepare a set
 once, where there is one, and give its folder as `data_dir`::
@@ -30,10 +30,10 @@ def load_tensorflow_datasets(name: str, data_dir: str | Path | None = None) -> I
     Args:
         name: Its name there, such as "mnist", "svhn_cropped" or "cifar10:3.0.2", or that of a set of your own that
             was written to `data_dir`.
-        data_dir: The folder it was prepared in. Default: that of TensorFlow Datasets, ``~/tensorflow_datasets``.
+        data_dir: The folder it was prepared in. Default: that of TensorFlow Datasets, `~/tensorflow_datasets`.
 
     Returns:
-        Images and labels in the order in which they are stored; the name is ``tfds:NAME``.
+        Images and labels in the order in which they are stored; the name is `tfds:NAME`.
 
     Raises:
         ImportError: If TensorFlow Datasets cannot be imported.

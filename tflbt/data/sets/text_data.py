@@ -22,10 +22,10 @@ class TextData:
     """A text data set, whole.
 
     Attributes:
-        x_train: int32 words of shape ``[N, T]``, 0 .. classes - 1.
-        y_train: int64 words of shape ``[N, T]``, each the one that follows.
-        x_test: int32 words of shape ``[M, T]``.
-        y_test: int64 words of shape ``[M, T]``.
+        x_train: int32 words of shape `[N, T]`, 0 .. classes - 1.
+        y_train: int64 words of shape `[N, T]`, each the one that follows.
+        x_test: int32 words of shape `[M, T]`.
+        y_test: int64 words of shape `[M, T]`.
         classes: Number of words in the vocabulary.
         name: The name it was loaded by.
         vocabulary: The words, by number; or nothing.
@@ -95,11 +95,11 @@ def windows(words: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
     """Cuts a text into windows.
 
     Args:
-        words: The text's words as numbers ``[words]``.
+        words: The text's words as numbers `[words]`.
         length: T, words in a window, at least 1.
 
     Returns:
-        int32 ``[N, T]`` and int64 ``[N, T]`` with ``N = (words - 1) // T``: windows, and each word's next.
+        int32 `[N, T]` and int64 `[N, T]` with `N = (words - 1) // T`: windows, and each word's next.
 
     Raises:
         ValueError: If the length is less than 1, or the text too short for one window and its next word.

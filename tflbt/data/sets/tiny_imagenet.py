@@ -65,12 +65,12 @@ def load_tiny_imagenet(data_dir: str | Path | None) -> ImageData:
     which has checksums.
 
     Args:
-        data_dir: Folder with the files or with the zip file, or with a folder ``tiny-imagenet-200`` that has them.
+        data_dir: Folder with the files or with the zip file, or with a folder `tiny-imagenet-200` that has them.
 
     Returns:
-        100,000 training images of shape ``[64, 64, 3]``, in one random order, always the same; for testing the 10,000
-        of ``val``, as the labels of the set's own test images are not published. A label is the position of the class
-        in ``wnids.txt``. Gray images become RGB.
+        100,000 training images of shape `[64, 64, 3]`, in one random order, always the same; for testing the 10,000
+        of `val`, as the labels of the set's own test images are not published. A label is the position of the class
+        in `wnids.txt`. Gray images become RGB.
 
     Raises:
         ValueError: If `data_dir` is None, a class or an image is unknown, not annotated or named twice, or an image
@@ -176,7 +176,7 @@ def _training(files: _Files, labels: dict[str, int]) -> tuple[np.ndarray, np.nda
 
 
 def _validation(files: _Files, labels: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The images of ``val`` in the order of their annotations: name, class, and four numbers that are a box."""
+    """The images of `val` in the order of their annotations: name, class, and four numbers that are a box."""
     where, held = files.place / _ANNOTATIONS, set(files.images(_VAL))
     annotated: dict[str, int] = {}
     for number, line in enumerate(files.lines(_ANNOTATIONS), 1):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tflbt.data.sample_draws import uniform
+from tflbt.data.sample_seeds import uniform
 
 WHITE = 255.0
 _BRIGHTNESS, _HUE, _SATURATION, _CONTRAST = range(4)  # the numbers a sample draws
@@ -16,15 +16,15 @@ _BRIGHTNESS, _HUE, _SATURATION, _CONTRAST = range(4)  # the numbers a sample dra
 class ColourJitter:
     """Changes each image's brightness, hue, saturation and contrast, in this order, the two-phase paper's (A.2).
 
-    The paper's ImageNet setting is ``ColourJitter(brightness=32 / 255, hue=0.1, saturation=0.4, contrast=0.4)``. What
-    each part does is what ``tf.image``'s ``adjust_brightness``, ``adjust_hue``, ``adjust_saturation`` and
-    ``adjust_contrast`` do with one number an image. Values are clipped to 0 .. 255 after the brightness, as hue and
+    The paper's ImageNet setting is `ColourJitter(brightness=32 / 255, hue=0.1, saturation=0.4, contrast=0.4)`. What
+    each part does is what `tf.image`'s `adjust_brightness`, `adjust_hue`, `adjust_saturation` and
+    `adjust_contrast` do with one number an image. Values are clipped to 0 .. 255 after the brightness, as hue and
     saturation have no meaning beyond, and at the end. It works on grey levels, so it comes before the standardisation;
     where it stands beside shifts and flips makes no difference, but crops come before, so that there is less to do.
     What a sample gets depends on its seeds only.
 
-    TensorFlow's ``tf.image.stateless_random_*`` take one seed and draw one number for all images. So do TensorFlow
-    Addons' ``random_hsv_in_yiq``, from the run's sequence, and that turns the colours in YIQ, where the paper says HSV.
+    TensorFlow's `tf.image.stateless_random_*` take one seed and draw one number for all images. So do TensorFlow
+    Addons' `random_hsv_in_yiq`, from the run's sequence, and that turns the colours in YIQ, where the paper says HSV.
 
     Attributes:
         brightness: Largest change, 0 .. 1, as a share of white: added to all values is a number uniform over
@@ -60,7 +60,7 @@ class ColourJitter:
                 raise ValueError(f"{name}={getattr(self, name)} must be in 0 .. {largest}.")
 
     def __call__(self, images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
-        """Makes float32 images of images ``[n, height, width, channels]``, 0 .. 255, by seeds, int32 ``[n, 2]``."""
+        """Makes float32 images of images `[n, height, width, channels]`, 0 .. 255, by seeds, int32 `[n, 2]`."""
         images = tf.cast(images, tf.float32)
         channels = images.shape[3]
         if (self.hue or self.saturation) and channels != 3:
@@ -83,11 +83,11 @@ class ColourJitter:
         """Draws what each sample gets.
 
         Args:
-            seeds: int32 ``[n, 2]``.
+            seeds: int32 `[n, 2]`.
 
         Returns:
             What is added to the brightness (of 1) and to the hue, and the factors of saturation and contrast, each
-            float32 ``[n]``.
+            float32 `[n]`.
         """
         return (
             uniform(seeds, _BRIGHTNESS, -self.brightness, self.brightness),
@@ -100,17 +100,17 @@ class ColourJitter:
 def turn_and_saturate(planes: tf.Tensor, hues: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
     """Adds to the hue and multiplies the saturation of HSV, leaving the value (the largest of red, green and blue).
 
-    With h the hue in sixths of the circle and c the chroma (largest minus least), the colours are ``largest - c + c *
-    share`` with the shares ``max(h - 4, 2 - h)`` of red, ``min(h, 4 - h)`` of green and ``min(h - 2, 6 - h)`` of blue,
+    With h the hue in sixths of the circle and c the chroma (largest minus least), the colours are `largest - c + c *
+    share` with the shares `max(h - 4, 2 - h)` of red, `min(h, 4 - h)` of green and `min(h - 2, 6 - h)` of blue,
     clipped to 0 .. 1.
 
     Args:
-        planes: float32 ``[n, 3, height, width]``, not negative: red, green, blue.
-        hues: Turns of the hue, float32 ``[n]``, -1 .. 1, in circles.
-        factors: Of the saturation, float32 ``[n]``, at least 0; the saturation ends at 1.
+        planes: float32 `[n, 3, height, width]`, not negative: red, green, blue.
+        hues: Turns of the hue, float32 `[n]`, -1 .. 1, in circles.
+        factors: Of the saturation, float32 `[n]`, at least 0; the saturation ends at 1.
 
     Returns:
-        float32 ``[n, 3, height, width]``.
+        float32 `[n, 3, height, width]`.
 
     Example:
         >>> import tensorflow as tf
@@ -134,10 +134,10 @@ def turn_and_saturate(planes: tf.Tensor, hues: tf.Tensor, factors: tf.Tensor) ->
 
 
 def _clipped(numbers: tf.Tensor, largest: float = WHITE) -> tf.Tensor:
-    """Clips to 0 .. `largest`; ``tf.clip_by_value``, in two passes with broadcasts, takes four times as long."""
+    """Clips to 0 .. `largest`; `tf.clip_by_value`, in two passes with broadcasts, takes four times as long."""
     return tf.raw_ops.ClipByValue(t=numbers, clip_value_min=0.0, clip_value_max=largest)
 
 
 def _each(numbers: tf.Tensor) -> tf.Tensor:
-    """A number for each image, to go with ``[n, channels, height, width]``."""
+    """A number for each image, to go with `[n, channels, height, width]`."""
     return numbers[:, None, None, None]

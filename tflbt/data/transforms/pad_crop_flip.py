@@ -51,7 +51,7 @@ class PadCropFlip:
             raise ValueError(f"padding must be at least 0, got {self.padding}.")
 
     def __call__(self, images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
-        """Augments images ``[n, height, width, channels]`` by seeds, int32 ``[n, 2]``."""
+        """Augments images `[n, height, width, channels]` by seeds, int32 `[n, 2]`."""
         rows, columns, flips = self.draws(seeds)
         return crop_and_flip(images, rows, columns, flips, self.padding)
 
@@ -59,10 +59,10 @@ class PadCropFlip:
         """Draws what each sample gets: first row and column of its crop, and whether to mirror.
 
         Args:
-            seeds: int32 ``[n, 2]``.
+            seeds: int32 `[n, 2]`.
 
         Returns:
-            int32 rows and columns, 0 .. 2 * padding, and bool flips, each of shape ``[n]``.
+            int32 rows and columns, 0 .. 2 * padding, and bool flips, each of shape `[n]`.
         """
         shifts = 2 * self.padding + 1
         rows = uniform_integers(seeds, _ROWS, shifts)
@@ -75,13 +75,13 @@ def crop_and_flip(
 ) -> tf.Tensor:
     """Pads images with zeros, crops them to their size and mirrors some.
 
-    ``out[i, y, x] = padded[i, rows[i] + y, columns[i] + (width - 1 - x if flips[i] else x)]``.
+    `out[i, y, x] = padded[i, rows[i] + y, columns[i] + (width - 1 - x if flips[i] else x)]`.
 
     Args:
-        images: ``[n, height, width, channels]`` of any type; only n may be unknown.
-        rows: First row of each crop in the padded image, int32 ``[n]``.
-        columns: First column of each crop, int32 ``[n]``.
-        flips: Whether to mirror each crop, bool ``[n]``.
+        images: `[n, height, width, channels]` of any type; only n may be unknown.
+        rows: First row of each crop in the padded image, int32 `[n]`.
+        columns: First column of each crop, int32 `[n]`.
+        flips: Whether to mirror each crop, bool `[n]`.
         padding: Zeros on each side, 0 or more.
 
     Returns:
@@ -131,7 +131,7 @@ def chain(*transforms: Callable[[Any, tf.Tensor], Any]) -> Callable[[Any, tf.Ten
 
 
 def _rows_or_zeros(images: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-    """Takes rows, int32 ``[n, height]``, of images ``[n, height, width, channels]``; those outside are zeros."""
+    """Takes rows, int32 `[n, height]`, of images `[n, height, width, channels]`; those outside are zeros."""
     height, width, channels = images.shape[1:]
     count = tf.shape(images)[0]
     flat = tf.pad(tf.reshape(images, [-1, width * channels]), [[0, 1], [0, 0]])  # and one of zeros

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tflbt.data.sample_draws import uniform
+from tflbt.data.sample_seeds import uniform
 
 AREA = (0.08, 1.0)  # of the image, share
 ASPECT = (3 / 4, 4 / 3)
@@ -28,7 +28,7 @@ class RandomResizedCrop:
     op: all places are equally likely, where a window of the op's never has the last row or column unless it has all,
     and the height is rounded to pixels after it is drawn.
 
-    Resizing is bilinear, without smoothing, as ``tf.image.resize`` does it; but a window's outer pixels may also see
+    Resizing is bilinear, without smoothing, as `tf.image.resize` does it; but a window's outer pixels may also see
     their neighbours outside it. What a sample gets depends on its seeds only.
 
     Attributes:
@@ -58,7 +58,7 @@ class RandomResizedCrop:
         check_ranges(self.area, self.aspect)
 
     def __call__(self, images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
-        """Makes float32 images of images ``[n, height, width, channels]`` by seeds, int32 ``[n, 2]``."""
+        """Makes float32 images of images `[n, height, width, channels]` by seeds, int32 `[n, 2]`."""
         images = tf.convert_to_tensor(images)
         height, width, _ = images.shape[1:]
         sides = (height, width) if self.size is None else (self.size, self.size)
@@ -68,12 +68,12 @@ class RandomResizedCrop:
         """Draws the windows.
 
         Args:
-            seeds: int32 ``[n, 2]``.
+            seeds: int32 `[n, 2]`.
             height: Of the images, at least 1.
             width: Of the images, at least 1.
 
         Returns:
-            int32 ``[n, 4]``: top, left, height, width; wholly inside the images, of at least one pixel.
+            int32 `[n, 4]`: top, left, height, width; wholly inside the images, of at least one pixel.
         """
         tries = range(_FIRST_DRAW, _FIRST_DRAW + 2 * DRAWS, 2)
         aspects = tf.stack([uniform(seeds, number, *self.aspect) for number in tries], axis=1)
@@ -94,15 +94,15 @@ class RandomResizedCrop:
 
 
 def resized_windows(images: tf.Tensor, windows: tf.Tensor, sides: tuple[int, int]) -> tf.Tensor:
-    """Resizes windows of images bilinearly, pixel centres at halves, as ``tf.image.resize`` does.
+    """Resizes windows of images bilinearly, pixel centres at halves, as `tf.image.resize` does.
 
     Args:
-        images: ``[n, height, width, channels]`` of any real type; only n may be unknown.
-        windows: int32 ``[n, 4]``: top, left, height, width, inside the images.
+        images: `[n, height, width, channels]` of any real type; only n may be unknown.
+        windows: int32 `[n, 4]`: top, left, height, width, inside the images.
         sides: Height and width to resize to, in pixels, at least 1.
 
     Returns:
-        float32 ``[n, *sides, channels]``.
+        float32 `[n, *sides, channels]`.
 
     Example:
         >>> import tensorflow as tf

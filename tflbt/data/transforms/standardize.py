@@ -16,18 +16,18 @@ _CHUNK = 1024  # images squared at a time, so that no float copy of the set is m
 
 @dataclass(frozen=True)
 class Standardize:
-    """Maps images x to ``(x - mean) / scale`` in float32.
+    """Maps images x to `(x - mean) / scale` in float32.
 
     A transform for `tflbt.data.sharding`: it takes seeds like the others and ignores them.
 
     x, `mean` and `scale` are in grey levels, 0 .. 255. `pixel_mean` and `pixel_scale` are the same of 1, in which
-    adversarial samples' step is given: with pixels ``x / 255``, the model gets ``(pixels - pixel_mean) /
-    pixel_scale``, and its valid inputs are ``-pixel_mean / pixel_scale .. (1 - pixel_mean) / pixel_scale``. (The
+    adversarial samples' step is given: with pixels `x / 255`, the model gets `(pixels - pixel_mean) /
+    pixel_scale`, and its valid inputs are `-pixel_mean / pixel_scale .. (1 - pixel_mean) / pixel_scale`. (The
     digits have 16 for white, so theirs end at 16 / 255.)
 
     Attributes:
-        mean: float32 ``[height, width, channels]``, or a shape that broadcasts to it: ``[height, width, channels]``
-            of mode "per_pixel", ``[channels]`` of "per_channel" and "imagenet", ``[1]``, a zero, of "divide_255".
+        mean: float32 `[height, width, channels]`, or a shape that broadcasts to it: `[height, width, channels]`
+            of mode "per_pixel", `[channels]` of "per_channel" and "imagenet", `[1]`, a zero, of "divide_255".
         scale: float32 of the same shape, above 0; of "divide_255" 255, so that `pixel_scale` is 1.
 
     Example:
@@ -41,7 +41,7 @@ class Standardize:
     scale: np.ndarray
 
     def __call__(self, images: tf.Tensor, seeds: tf.Tensor | None = None) -> tf.Tensor:
-        """Standardises a batch of images ``[n, height, width, channels]`` of any numeric type."""
+        """Standardises a batch of images `[n, height, width, channels]` of any numeric type."""
         del seeds
         images = tf.cast(images, tf.float32)
         mean, scale = self.mean, self.scale
@@ -68,13 +68,13 @@ def fit_standardize(
 
     The paper's A.2: "all individual pixels are subtracted by the mean values and divided by the
     standard deviation values", that is, for the pixel at position (i, j) and channel c,
-    ``(x_ijc - mean_ijc) / max(std_ijc, floor * std)`` with statistics over the training images.
+    `(x_ijc - mean_ijc) / max(std_ijc, floor * std)` with statistics over the training images.
 
     Args:
-        images: Training images, uint8 ``[N, height, width, channels]``; not looked at in mode
+        images: Training images, uint8 `[N, height, width, channels]`; not looked at in mode
             "imagenet", which therefore also goes with file names.
         mode: "per_pixel", the paper's; "per_channel", one mean and deviation a channel;
-            "divide_255", ``x / 255``; or "imagenet", that data set's means and deviations of the
+            "divide_255", `x / 255`; or "imagenet", that data set's means and deviations of the
             channels red, green and blue.
         floor: Least deviation, as a share, above 0, of that of all pixels together. It keeps pixels
             that are (almost) constant in the training set, such as the borders of MNIST and the
@@ -86,7 +86,7 @@ def fit_standardize(
 
     Raises:
         ValueError: If the mode is unknown, the floor not above 0, or the images not uint8
-            ``[N, height, width, channels]`` with at least two values among them.
+            `[N, height, width, channels]` with at least two values among them.
 
     Example:
         >>> import numpy as np
