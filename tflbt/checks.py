@@ -101,6 +101,37 @@ def whole(
     raise ValueError(f"{name}={value!r} must be a whole number{wanted and f', {wanted}'}{hint}.")
 
 
+def increasing(name: str, values: Any, *, whole: bool = False, hint: str = "") -> None:
+    """Raises unless values are a list of increasing numbers, each more than 0.
+
+    Args:
+        name: The argument's name.
+        values: Its value.
+        whole: Whether the numbers must be whole.
+        hint: What follows in the message, such as ", as (30, 60, 80)".
+
+    Raises:
+        ValueError: If they are not.
+
+    Example:
+        >>> increasing("epochs", (60, 30), whole=True)
+        Traceback (most recent call last):
+        ...
+        ValueError: epochs=(60, 30) must be a list of increasing whole numbers, each more than 0.
+    """
+    found = tuple(values) if isinstance(values, Iterable) and not isinstance(values, str) else ()
+    of_kind = is_whole if whole else is_number
+    if (
+        not found
+        or not all(of_kind(value) and value < math.inf for value in found)
+        or not all(before < after for before, after in zip((0, *found), found))
+    ):
+        kind = "whole numbers" if whole else "numbers"
+        raise ValueError(
+            f"{name}={values!r} must be a list of increasing {kind}, each more than 0{hint}."
+        )
+
+
 def one_of(name: str, value: Any, choices: Iterable[Any]) -> None:
     """Raises unless a value is one of the choices.
 

@@ -76,7 +76,7 @@ class ScriptedCurvature(CurvatureProbe):
     """Gives eigenvalues from a list, in place of measuring, and counts how often it is asked."""
 
     def __init__(self, values: Sequence[float]) -> None:
-        super().__init__((0, 0), sub_batch_size=None)
+        super().__init__((np.zeros(1), np.zeros(1)), sub_batch_size=None)
         self.values = list(values)
         self.asked = 0
 

@@ -227,7 +227,7 @@ def test_growing_traces_nothing_again(scripted):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"max_batch_size": 0}, "max_batch_size=0 must be at least 1"),
+        ({"max_batch_size": 0}, "max_batch_size=0 must be a whole number, at least 1"),
         ({"alpha": 1.0}, "alpha=1.0 must be more than 1"),
         ({"beta": 1.0}, "beta=1.0 must be more than 1"),
         ({"kappa": 0}, "kappa=0 must be"),

@@ -48,11 +48,6 @@ def test_sample_weights_and_options_reach_the_estimate(data, make_model):
     assert history["eigenvalue"][0] == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_wrong_option_fails_before_much_is_trained(data, make_model):
-    with pytest.raises(ValueError, match="method='approximate' is unknown"):
-        make_model().fit(*data, verbose=0, callbacks=[CurvatureMonitor(data, method="approximate")])
-
-
 @pytest.mark.parametrize("every", [0, -1])
 def test_wrong_every_is_named(every, data):
     with pytest.raises(ValueError, match="^every="):

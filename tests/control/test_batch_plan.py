@@ -43,7 +43,7 @@ def test_the_nearest_sizes_that_divide_are_named(batch_size, sub_batch_size, ran
 @pytest.mark.parametrize("name", ["batch_size", "sub_batch_size", "ranks"])
 def test_a_size_that_is_no_positive_integer_is_named(name, value):
     sizes = {"batch_size": 8, "sub_batch_size": 4, "ranks": 2, name: value}
-    with pytest.raises(ValueError, match=f"^{name}=.* must be a positive integer"):
+    with pytest.raises(ValueError, match=f"^{name}=.* must be a whole number, at least 1"):
         BatchPlan(**sizes)
 
 

@@ -150,7 +150,7 @@ def test_what_cannot_be_is_refused(message, network):
     [
         ({"batch_size": 10, "sub_batch_size": 4}, "batch_size=10 .* use 8 or 12"),
         ({"batch_size": 3, "sub_batch_size": 4}, "batch_size=3 .* use 4"),
-        ({"batch_size": 0}, "batch_size=0 must be a positive integer"),
+        ({"batch_size": 0}, "batch_size=0 must be a whole number, at least 1"),
         ({"batch_size": 8, "sub_batch_size": 2.5}, "sub_batch_size=2.5 must be"),
         ({"batch_size": 8, "steps_per_epoch": 2}, "steps_per_epoch=2 cannot be given with arrays"),
         ({"batch_size": 8, "validation_split": 1.0}, "validation_split=1.0 of 30 samples"),

@@ -6,6 +6,7 @@ import math
 import time
 from typing import Any
 
+from tflbt import checks
 from tflbt.callbacks.batch_size import BatchSizeFactor
 from tflbt.callbacks.curvature_probe import CurvatureProbe
 from tflbt.callbacks.learning_rate import learning_rate
@@ -39,7 +40,7 @@ class AdaptiveBatchSize(BatchSizeFactor):
         beta: By how much batch size and learning rate grow, more than 1, default 2.
         kappa: Measurements without growth after which the batch grows all the same, at least 1, default 10.
         curvature_data: (x, y[, sample_weight]): one batch to measure on (the paper: 128 samples for CIFAR-10), the same
-            arrays on every rank.
+            arrays on every rank; or a function without arguments that returns them, called once at the start of `fit`.
         omega: By how much the adversarial share falls at each growth, at least 1, default 2.
         tau: Epochs after which no samples are adversarial any more, at least 0; default half the epochs given to `fit`,
             as in the authors' code.
@@ -100,16 +101,12 @@ class AdaptiveBatchSize(BatchSizeFactor):
     ) -> None:
         super().__init__()
         check_ratios(alpha, beta, kappa, omega)
-        if not max_batch_size >= 1:
-            raise ValueError(f"max_batch_size={max_batch_size!r} must be at least 1.")
-        if tau is not None and not tau >= 0:
-            raise ValueError(f"tau={tau!r} must be a number of epochs, at least 0.")
-        if measure_every is not None and not measure_every >= 1:
-            raise ValueError(
-                f"measure_every={measure_every!r} must be a number of samples, at least 1, or None: every epoch."
-            )
-        if reference not in ("initialization", "first_epoch"):
-            raise ValueError(f"reference={reference!r} must be 'initialization' or 'first_epoch'.")
+        checks.whole("max_batch_size", max_batch_size, at_least=1)
+        if tau is not None:
+            checks.whole("tau", tau, at_least=0, hint=", or None: half of the epochs")
+        if measure_every is not None:
+            checks.whole("measure_every", measure_every, at_least=1, hint=", or None: every epoch")
+        checks.one_of("reference", reference, ("initialization", "first_epoch"))
         self.max_batch_size = max_batch_size
         self.alpha, self.beta, self.kappa, self.omega = alpha, beta, kappa, omega
         self.tau = tau

@@ -10,6 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tflbt import checks
 from tflbt.distributed import comm
 from tflbt.training.checkpoint import Checkpoints, restore_together, write_together
 
@@ -53,8 +54,7 @@ class Checkpoint(tf.keras.callbacks.Callback):
         keep: int = 2,
     ) -> None:
         super().__init__()
-        if every < 1:
-            raise ValueError(f"every={every!r} must be a number of epochs, at least 1.")
+        checks.whole("every", every, at_least=1)
         self.checkpoints = Checkpoints(Path(directory), keep)
         self.every = every
         self.batch_size: int | None = None  # of the restored run, which may have changed it

@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tflbt import checks
 from tflbt.callbacks.curvature_probe import CurvatureProbe
 
 
@@ -15,7 +16,8 @@ class CurvatureMonitor(tf.keras.callbacks.Callback):
     Every rank must run it; it communicates at the ends of the epochs it measures.
 
     Args:
-        curvature_data: (x, y[, sample_weight]), the same arrays on every rank.
+        curvature_data: (x, y[, sample_weight]), the same arrays on every rank, or a function without arguments that
+            returns them, called at the start of `fit`.
         every: Epochs between measurements, at least 1, default 1.
         **options: Of `tflbt.curvature.top_eigenvalue`.
 
@@ -33,10 +35,13 @@ class CurvatureMonitor(tf.keras.callbacks.Callback):
 
     def __init__(self, curvature_data: Any, every: int = 1, **options: Any) -> None:
         super().__init__()
-        if every < 1:
-            raise ValueError(f"every={every!r} must be a number of epochs, at least 1.")
+        checks.whole("every", every, at_least=1)
         self.every = every
         self.curvature = CurvatureProbe(curvature_data, **options)
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Gets the data."""
+        self.curvature.start_training(self.model)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measures, if it is time."""

@@ -9,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from tflbt.curvature import top_eigenvalue
+from tflbt.curvature.estimate import check_options
+from tflbt.curvature.samples import Samples
 from tflbt.distributed import comm
 
 
@@ -16,11 +18,15 @@ class CurvatureProbe:
     """Estimates the same eigenvalue at every call: the same samples and seed, of whatever layers `options` say.
 
     Args:
-        data: (x, y) or (x, y, sample_weight), the same arrays on every rank; each rank measures its share, and all
-            samples count. One mini-batch is enough (section 3.2 of `two-phase.txt`).
+        data: (x, y) or (x, y, sample_weight), the same arrays on every rank, or a function without arguments that
+            returns them, which is called once at the start of each `fit`, on every rank. Each rank measures its share,
+            and all samples count. One mini-batch is enough (section 3.2 of `two-phase.txt`).
         warm_start: Begin at the last estimate's eigenvector, which takes fewer products; default False: at the same
             vector each time.
         **options: Of `tflbt.curvature.top_eigenvalue` (layers, method, solver, iterations, tolerance, ...).
+
+    Raises:
+        ValueError: If an option is out of its range, or the data are neither.
 
     Attributes:
         eigenvalue: The last estimate, None before the first.
@@ -29,21 +35,19 @@ class CurvatureProbe:
     """
 
     def __init__(self, data: Any, *, warm_start: bool = False, **options: Any) -> None:
-        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
-            raise ValueError(
-                f"curvature_data={type(data).__name__} must be (x, y) or (x, y, sample_weight): samples on which the "
-                "eigenvalue is measured, such as the first batch of the training set."
-            )
-        self.data = tuple(data)
+        check_options(**options)
+        self.source = data if callable(data) else check_data(data)
         self.warm_start = warm_start
         self.options = options
         self.eigenvalue: float | None = None
         self.products = 0
         self.seconds = 0.0
+        self._data: tuple[Any, ...] | None = None
         self._eigenvector: tuple[np.ndarray, ...] | None = None
 
     def start_training(self, model: tf.keras.Model) -> None:
-        """Takes over the sub-batch size of the training, where `options` leave it open."""
+        """Gets the data; takes over the sub-batch size of the training, where `options` leave it open."""
+        self._data = load_data(self.source)
         plan = getattr(model, "batch_plan", None)
         if plan is not None and self.options.get("sub_batch_size", 0) is None:
             self.options["sub_batch_size"] = plan.sub_batch_size
@@ -60,7 +64,7 @@ class CurvatureProbe:
         """Returns the eigenvalue at the model's weights; every rank must call it together."""
         begin = time.perf_counter()
         reduction = comm.reduction_of(model)
-        x, y, *weight = _share(self.data, reduction)
+        x, y, *weight = _share(self._data, reduction)
         result = top_eigenvalue(
             model,
             x,
@@ -91,6 +95,38 @@ class CurvatureProbe:
         """Takes up a `state()`."""
         found = state["eigenvector"]
         self._eigenvector = tuple(found) if found else None
+
+
+def check_data(data: Any, source: str = "") -> tuple[Any, ...]:
+    """Returns curvature data as a tuple.
+
+    Raises:
+        ValueError: If it is not (x, y) or (x, y, sample_weight).
+    """
+    if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+        raise ValueError(
+            f"curvature_data={source or type(data).__name__} must be (x, y) or (x, y, sample_weight): samples on which "
+            "the eigenvalue is measured, such as the first batch of the training set; or a function without arguments "
+            "that returns them."
+        )
+    return tuple(data)
+
+
+def load_data(source: Any) -> tuple[Any, ...]:
+    """Returns the arrays of `curvature_data`, which may be a function that returns them.
+
+    Raises:
+        ValueError: If they are not (x, y) or (x, y, sample_weight) with as many samples each.
+    """
+    data = source
+    if callable(source):
+        data = source()
+        data = check_data(data, f"a function that returned {type(data).__name__}")
+    try:
+        Samples.of(*data)
+    except ValueError as error:
+        raise ValueError(f"curvature_data: {error}") from error
+    return data
 
 
 def _share(data: tuple[Any, ...], reduction: comm.Reduction) -> tuple[Any, ...]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
+from tflbt import checks
 from tflbt.callbacks.batch_size import BatchSizeFactor
 
 
@@ -58,16 +58,18 @@ class FirstEpochsBatch(BatchSizeFactor):
         self, batch_size: int, learning_rate: float | None = None, epochs: int = 1
     ) -> None:
         super().__init__()
-        for name, value in (("batch_size", batch_size), ("epochs", epochs)):
-            if not value >= 1 or value % 1:
-                raise ValueError(f"{name}={value!r} must be a whole number, at least 1.")
-        if learning_rate is not None and not 0 < learning_rate < math.inf:
-            raise ValueError(
-                f"learning_rate={learning_rate!r} must be more than 0, or None: scaled linearly with the batch."
+        checks.whole("batch_size", batch_size, at_least=1, hint=": the batch of the first epochs")
+        checks.whole("epochs", epochs, at_least=1)
+        if learning_rate is not None:
+            checks.number(
+                "learning_rate",
+                learning_rate,
+                more_than=0,
+                hint=", or None: scaled linearly with the batch",
             )
-        self.batch_size = int(batch_size)
+        self.batch_size = batch_size
         self.learning_rate = learning_rate
-        self.epochs = int(epochs)
+        self.epochs = epochs
         self._later: int | None = None  # the batch size after the first epochs; None: not decided
         self._first_factor = 1.0
         self._epoch = 0

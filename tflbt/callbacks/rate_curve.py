@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from tflbt import checks
 from tflbt.callbacks.learning_rate import LearningRateFactor, plain_optimizer
-from tflbt.schedules.curve import Curve, check_one_of
+from tflbt.schedules.curve import Curve
 from tflbt.schedules.curve_schedule import as_curves
 
 UNITS = ("epochs", "updates")
@@ -53,7 +54,7 @@ class RateCurve(LearningRateFactor):
         self, curves: Curve | list[Curve], unit: str = "epochs", owner: str = "curve"
     ) -> None:
         super().__init__()
-        check_one_of("unit", unit, UNITS)
+        checks.one_of("unit", unit, UNITS)
         self._supports_tf_logs = True  # reads no logs: leave the loss on the device
         self.curves = as_curves(curves)
         self.unit = unit

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
+from tflbt import checks
 from tflbt.callbacks.epoch_line import epoch_line
 from tflbt.callbacks.progress import Progress
 from tflbt.distributed import comm
@@ -75,8 +76,7 @@ class RunLog(tf.keras.callbacks.Callback):
     ) -> None:
         """Takes the places to write to and to ask; writes nothing yet."""
         super().__init__()
-        if verbose not in (0, 1, 2):
-            raise ValueError(f"verbose={verbose!r} must be 0 (quiet) or 1 (a line an epoch).")
+        checks.one_of("verbose", verbose, (0, 1, 2))
         if not isinstance(run_directory, RunDirectory):
             run_directory = RunDirectory(run_directory)
         self.run_directory = run_directory

@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from tflbt.callbacks.curvature_probe import CurvatureProbe
+from tflbt import checks
+from tflbt.callbacks.curvature_probe import CurvatureProbe, load_data
 from tflbt.callbacks.learning_rate import learning_rate, plain_optimizer
 from tflbt.control.stability import StabilityWatch, stability_limit
 from tflbt.curvature.samples import Samples
@@ -44,8 +45,9 @@ class StabilityMonitor(tf.keras.callbacks.Callback):
     rate at epoch ends (TwoPhaseSchedule, AdaptiveBatchSize).
 
     Args:
-        curvature_data: (x, y[, sample_weight]), the same arrays on every rank; mini-batch k is samples k B to (k + 1)
-            B, so shuffle what is sorted by class.
+        curvature_data: (x, y[, sample_weight]), the same arrays on every rank, or a function without arguments that
+            returns them, called once at the start of `fit`; mini-batch k is samples k B to (k + 1) B, so shuffle what
+            is sorted by class.
         batch_size: B, samples a mini-batch over all ranks, at least 1; default None: `curvature_data` in `batches`
             equal parts (what does not divide is left out).
         batches: mini-batches, at least 1, default 4.
@@ -89,15 +91,12 @@ class StabilityMonitor(tf.keras.callbacks.Callback):
         sub_batch_size: int | None = None,
     ) -> None:
         super().__init__()
-        for name, value in (("batches", batches), ("every", every), ("iterations", iterations)):
-            if not value >= 1 or value % 1:
-                raise ValueError(f"{name}={value!r} must be a whole number, at least 1.")
-        if batch_size is not None and (not batch_size >= 1 or batch_size % 1):
-            raise ValueError(
-                f"batch_size={batch_size!r} must be a number of samples, at least 1, or None: equal parts of the data."
+        checks.whole("batches", batches, at_least=1)
+        checks.whole("every", every, at_least=1)
+        if batch_size is not None:
+            checks.whole(
+                "batch_size", batch_size, at_least=1, hint=", or None: equal parts of the data"
             )
-        if tolerance is not None and not tolerance > 0:
-            raise ValueError(f"tolerance={tolerance!r} must be more than 0, or None.")
         self.batch_size = batch_size
         self.batches = batches
         self.every = every
@@ -111,7 +110,7 @@ class StabilityMonitor(tf.keras.callbacks.Callback):
             "seed": seed,
             "sub_batch_size": sub_batch_size,
         }
-        self._data = CurvatureProbe(curvature_data).data  # which checks that they are (x, y[, w])
+        self._source = CurvatureProbe(curvature_data, **self._options).source  # which checks them
         self._probes: list[CurvatureProbe] = []
         self._watch = StabilityWatch()
         self._columns: dict[str, float] = {}
@@ -120,7 +119,7 @@ class StabilityMonitor(tf.keras.callbacks.Callback):
         """Cuts the mini-batches; tells, where it is so, that the optimizer is not SGD."""
         self._probes = [
             CurvatureProbe(data, **self._options)
-            for data in mini_batches(self._data, self.batches, self.batch_size)
+            for data in mini_batches(load_data(self._source), self.batches, self.batch_size)
         ]
         for probe in self._probes:
             probe.start_training(self.model)

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
+from tflbt import checks
 from tflbt.callbacks.curvature_probe import CurvatureProbe
 from tflbt.callbacks.learning_rate import LearningRateFactor, learning_rate
 from tflbt.control.plateau import Plateau, patience_of_budget
@@ -31,7 +32,7 @@ class TwoPhaseSchedule(LearningRateFactor):
         patience: Epochs without improvement that make a plateau, at least 1; default 5% of the epochs given to `fit`.
         extra_fraction: Extra epochs of exploration over those up to the plateau, at least 0, default 1/3.
         curvature_data: (x, y[, sample_weight]): one large mini-batch to measure the eigenvalue on, the same arrays on
-            every rank.
+            every rank; or a function without arguments that returns them, called once at the start of `fit`.
         min_delta: How much lower a loss must be to count as improved, at least 0, default 0.
         min_learning_rate: The rate is never decayed below, at least 0, default 0.
         measure_exploration: Measure the eigenvalue in the exploration phase too, for the record; default False.
@@ -78,10 +79,8 @@ class TwoPhaseSchedule(LearningRateFactor):
         monitor: str = "loss",
     ) -> None:
         super().__init__()
-        if not 0 < beta < 1:
-            raise ValueError(f"beta={beta!r} must be between 0 and 1; the paper's best is 0.5.")
-        if not min_learning_rate >= 0:
-            raise ValueError(f"min_learning_rate={min_learning_rate!r} must be at least 0.")
+        checks.number("beta", beta, more_than=0, less_than=1, hint="; the paper's best is 0.5")
+        checks.number("min_learning_rate", min_learning_rate, at_least=0)
         self.beta = beta
         self.patience = patience
         self.extra_fraction = extra_fraction

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tflbt import checks
 from tflbt.callbacks.rate_curve import RateCurve
-from tflbt.schedules.curve import check_one_of
 from tflbt.schedules.warmup import WARMUPS
 
 
@@ -49,7 +49,7 @@ class Warmup(RateCurve):
     """
 
     def __init__(self, epochs: float, initial_factor: float = 0.0, shape: str = "linear") -> None:
-        check_one_of("shape", shape, tuple(WARMUPS))
+        checks.one_of("shape", shape, WARMUPS)
         super().__init__(WARMUPS[shape](epochs, initial_factor), owner="warmup")
         self.epochs = epochs
         self.initial_factor = initial_factor

@@ -6,6 +6,8 @@ import dataclasses
 import math
 from typing import Any
 
+from tflbt import checks
+
 CURVATURE = "curvature"
 DURATION = "duration"
 
@@ -137,10 +139,7 @@ def check_ratios(alpha: float, beta: float, kappa: int, omega: float) -> None:
     Raises:
         ValueError: Naming the argument, its value and what would do.
     """
-    for name, value in (("alpha", alpha), ("beta", beta)):
-        if not 1 < value < math.inf:
-            raise ValueError(f"{name}={value!r} must be more than 1; the paper's is 2.")
-    if not kappa >= 1 or kappa % 1:
-        raise ValueError(f"kappa={kappa!r} must be a whole number, at least 1; the paper's is 10.")
-    if not 1 <= omega < math.inf:
-        raise ValueError(f"omega={omega!r} must be at least 1; the paper's is 2.")
+    checks.number("alpha", alpha, more_than=1, hint="; the paper's is 2")
+    checks.number("beta", beta, more_than=1, hint="; the paper's is 2")
+    checks.whole("kappa", kappa, at_least=1, hint="; the paper's is 10")
+    checks.number("omega", omega, at_least=1, hint="; the paper's is 2")

@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import numbers
-from typing import Any
 
-
-def _positive_integer(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        return False
-    return float(value) >= 1 and float(value).is_integer()
+from tflbt import checks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +42,8 @@ class BatchPlan:
             value = getattr(self, name)
             if value is None and name == "sub_batch_size":
                 continue
-            if not _positive_integer(value):
-                raise ValueError(f"{name}={value!r} must be a positive integer.")
+            integral = checks.is_number(value) and value % 1 == 0  # 256.0 too
+            checks.whole(name, int(value) if integral else value, at_least=1)
             object.__setattr__(self, name, int(value))
         if self.sub_batch_size is None:
             self._check_multiple(self.ranks, f"{self.ranks} ranks")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+
+from tflbt import checks
 
 
 def grown(
@@ -49,12 +50,6 @@ def check_growth(epochs: Sequence[float], factor: float, max_batch_size: int) ->
     Raises:
         ValueError: Naming the argument, its value and what would do.
     """
-    increasing = all(a < b for a, b in zip(epochs, epochs[1:]))
-    if not epochs or not increasing or not epochs[0] > 0 or any(e % 1 for e in epochs):
-        raise ValueError(
-            f"epochs={tuple(epochs)!r} must be increasing numbers of whole epochs, each more than 0, as (30, 60, 80)."
-        )
-    if not 1 < factor < math.inf:
-        raise ValueError(f"factor={factor!r} must be more than 1: the batch grows by it.")
-    if not max_batch_size >= 1:
-        raise ValueError(f"max_batch_size={max_batch_size!r} must be at least 1.")
+    checks.increasing("epochs", epochs, whole=True, hint=", as (30, 60, 80)")
+    checks.number("factor", factor, more_than=1, hint=": the batch grows by it")
+    checks.whole("max_batch_size", max_batch_size, at_least=1)

@@ -7,6 +7,8 @@ import math
 import statistics
 from collections.abc import Sequence
 
+from tflbt import checks
+
 
 @dataclasses.dataclass(frozen=True)
 class MedianStopping:
@@ -51,14 +53,12 @@ class MedianStopping:
 
     def __post_init__(self) -> None:
         """Checks the arguments."""
-        if self.direction not in ("max", "min"):
-            raise ValueError(f"direction={self.direction!r} must be 'max' or 'min'.")
-        for name in ("epochs", "trials", *(() if self.grace is None else ("grace",))):
-            value = getattr(self, name)
-            if not value >= 1 or value % 1:
-                raise ValueError(f"{name}={value!r} must be a whole number, at least 1.")
-        if not 0 <= self.warmup < math.inf:
-            raise ValueError(f"warmup={self.warmup!r} must be a number of epochs, at least 0.")
+        checks.one_of("direction", self.direction, ("max", "min"))
+        checks.whole("epochs", self.epochs, at_least=1)
+        checks.whole("trials", self.trials, at_least=1)
+        if self.grace is not None:
+            checks.whole("grace", self.grace, at_least=1)
+        checks.number("warmup", self.warmup, at_least=0, hint=": epochs")
 
     @property
     def grace_epochs(self) -> int:

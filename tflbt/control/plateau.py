@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from tflbt import checks
+
 
 @dataclasses.dataclass
 class Plateau:
@@ -30,12 +32,8 @@ class Plateau:
 
     def __post_init__(self) -> None:
         """Checks the arguments."""
-        if not self.patience >= 1 or self.patience % 1:
-            raise ValueError(
-                f"patience={self.patience!r} must be a whole number of epochs, at least 1."
-            )
-        if not self.min_delta >= 0:
-            raise ValueError(f"min_delta={self.min_delta!r} must be at least 0.")
+        checks.whole("patience", self.patience, at_least=1, hint=": epochs")
+        checks.number("min_delta", self.min_delta, at_least=0)
 
     def update(self, loss: float) -> bool:
         """Takes in one epoch's loss; returns True while the loss is flat. A NaN is no improvement."""

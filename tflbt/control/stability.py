@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from tflbt import checks
+
 
 def stability_limit(learning_rate: float, momentum: float = 0.0, nesterov: bool = False) -> float:
     r"""The Hessian eigenvalue up to which SGD converges to a minimum.
@@ -37,10 +39,8 @@ def stability_limit(learning_rate: float, momentum: float = 0.0, nesterov: bool 
         >>> stability_limit(0.1), stability_limit(0.1, 0.5), stability_limit(0.1, 0.5, nesterov=True)
         (20.0, 30.0, 15.0)
     """
-    if not learning_rate >= 0:
-        raise ValueError(f"learning_rate={learning_rate!r} must be at least 0.")
-    if not 0 <= momentum <= 1:
-        raise ValueError(f"momentum={momentum!r} must be at least 0 and at most 1.")
+    checks.number("learning_rate", learning_rate, at_least=0)
+    checks.number("momentum", momentum, at_least=0, at_most=1)
     if learning_rate == 0:
         return math.inf
     look_ahead = 1 + 2 * momentum if nesterov else 1.0

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 
+from tflbt import checks
 from tflbt.control.plateau import Plateau
 
 EXPLORATION = "exploration"
@@ -55,8 +56,7 @@ class TwoPhase:
 
     def __post_init__(self) -> None:
         """Checks the arguments."""
-        if not self.extra_fraction >= 0:
-            raise ValueError(f"extra_fraction={self.extra_fraction!r} must be at least 0.")
+        checks.number("extra_fraction", self.extra_fraction, at_least=0)
 
     def end_of_epoch(self, loss: float, eigenvalue: Callable[[], float]) -> Decision:
         """Takes in an epoch's mean training loss; `eigenvalue()` is called only when it is needed."""

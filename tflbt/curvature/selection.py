@@ -48,6 +48,20 @@ def variables_of(model: tf.keras.Model, layers: str | Sequence[str]) -> list[tf.
     return chosen
 
 
+def check_layers(layers: str | Sequence[str]) -> None:
+    """Raises for what names no layers: "last_0", nothing, or something else than names."""
+    names = [layers] if isinstance(layers, str) else layers
+    if (
+        not names
+        or not isinstance(names, (list, tuple))
+        or not all(isinstance(n, str) for n in names)
+    ):
+        raise ValueError(
+            f'layers={layers!r} must be "output", "last_2" (or another number), "all", or one or more names of layers'
+        )
+    last_count(layers)
+
+
 def last_count(layers: str | Sequence[str]) -> int | None:
     """Return how many of the last weighted layers are meant: n for "last_n", 1 for "output", else None.
 

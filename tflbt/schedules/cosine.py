@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tflbt import checks
 from tflbt.schedules.curve import (
     Curve,
-    check_fraction,
-    check_one_of,
     check_span,
     epoch_begun,
     from_lowest,
@@ -63,9 +62,9 @@ class CosineDecay(Curve):
 
     def __post_init__(self) -> None:
         """Checks the arguments."""
-        check_fraction("end_factor", self.end_factor)
+        checks.number("end_factor", self.end_factor, at_least=0, at_most=1)
         check_span(self.begin, self.epochs)
-        check_one_of("grain", self.grain, GRAINS)
+        checks.one_of("grain", self.grain, GRAINS)
 
     @property
     def by_epoch(self) -> bool:

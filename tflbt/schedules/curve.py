@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import numbers
+import math
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from tflbt import checks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,47 +91,18 @@ def epoch_begun(epochs: Any, xp: Any) -> Any:
     return xp.maximum(0.0, xp.ceil(epochs) - 1)
 
 
-def check_fraction(name: str, value: float) -> None:
-    """Raises unless a number is between 0 and 1."""
-    if not (is_number(value) and 0 <= value <= 1):
-        raise ValueError(f"{name}={value!r} must be between 0 and 1.")
-
-
-def check_positive(name: str, value: float, hint: str = "") -> None:
-    """Raises unless a number is finite and more than 0."""
-    if not (is_number(value) and 0 < value < np.inf):
-        raise ValueError(f"{name}={value!r} must be finite and more than 0{hint}.")
-
-
 def check_span(begin: float, epochs: float) -> None:
     """Raises unless a decay begins at 0 or later, and ends later than it begins."""
-    check_begin(begin)
-    if not (is_number(epochs) and begin < epochs < np.inf):
+    checks.number("begin", begin, at_least=0)
+    if not (checks.is_number(epochs) and begin < epochs < math.inf):
         raise ValueError(
             f"epochs={epochs!r} must be more than begin={begin!r}: it is where the decay ends, counted from the start "
             "of training."
         )
 
 
-def check_begin(begin: float) -> None:
-    """Raises unless a decay begins at 0 or later."""
-    if not (is_number(begin) and 0 <= begin < np.inf):
-        raise ValueError(f"begin={begin!r} must be at least 0.")
-
-
-def check_one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    """Raises unless a word is a known one."""
-    if value not in known:
-        raise ValueError(f"{name}={value!r} must be one of {', '.join(map(repr, known))}.")
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a real number, NumPy's included; True and False are none."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
-
-
 def _json(value: Any) -> Any:
     """A plain value, whatever was given: NumPy's numbers do not go into JSON."""
     if isinstance(value, tuple):
         return [_json(part) for part in value]
-    return float(value) if is_number(value) else value
+    return float(value) if checks.is_number(value) else value

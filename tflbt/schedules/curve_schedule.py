@@ -7,7 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tflbt.schedules.curve import Curve, check_positive
+from tflbt import checks
+from tflbt.schedules.curve import Curve
 
 
 def as_curves(curves: Any) -> tuple[Curve, ...]:
@@ -62,8 +63,8 @@ class CurveSchedule(tf.keras.optimizers.schedules.LearningRateSchedule):
         name: str = "CurveSchedule",
     ) -> None:
         super().__init__()
-        check_positive("learning_rate", learning_rate)
-        check_positive("updates_per_epoch", updates_per_epoch)
+        checks.number("learning_rate", learning_rate, more_than=0)
+        checks.number("updates_per_epoch", updates_per_epoch, more_than=0)
         self.learning_rate = float(learning_rate)
         self.curves = as_curves(curves)
         self.updates_per_epoch = float(updates_per_epoch)

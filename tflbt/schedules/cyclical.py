@@ -8,12 +8,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tflbt import checks
 from tflbt.schedules.curve import (
     Curve,
-    check_begin,
-    check_fraction,
-    check_one_of,
-    check_positive,
     from_lowest,
 )
 
@@ -56,10 +53,10 @@ class Cyclical(Curve):
 
     def __post_init__(self) -> None:
         """Checks the arguments."""
-        check_positive("length", self.length)
-        check_fraction("lowest_factor", self.lowest_factor)
-        check_one_of("shape", self.shape, SHAPES)
-        check_begin(self.begin)
+        checks.number("length", self.length, more_than=0)
+        checks.number("lowest_factor", self.lowest_factor, at_least=0, at_most=1)
+        checks.one_of("shape", self.shape, SHAPES)
+        checks.number("begin", self.begin, at_least=0)
 
     def _at(self, epochs: Any, xp: Any) -> Any:
         cycles = xp.maximum(0.0, epochs - self.begin) / self.length

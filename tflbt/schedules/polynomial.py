@@ -7,10 +7,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from tflbt import checks
 from tflbt.schedules.curve import (
     Curve,
-    check_fraction,
-    check_positive,
     check_span,
     from_lowest,
     share_done,
@@ -49,8 +48,8 @@ class PolynomialDecay(Curve):
 
     def __post_init__(self) -> None:
         """Checks the arguments."""
-        check_positive("power", self.power, "; 1 is a straight line")
-        check_fraction("end_factor", self.end_factor)
+        checks.number("power", self.power, more_than=0, hint="; 1 is a straight line")
+        checks.number("end_factor", self.end_factor, at_least=0, at_most=1)
         check_span(self.begin, self.epochs)
 
     def _at(self, epochs: Any, xp: Any) -> Any:

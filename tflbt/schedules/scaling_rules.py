@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import overload
 
+from tflbt import checks
+
 
 def linear_scaling(learning_rate: float, batch_size: int, base_batch_size: int) -> float:
     """Scales a learning rate in proportion to the batch size.
@@ -101,12 +103,10 @@ def regime_adaptation(
     _check(batch_size=batch_size, base_batch_size=base_batch_size)
     if isinstance(epochs, Sequence):
         return tuple(regime_adaptation(each, batch_size, base_batch_size) for each in epochs)
-    if not epochs >= 1 or epochs % 1:
-        raise ValueError(f"epochs={epochs!r} must be a whole number, at least 1.")
+    checks.whole("epochs", epochs, at_least=1)
     return max(1, round(epochs * batch_size / base_batch_size))
 
 
 def _check(**values: float) -> None:
     for name, value in values.items():
-        if not value > 0:
-            raise ValueError(f"{name}={value!r} must be more than 0.")
+        checks.number(name, value, more_than=0)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from tflbt.schedules.curve import Curve, is_number
+from tflbt import checks
+from tflbt.schedules.curve import Curve
 
 
 @tf.keras.utils.register_keras_serializable(package="tflbt")
@@ -37,9 +38,9 @@ class StepDecay(Curve):
 
     def __post_init__(self) -> None:
         """Checks the arguments; a list becomes a tuple."""
-        object.__setattr__(self, "epochs", _increasing(self.epochs))
-        if not (is_number(self.factor) and 0 < self.factor < 1):
-            raise ValueError(f"factor={self.factor!r} must be more than 0 and less than 1, as 0.1.")
+        checks.increasing("epochs", self.epochs, hint=", as (150, 225)")
+        object.__setattr__(self, "epochs", tuple(self.epochs))
+        checks.number("factor", self.factor, more_than=0, less_than=1, hint=", as 0.1")
 
     @property
     def by_epoch(self) -> bool:
@@ -55,13 +56,3 @@ class StepDecay(Curve):
         for epoch in self.epochs:
             product = product * xp.where(epochs > epoch, self.factor, 1.0)
         return product
-
-
-def _increasing(epochs: Any) -> tuple[float, ...]:
-    given = tuple(epochs) if isinstance(epochs, Iterable) else ()
-    fine = given and all(is_number(epoch) for epoch in given)
-    if not fine or any(not a < b < float("inf") for a, b in zip((0, *given), given)):
-        raise ValueError(
-            f"epochs={epochs!r} must be a list of increasing numbers of epochs, more than 0."
-        )
-    return given

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tflbt.schedules.curve import Curve, check_fraction, check_positive, from_lowest, share_done
+from tflbt import checks
+from tflbt.schedules.curve import Curve, from_lowest, share_done
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,8 +18,8 @@ class _Warmup(Curve):
     initial_factor: float = 0.0
 
     def __post_init__(self) -> None:
-        check_positive("epochs", self.epochs, " (leave the warm-up out for none)")
-        check_fraction("initial_factor", self.initial_factor)
+        checks.number("epochs", self.epochs, more_than=0, hint=" (leave the warm-up out for none)")
+        checks.number("initial_factor", self.initial_factor, at_least=0, at_most=1)
 
 
 @tf.keras.utils.register_keras_serializable(package="tflbt")
