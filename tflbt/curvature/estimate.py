@@ -13,7 +13,7 @@ from tflbt.curvature.hessian_of import Hessian, hessian_of
 from tflbt.curvature.lanczos import WHICH, Pair, lanczos
 from tflbt.curvature.power_iteration import DEFAULT_TOLERANCE, as_result, stopping
 from tflbt.curvature.result import EigenResult
-from tflbt.curvature.selection import last_count
+from tflbt.curvature.selection import check_layers
 from tflbt.distributed import comm
 
 METHODS = ("finite_difference", "exact")
@@ -127,7 +127,7 @@ def top_eigenvalue(
     """
     check_options(
         layers=layers, method=method, solver=solver, which=which, iterations=iterations,
-        tolerance=tolerance, sub_batch_size=sub_batch_size, step=step,
+        tolerance=tolerance, seed=seed, sub_batch_size=sub_batch_size, step=step,
     )  # fmt: skip
     with hessian_of(
         model, x, y, layers=layers, method=method, sample_weight=sample_weight,
@@ -237,8 +237,11 @@ def check_options(
     which: str = "magnitude",
     iterations: int = 10,
     tolerance: float | None = None,
+    seed: int = 0,
     sub_batch_size: int | None = None,
     step: float | None = None,
+    loss: Any = None,
+    regularization: bool = False,
 ) -> None:
     """Raises unless options of `top_eigenvalue` are in range and fit together; no model is needed.
 
@@ -249,8 +252,11 @@ def check_options(
         which: Which eigenvalue.
         iterations: The largest number of products.
         tolerance: The relative residual at which to stop, or None.
+        seed: Of the start vector.
         sub_batch_size: Samples at once, or None.
         step: The step of finite differences, or None.
+        loss: Checked later, as that takes a model.
+        regularization: Likewise.
 
     Raises:
         ValueError: An option out of range, or two that do not fit together.
@@ -261,13 +267,14 @@ def check_options(
         ...
         ValueError: iterations=0 must be a whole number, at least 1.
     """
-    last_count(layers)
+    check_layers(layers)
     one_of("method", method, METHODS)
     one_of("solver", solver, SOLVERS)
     one_of("which", which, WHICH)
     whole("iterations", iterations, at_least=1)
     if tolerance is not None:
         number("tolerance", tolerance, more_than=0, hint=", or None to take all iterations")
+    whole("seed", seed, at_least=0)
     if sub_batch_size is not None:
         whole("sub_batch_size", sub_batch_size, at_least=1)
     if step is not None:
