@@ -12,8 +12,45 @@ from pathlib import Path
 
 import pytest
 
+from tflbt.distributed.launcher import launched
+
 ROOT = Path(__file__).resolve().parent.parent
+RANKS = ROOT / "tests" / "ranks"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """On ranks only the tests of ranks are collected."""
+    if not launched() or collection_path in (RANKS, *RANKS.parents):
+        return None
+    return True if RANKS not in collection_path.parents else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselects, on ranks, the tests of one process that the command line names."""
+    if launched():
+        others = [item for item in items if RANKS not in item.path.parents]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if RANKS in item.path.parents]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """To have found no test of ranks is fine, and no reason for the launcher to call it a failed job."""
+    if launched() and session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        session.exitstatus = 0
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Rank 0 reports for all; see tests/ranks/conftest.py."""
+    if launched() and os.environ.get("HOROVOD_RANK") != "0":
+        config.pluginmanager.unregister(name="terminalreporter")
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    """A file that cannot be collected is told by the other ranks too."""
+    if report.failed and launched():
+        print(report.longreprtext, file=sys.__stderr__)
 
 
 def rank_environment(**more: str) -> dict[str, str]:

@@ -1,0 +1,117 @@
+"""What ranks hold is the chief's from the start and stays equal; only the chief prints and writes."""
+
+from __future__ import annotations
+
+import re
+
+import horovod.tensorflow.keras as hvd
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.ranks.twins import USUAL, K, X, Y, close, identical_on_ranks, large, network, plain
+from tflbt.distributed import comm
+
+
+def test_weights_rates_and_slots_that_differ_become_the_chiefs(rank):
+    optimizer = K.optimizers.Adam(0.01 * (1 + rank))
+    trained, _ = large(optimizer, network(seed=1 + rank))
+    wanted, _ = plain(K.optimizers.Adam(0.01))
+    close(trained.get_weights(), wanted.get_weights())
+    close([float(optimizer.learning_rate)], [0.01], 1e-9)
+    identical_on_ranks([v.numpy() for v in optimizer.variables], "slots")
+    optimizer.variables[1].assign_add(tf.ones_like(optimizer.variables[1]) * rank)
+    trained.fit(X, Y, **USUAL)
+    identical_on_ranks(
+        [*trained.get_weights(), *(v.numpy() for v in optimizer.variables)], "slots again"
+    )
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_an_overflow_on_one_rank_skips_the_update_on_all(wrapped, rank):
+    """All halve the scale once, and stay equal to the last bit."""
+    K.mixed_precision.set_global_policy("mixed_float16")
+    inner = K.optimizers.SGD(0.1, momentum=0.9)
+    inner = hvd.DistributedOptimizer(inner) if wrapped else inner
+    scaled = K.mixed_precision.LossScaleOptimizer(inner, initial_scale=1024.0 * (1 + rank))
+    bad = X[:16].copy()
+    bad[2, 0] = np.inf  # update 1, sub-batch 1: rank 1
+    model, _ = large(scaled, data=(bad, Y[:16]), epochs=1)
+    close(model.get_weights(), network().get_weights(), 0)
+    assert float(scaled.loss_scale) == 512.0 and int(scaled.iterations) == 1
+    model.fit(X, Y, **USUAL)
+    assert float(scaled.loss_scale) == 512.0 and int(scaled.iterations) == 7
+    assert not np.allclose(model.get_weights()[0], network().get_weights()[0], atol=1e-4)
+    identical_on_ranks(model.get_weights(), "after an overflow")
+
+
+class Grow(K.callbacks.Callback):
+    """Changes the batch size, on every rank."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.batch_size = 8 if epoch else 12
+
+
+def test_only_the_chief_prints_and_writes_and_all_take_its_decisions(rank, shared_folder, capfd):
+    callbacks = [
+        Grow(),
+        K.callbacks.ModelCheckpoint(
+            "best.h5", save_best_only=True, save_weights_only=True, monitor="loss"
+        ),
+        K.callbacks.CSVLogger("log.csv"),
+        K.callbacks.TensorBoard("tensorboard"),
+        K.callbacks.EarlyStopping("loss", min_delta=10.0, patience=2),
+    ]
+    optimizer = hvd.DistributedOptimizer(K.optimizers.Adam(0.01))
+    model, history = large(optimizer, epochs=9, verbose=2, callbacks=callbacks)
+    model.evaluate(X, Y, verbose=2)
+    lines = capfd.readouterr().out.splitlines()
+    printed = [line for line in lines if re.search(r"Epoch \d|loss: ", line)]
+    assert len(printed) == (0 if rank else 3 + 3 + 1), printed
+    assert len(history["loss"]) == 3 and int(optimizer.iterations) == 2 + 3 + 4
+    identical_on_ranks(model.get_weights(), "grown")
+    comm.gather_objects(None, "the chief has written")
+    assert len((shared_folder / "log.csv").read_text().splitlines()) == 4
+    assert len(list((shared_folder / "tensorboard/train").glob("*.v2"))) == 1
+
+    # A wrapped optimizer leaves an ordinary model behind: saved, loaded by Keras, the same next step.
+    path = f"model_{rank}.keras"
+    model.save(path)
+    loaded = K.models.load_model(path)
+    for each in (model, loaded):
+        each.fit(X, Y, **USUAL)
+    close(loaded.get_weights(), model.get_weights(), 0)
+    identical_on_ranks(loaded.get_weights(), "loaded")
+
+
+@pytest.fixture
+def tf_random_generator():
+    """Makes Keras draw from `tf.random.Generator`, whose state can be restored."""
+    before = K.backend.experimental.is_tf_random_generator_enabled()
+    K.backend.experimental.enable_tf_random_generator()
+    yield
+    if not before:
+        K.backend.experimental.disable_tf_random_generator()
+
+
+def test_dropout_resumes_on_ranks_and_differs_between_them(tf_random_generator):
+    def noisy():
+        K.utils.set_random_seed(1)
+        inputs = K.Input([5])
+        return K.Model(inputs, K.layers.Dense(2)(K.layers.Dropout(0.5)(inputs)))
+
+    through, _ = large(K.optimizers.SGD(0.1), noisy(), epochs=4)
+    first, _ = large(K.optimizers.SGD(0.1), noisy(), epochs=2)
+    resumed, _ = large(
+        K.optimizers.SGD(0.1), K.models.clone_model(first), epochs=2
+    )  # other weights
+    resumed.set_weights(first.get_weights())
+    resumed.fit(X, Y, **{**USUAL, "initial_epoch": 2, "epochs": 4})
+    close(resumed.get_weights(), through.get_weights(), 0)
+    states = [
+        layer._random_generator._generator.state.numpy()[0]
+        for layer in resumed.layers
+        if "dropout" in layer.name
+    ]
+    here, there = (int(states[0]) for states in comm.gather_objects(states, "test.states"))
+    assert abs(here - there) > 1e6, "ranks drop alike"  # what they drew since moves it a little
