@@ -62,7 +62,11 @@ def number(
     ):
         return
     wanted = _range(at_least, more_than, at_most, less_than)
-    raise ValueError(f"{name}={value!r} must be {wanted or 'a finite number'}{hint}.")
+    if not wanted:
+        wanted = "a finite number"
+    elif value == math.inf and at_most is None and less_than is None:
+        wanted = f"finite and {wanted}"
+    raise ValueError(f"{name}={value!r} must be {wanted}{hint}.")
 
 
 def whole(
@@ -117,7 +121,7 @@ def increasing(name: str, values: Any, *, whole: bool = False, hint: str = "") -
         >>> increasing("epochs", (60, 30), whole=True)
         Traceback (most recent call last):
         ...
-        ValueError: epochs=(60, 30) must be a list of increasing whole numbers, each more than 0.
+        ValueError: epochs=(60, 30) must be increasing whole numbers, each more than 0.
     """
     found = tuple(values) if isinstance(values, Iterable) and not isinstance(values, str) else ()
     of_kind = is_whole if whole else is_number
@@ -127,9 +131,7 @@ def increasing(name: str, values: Any, *, whole: bool = False, hint: str = "") -
         or not all(before < after for before, after in zip((0, *found), found))
     ):
         kind = "whole numbers" if whole else "numbers"
-        raise ValueError(
-            f"{name}={values!r} must be a list of increasing {kind}, each more than 0{hint}."
-        )
+        raise ValueError(f"{name}={values!r} must be increasing {kind}, each more than 0{hint}.")
 
 
 def one_of(name: str, value: Any, choices: Iterable[Any]) -> None:

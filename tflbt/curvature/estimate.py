@@ -286,7 +286,7 @@ def check_options(
         )
     if layers != "output" and method != "exact":
         raise ValueError(
-            f'method="finite_difference" works for layers="output" only, not for layers={layers!r}:'
+            f'method={method!r} works for layers="output" only, not for layers={layers!r}:'
             " a step in the weights of a ReLU network crosses kinks and the difference is far off "
             '(10 to 25 for an eigenvalue of 1.78). Use method="exact".'
         )
