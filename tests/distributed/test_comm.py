@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from tflbt.distributed import comm
+from tflbt.distributed import comm, wrapped_optimizer
 
 WITHOUT_HOROVOD = """
 import os, sys
@@ -64,8 +64,8 @@ def test_one_process_talks_to_itself():
     with pytest.raises(FileNotFoundError, match="nowhere"):
         comm.on_chief(Path("/nowhere").read_text, "read")
     comm.broadcast_variables([tf.Variable(1.0)], "variables")
-    assert comm.unwrap_distributed_optimizer(tf.keras.optimizers.SGD()) is None
-    assert comm.unwrap_distributed_optimizer("sgd") is None
+    assert wrapped_optimizer.unwrap(tf.keras.optimizers.SGD()) is None
+    assert wrapped_optimizer.unwrap("sgd") is None
 
 
 ON_RANKS = """
@@ -73,7 +73,7 @@ import numpy as np
 import tensorflow as tf
 import tflbt
 import horovod.tensorflow.keras as hvd
-from tflbt.distributed import comm
+from tflbt.distributed import comm, wrapped_optimizer
 
 sets = [hvd.ProcessSet([0]), hvd.ProcessSet([1])]
 hvd.init(process_sets=sets)
@@ -117,15 +117,15 @@ def wrapped(inner=tf.keras.optimizers.SGD, **options):
 
 for inner in (tf.keras.optimizers.SGD, tf.keras.optimizers.Adam, tf.keras.optimizers.legacy.SGD):
     optimizer = wrapped(inner, compression=hvd.Compression.fp16, process_set=sets[rank], op=hvd.Sum)
-    told = comm.unwrap_distributed_optimizer(optimizer)
+    told = wrapped_optimizer.unwrap(optimizer)
     assert type(optimizer) is inner
     assert told == comm.Reduction(sets[rank], hvd.Compression.fp16, True)
-    assert comm.unwrap_distributed_optimizer(optimizer) == told, "compiled again"
-assert comm.unwrap_distributed_optimizer(wrapped()) == comm.EVERYONE
+    assert wrapped_optimizer.unwrap(optimizer) == told, "compiled again"
+assert wrapped_optimizer.unwrap(wrapped()) == comm.EVERYONE
 
 def refused(message, optimizer):
     try:
-        comm.unwrap_distributed_optimizer(optimizer)
+        wrapped_optimizer.unwrap(optimizer)
         raise SystemExit("not refused: " + message)
     except ValueError as error:
         assert message in str(error), error

@@ -1,1 +1,1 @@
-"""Ranks: what they say to one another, and what ends a job in which one of them is stuck."""
+"""Ranks: how they start, count and communicate, and what ends a job in which one of them is stuck."""

@@ -1,7 +1,7 @@
-"""What the ranks say to one another: the only file of tflbt that imports Horovod.
+"""The ranks of a job: how they start, count, and exchange tensors and objects through Horovod.
 
 In one process, with or without Horovod installed, every function here works and does nothing, so the rest of
-tflbt is written once, for any number of ranks.
+tflbt is written once, for any number of ranks. Nothing outside this folder imports Horovod.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from tflbt.distributed.launcher import launched as launched
 
 @dataclasses.dataclass(frozen=True)
 class Reduction:
-    """How gradients are summed over ranks: what `hvd.DistributedOptimizer` would have been told.
+    """How gradients are summed over ranks: the arguments of `hvd.DistributedOptimizer`.
 
     Args:
-        process_set: The Horovod process set whose ranks train this model; None means all ranks (inside `within`: all
-            of that group).
+        process_set: The Horovod process set whose ranks train this model; None means all ranks (those of the group,
+            inside `process_set_scope`).
         compression: A Horovod compressor (`hvd.Compression.fp16`); None sends gradients as they are.
-        sum_over_ranks: True for `op=hvd.Sum`: the update is the ranks' mean gradients added up, that is, the number
-            of ranks times larger than the mean over all samples (the default).
+        sum_over_ranks: True for `op=hvd.Sum`: the update uses the sum of the ranks' mean gradients, larger than
+            the mean over all samples (the default) by the number of ranks.
     """
 
     process_set: Any = None
@@ -43,7 +43,7 @@ class Reduction:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What Horovod's functions are told of the ranks."""
+        """The arguments that name these ranks to Horovod's functions."""
         chosen = _group if self.process_set is None else self.process_set
         return {} if chosen is None else {"process_set": chosen}
 
@@ -59,22 +59,22 @@ class Reduction:
 
     @property
     def root(self) -> int:
-        """The global number of the rank that decides for this group."""
+        """The number among all ranks of the one that decides for this group."""
         chosen = self.options.get("process_set")
         return chosen.ranks[0] if chosen is not None and chosen.ranks else 0
 
 
 EVERYONE = Reduction()
-_group: Any = None  # the process set that stands for all ranks inside `within`
+_group: Any = None  # the process set that stands for all ranks inside `process_set_scope`
 
 
 def reduction_of(model: Any) -> Reduction:
-    """The ranks that train this model together: a LargeBatchModel knows; for any other, all ranks."""
+    """The ranks that train this model together: a LargeBatchModel's own, and all ranks for any other model."""
     return getattr(model, "reduction", EVERYONE)
 
 
 def _horovod() -> Any:
-    """Returns Horovod's TensorFlow module, started, or None where there is one process only."""
+    """Horovod's TensorFlow module, started; None if there is only one process."""
     if not launched():
         module = sys.modules.get("horovod.tensorflow")
         return module if module is not None and module.is_initialized() else None
@@ -85,15 +85,16 @@ def _horovod() -> Any:
 
 
 def init() -> None:
-    """Starts Horovod if a launcher started this process, shares the cores out and pins the GPU.
+    """Starts Horovod if a launcher started this process, limits it to its share of the cores, and pins its GPU.
 
-    Call it before TensorFlow touches a device: `local_size` ranks of one host then take an equal share of its
-    cores each (without it they oversubscribe), and rank i of a host sees only its i-th GPU. Calling it again, or
+    Call it before TensorFlow touches a device: each of the `local_size` ranks of a host then takes an equal share of
+    the cores (otherwise each takes them all), and rank i of a host sees only its i-th GPU. Calling it again, or
     after the program called `hvd.init()` itself, changes nothing. In one process it returns at once.
 
     Raises:
         RuntimeError: If a launcher started this process but Horovod is not installed, or if `tf.keras` is Keras 3,
-            with which Horovod 0.28.1 trains without ever reducing.
+            with which Horovod 0.28.1 never reduces gradients.
+        ValueError: If the host has fewer GPUs than ranks.
     """
     if not launched():
         return
@@ -117,7 +118,7 @@ def init() -> None:
 
 
 def _configure_devices(local_rank: int, local_size: int) -> None:
-    """Pins the GPU of this local rank, or shares the CPU's cores among the ranks of a host."""
+    """Pins the GPU of this local rank, and limits its threads to its share of the host's cores."""
     try:
         gpus = tf.config.list_physical_devices("GPU")
         for gpu in gpus:
@@ -132,7 +133,7 @@ def _configure_devices(local_rank: int, local_size: int) -> None:
         if "OMP_NUM_THREADS" not in os.environ and "TF_NUM_INTRAOP_THREADS" not in os.environ:
             threads = _share_of_cores(local_size)
             tf.config.threading.set_intra_op_parallelism_threads(threads)
-            # One thread more than its share lets a collective wait while the rank computes.
+            # With one thread more than its share, a collective can wait while the rank computes.
             tf.config.threading.set_inter_op_parallelism_threads(threads + 1)
     except RuntimeError as error:
         logging.warning(
@@ -143,7 +144,7 @@ def _configure_devices(local_rank: int, local_size: int) -> None:
 
 
 def rank() -> int:
-    """This process's number among all ranks, from 0; inside `within` among the group's."""
+    """This process's number among all ranks, from 0; inside `process_set_scope`, among those of the group."""
     hvd = _horovod()
     if hvd and _group is not None:
         return _group.rank()
@@ -151,7 +152,7 @@ def rank() -> int:
 
 
 def size() -> int:
-    """Number of ranks; 1 in one process; inside `within` that of the group."""
+    """Number of ranks, 1 in one process; inside `process_set_scope`, the number of the group's ranks."""
     hvd = _horovod()
     if hvd and _group is not None:
         return _group.size()
@@ -159,7 +160,7 @@ def size() -> int:
 
 
 def init_groups(ranks_per_group: int) -> Any:
-    """Starts Horovod with its ranks split into groups of neighbours, each a process set of its own.
+    """Starts Horovod with its ranks split into groups of neighbours, each with a process set of its own.
 
     Call it on every rank, in place of `init`.
 
@@ -168,13 +169,13 @@ def init_groups(ranks_per_group: int) -> Any:
             ...
 
     Returns:
-        This rank's process set, for `within`; None where all ranks are one group.
+        This rank's process set, for `process_set_scope`; None if all ranks are one group.
 
     Raises:
         ValueError: If the ranks cannot be split so.
     """
     os.environ["HOROVOD_DYNAMIC_PROCESS_SETS"] = "1"  # read when Horovod starts
-    if ranks_per_group == 1:  # nothing to reduce: no need to look for it every millisecond
+    if ranks_per_group == 1:  # nothing to reduce, so Horovod need not look every millisecond
         os.environ.setdefault("HOROVOD_CYCLE_TIME", "50")
     init()
     ranks = size()
@@ -193,11 +194,11 @@ def init_groups(ranks_per_group: int) -> Any:
 
 
 @contextlib.contextmanager
-def within(process_set: Any) -> Iterator[None]:
-    """Makes a group of ranks all there are: what runs inside counts, numbers and reduces over these alone.
+def process_set_scope(process_set: Any) -> Iterator[None]:
+    """Within the `with` block, `rank`, `size` and every reduction mean the ranks of this process set only.
 
     Args:
-        process_set: Of `init_groups`; None changes nothing.
+        process_set: What `init_groups` returned; None changes nothing.
     """
     global _group
     before, _group = _group, process_set or _group
@@ -207,11 +208,11 @@ def within(process_set: Any) -> Iterator[None]:
         _group = before
 
 
-def meet() -> None:
-    """Waits until every rank is here, whatever the others still do; not inside `within`.
+def join() -> None:
+    """Waits until every rank has called this (Horovod's join); not for use inside `process_set_scope`.
 
     A rank that waits takes part in the others' sums with zeros, and makes their gathers and broadcasts fail, so that
-    a rank that has failed leaves nobody waiting for ever (Horovod's join).
+    a rank that has failed leaves none of them waiting for ever.
     """
     if size() > 1:
         _horovod().join()
@@ -230,7 +231,7 @@ def local_size() -> int:
 
 
 def cores() -> int:
-    """Cores of this host for each of its ranks, at least 1."""
+    """This rank's share of the host's cores, at least 1."""
     return _share_of_cores(local_size())
 
 
@@ -239,16 +240,16 @@ def _share_of_cores(ranks: int) -> int:
 
 
 def is_chief() -> bool:
-    """Says whether this is rank 0: the one that prints, logs and writes."""
+    """True on rank 0, which prints, logs and writes for all."""
     return rank() == 0
 
 
 def all_reduce_sum(
     tensors: list[tf.Tensor], name: str, reduction: Reduction = EVERYONE
 ) -> list[tf.Tensor]:
-    """Adds each tensor up over the ranks, in one Horovod group for each dtype; every rank must call it alike.
+    """Sums each tensor over the ranks, in one Horovod group per dtype; every rank must make the same call.
 
-    Works eagerly and inside `tf.function`. In one process the tensors come back as they are.
+    Works eagerly and inside `tf.function`. In one process the tensors are returned as they are.
     """
     if reduction.size == 1 or not tensors:
         return list(tensors)
@@ -268,7 +269,7 @@ def all_reduce_sum(
 
 
 def broadcast_object(obj: Any, name: str, reduction: Reduction = EVERYONE) -> Any:
-    """Gives every rank the chief's `obj` (anything that pickles); every rank must call it alike."""
+    """Returns the chief's `obj` (anything that pickles) on every rank; every rank must make the same call."""
     if reduction.size == 1:
         return obj
     return _horovod().broadcast_object(
@@ -277,7 +278,7 @@ def broadcast_object(obj: Any, name: str, reduction: Reduction = EVERYONE) -> An
 
 
 def gather_objects(obj: Any, name: str, reduction: Reduction = EVERYONE) -> list[Any]:
-    """Gives every rank the list of all ranks' `obj`, in the order of ranks; every rank must call it alike."""
+    """Returns the list of all ranks' `obj`, in the order of ranks; every rank must make the same call."""
     if reduction.size == 1:
         return [obj]
     return _horovod().allgather_object(obj, name=name, **reduction.options)
@@ -286,9 +287,9 @@ def gather_objects(obj: Any, name: str, reduction: Reduction = EVERYONE) -> list
 def broadcast_variables(
     variables: list[tf.Variable], name: str, reduction: Reduction = EVERYONE
 ) -> None:
-    """Assigns the chief's values to `variables`, matched by their place in the list, bit for bit.
+    """Assigns the chief's values to `variables`, matched by their position in the list, bit for bit.
 
-    Horovod's own `broadcast_variables` matches by name, and hangs where one rank has built one model more.
+    Horovod's own `broadcast_variables` matches by name, and hangs if one rank has built more models than another.
     """
     if reduction.size == 1 or not variables:
         return
@@ -299,54 +300,11 @@ def broadcast_variables(
             variable.assign(value)
 
 
-def unwrap_distributed_optimizer(optimizer: Any) -> Reduction | None:
-    """Takes `hvd.DistributedOptimizer` off an optimizer in place and returns what it was told.
-
-    Horovod makes the wrapper a subclass of the optimizer's class that reduces in `compute_gradients`, once for
-    each sub-batch. tflbt reduces once an update itself, so the object is given its own class back (it stays the
-    same object: a learning rate assigned through it still counts, and it saves as a plain Keras optimizer), and
-    the wrapper's process set, compression and op become the model's. An optimizer that was not wrapped: None.
-
-    Raises:
-        ValueError: For `backward_passes_per_step` > 1 (the sub-batches are that), or variables registered as local.
-    """
-    initialiser: Any = type(optimizer).__dict__.get("__init__")
-    closure = getattr(initialiser, "__closure__", None)
-    if not closure or "process_set" not in initialiser.__code__.co_freevars:
-        return getattr(optimizer, "_tflbt_reduction", None)
-    told = {
-        name: cell.cell_contents
-        for name, cell in zip(initialiser.__code__.co_freevars, closure)
-        if name != "__class__"
-    }
-    if told.get("backward_passes_per_step", 1) != 1:
-        raise ValueError(
-            f"backward_passes_per_step={told['backward_passes_per_step']} was given to hvd.DistributedOptimizer, but "
-            "LargeBatchModel accumulates itself: leave it at 1 and give fit a sub_batch_size."
-        )
-    if getattr(optimizer, "_local_vars", None):
-        raise ValueError(
-            "hvd.DistributedOptimizer.register_local_var is not supported by LargeBatchModel: every variable is "
-            "reduced."
-        )
-    import horovod.tensorflow as hvd
-
-    process_set, compression = told["process_set"], told["compression"]
-    reduction = Reduction(
-        process_set=None if process_set is hvd.global_process_set else process_set,
-        compression=None if compression is hvd.Compression.none else compression,
-        sum_over_ranks=told["op"] == hvd.Sum,
-    )
-    object.__setattr__(optimizer, "__class__", type(optimizer).__mro__[1])
-    object.__setattr__(optimizer, "_tflbt_reduction", reduction)
-    return reduction
-
-
 def on_chief(action: Callable[[], Any], name: str, reduction: Reduction = EVERYONE) -> Any:
-    """Runs `action` on the chief only and gives every rank its result, or raises its error on every rank.
+    """Runs `action` on the chief only, and returns its result or raises its error on every rank.
 
-    The error keeps its type where that is a ValueError or an OSError, so that all ranks end for the same reason.
-    Every rank must call it alike; the result must pickle.
+    The error keeps its type if that is a ValueError or an OSError, so that all ranks end for the same reason.
+    Every rank must make the same call; the result must pickle.
     """
     result, error = None, None
     if reduction.rank == 0:
@@ -362,6 +320,7 @@ def on_chief(action: Callable[[], Any], name: str, reduction: Reduction = EVERYO
 
 
 def _portable(error: Exception) -> type[Exception]:
+    """The class with which the other ranks raise the chief's error."""
     for kind in (FileExistsError, FileNotFoundError, OSError, ValueError):
         if isinstance(error, kind):
             return kind

@@ -1,4 +1,4 @@
-"""What a launcher leaves in the environment of the ranks it starts; read without TensorFlow or Horovod."""
+"""The environment variables by which a launcher numbers its ranks, read without TensorFlow or Horovod."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ LAUNCHER_VARIABLES = ("HOROVOD_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_
 
 
 def launched() -> bool:
-    """Says whether an MPI or Horovod launcher started this process."""
+    """True if an MPI or Horovod launcher started this process."""
     return any(name in os.environ for name in LAUNCHER_VARIABLES)
 
 
 def rank_by_launcher() -> int:
-    """This process's number as its launcher told it, 0 without one; `comm.rank` is Horovod's own word.
+    """This process's number according to its launcher, 0 without one; `comm.rank` asks Horovod.
 
     Example:
         >>> rank_by_launcher()

@@ -1,4 +1,4 @@
-"""Ends a job in which a rank is alive but stuck; Horovod's own stall check never fires under Gloo."""
+"""Ends a job in which a rank is alive but stuck, because Horovod's own stall check never fires under Gloo."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXIT_STATUS = 75
 
 
 def configured_limit(limit: float | None = None) -> float:
-    """The stall limit in seconds: the argument, else TFLBT_STALL_LIMIT, else 600; 0 means no watchdog.
+    """The stall limit in seconds: the argument, or TFLBT_STALL_LIMIT, or 600; 0 means no watchdog.
 
     Raises:
         ValueError: If the value is not a number of seconds, at least 0.
@@ -34,13 +34,13 @@ def configured_limit(limit: float | None = None) -> float:
 
 
 class Watchdog:
-    """A thread that ends this process when `beat` was not called for `limit` seconds.
+    """A thread that ends this process if `beat` is not called for `limit` seconds.
 
-    The launcher then ends the other ranks. A rank that waits in a collective for a stuck one stops beating too,
-    so the job ends whichever rank is stuck; the stacks that every rank prints show which one was elsewhere.
+    The launcher then ends the other ranks. A rank that waits for the stuck one in a collective stops beating too, so
+    the job ends whichever rank is stuck; the stacks that every rank prints show which one was somewhere else.
 
     Args:
-        limit: Seconds without a beat, more than 0.
+        limit: The longest time without a beat, in seconds, more than 0.
         rank: This rank's number, for the message.
 
     Example:
@@ -71,7 +71,7 @@ class Watchdog:
         self._stop.set()
 
     def beat(self, where: str) -> None:
-        """Says that the rank is alive and what it finished last."""
+        """Notes that the rank is alive, and what it finished last."""
         self._last = (time.monotonic(), where)
 
     def _watch(self) -> None:
@@ -87,5 +87,7 @@ class Watchdog:
             file=sys.stderr,
             flush=True,
         )
-        faulthandler.dump_traceback(file=2)  # the descriptor, whatever sys.stderr is now
+        faulthandler.dump_traceback(
+            file=2
+        )  # the file descriptor, as sys.stderr may have been replaced
         os._exit(EXIT_STATUS)

@@ -81,9 +81,9 @@ def compare_recipes(
             )
         found.append((name, config, trainer, result))
     groups = 1 if group is None else comm.size() // group.size()
-    with comm.within(group):
+    with comm.process_set_scope(group):
         _train_seeds(workdir, found, seeds, group, groups)
-    comm.meet()
+    comm.join()
     return comm.on_chief(lambda: _rows(workdir, found, seeds), "tflbt.compare.rows")
 
 

@@ -107,7 +107,7 @@ def tune_recipe(
         ValueError: If space or recipe cannot be; before anything is written.
         OSError: If a file cannot be read or written.
     """
-    with comm.within(group):
+    with comm.process_set_scope(group):
         check_recipe(config)
         searched: keras_tuner.HyperParameters = recipe_space.load(space, config)
         spaces.check(searched, config, check_recipe)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tflbt.control.batch_plan import BatchPlan
 from tflbt.data.batch_augmentation import BatchAugmentation
-from tflbt.distributed import comm
+from tflbt.distributed import comm, wrapped_optimizer
 from tflbt.training import agreement, evaluation, fit_data, keras_internals, keras_loop, update
 from tflbt.training.housekeeping import Housekeeping
 from tflbt.training.keras_internals import Functional
@@ -229,7 +229,7 @@ class LargeBatchModel(tf.keras.Model):
             )
         keras_loop.check_losses(loss)
         plain = getattr(optimizer, "inner_optimizer", optimizer)
-        reduction = comm.unwrap_distributed_optimizer(plain)
+        reduction = wrapped_optimizer.unwrap(plain)
         super().compile(
             optimizer, loss, metrics, loss_weights, weighted_metrics, run_eagerly,
             jit_compile=jit_compile, **kwargs,

@@ -16,7 +16,7 @@ from tflbt.tuning.left_graphs import free_left_graphs
 from tflbt.tuning.trial import COMPLETED, DIVERGED, FAILED, STOPPED, Outcome
 from tflbt.tuning.trial_callbacks import AnotherRankFailedError, WatchTrial
 
-# What Horovod says on ranks that want to gather or broadcast when another has failed and waits in `comm.meet`.
+# What Horovod says on ranks that want to gather or broadcast when another has failed and waits in `comm.join`.
 _ECHO = re.compile(r"not supported with Join|another rank has failed")
 
 
@@ -61,7 +61,7 @@ def expecting_traces() -> Iterator[None]:
 
 def exchange_over_all_ranks(word: Any) -> list[Any]:
     """Meets all ranks, then gathers their words."""
-    comm.meet()
+    comm.join()
     return comm.gather_objects(word, "tflbt.tuning.words")
 
 

@@ -152,7 +152,7 @@ class Search:
         server: Any = ledger and TrialServer(ledger.study, ledger.begun, ledger.ended)
         if self.group is not None:
             server = connect(server)
-        with comm.within(self.group), expecting_traces(), settled():
+        with comm.process_set_scope(self.group), expecting_traces(), settled():
             while True:
                 trial = comm.on_chief(lambda: server.next(), "tflbt.tuning.next")
                 if trial == DONE:
@@ -164,7 +164,7 @@ class Search:
                 outcome = self._run(trial, train, server)
                 logging.info("rank %d: trial %d: %s", comm.rank(), trial.number, outcome)
                 comm.on_chief(lambda: server.end(trial.number, outcome), "tflbt.tuning.end")  # noqa: B023
-        comm.meet()
+        comm.join()
         return comm.on_chief(lambda: ledger.result(), "tflbt.tuning.result")  # type: ignore[union-attr]
 
     def _oracle(self) -> keras_tuner.Oracle:

@@ -73,7 +73,7 @@ class WatchTrial(tf.keras.callbacks.Callback):
 
 
 def require_every_rank() -> None:
-    """Raises AnotherRankFailedError where a rank of this trial takes part in sums only with zeros (`comm.meet`)."""
+    """Raises AnotherRankFailedError where a rank of this trial takes part in sums only with zeros (`comm.join`)."""
     present = comm.all_reduce_sum([tf.ones([])], "tflbt.tuning.present")[0]
     if round(float(present)) < comm.size():
         raise AnotherRankFailedError("another rank has failed")

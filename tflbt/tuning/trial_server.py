@@ -125,7 +125,7 @@ def _reach(address: tuple[str, int], key: bytes) -> Any:
 def exchange_over_server(
     server: Any, trial: Trial, ending: tuple[str, ...], patience: float
 ) -> list[tuple[str, ...]]:
-    """Gathers the endings of a group's ranks where `comm.meet` does not work: inside `comm.within`.
+    """Gathers the endings of a group's ranks where `comm.join` does not work: inside `comm.process_set_scope`.
 
     Args:
         server: Where they are posted.
