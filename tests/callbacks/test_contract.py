@@ -1,4 +1,4 @@
-"""The contract of every callback that tflbt exports: fit, fit twice, interrupted, on two ranks."""
+"""The contract of every callback that tflbt exports: fit, fit twice, interrupted."""
 
 from __future__ import annotations
 
@@ -144,66 +144,3 @@ def test_the_table_makes_the_two_phase_schedule_decay(tmp_path, data, make_model
     """Else the tests above would compare nothing."""
     _, states = run(tmp_path, ["TwoPhaseSchedule"], data, make_model(), script)
     assert states["TwoPhaseSchedule"]["machine"]["decays"] == 2
-
-
-RANKS = """
-import json, sys
-import numpy as np, tensorflow as tf
-import tflbt
-from tflbt import callbacks
-from tflbt.distributed import comm
-from tflbt.schedules import CosineDecay
-
-tflbt.init()
-folder = sys.argv[1]
-x = np.random.default_rng(0).normal(size=(32, 4)).astype("float32")
-y = 10 * x[:, :1]
-tf.keras.utils.set_random_seed(comm.rank())
-inputs = tf.keras.Input([4])
-model = tflbt.LargeBatchModel(inputs, tf.keras.layers.Dense(1)(tf.keras.layers.Dense(8)(inputs)))
-model.compile(tf.keras.optimizers.SGD(0.01), "mse")
-
-class Apart(tf.keras.callbacks.Callback):
-    # The ranks see different losses, of which only the mean rises.
-    def on_epoch_end(self, epoch, logs=None):
-        rising = [1.0, 1.0, 2.0, 3.0, 4.0, 5.0][epoch]
-        logs["scripted"] = 3 * rising if comm.rank() == 0 else 1.0 - rising
-
-two_phase = callbacks.TwoPhaseSchedule(
-    patience=1, extra_fraction=0, curvature_data=(x, y), monitor="scripted", measure_exploration=True)
-curve = callbacks.RateCurve(CosineDecay(8, begin=2))
-first = callbacks.FirstEpochsBatch(8, 0.01)
-schedules = [first, callbacks.Warmup(2), callbacks.StepDecay([5]), curve, two_phase]
-monitor = callbacks.CurvatureMonitor((x, y))
-stability = callbacks.StabilityMonitor((x, y), batches=3, every=3)
-log = callbacks.RunLog(folder + "/run", [two_phase, monitor], verbose=0)
-checkpoint = callbacks.Checkpoint(folder + "/checkpoints", schedules)
-phases = []
-note = tf.keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: phases.append(
-    [model.batch_size, two_phase.phase, two_phase.decays, float(model.optimizer.learning_rate)]))
-history = model.fit(x, y, batch_size=16, sub_batch_size=4, epochs=6, verbose=0, callbacks=[
-    Apart(), stability, *schedules, monitor, callbacks.NonFiniteLoss(), log, note, checkpoint])
-told = {"phases": phases, "history": {k: v for k, v in history.history.items() if k != "scripted"}}
-told["weights"] = [float(np.abs(w).sum()) for w in model.get_weights()]
-open(f"{folder}/rank{comm.rank()}.json", "w").write(json.dumps(told))
-"""
-
-
-@pytest.mark.ranks(2)
-def test_two_ranks_take_and_log_the_same_decisions(run_ranks, tmp_path):
-    run_ranks(RANKS, n=2, args=[str(tmp_path)])
-    first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
-    assert first == second
-    assert [batch_size for batch_size, *_ in first["phases"]] == [8] + [16] * 5
-    assert len(first["history"]["stability_eigenvalue"]) == 2
-    decays = [decays for *_, decays, _ in first["phases"]]
-    assert [phase for _, phase, *_ in first["phases"]] == ["exploration"] + ["convergence"] * 5
-    assert decays == [0, 0, 1, 1, 2, 2]
-    cosine = (1 + np.cos(np.pi * np.arange(5) / 6)) / 2
-    assert [rate for *_, rate in first["phases"]] == pytest.approx(
-        np.array([0.005, 0.01, 0.005, 0.005, 0.0025, 0.00025]) * [1, *cosine], rel=1e-6
-    )
-    assert np.all(np.diff(first["history"]["eigenvalue"]) > 0)
-    rows = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
-    assert len(rows) == 7  # the chief alone wrote them
-    assert len(list((tmp_path / "checkpoints").iterdir())) == 2

@@ -1,4 +1,4 @@
-"""RunLog in real fits: rows, events, lines, resuming, and two ranks."""
+"""RunLog in real fits: rows, events, lines, resuming."""
 
 from __future__ import annotations
 
@@ -252,29 +252,3 @@ def test_a_source_must_offer_columns(tmp_path):
 def test_verbose_is_checked(tmp_path):
     with pytest.raises(ValueError, match="verbose='loud'"):
         RunLog(tmp_path, verbose="loud")
-
-
-@pytest.mark.ranks(2)
-def test_only_the_chief_writes_and_prints(run_ranks, tmp_path):
-    folder = tmp_path / "run"
-    done = run_ranks(
-        f"""
-        import tensorflow as tf
-        from tflbt.callbacks.run_log import RunLog
-        from tflbt.distributed import comm
-
-        class Source:
-            def epoch_columns(self):
-                return {{"eigenvalue": float(comm.rank())}}
-
-        comm.init()
-        net = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(2,))])
-        net.compile("sgd", "mse")
-        where = {str(folder)!r} if comm.is_chief() else "/proc/not/writable"
-        log = RunLog(where, sources=[Source()])
-        net.fit(tf.ones([8, 2]), tf.ones([8, 1]), epochs=2, verbose=0, callbacks=[log])
-        """,
-        n=2,
-    )
-    assert done.stdout.count("epoch 1/2 |") == 1
-    assert [row["eigenvalue"] for row in RunDirectory(folder).metrics.read()] == [0.0, 0.0]

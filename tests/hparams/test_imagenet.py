@@ -1,4 +1,4 @@
-"""A recipe on folders of JPEG files trains as one on arrays does, on one rank or two."""
+"""A recipe on folders of JPEG files trains as one on arrays does."""
 
 from __future__ import annotations
 
@@ -14,38 +14,6 @@ from tflbt.data import ImageFolder, fit_standardize, load
 from tflbt.recipes import build as recipe_build
 
 RECIPE = Path(__file__).resolve().parents[2] / "hparams" / "imagenet_resnet50.py"
-
-# On every rank: from the same weights, losses and weights after two epochs.
-TRAIN = """
-import sys
-import numpy as np
-from tflbt import recipes
-from tflbt.recipes import build as recipe_build
-from tflbt.distributed import comm
-
-
-def train(file, data_dir):
-    comm.init()
-    config = recipes.load(file + ":baseline")
-    with config.unlocked():
-        config.model = {"name": "lenet", "filters": (4, 4), "units": 8}
-    config.update_from_flattened_dict({
-        "epochs": 2, "batch_size": 4, "sub_batch_size": 2, "data.image_size": 16,
-        "optimizer.learning_rate": 0.01,
-    })
-    made = recipe_build.build(config, data_dir)
-    rng = np.random.default_rng(0)
-    made.model.set_weights([rng.normal(0, 0.1, w.shape) for w in made.model.get_weights()])
-    history = made.fit([]).history
-    weights = np.concatenate([w.ravel() for w in made.model.get_weights()])
-    return [*history["loss"], *history["val_loss"], *history["val_accuracy"], *weights[:200]]
-
-
-if len(sys.argv) == 3:
-    values = train(*sys.argv[1:])
-    if comm.is_chief():
-        print("RESULT", *values)
-"""
 
 
 @pytest.fixture
@@ -112,15 +80,3 @@ def test_a_damaged_file_ends_the_training_with_its_name(root):
     made = recipe_build.build(small_config(), root)
     with pytest.raises(OSError, match=rf"JPEG nor PNG: {re.escape(str(path))}[.]$"):
         made.fit([])
-
-
-@pytest.mark.ranks(2)
-def test_two_ranks_train_as_one(root, run_ranks, monkeypatch):
-    said = run_ranks(TRAIN, args=[str(RECIPE), str(root)]).stdout
-    monkeypatch.setattr("sys.argv", ["one process"])
-    here: dict = {}
-    exec(TRAIN, here)
-    expected = here["train"](str(RECIPE), root)
-    values = np.float64(re.search(r"RESULT (.*)", said)[1].split())
-    assert len(values) == 2 * 3 + 200
-    np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-5)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -275,34 +274,3 @@ def test_clipping_comes_before_the_ratio(case, network, clip):
     for number in range(5):
         net.step(optimizer, number)
     assert_close(net.values(), expected)
-
-
-@pytest.mark.ranks(1)
-def test_the_clone_that_horovod_makes_takes_the_same_steps(run_ranks):
-    """`hvd.DistributedOptimizer` rebuilds an optimizer from its config: lists and numbers must be in it."""
-    script = """
-        import importlib.util, sys
-        import numpy as np, tensorflow as tf
-        import horovod.tensorflow.keras as hvd
-        spec = importlib.util.spec_from_file_location("table", sys.argv[1])
-        table = importlib.util.module_from_spec(spec)
-        sys.modules["table"] = table
-        spec.loader.exec_module(table)
-        hvd.init()
-        for case in table.CASES:
-            optimizer = case.make()
-            optimizer.learning_rate = 0.3
-            clone = hvd.DistributedOptimizer(optimizer)
-            assert type(clone) is not type(optimizer) and isinstance(clone, type(optimizer))
-            results = []
-            for one in (optimizer, clone):
-                net = table.network.__wrapped__()()
-                for number in range(3):
-                    net.step(one, number)
-                results.append(net.values())
-            for a, b in zip(*results):
-                np.testing.assert_array_equal(a, b, err_msg=str(case))
-        print("compared", len(table.CASES))
-    """
-    done = run_ranks(script, n=1, args=[str(Path(__file__).with_name("conftest.py"))])
-    assert "compared" in done.stdout

@@ -156,23 +156,3 @@ def test_a_wrong_inner_optimizer_is_named(inner, message):
 def test_a_wrong_argument_is_named(name, value):
     with pytest.raises(ValueError, match=f"^{name}="):
         LayerWise(K.SGD(0.1), **{name: value})
-
-
-@pytest.mark.ranks(1)
-def test_horovods_wrapper_goes_on_the_outside(run_ranks):
-    script = """
-        import tensorflow as tf, horovod.tensorflow.keras as hvd
-        from tflbt.optimizers import LayerWise
-        hvd.init()
-        SGD = tf.keras.optimizers.SGD
-        try:
-            LayerWise(hvd.DistributedOptimizer(SGD(0.1)))
-        except ValueError as error:
-            print(error)
-        optimizer = hvd.DistributedOptimizer(LayerWise(SGD(0.1)))
-        optimizer.learning_rate = 0.25
-        print("rate", float(optimizer.inner.learning_rate))
-    """
-    told = run_ranks(script, n=1).stdout
-    assert "inner=SGD is wrapped already: give LayerWise the plain optimizer" in told
-    assert "rate 0.25" in told

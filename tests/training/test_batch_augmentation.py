@@ -118,21 +118,3 @@ def test_a_data_set_of_ones_own_is_refused_with_what_to_use(network):
     data = tf.data.Dataset.from_tensors((tf.ones([4, 5]), tf.ones([4, 2])))
     with pytest.raises(ValueError, match="batch_augmentation go with arrays.*augmented_batches"):
         model.fit(data, batch_augmentation=BatchAugmentation(2))
-
-
-@pytest.mark.ranks(2)
-def test_two_ranks_are_one(on_ranks):
-    on_ranks("""
-from tflbt.data import BatchAugmentation
-from tflbt.data.sample_seeds import uniform_integers
-
-def noisy(x, seeds):
-    return x + tf.cast(uniform_integers(seeds, 0, 3)[:, None] - 1, x.dtype) / 4
-
-alone = hvd.DistributedOptimizer(K.optimizers.SGD(0.1), process_set=sets[rank])
-options = dict(batch_size=32, transform=noisy)
-wanted = large(alone, sub_batch_size=32, batch_augmentation=BatchAugmentation(4), **options)
-for placement, sub_batch_size in (("sub_batch", 8), ("rank", 2), ("ranks", 4)):
-    together = BatchAugmentation(4, placement)
-    check(large(K.optimizers.SGD(0.1), sub_batch_size=sub_batch_size, batch_augmentation=together, **options), wanted)
-""")

@@ -1,4 +1,4 @@
-"""Searches over KerasTuner hypermodels: trials, a kill in mid-trial, what is declared, and two ranks."""
+"""Searches over KerasTuner hypermodels: trials, a kill in mid-trial, what is declared."""
 
 from __future__ import annotations
 
@@ -325,41 +325,3 @@ def test_arguments_that_cannot_be_are_refused():
     callback.file = (line for line in ())
     with pytest.raises(ValueError, match="^callbacks=.* cannot be copied"):
         HyperModelTrainer(build, X, Y, callbacks=[callback])
-
-
-RANKS = """
-import numpy as np, tensorflow as tf, tflbt
-from tflbt.distributed import comm
-tflbt.init()
-x = np.random.default_rng(0).normal(size=(16, 3)).astype("float32")
-
-def build(hp):
-    rate = hp.Choice("rate", [0.01, 0.1, 0.05])
-    if tried and rate == 0.1 and comm.rank() == 1:
-        raise RuntimeError("no memory here")
-    inputs = tf.keras.Input([3])
-    model = tflbt.LargeBatchModel(inputs, tf.keras.layers.Dense(1)(inputs))
-    model.compile(tf.keras.optimizers.SGD(rate), "mse")
-    return model
-
-tried = []
-space = tflbt.tuning.space_of(build)
-tried.append(True)
-trainer = tflbt.tuning.HyperModelTrainer(build, x, x[:, :1], batch_size=8, epochs=2, validation_data=(x, x[:, :1]))
-search = tflbt.tuning.Search("search", space, "val_loss", tuner="GridSearch", verbose=0)
-result = search.run(trainer)
-print("result", comm.rank(), result.number, result.values, repr(result.objective), result.trials)
-"""
-
-
-@pytest.mark.ranks(2)
-def test_an_error_on_one_rank_fails_only_its_trial_and_all_ranks_get_the_same_result(
-    run_ranks, tmp_path
-):
-    said = run_ranks(RANKS).stdout
-    results = [line.partition("result ")[2] for line in said.splitlines() if "result " in line]
-    assert len(results) == 2 and len({line[1:] for line in results}) == 1, said
-    table = rows(tmp_path / "search")
-    assert [row["status"] for row in table] == ["completed", "failed", "completed"]
-    assert table[1]["message"] == "rank 1: RuntimeError: no memory here"
-    assert "3 {'rate': 0.05}" in results[0]

@@ -257,32 +257,3 @@ def test_a_share_out_of_range_cannot_be_assigned(unit):
     model = linear()
     with pytest.raises(ValueError, match="share=2"):
         model.adversarial_share = 2
-
-
-RANKS = """
-from tflbt import FGSM
-
-# 16 + 14 samples an update: the last one's adversarial samples are spread over what is left.
-# In one process there are other sub-batches; the same samples are adversarial.
-options = dict(adversarial=FGSM(0.3, 0.2, valid_range=None), shuffle=True, seed=3)
-together, _ = large(K.optimizers.SGD(0.1), **options)
-alone = hvd.DistributedOptimizer(K.optimizers.SGD(0.1), process_set=sets[rank])
-reference, _ = large(alone, sub_batch_size=16, **options)
-check((together, together.history.history), (reference, reference.history.history))
-off, _ = large(K.optimizers.SGD(0.1), shuffle=True, seed=3)
-assert not np.allclose(off.get_weights()[0], together.get_weights()[0], atol=1e-3)
-seconds = together.update_state.seconds.numpy()
-assert (seconds > 0).all(), seconds
-
-# Ranks that were told something else say so before they train.
-try:
-    large(K.optimizers.SGD(0.1), adversarial=FGSM(0.1 * (1 + rank)))
-    raise AssertionError("not refused")
-except ValueError as error:
-    assert "The ranks disagree about adversarial" in str(error), error
-"""
-
-
-@pytest.mark.ranks(2)
-def test_two_ranks_make_the_update_of_one(on_ranks):
-    on_ranks(RANKS)
