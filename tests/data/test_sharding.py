@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-import time
 
 import numpy as np
 import pytest
@@ -145,10 +144,22 @@ def test_one_epoch_is_one_pass_in_order():
         (np.float32(1), {}, "first dimension"),
         ((np.zeros(3), None), {}, "first dimension"),
         ((), {}, "first dimension"),
-        (np.zeros(3), {"sub_batch_size": 0}, "sub_batch_size must be at least 1, got 0"),
-        (np.zeros(3), {"rank": 2, "size": 2}, "got rank 2 of size 2"),
-        (np.zeros(3), {"initial_epoch": 2}, r"epochs \(1\), got 2"),
-        (np.zeros(3), {"seed": -1}, "seed must be"),
+        (
+            np.zeros(3),
+            {"sub_batch_size": 0},
+            "^sub_batch_size=0 must be a whole number, at least 1",
+        ),
+        (
+            np.zeros(3),
+            {"rank": 2, "size": 2},
+            r"^rank=2 must be .* between 0 and 1 \(of size=2 ranks\)",
+        ),
+        (
+            np.zeros(3),
+            {"initial_epoch": 2},
+            r"^initial_epoch=2 must be .* between 0 and 1 \(epochs\)",
+        ),
+        (np.zeros(3), {"seed": -1}, "^seed=-1 must be"),
     ],
 )
 def test_wrong_arguments_are_named(arrays, options, message):
@@ -156,17 +167,14 @@ def test_wrong_arguments_are_named(arrays, options, message):
         sub_batches(arrays, **{"sub_batch_size": 2, **options})
 
 
-def test_it_is_fast_and_copies_no_data_set():
+def test_it_copies_no_data_set():
     images = np.zeros([60_000, 32, 32, 3], np.uint8) + np.uint8(1)  # touched: 184 MB resident
     dataset = sub_batches((images, np.arange(60_000)), sub_batch_size=128, epochs=2)
     next(iter(dataset))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.perf_counter()
     seen = sum(int(labels.shape[0]) for _, labels in dataset)
-    seconds = time.perf_counter() - start
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     assert seen == 120_000
-    assert seen / seconds > 20_000  # images/s; hundreds of thousands where nothing else runs
     assert grown < images.nbytes / 3
 
 

@@ -1,4 +1,4 @@
-"""Samples in: data sets by name, standardisation, augmentation, and dealing to ranks."""
+"""Data sets by name, standardisation, augmentation, and dealing samples to ranks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tflbt.data.transforms.standardize import Standardize, fit_standardize
 _LOADERS: dict[str, Callable[[Any], ImageData | StoredImages | TextData]] = {
     "cifar10": load_cifar10,
     "cifar100": load_cifar100,
-    "digits": lambda data_dir: load_digits(),  # they come with scikit-learn, from no folder
+    "digits": lambda data_dir: load_digits(),  # part of scikit-learn, so there is no folder
     "imagenet": load_imagenet,
     "mnist": load_mnist,
     "mushroom": load_mushroom,
@@ -54,29 +54,27 @@ def load(
     """Loads a data set by its name, as configuration files do.
 
     Args:
-        name: "cifar10", "cifar100", "digits", "imagenet", "mnist", "mushroom", "penn_treebank", "svhn" (trained on its
-            parts "train" and "extra"), "svhn_extra" (on "extra" alone) or "tiny_imagenet"; or "tfds:NAME", a set of
-            TensorFlow Datasets (see `load_tensorflow_datasets`).
-        data_dir: Folder with the original files; "digits" needs none. The folder itself is looked
-            in, and its `mnist`; `cifar-10`, `cifar-10-batches-bin`, `cifar-10-batches-py`;
-            `cifar-100`, `cifar-100-binary`, `cifar-100-python`; `imagenet`, with the folders
-            `train/CLASS` and `val/CLASS` of JPEG files, or with TFRecord files
-            `train-NNNNN-of-MMMMM` and `validation-NNNNN-of-MMMMM`; `mushroom`; `ptb`,
-            `penn`, `penn_treebank`, `simple-examples/data`; `svhn`; `tiny-imagenet-200`, or the zip file of
-            that name. Of "tfds:NAME" the folder it was prepared in.
-        image_size: Side in pixels to which "imagenet" is cropped and resized, default 224; the
-            others have a size of their own.
-        crop_area: Least and largest area of a random crop of "imagenet", as shares of the image's,
-            default (0.08, 1.0); the others are not cropped as they are read.
+        name: "cifar10", "cifar100", "digits", "imagenet", "mnist", "mushroom", "penn_treebank", "svhn" (whose training
+            set is its parts "train" and "extra"), "svhn_extra" ("extra" alone) or "tiny_imagenet"; or "tfds:NAME", a
+            set of TensorFlow Datasets (see `load_tensorflow_datasets`).
+        data_dir: The folder with the original files; "digits" needs none. The files may be in the folder itself, or in
+            its folder `mnist`; `cifar-10`, `cifar-10-batches-bin`, `cifar-10-batches-py`; `cifar-100`,
+            `cifar-100-binary`, `cifar-100-python`; `imagenet`, with the folders `train/CLASS` and `val/CLASS` of JPEG
+            files, or with TFRecord files `train-NNNNN-of-MMMMM` and `validation-NNNNN-of-MMMMM`; `mushroom`; `ptb`,
+            `penn`, `penn_treebank`, `simple-examples/data`; `svhn`; `tiny-imagenet-200`, or the zip file of that
+            name. For "tfds:NAME": the folder in which it was prepared.
+        image_size: Side in pixels to which "imagenet" is cropped and resized, default 224; the other sets have a size
+            of their own.
+        crop_area: Least and largest area of a random crop of "imagenet", as shares of the image's area, default
+            (0.08, 1.0); the other sets are not cropped when they are read.
 
     Returns:
-        Training and test images, uint8 `[N, height, width, channels]`, and int64 labels; of
-        "imagenet" the images' names and how they are read, a `StoredImages`; of "penn_treebank" words, a
-        `TextData`. A mushroom is an image of one pixel.
+        Training and test images, uint8 `[N, height, width, channels]`, and int64 labels. For "imagenet" a
+        `StoredImages`: the images' names and how to read them. For "penn_treebank" a `TextData`: words. A mushroom is
+        an image of one pixel.
 
     Raises:
-        ValueError: If the name is unknown, the folder not given, or a file is not what it should
-            be.
+        ValueError: If the name is unknown, the folder is not given, or a file is not what it should be.
         OSError: If the folder or a file is missing, or a compressed file is damaged.
 
     Example:

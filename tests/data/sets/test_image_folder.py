@@ -135,7 +135,7 @@ def test_folders_that_are_wrong_are_told(root):
         load("imagenet")
     with pytest.raises(FileNotFoundError, match="there is no train or no val"):
         load_image_folder(root / "imagenet" / "train")
-    with pytest.raises(ValueError, match="image_size=0 must be at least 1"):
+    with pytest.raises(ValueError, match="image_size=0 must be a whole number, at least 1"):
         load_image_folder(root, 0)
     (root / "imagenet/train/n04").mkdir()
     with pytest.raises(ValueError, match="1 are in one only, such as 'n04'"):

@@ -193,7 +193,7 @@ def test_the_number_of_classes_and_the_first_label_may_be_given(tmp_path):
     assert images.class_names == ("0", "1", "2", "3") and set(images.y_train) == {1, 2, 3}
     with pytest.raises(ValueError, match="holds the label 3; it should be 1 .. 2"):
         load_image_records(tmp_path, classes=2)
-    with pytest.raises(ValueError, match="classes=0 must be at least 1"):
+    with pytest.raises(ValueError, match="classes=0 must be a whole number, at least 1"):
         load_image_records(tmp_path, classes=0)
     with pytest.raises(ValueError, match="image_size=0 must be"):
         load_image_records(tmp_path, 0)

@@ -92,7 +92,7 @@ def test_training_samples_can_be_held_out(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (LINE[:-2], "line 3, has 22 columns, not 23. It should be .* 23 letters a line"),
+        (LINE[:-2], "line 3, has 22 columns, not 23. It should be .* 23 letters per line"),
         (LINE + ",u", "line 3, has 24 columns, not 23"),
         ("", "line 3, has 1 columns, not 23"),
         ("x" + LINE[1:], "line 3, has the class 'x', neither e nor p"),

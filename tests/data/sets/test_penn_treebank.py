@@ -141,9 +141,9 @@ def test_a_damaged_archive_is_named(tmp_path, packing):
 
 def test_wrong_arguments_are_told(tmp_path):
     write(tmp_path)
-    with pytest.raises(ValueError, match="^held_out='train' must be 'test' or 'valid'"):
+    with pytest.raises(ValueError, match="^held_out='train' must be one of 'test', 'valid'"):
         load_penn_treebank(tmp_path, held_out="train")
-    with pytest.raises(ValueError, match="^window=0 must be at least 1"):
+    with pytest.raises(ValueError, match="^window=0 must be a whole number, at least 1"):
         load_penn_treebank(tmp_path, window=0)
     with pytest.raises(ValueError, match="^data_dir is not given"):
         load("penn_treebank")

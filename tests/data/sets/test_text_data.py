@@ -27,7 +27,7 @@ def test_every_window_is_followed_by_its_next_words_and_the_tail_is_dropped(word
 def test_a_text_without_a_window_is_refused():
     with pytest.raises(ValueError, match="^window=5 must be less than the 5 words"):
         windows(np.arange(5), 5)
-    with pytest.raises(ValueError, match="^window=0 must be at least 1"):
+    with pytest.raises(ValueError, match="^window=0 must be a whole number, at least 1"):
         windows(np.arange(5), 0)
 
 

@@ -139,5 +139,5 @@ def test_gray_images_have_no_hue():
     ("name", "value"), [("brightness", -0.1), ("contrast", 1.5), ("saturation", 2.0), ("hue", 0.6)]
 )
 def test_values_out_of_range_are_refused(name, value):
-    with pytest.raises(ValueError, match=f"^{name}={value} must be in 0 .."):
+    with pytest.raises(ValueError, match=f"^{name}={value} must be between 0 and"):
         ColourJitter(**{name: value})

@@ -126,5 +126,5 @@ def test_each_part_of_a_chain_draws_for_itself():
 
 
 def test_negative_padding_is_refused():
-    with pytest.raises(ValueError, match="padding must be at least 0, got -1"):
+    with pytest.raises(ValueError, match="^padding=-1 must be a whole number, at least 0"):
         PadCropFlip(-1)

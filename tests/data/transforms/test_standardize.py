@@ -89,8 +89,8 @@ def test_constant_pixels_become_zero_and_stay_bounded_in_the_test_images():
 @pytest.mark.parametrize(
     ("images", "options", "message"),
     [
-        (_images(3), {"mode": "whiten"}, "mode must be one of .*'whiten'"),
-        (_images(3), {"floor": 0.0}, "floor must be above 0"),
+        (_images(3), {"mode": "whiten"}, "^mode='whiten' must be one of 'per_pixel'"),
+        (_images(3), {"floor": 0.0}, "^floor=0.0 must be more than 0"),
         (_images(3).astype(np.float32), {}, "must be uint8"),
         (np.ones([3, 2, 2, 1], np.uint8), {}, "all be one value"),
     ],

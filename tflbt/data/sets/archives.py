@@ -1,7 +1,7 @@
 """Finding and reading a data set's original files: raw, gzip, xz, or inside a tar.
 
-A file that cannot be read, or whose compressed stream is damaged, is an `OSError` naming it and
-says what it should be, whatever the decompressor raised.
+A file that cannot be read, or whose compressed stream is damaged, raises an `OSError` that names the file and says
+what it should be, whatever the decompressor raised.
 """
 
 from __future__ import annotations
@@ -21,24 +21,19 @@ _DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError)
 
 
 def folders(data_dir: str | Path | None, names: Sequence[str], expected: str) -> list[Path]:
-    """Lists the folders in which a data set may be: `data_dir` itself, then its sub-folders.
+    """Returns the folders in which a data set may be: `data_dir` itself, then those of its sub-folders that exist.
 
     Args:
-        data_dir: The folder a user gave.
+        data_dir: The folder that the user named.
         names: Names of sub-folders to look in.
-        expected: What the folder should hold, for the error.
+        expected: What the folder should hold, for the errors.
 
     Returns:
-        Those of the folders that exist, `data_dir` first.
+        Paths, `data_dir` first.
 
     Raises:
         ValueError: If `data_dir` is None.
         NotADirectoryError: If it is not a folder.
-
-    Example:
-        >>> from tflbt.data.sets.archives import folders
-        >>> folders(".", ["no-such-folder"], "files")
-        [PosixPath('.')]
     """
     looked_in = f"It should hold {expected}, directly or in its " + ", ".join(names) + "."
     if data_dir is None:
@@ -50,58 +45,35 @@ def folders(data_dir: str | Path | None, names: Sequence[str], expected: str) ->
 
 
 def find_file(folder: Path, names: Sequence[str]) -> Path | None:
-    """Finds the first of the names, as it stands or with `.gz` or `.xz` added.
-
-    Args:
-        folder: Where to look.
-        names: File names, the preferred one first.
-
-    Returns:
-        The path, or None when there is none.
-
-    Example:
-        >>> from pathlib import Path
-        >>> from tflbt.data.sets.archives import find_file
-        >>> find_file(Path("."), ["no-such-file"]) is None
-        True
-    """
+    """Returns the first of the names that is a file, as it stands or with `.gz` or `.xz` added; None without one."""
     paths = (folder / f"{name}{ending}" for name in names for ending in _OPENERS)
     return next((path for path in paths if path.is_file()), None)
 
 
-def find_tars(folder: Path, prefix: str) -> list[Path]:
-    """Lists the tar files in a folder whose names start with a prefix, sorted.
+def required_file(places: Sequence[Path], names: Sequence[str], expected: str) -> Path:
+    """Returns the first of the names that is a file in one of the places, raw, `.gz` or `.xz`.
 
-    Args:
-        folder: Where to look.
-        prefix: Start of the names, such as "cifar-10-".
-
-    Returns:
-        Paths that end in .tar, .tar.gz, .tar.xz, .tgz or .txz.
-
-    Example:
-        >>> from pathlib import Path
-        >>> from tflbt.data.sets.archives import find_tars
-        >>> find_tars(Path("."), "no-such-")
-        []
+    Raises:
+        FileNotFoundError: If there is none; says where it should be, and what the folder should hold.
     """
-    found = (path for path in folder.glob(f"{prefix}*") if path.name.endswith(_TAR_ENDINGS))
-    return sorted(path for path in found if path.is_file())
+    path = next((path for place in places if (path := find_file(place, names))), None)
+    if path is None:
+        raise FileNotFoundError(
+            f"There is no {names[0]} (raw, .gz or .xz) in {', '.join(map(str, places))}. "
+            f"The folder should hold {expected}."
+        )
+    return path
+
+
+def find_tars(folder: Path, prefix: str) -> list[Path]:
+    """Returns the tar files in a folder whose names start with a prefix such as "cifar-10-", sorted."""
+    paths = (path for path in folder.glob(f"{prefix}*") if path.name.endswith(_TAR_ENDINGS))
+    return sorted(path for path in paths if path.is_file())
 
 
 @contextlib.contextmanager
 def opened(path: Path, expected: str) -> Iterator[BinaryIO]:
-    """Opens a file for reading, decompressed by its ending.
-
-    Args:
-        path: The file; `.gz` and `.xz` are decompressed as they are read.
-        expected: What the file should be, for the error.
-
-    Yields:
-        A binary stream. Damage met while reading it is reported as below.
-
-    Raises:
-        OSError: If the file is missing, unreadable or damaged.
+    """Opens a file for reading; `.gz` and `.xz` are decompressed. Damage is reported by `damage_named`.
 
     Example:
         >>> import tempfile
@@ -119,23 +91,14 @@ def opened(path: Path, expected: str) -> Iterator[BinaryIO]:
 
 
 def tar_members(path: Path, names: Sequence[str]) -> Iterator[tuple[str, BinaryIO]]:
-    """Streams chosen files out of a tar, in the order they are stored, without unpacking it.
+    """Streams files out of a tar, compressed or not, in the order in which they are stored.
 
     Args:
-        path: The tar, compressed or not.
-        names: Wanted file names, without folders.
+        path: The tar.
+        names: The files' names, without folders.
 
     Yields:
         Pairs of (name without folders, binary stream); read a stream before taking the next pair.
-
-    Example:
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> from tflbt.data.sets.archives import tar_members
-        >>> path = Path(tempfile.mkdtemp(), "files.tar")
-        >>> tarfile.open(path, "w").close()
-        >>> list(tar_members(path, ["wanted"]))
-        []
     """
     with tarfile.open(path, "r|*") as tar:
         for member in tar:
@@ -146,14 +109,7 @@ def tar_members(path: Path, names: Sequence[str]) -> Iterator[tuple[str, BinaryI
 
 @contextlib.contextmanager
 def damage_named(path: Path, expected: str) -> Iterator[None]:
-    """Makes whatever reading a damaged file raises an `OSError` that names the file.
-
-    Args:
-        path: The file being read.
-        expected: What it should be, for the error.
-
-    Yields:
-        Nothing.
+    """Turns whatever reading a damaged file raises into an `OSError` that names the file and says what it should be.
 
     Raises:
         OSError: If the body met a missing, unreadable or damaged file.

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 from their original files: binary or Python version, packed or not."""
+"""CIFAR-10 and CIFAR-100 from their original files: the binary or the Python version, packed or not."""
 
 from __future__ import annotations
 
@@ -9,21 +9,14 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from tflbt.data.sets.archives import (
-    damage_named,
-    find_file,
-    find_tars,
-    folders,
-    opened,
-    tar_members,
-)
+from tflbt.data.sets import archives
 from tflbt.data.sets.cifar_records import PIXELS, parse_binary, parse_pickle
 from tflbt.data.sets.image_data import ImageData
 
 
 @dataclass(frozen=True)
 class _Edition:
-    """What a CIFAR set consists of: its files' names and published numbers of images."""
+    """What a CIFAR set consists of: the names of its files and their published numbers of images."""
 
     name: str
     classes: int
@@ -82,8 +75,8 @@ def load_cifar10(data_dir: str | Path | None) -> ImageData:
     """Loads CIFAR-10 (Krizhevsky, 2009).
 
     Args:
-        data_dir: Folder with the files, or with one of the folders `cifar-10`,
-            `cifar-10-batches-bin` and `cifar-10-batches-py` that has them.
+        data_dir: The folder with the files, or with a folder `cifar-10`, `cifar-10-batches-bin` or
+            `cifar-10-batches-py` that holds them.
 
     Returns:
         50,000 training and 10,000 test images of shape `[32, 32, 3]`, 10 classes.
@@ -106,8 +99,8 @@ def load_cifar100(data_dir: str | Path | None) -> ImageData:
     """Loads CIFAR-100 (Krizhevsky, 2009) with its 100 fine labels.
 
     Args:
-        data_dir: Folder with the files, or with one of the folders `cifar-100`,
-            `cifar-100-binary` and `cifar-100-python` that has them.
+        data_dir: The folder with the files, or with a folder `cifar-100`, `cifar-100-binary` or `cifar-100-python`
+            that holds them.
 
     Returns:
         50,000 training and 10,000 test images of shape `[32, 32, 3]`, 100 classes.
@@ -115,19 +108,12 @@ def load_cifar100(data_dir: str | Path | None) -> ImageData:
     Raises:
         ValueError: If `data_dir` is None, or a file is not what its name says.
         OSError: If a file is missing or its compressed stream is damaged.
-
-    Example:
-        >>> from tflbt.data.sets.cifar import load_cifar100
-        >>> load_cifar100(None)
-        Traceback (most recent call last):
-        ...
-        ValueError: data_dir is not given. It should hold the files train, test ...
     """
     return _load(data_dir, _CIFAR100)
 
 
 def _load(data_dir: str | Path | None, edition: _Edition) -> ImageData:
-    places = folders(data_dir, edition.folders, edition.expected)
+    places = archives.folders(data_dir, edition.folders, edition.expected)
     for place in places:
         parts = _read_files(place, edition) or _read_tar(place, edition)
         if parts:
@@ -145,9 +131,9 @@ _Parts = dict[str, "tuple[np.ndarray, np.ndarray]"]
 
 
 def _read_files(place: Path, edition: _Edition) -> _Parts:
-    """Reads the version that has files here; {} when neither has."""
+    """Reads the version whose files are here; returns {} if there are none."""
     for ending in (".bin", ""):
-        paths = {name: find_file(place, [name + ending]) for name in edition.files}
+        paths = {name: archives.find_file(place, [name + ending]) for name in edition.files}
         if not any(paths.values()):
             continue
         parts = {}
@@ -158,15 +144,15 @@ def _read_files(place: Path, edition: _Edition) -> _Parts:
                     f"{place / (name + ending)} (raw, .gz or .xz) is missing beside the others "
                     f"of {edition.name}. It should be {expected}."
                 )
-            with opened(path, edition.file_expected(name, bool(ending))) as stream:
+            with archives.opened(path, edition.file_expected(name, bool(ending))) as stream:
                 parts[name] = _parse(stream, edition, name, bool(ending), str(path))
         return parts
     return {}
 
 
 def _read_tar(place: Path, edition: _Edition) -> _Parts:
-    """Reads the first tar of the set here; {} when there is none."""
-    for path in find_tars(place, edition.tar_prefix):
+    """Reads the set's first tar here; returns {} if there is none."""
+    for path in archives.find_tars(place, edition.tar_prefix):
         parts = dict(_tar_parts(path, edition))
         missing = [name for name in edition.files if name not in parts]
         if missing:
@@ -180,10 +166,11 @@ def _read_tar(place: Path, edition: _Edition) -> _Parts:
 def _tar_parts(
     path: Path, edition: _Edition
 ) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
-    wanted = [name + ending for name in edition.files for ending in (".bin", "")]
+    """Yields each file's name, and its images and labels, from a tar of either version."""
+    names = [name + ending for name in edition.files for ending in (".bin", "")]
     expected = f"a tar of {edition.tar_prefix}binary or {edition.tar_prefix}python"
-    with damage_named(path, expected):
-        for member, stream in tar_members(path, wanted):
+    with archives.damage_named(path, expected):
+        for member, stream in archives.tar_members(path, names):
             name = member.removesuffix(".bin")
             yield name, _parse(stream, edition, name, member != name, f"{path}:{member}")
 
@@ -191,7 +178,7 @@ def _tar_parts(
 def _parse(
     stream, edition: _Edition, name: str, binary: bool, source: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reads one file; ValueErrors name it and say what it should be."""
+    """Reads one file; errors name it and say what it should be."""
     try:
         if binary:
             return parse_binary(stream, edition.label_bytes, edition.files[name], edition.classes)
@@ -202,7 +189,7 @@ def _parse(
 
 
 def _check_counts(parts: _Parts, edition: _Edition, place: Path) -> None:
-    """Refuses a file cut between two records; takes a wholly smaller set, with a warning."""
+    """Refuses a file that was cut between two records; accepts a set that is smaller in every file, with a warning."""
     counts = {name: len(labels) for name, (_, labels) in parts.items()}
     short = [name for name, count in counts.items() if count != edition.files[name]]
     if short and len(short) < len(counts):
@@ -216,7 +203,7 @@ def _check_counts(parts: _Parts, edition: _Edition, place: Path) -> None:
 
 
 def _joined(parts: _Parts, names: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Joins files in order, freeing each as it is copied."""
+    """Joins files in order, freeing the memory of each as it is copied."""
     chosen = [parts.pop(name) for name in names]
     labels = np.concatenate([part[1] for part in chosen])
     images = np.empty([len(labels), 32, 32, 3], np.uint8)

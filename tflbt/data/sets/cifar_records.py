@@ -29,26 +29,19 @@ _ALLOWED = {
 def parse_binary(
     stream: BinaryIO, label_bytes: int, most: int, classes: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Parses the binary version: per image its label byte(s), then 3,072 pixel bytes in planes.
+    """Parses the binary version: for each image its label byte(s), then 3,072 bytes of pixels in planes.
 
     Args:
         stream: The uncompressed file.
-        label_bytes: 1 for CIFAR-10; 2 (coarse, fine) for CIFAR-100. The last is used.
-        most: Images the published file holds; more are refused.
+        label_bytes: 1 for CIFAR-10; 2 (coarse, fine) for CIFAR-100. The last one is used.
+        most: The number of images in the published file; more are refused.
         classes: Number of classes.
 
     Returns:
         uint8 images `[n, 32, 32, 3]` and int64 labels `[n]`.
 
     Raises:
-        ValueError: If the length is no whole number of records, or a label is out of range.
-
-    Example:
-        >>> import io
-        >>> from tflbt.data.sets.cifar_records import parse_binary
-        >>> images, labels = parse_binary(io.BytesIO(bytes([7]) + bytes(3072)), 1, 10_000, 10)
-        >>> images.shape, labels.tolist()
-        ((1, 32, 32, 3), [7])
+        ValueError: If the length is not a whole number of records, or a label is out of range.
     """
     record = label_bytes + PIXELS
     content = stream.read(most * record + 1)
@@ -65,29 +58,21 @@ def parse_binary(
 def parse_pickle(
     stream: BinaryIO, label_key: str, most: int, classes: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Parses the Python version: a pickled dict, keys as bytes or text, of "data" and labels.
+    """Parses the Python version: a pickled dict of "data" and labels, whose keys are bytes or text.
 
     Only NumPy arrays and plain containers are unpickled: no other class or function is looked up.
 
     Args:
         stream: The uncompressed file.
         label_key: "labels" for CIFAR-10, "fine_labels" for CIFAR-100.
-        most: Images the published file holds; more are refused.
+        most: The number of images in the published file; more are refused.
         classes: Number of classes.
 
     Returns:
         uint8 images `[n, 32, 32, 3]` and int64 labels `[n]`.
 
     Raises:
-        ValueError: If it is no such pickle.
-
-    Example:
-        >>> import io, pickle
-        >>> import numpy as np
-        >>> from tflbt.data.sets.cifar_records import parse_pickle
-        >>> batch = {"data": np.zeros([1, 3072], np.uint8), "labels": [7]}
-        >>> parse_pickle(io.BytesIO(pickle.dumps(batch)), "labels", 10_000, 10)[1].tolist()
-        [7]
+        ValueError: If it is not such a pickle.
     """
     batch = _unpickled(stream, most * PIXELS + _PICKLE_OVERHEAD)
     data, labels = batch.get("data"), batch.get(label_key)
@@ -104,7 +89,7 @@ class _ArraysOnly(pickle.Unpickler):
     """An unpickler that knows NumPy arrays and built-in containers and nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Looks a global up in the list of those allowed."""
+        """Looks a global up among those that are allowed."""
         try:
             return _ALLOWED[module, name]
         except KeyError:
@@ -112,6 +97,7 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def _unpickled(stream: BinaryIO, limit: int) -> dict[str, Any]:
+    """Loads a dict of at most `limit` bytes, with text for keys; whatever is wrong with it is a ValueError."""
     content = _Limited(stream, limit)
     try:
         batch = _ArraysOnly(content, encoding="bytes").load()
@@ -126,7 +112,7 @@ def _unpickled(stream: BinaryIO, limit: int) -> dict[str, Any]:
 
 
 class _Limited:
-    """A stream that refuses to give more than a number of bytes, so that no bomb is inflated."""
+    """A stream that refuses to yield more than a number of bytes, so that a small file cannot fill the memory."""
 
     def __init__(self, stream: BinaryIO, limit: int):
         self._stream = stream
@@ -149,7 +135,7 @@ class _Limited:
 
 
 def _images(rows: np.ndarray) -> np.ndarray:
-    """Planes to channels last: `[n, 3072]` to `[n, 32, 32, 3]`."""
+    """Turns planes, `[n, 3072]`, into images with channels last, `[n, 32, 32, 3]`."""
     return np.ascontiguousarray(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
 
 

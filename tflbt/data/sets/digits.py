@@ -6,19 +6,19 @@ import numpy as np
 
 from tflbt.data.sets.image_data import ImageData
 
-_HELD_OUT = 0.2  # share of each class kept for testing
+_TEST_SHARE = 0.2  # of each class
 _SPLIT_SEED = 0
 
 
 def load_digits(seed: int = _SPLIT_SEED) -> ImageData:
-    """Loads the digits and holds out a stratified 20% for testing.
+    """Loads the digits, with a stratified 20% of them for testing.
 
     The images are the 8x8 bitmaps of the UCI "Optical Recognition of Handwritten Digits" test set
     (Alpaydin and Kaynak, 1998) as scikit-learn ships them: each pixel counts the ink in a 4x4
-    block, 0 .. 16. The integers are kept as they are.
+    block, 0 .. 16. The integers are not rescaled.
 
     Args:
-        seed: Of the split, 0 .. 2^32 - 1; the same seed gives the same split everywhere.
+        seed: Seed of the split, 0 .. 2^32 - 1; the same seed gives the same split everywhere.
 
     Returns:
         1,437 training and 360 test images of shape `[8, 8, 1]`, 10 classes.
@@ -41,7 +41,7 @@ def load_digits(seed: int = _SPLIT_SEED) -> ImageData:
     x_train, x_test, y_train, y_test = model_selection.train_test_split(
         images,
         bunch.target.astype(np.int64),
-        test_size=_HELD_OUT,
+        test_size=_TEST_SHARE,
         random_state=seed,
         stratify=bunch.target,
     )

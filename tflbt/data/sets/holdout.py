@@ -1,4 +1,4 @@
-"""Keeping a part of the training samples out, to tune on without looking at the test set."""
+"""Validation samples taken from the training set, to tune on without looking at the test set."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import numpy as np
 
 
 def with_holdout(images: Any, count: int) -> Any:
-    """The data set with `count` training samples in the place of its test set, and no longer in training.
+    """Returns a data set whose test set is replaced by `count` of its training samples, which leave the training set.
 
-    They are spread evenly over the training set in its order, so that files sorted by class give every class.
-    (Classes that take turns in step with that spacing would give one; none of our data sets is so.)
+    They are spread evenly over the training set in its order, so that files sorted by class yield every class.
+    (If classes took turns in step with that spacing, only one would be drawn; none of our data sets is like that.)
 
     Args:
-        images: An `ImageData` or `StoredImages`.
-        count: Samples to keep out, at least 1 and fewer than there are.
+        images: An `ImageData`, `StoredImages` or `TextData`.
+        count: Samples to take out, at least 1 and fewer than there are.
 
     Returns:
-        A data set of the same kind.
+        A data set of the same class.
 
     Raises:
         ValueError: If count is out of its range.
 
     Example:
         >>> from tflbt import data
-        >>> kept = with_holdout(data.load("digits"), 200)
-        >>> len(kept.x_train), len(kept.x_test)
+        >>> split = with_holdout(data.load("digits"), 200)
+        >>> len(split.x_train), len(split.x_test)
         (1237, 200)
     """
     total = len(images.x_train)
@@ -35,12 +35,12 @@ def with_holdout(images: Any, count: int) -> Any:
         raise ValueError(
             f"holdout={count!r} must be at least 1 and less than the {total} training samples."
         )
-    out = np.zeros(total, bool)
-    out[(np.arange(count) * total) // count] = True
+    chosen = np.zeros(total, bool)
+    chosen[(np.arange(count) * total) // count] = True
     return dataclasses.replace(
         images,
-        x_train=images.x_train[~out],
-        y_train=images.y_train[~out],
-        x_test=images.x_train[out],
-        y_test=images.y_train[out],
+        x_train=images.x_train[~chosen],
+        y_train=images.y_train[~chosen],
+        x_test=images.x_train[chosen],
+        y_test=images.y_train[chosen],
     )

@@ -1,4 +1,4 @@
-"""The form in which every data set in memory is handed over: uint8 images, int64 labels, two splits."""
+"""`ImageData`, the form of every image set in memory: uint8 images, int64 labels, two splits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 class ImageData:
     """A labelled image data set, whole and unscaled.
 
-    Samples that are no images, such as mushrooms, have height and width 1, and features for channels.
+    Samples that are not images, such as mushrooms, have height and width 1, and their features as channels.
 
     Attributes:
         x_train: uint8 images of shape `[N, height, width, channels]`.
@@ -19,7 +19,7 @@ class ImageData:
         x_test: uint8 images of shape `[M, height, width, channels]`.
         y_test: int64 labels of shape `[M]`.
         classes: Number of classes.
-        name: The name it was loaded by.
+        name: The name by which it was loaded.
 
     Raises:
         ValueError: If shapes, data types or labels do not fit together.
@@ -66,5 +66,5 @@ class ImageData:
         return height, width, channels
 
     def some_training_images(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """The first `count` training images and their labels."""
+        """Returns the first `count` training images and their labels."""
         return self.x_train[:count], self.y_train[:count]

@@ -1,13 +1,13 @@
-"""Reads JPEG and PNG files in batches: a random or the centre crop of each, resized to one square.
+"""Reads JPEG and PNG files in batches: a random crop or the centre crop of each, resized to a square.
 
-The crops are those of TensorFlow's ImageNet reference (models/official, `imagenet_preprocessing`): in
-training a random window of the image, by default of 8 to 100% of its area and an aspect ratio (width over height) of
-3/4 to 4/3 (Szegedy et al. 2015), drawn by `tf.image.stateless_sample_distorted_bounding_box`, which takes the
-whole image where ten draws do not fit (`tflbt.data.transforms.random_resized_crop` says how it draws); in evaluation
-the shorter side resized to 8/7 of the square (256 for 224) and the centre of that. The two-phase paper trains on any
-square of that instead. Resizing is bilinear, without smoothing, and values stay 0 .. 255, in float32. Of a JPEG's
-random window only that is decoded. Gray, CMYK and transparent images become RGB; of a file's name only its folder
-counts (ImageNet has a PNG called .JPEG).
+The crops are those of TensorFlow's ImageNet reference (models/official, `imagenet_preprocessing`).
+Training takes a random window of the image, by default of 8 to 100% of its area and with an aspect ratio (width over
+height) of 3/4 to 4/3 (Szegedy et al. 2015). `tf.image.stateless_sample_distorted_bounding_box` draws the window and
+takes the whole image where ten draws do not fit (`tflbt.data.transforms.random_resized_crop` says how it draws).
+Evaluation resizes the shorter side to 8/7 of the square (256 for 224) and takes the centre. The two-phase paper trains
+on a random square of an image resized like that. Resizing is bilinear, without smoothing; values stay 0 .. 255, in
+float32. Of a JPEG, only the random window is decoded. Gray, CMYK and transparent images become RGB. A file's ending
+does not matter (ImageNet has a PNG called .JPEG).
 """
 
 from __future__ import annotations
@@ -40,24 +40,19 @@ def random_crops(
 
     Args:
         paths: Strings `[n]`, n at least 0.
-        seeds: int32 `[n, 2]`: each sample's own (`tflbt.data.sample_seeds`); equal seeds give equal windows.
+        seeds: int32 `[n, 2]`, one row per sample (`tflbt.data.sample_seeds`); equal seeds give equal windows.
         size: Side of the squares in pixels, at least 1.
-        area: Least and largest area of a window, as shares of the image's, above 0, at most 1. Small networks,
-            MobileNet among them, are trained with windows less small.
+        area: Least and largest area of a window, as shares of the image's area, above 0, at most 1. Small networks,
+            such as MobileNet, are trained with a larger least area.
         aspect: Least and largest width over height of a window, above 0.
-        contents: Reads one path, a string `[]`: the bytes of its JPEG or PNG, `[]`.
+        contents: A function that reads one path, a string `[]`, and returns the bytes of its JPEG or PNG, `[]`.
 
     Returns:
-        float32 images `[n, size, size, 3]`, 0 .. 255.
+        float32 images `[n, size, size, 3]`, 0 .. 255. Files that cannot be read raise
+        `tf.errors.InvalidArgumentError`, which `unreadable_named` turns into an `OSError`.
 
     Raises:
         ValueError: If `area` or `aspect` is not such a pair.
-        tf.errors.InvalidArgumentError: If files cannot be read; `unreadable_named` makes it an `OSError`.
-
-    Example:
-        >>> from tflbt.data.sets.image_files import random_crops
-        >>> random_crops(tf.constant([], tf.string), tf.zeros([0, 2], tf.int32), 224).shape
-        TensorShape([0, 224, 224, 3])
     """
     check_ranges(area, aspect)
 
@@ -71,29 +66,21 @@ def random_crops(
 def resized_random_crops(
     paths: tf.Tensor, seeds: tf.Tensor, size: int, contents: Contents = tf.io.read_file
 ) -> tf.Tensor:
-    """Reads a random square of each file, after resizing the file to nearly that square's size.
+    """Reads a random square of each file, after resizing the image to nearly that square's size.
 
     The two-phase paper's A.2: "resized to 256 x 384 pixels keeping the original aspect ratio, and 224 x 224 image is
     randomly cropped". Only an image of 2 : 3 can have that size, so the shorter side of each becomes 256 and the
-    longer side what follows, as in `centre_crops`; every place is equally likely. A square sees half of such an
-    image, where one of `random_crops` may see 8%.
+    longer side keeps the ratio, as in `centre_crops`; every position is equally likely. Such a square shows half of
+    an image of 2 : 3, where one of `random_crops` may show 8%.
 
     Args:
-        paths: Strings `[n]`, n at least 0.
-        seeds: int32 `[n, 2]`: each sample's own (`tflbt.data.sample_seeds`); equal seeds give equal windows.
+        paths: As in `random_crops`.
+        seeds: As in `random_crops`.
         size: Side of the squares in pixels, at least 1; the shorter side becomes 256/224 of it.
-        contents: As of `random_crops`.
+        contents: As in `random_crops`.
 
     Returns:
-        float32 images `[n, size, size, 3]`, 0 .. 255.
-
-    Raises:
-        tf.errors.InvalidArgumentError: As `random_crops`.
-
-    Example:
-        >>> from tflbt.data.sets.image_files import resized_random_crops
-        >>> resized_random_crops(tf.constant([], tf.string), tf.zeros([0, 2], tf.int32), 224).shape
-        TensorShape([0, 224, 224, 3])
+        As `random_crops`.
     """
 
     def read(path: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
@@ -106,28 +93,7 @@ def resized_random_crops(
 
 
 def centre_crops(paths: tf.Tensor, size: int, contents: Contents = tf.io.read_file) -> tf.Tensor:
-    """Reads the centre of each file, as evaluation sees it.
-
-    Args:
-        paths: Strings `[n]`, n at least 0.
-        size: Side of the squares in pixels, at least 1.
-        contents: As of `random_crops`.
-
-    Returns:
-        float32 images `[n, size, size, 3]`, 0 .. 255.
-
-    Raises:
-        tf.errors.InvalidArgumentError: As `random_crops`.
-
-    Example:
-        >>> import pathlib, tempfile
-        >>> from tflbt.data.sets.image_files import centre_crops
-        >>> path = pathlib.Path(tempfile.mkdtemp(), "gray.png")
-        >>> gray = tf.fill([40, 30, 1], tf.constant(7, tf.uint8))
-        >>> _ = path.write_bytes(tf.io.encode_png(gray).numpy())
-        >>> centre_crops(tf.constant([str(path)]), 14).numpy().min()
-        7.0
-    """
+    """Reads the centre of each file, as evaluation sees it; arguments and result are those of `random_crops`."""
 
     def read(path: tf.Tensor) -> tf.Tensor:
         image, rest = _resized(contents(path), size)
@@ -138,13 +104,11 @@ def centre_crops(paths: tf.Tensor, size: int, contents: Contents = tf.io.read_fi
 
 @contextlib.contextmanager
 def unreadable_named() -> Iterator[None]:
-    """Makes TensorFlow's error about files that cannot be read an `OSError` that names them.
-
-    Yields:
-        Nothing.
+    """Turns TensorFlow's error about files that cannot be read into an `OSError` that names them.
 
     Raises:
         OSError: If the body met such files. TensorFlow's log says what is wrong with a JPEG.
+        tf.errors.InvalidArgumentError: If the body met another one.
 
     Example:
         >>> from tflbt.data.sets.image_files import centre_crops, unreadable_named
@@ -157,17 +121,17 @@ def unreadable_named() -> Iterator[None]:
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
-        told = re.search(rf"({_UNREADABLE}.*\.)[\]']", error.message)  # ' when run eagerly
-        if told is None:
+        message = re.search(rf"({_UNREADABLE}.*\.)[\]']", error.message)  # ' when run eagerly
+        if message is None:
             raise
-        raise OSError(told[1]) from error
+        raise OSError(message[1]) from error
 
 
 def _read_all(paths: tf.Tensor, elements: Any, read: Callable[..., Any], size: int) -> tf.Tensor:
     """Stacks `read(*element)` over a batch, several at a time.
 
-    TensorFlow's ops do not say which file they failed on, so each image comes with its number, those that fail are
-    left out, and the numbers that are missing tell the names.
+    TensorFlow's ops do not say which file they failed on. So each image carries its number, images that fail are
+    left out, and the missing numbers give the files' names.
     """
     count = tf.shape(paths)[0]
     numbers = tf.range(count)
@@ -176,16 +140,16 @@ def _read_all(paths: tf.Tensor, elements: Any, read: Callable[..., Any], size: i
     images = images.ignore_errors().batch(tf.cast(tf.maximum(count, 1), tf.int64))
     none = (tf.zeros([0], tf.int32), tf.zeros([0, size, size, 3]))
     images = images.concatenate(tf.data.Dataset.from_tensors(none))
-    found, images = images.take(1).get_single_element()
-    missing = tf.reduce_all(numbers[:, None] != found[None], axis=1)
+    read_numbers, images = images.take(1).get_single_element()
+    missing = tf.reduce_all(numbers[:, None] != read_numbers[None], axis=1)
     names = tf.strings.reduce_join(tf.boolean_mask(paths, missing), separator=", ")
-    told = tf.strings.join([_UNREADABLE, names, "."])
-    with tf.control_dependencies([tf.debugging.Assert(tf.size(found) == count, [told])]):
+    message = tf.strings.join([_UNREADABLE, names, "."])
+    with tf.control_dependencies([tf.debugging.Assert(tf.size(read_numbers) == count, [message])]):
         return tf.ensure_shape(tf.identity(images), [None, size, size, 3])
 
 
 def _resized(contents: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Decodes an image, its shorter side made 256/224 of `size`; also the pixels that `size` leaves of each side."""
+    """Decodes an image, resizes its shorter side to 256/224 of `size`; returns it and by how much it exceeds `size`."""
     image = _decoded(contents)
     sides = tf.cast(tf.shape(image)[:2], tf.float32)
     scale = round(size * _SHORTER_SIDE) / tf.reduce_min(sides)
@@ -199,6 +163,8 @@ def _square(image: tf.Tensor, corner: tf.Tensor, size: int) -> tf.Tensor:
 
 
 def _random_window(contents: tf.Tensor, seed: tf.Tensor, *ranges: tuple[float, float]) -> tf.Tensor:
+    """Decodes a random window of an image."""
+
     def of_jpeg() -> tf.Tensor:
         window = _window(tf.image.extract_jpeg_shape(contents), seed, *ranges)
         return tf.image.decode_and_crop_jpeg(contents, window, channels=3)

@@ -1,7 +1,7 @@
-"""ImageNet, and any data set that is a folder of image files for each class.
+"""ImageNet, and any data set that has a folder of image files for each class.
 
-`train/CLASS/*.JPEG` and `val/CLASS/*.JPEG`: the sorted names of the class folders are the labels 0, 1, ... What
-is held in memory are the files' names; a file is read when its turn comes (`tflbt.data.sets.stored_images`).
+`train/CLASS/*.JPEG` and `val/CLASS/*.JPEG`: the sorted names of the class folders are the labels 0, 1, ... Memory
+holds the files' names; a file is read when its turn comes (`tflbt.data.sets.stored_images`).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ EXPECTED = "the folders train/CLASS and val/CLASS of JPEG or PNG files"
 
 
 class ImageFolder(StoredImages):
-    """A data set of image files in folders, one for each class.
+    """A data set of image files in one folder per class.
 
-    The attributes are those of `StoredImages`: its root holds `train` and `val`, and its names are such as
-    `train/n01440764/n01440764_10026.JPEG`; the training files are in one random order, always the same, so that
-    the first (or last) samples are of many classes, the others sorted.
+    The attributes are those of `StoredImages`. The root holds `train` and `val`; a name looks like
+    `train/n01440764/n01440764_10026.JPEG`. The training files are in one random order, always the same, so that
+    the first (or last) samples are of many classes; the test files are sorted.
     """
 
 
@@ -40,16 +40,16 @@ def load_image_folder(
         data_dir: The folder that holds `train` and `val`, or holds a folder `name` that does.
         image_size: Side of the crops in pixels, at least 1.
         name: Name of the data set.
-        crop_area: Least and largest area of a random crop, as shares of the image's, above 0, at most 1.
+        crop_area: Least and largest area of a random crop, as shares of the image's area, above 0, at most 1.
 
     Returns:
-        Names and labels; no file has been opened. Names that start with a dot or do not end as an image's do
-        are left out.
+        Names and labels; no file is opened. Names that start with a dot or do not end in .jpeg, .jpg or .png are left
+        out.
 
     Raises:
         ValueError: If `data_dir` is not given, `image_size` or `crop_area` is out of its range, or `val` does not
             have the classes of `train`.
-        OSError: If a folder is missing or a class has no training image.
+        FileNotFoundError: If a folder is missing or a class has no training image.
 
     Example:
         >>> import pathlib, tempfile
@@ -71,7 +71,7 @@ def load_image_folder(
     if set(train) != set(val):
         differing = sorted(set(train) ^ set(val))
         raise ValueError(
-            f"{root}/train and {root}/val must have folders of the same names, one a class; {len(differing)} are in "
+            f"{root}/train and {root}/val must have folders of the same names, one per class; {len(differing)} are in "
             f"one only, such as {differing[0]!r}. (ImageNet's validation files come without folders: sort them first.)"
         )
     empty = next((class_name for class_name, names in train.items() if not names), None)
@@ -84,7 +84,7 @@ def load_image_folder(
 
 
 def _files_by_class(root: Path, split: str) -> dict[str, list[str]]:
-    """Names of the images in each class folder, sorted, as every rank must have the same order."""
+    """Returns the names of the images in each class folder, sorted, because every rank needs the same order."""
     with os.scandir(root / split) as entries:
         classes = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
     return {class_name: _images(root, f"{split}/{class_name}") for class_name in classes}
@@ -96,6 +96,7 @@ def _images(root: Path, folder: str) -> list[str]:
 
 
 def _arrays(files: dict[str, list[str]]) -> tuple[np.ndarray, np.ndarray]:
-    names = [os.fsencode(name) for of_class in files.values() for name in of_class]
-    counts = [len(of_class) for of_class in files.values()]
+    """Turns names by class into names and labels."""
+    names = [os.fsencode(name) for class_files in files.values() for name in class_files]
+    counts = [len(class_files) for class_files in files.values()]
     return np.array(names), np.repeat(np.arange(len(files), dtype=np.int64), counts)

@@ -1,11 +1,11 @@
 """ImageNet as TFRecord files, as TensorFlow's scripts build_imagenet_data.py and imagenet_to_gcs.py write it.
 
 `train-00000-of-01024` ... and `validation-00000-of-00128` ..., in one folder or in its folders `train` and
-`validation`: records of a `tf.train.Example` with a JPEG in `image/encoded` and its class in
-`image/class/label`, 1 .. 1000 or 0 .. 999. The files are gone through once (`tflbt.data.sets.record_index`), and a
-sample's name is where its record begins: `train-00003-of-01024@1117920`. With names for samples an epoch is one
-permutation over all the records of all the files, whatever the ranks, as for every other data set; and TensorFlow's
-reader, told to begin there, checks the record's CRC before its JPEG is looked at.
+`validation`, hold records of a `tf.train.Example` with a JPEG in `image/encoded` and its class in
+`image/class/label`, 1 .. 1000 or 0 .. 999. The files are scanned once (`tflbt.data.sets.record_index`), and a
+sample's name says where its record begins: `train-00003-of-01024@1117920`. With names for samples, an epoch is one
+permutation over all records of all files, whatever the number of ranks, as for every other data set; and TensorFlow's
+reader, which starts at that byte, checks the record's CRC before the JPEG is decoded.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from tflbt import checks
 from tflbt.data.sets import archives, image_folder
 from tflbt.data.sets.image_files import AREA
 from tflbt.data.sets.record_index import index_records
@@ -37,17 +38,17 @@ _FILES_AT_A_TIME = 16  # where storage is slow, waiting takes longer than walkin
 class ImageRecords(StoredImages):
     """A data set of images in TFRecord files.
 
-    The attributes are those of `StoredImages`: its root holds the files, and its names are such as
-    `train-00003-of-01024@1117920`; the training records are in one random order, always the same, the others as
-    they are stored.
+    The attributes are those of `StoredImages`. The root holds the files; a name looks like
+    `train-00003-of-01024@1117920`. The training records are in one random order, always the same; the test records
+    are in the order in which they are stored.
     """
 
     @staticmethod
     def contents(path: tf.Tensor) -> tf.Tensor:
-        """Reads the JPEG of one record, `FILE@BYTE`, having checked the record's CRC."""
+        """Reads the JPEG of one record, `FILE@BYTE`, after checking the record's CRC."""
         file = tf.strings.regex_replace(path, "@[0-9]+$", "")
         begin = tf.strings.to_number(tf.strings.regex_replace(path, "^.*@", ""), tf.int64)
-        # What tf.data.TFRecordDataset makes too, but its Python has no argument for where to begin.
+        # The op of tf.data.TFRecordDataset, which has no argument for the byte at which to begin.
         records = tf.raw_ops.TFRecordDatasetV2(
             filenames=[file],
             compression_type="",
@@ -75,8 +76,8 @@ def load_imagenet(
         Names and labels.
 
     Raises:
-        ValueError: As `load_image_records` and `tflbt.data.load_image_folder`.
-        OSError: As they, or when the folder holds neither form.
+        ValueError: As in `load_image_records` and `tflbt.data.load_image_folder`.
+        FileNotFoundError: If the folder holds neither form; other errors as in these two.
 
     Example:
         >>> from tflbt.data.sets.image_records import load_imagenet
@@ -105,8 +106,8 @@ def load_image_records(
 ) -> ImageRecords:
     """Lists the records of a data set.
 
-    Every rank goes through every file, a few kB of each record: 45,000 records a second and core where the
-    files are in the page cache, so half a minute for ImageNet. Nothing is written.
+    Every rank scans every file and reads a few kB of each record: 45,000 records per second and core when the files
+    are in the page cache, so half a minute for ImageNet. Nothing is written.
 
     Args:
         data_dir: The folder that holds the files, or holds a folder `name` that does.
@@ -117,23 +118,23 @@ def load_image_records(
         first_label: The label in the files that is class 0. Default: 0 if a training record has the label 0, else 1.
 
     Returns:
-        Names and labels, these from 0; no image has been read.
+        Names, and labels that begin at 0; no image is read.
 
     Raises:
-        ValueError: If an argument is out of its range, or a file is empty, is of another number of files, or
+        ValueError: If an argument is out of its range, or a file is empty, belongs to another number of files, or
             holds a label that is missing or out of range.
-        OSError: If a folder or file is missing, or a file is damaged or cut off.
+        FileNotFoundError: If a folder or file is missing.
+        OSError: If a file is damaged or cut off.
 
     Example:
         >>> from tflbt.data.sets.image_records import load_image_records
         >>> load_image_records(".", classes=0)
         Traceback (most recent call last):
         ...
-        ValueError: classes=0 must be at least 1.
+        ValueError: classes=0 must be a whole number, at least 1.
     """
     check_crops(image_size, crop_area)
-    if classes < 1:
-        raise ValueError(f"classes={classes} must be at least 1.")
+    checks.whole("classes", classes, at_least=1)
     places = archives.folders(data_dir, [name], _EXPECTED)
     root = next((place for place in places if _shards(place, "train")), places[0])
     shards = {split: _shards(root, split) for split in _COUNTS}
@@ -149,9 +150,9 @@ def load_image_records(
     for split, names in shards.items():
         arrays[split] = _arrays(root, names, indexed[split], first_label, classes)
         if name == "imagenet" and len(arrays[split][0]) != _COUNTS[split]:
-            held = len(arrays[split][0])
+            count = len(arrays[split][0])
             logging.warning(
-                "%s has %d %s records, not ImageNet's %d.", root, held, split, _COUNTS[split]
+                "%s has %d %s records, not ImageNet's %d.", root, count, split, _COUNTS[split]
             )
     class_names = tuple(str(first_label + label) for label in range(classes))
     return ImageRecords(
@@ -160,7 +161,7 @@ def load_image_records(
 
 
 def _shards(root: Path, split: str) -> list[str]:
-    """Names of a split's files, sorted, all of them or none."""
+    """Returns the names of a split's files, sorted: all of them or none."""
     for folder in (root, root / split):
         listed = os.listdir(folder) if folder.is_dir() else []
         names = sorted(n for n in listed if re.fullmatch(rf"{split}-\d{{5}}-of-\d{{5}}", n))
@@ -171,12 +172,13 @@ def _shards(root: Path, split: str) -> list[str]:
 
 
 def _check_complete(folder: Path, split: str, names: list[str]) -> None:
-    of = names[0][-5:]
-    every = [f"{split}-{number:05}-of-{of}" for number in range(int(of))]
+    """Raises unless the files are exactly those that the first one's name promises."""
+    total = names[0][-5:]
+    every = [f"{split}-{number:05}-of-{total}" for number in range(int(total))]
     stray = next((name for name in names if name not in set(every)), None)
     if stray is not None:
         raise ValueError(
-            f"{folder}/{stray} does not belong to the {int(of)} files that {names[0]} is one of."
+            f"{folder}/{stray} does not belong to the {int(total)} files that {names[0]} is one of."
         )
     missing = sorted(set(every) - set(names))
     if missing:
@@ -199,7 +201,7 @@ def _arrays(
     first_label: int,
     classes: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Names and labels of a split's samples."""
+    """Returns the names and labels of a split's samples."""
     last = first_label + classes - 1
     names: list[bytes] = []
     for shard, (begins, labels) in zip(shards, indexed):

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tflbt.data.sets.archives import find_file, folders, opened
+from tflbt.data.sets.archives import folders, opened, required_file
 from tflbt.data.sets.image_data import ImageData
 
-_FOLDERS = ("mnist",)
 _SPLITS = {"train": "train", "test": "t10k"}
 _EXPECTED = (
     "MNIST's four files train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte "
@@ -21,10 +20,10 @@ _MOST_BYTES = 2**30  # above any set in this format (EMNIST: 0.64e9); a damaged 
 
 
 def load_mnist(data_dir: str | Path | None) -> ImageData:
-    """Loads MNIST (LeCun et al. 1998), or another set in its format, such as Fashion-MNIST.
+    """Loads MNIST (LeCun et al. 1998), or another data set in its format, such as Fashion-MNIST.
 
     Args:
-        data_dir: Folder with the files, or with a folder `mnist` that has them.
+        data_dir: The folder with the files, or with a folder `mnist` that holds them.
 
     Returns:
         60,000 training and 10,000 test images of shape `[28, 28, 1]`, 10 classes.
@@ -40,11 +39,13 @@ def load_mnist(data_dir: str | Path | None) -> ImageData:
         ...
         ValueError: data_dir is not given. It should hold MNIST's four files ...
     """
-    places = folders(data_dir, _FOLDERS, _EXPECTED)
+    places = folders(data_dir, ["mnist"], _EXPECTED)
     arrays = {}
     for split, prefix in _SPLITS.items():
-        images_path = _find(places, prefix, "images", 3)
-        labels_path = _find(places, prefix, "labels", 1)
+        images_path, labels_path = (
+            required_file(places, [f"{prefix}-{kind}{mark}ubyte" for mark in marks], _EXPECTED)
+            for kind, marks in (("images", ("-idx3-", ".idx3-")), ("labels", ("-idx1-", ".idx1-")))
+        )
         images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
         _check_pair(images, images_path, labels, labels_path)
         arrays[f"x_{split}"] = images[..., np.newaxis]
@@ -55,15 +56,15 @@ def load_mnist(data_dir: str | Path | None) -> ImageData:
 def read_idx(path: Path, dimensions: int) -> np.ndarray:
     """Reads one IDX file of unsigned bytes, checking its magic number, sizes and length.
 
-    The format: bytes 0, 0, the element type (8), the number of dimensions d; d big-endian 32-bit
-    sizes; the elements, the last dimension fastest.
+    The format: the bytes 0, 0, the element type (8) and the number of dimensions d; d big-endian 32-bit sizes; the
+    elements, the last dimension fastest.
 
     Args:
         path: The file, raw or with the ending .gz or .xz.
-        dimensions: How many dimensions it must have: 3 for images, 1 for labels.
+        dimensions: The number of dimensions that it must have: 3 for images, 1 for labels.
 
     Returns:
-        uint8 array of the shape the file states.
+        A uint8 array of the shape that the file states.
 
     Raises:
         ValueError: If the magic number or the length is wrong.
@@ -91,24 +92,12 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
         size = math.prod(shape)
         elements = stream.read(min(size, _MOST_BYTES) + 1)
     if len(elements) != size:
-        held = "more" if len(elements) > size else f"only {len(elements):,}"
+        length = "more" if len(elements) > size else f"only {len(elements):,}"
         raise ValueError(
             f"{path} is truncated or damaged: its header says {shape}, {size:,} bytes, but it "
-            f"holds {held}. It should be {expected}."
+            f"holds {length}. It should be {expected}."
         )
     return np.frombuffer(elements, np.uint8).reshape(shape)
-
-
-def _find(places: list[Path], prefix: str, kind: str, dimensions: int) -> Path:
-    names = [f"{prefix}-{kind}{mark}idx{dimensions}-ubyte" for mark in "-."]
-    found = (find_file(place, names) for place in places)
-    path = next((path for path in found if path), None)
-    if path is None:
-        raise FileNotFoundError(
-            f"There is no {names[0]} (raw, .gz or .xz) in {', '.join(map(str, places))}. "
-            f"The folder should hold {_EXPECTED}."
-        )
-    return path
 
 
 def _check_pair(

@@ -1,4 +1,4 @@
-"""The UCI mushrooms from their original file: 22 attributes as one-hot features, edible or poisonous."""
+"""The UCI mushrooms from their original file: 22 attributes as one-hot features; edible or poisonous."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from tflbt.data.sets.archives import find_file, folders, opened
+from tflbt.data.sets.archives import folders, opened, required_file
 from tflbt.data.sets.image_data import ImageData
 
 _FILE, _ROWS = "agaricus-lepiota.data", 8124
-_FOLDERS = ("mushroom",)
-_EXPECTED = (
-    f"{_FILE} (raw, .gz or .xz): 23 letters a line with commas between them, the class e or p first"
-)
+_EXPECTED = f"{_FILE} (raw, .gz or .xz): 23 letters per line with commas between them, the class e or p first"
 CLASSES = "ep"  # edible 0, poisonous 1
-# The values of each attribute in the order of agaricus-lepiota.names; "?", missing, is one of the stalk's root.
+# The values of each attribute in the order of agaricus-lepiota.names. "?" (missing) is a value of stalk-root.
 ATTRIBUTES = {
     "cap-shape": "bcxfks",
     "cap-surface": "fgys",
@@ -43,23 +40,23 @@ ATTRIBUTES = {
 }
 _TRAINING_PERCENT = 85
 _SPLIT_SEED = 0
-_WHITE = 255  # a feature that is there, so that "divide_255" makes it 1 and pixels are 0 .. 1 as in images
+_WHITE = 255  # a feature that is present: "divide_255" makes 1 of it, so that pixels are 0 .. 1 as in images
 
 
 def load_mushroom(data_dir: str | Path | None, seed: int = _SPLIT_SEED) -> ImageData:
     """Loads the mushrooms (Schlimmer, 1987) as black and white "images" of one pixel with 126 channels.
 
-    A channel is a value of an attribute, 255 where the mushroom has it and 0 where not, so the standardisation
-    "divide_255" makes 1 and 0 of them. All values that `agaricus-lepiota.names` lists have a channel; 9 of the
-    126 do not occur, are always 0, and change nothing in a linear model.
+    A channel stands for one value of an attribute: 255 where the mushroom has that value, else 0. The
+    standardisation "divide_255" makes 1 and 0 of them. Every value that `agaricus-lepiota.names` lists has a channel;
+    9 of the 126 never occur, are always 0, and change nothing in a linear model.
 
-    The samples are split at random into 85% for training, 6,905 of the 8,124 as in `abs-absa.txt`, and the rest. The
-    paper prints 1,819 for validation, but 8,124 - 6,905 is 1,219. Its own split is not known.
+    The samples are split at random: 85%, 6,905 of the 8,124 as in `abs-absa.txt`, for training, the others for
+    testing. The paper prints 1,819 for validation, but 8,124 - 6,905 is 1,219. Its own split is not known.
 
     Args:
-        data_dir: Folder with the file, or with a folder `mushroom` that has it.
-        seed: Of the split, 0 or more: training samples are the first of NumPy's
-            `Generator(PCG64(seed)).permutation`, in that order, so that any stretch of them is of both classes.
+        data_dir: The folder with the file, or with a folder `mushroom` that holds it.
+        seed: Seed of the split, 0 or more. Training samples are the first of NumPy's
+            `Generator(PCG64(seed)).permutation`, in that order, so that any stretch of them has both classes.
 
     Returns:
         6,905 training and 1,219 test samples of shape `[1, 1, 126]`, 2 classes: edible 0, poisonous 1.
@@ -75,14 +72,7 @@ def load_mushroom(data_dir: str | Path | None, seed: int = _SPLIT_SEED) -> Image
         ...
         ValueError: data_dir is not given. It should hold agaricus-lepiota.data ...
     """
-    places = folders(data_dir, _FOLDERS, _EXPECTED)
-    path = next((path for place in places if (path := find_file(place, [_FILE]))), None)
-    if path is None:
-        raise FileNotFoundError(
-            f"There is no {_FILE} (raw, .gz or .xz) in {', '.join(map(str, places))}. "
-            f"The folder should hold {_EXPECTED}."
-        )
-    x, y = _read(path)
+    x, y = _read(required_file(folders(data_dir, ["mushroom"], _EXPECTED), [_FILE], _EXPECTED))
     order = np.random.Generator(np.random.PCG64(seed)).permutation(len(x))
     train, test = np.split(order, [len(x) * _TRAINING_PERCENT // 100])
     return ImageData(x[train], y[train], x[test], y[test], len(CLASSES), "mushroom")
@@ -105,7 +95,7 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _parse(line: str, where: str) -> tuple[int, list[int]]:
-    """The class of a line, and the channels that its values are."""
+    """Returns the class of a line, and the channels of its values."""
     label, *values = line.split(",")
     if len(values) != len(ATTRIBUTES):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The Penn Treebank's words from Mikolov's files: one sentence a line, 10,000 words, all others `<unk>`."""
+"""The Penn Treebank's words from Mikolov's files: one sentence per line, 10,000 words, all others `<unk>`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from tflbt.data.sets.archives import find_file, folders, opened
+from tflbt import checks
+from tflbt.data.sets.archives import folders, opened, required_file
 from tflbt.data.sets.text_data import TextData, windows
 
 _FOLDERS = ("ptb", "penn", "penn_treebank", "simple-examples/data")
-_WORDS = {"train": 929_589, "valid": 73_760, "test": 82_430}  # published, with a line's end as one
+_WORDS = {
+    "train": 929_589,
+    "valid": 73_760,
+    "test": 82_430,
+}  # published; each line's end counts as a word
 _EXPECTED = "Mikolov's files ptb.train.txt, ptb.valid.txt and ptb.test.txt (raw, .gz or .xz)"
-_FILE_EXPECTED = "UTF-8 text, one sentence a line, blanks between its words"
+_FILE_EXPECTED = "UTF-8 text, one sentence per line, blanks between its words"
 END, UNKNOWN = "<eos>", "<unk>"
 
 
@@ -24,20 +29,20 @@ def load_penn_treebank(
     """Loads the Penn Treebank (Marcus et al. 1993) as Mikolov et al. (2010) prepared it for language models.
 
     The vocabulary is that of the training file: its words, and `<eos>`, which stands at the end of every line,
-    sorted by how often they occur, most often first, and then by their letters. A word of another file that is not
-    in it is `<unk>`; in the published files there is none.
+    sorted by how often they occur, the most frequent first, and then by their letters. A word of another file that
+    is not in the vocabulary becomes `<unk>`; the published files have no such word.
 
-    Published: 929,589 words to train on, 73,760 to validate, 82,430 to test, `<eos>` counted; a vocabulary of
-    10,000. That is 13,279, 1,053 and 1,177 windows of 70 words.
+    Published: 929,589 words for training, 73,760 for validation, 82,430 for testing, `<eos>` included; a vocabulary
+    of 10,000. That is 13,279, 1,053 and 1,177 windows of 70 words.
 
     Args:
-        data_dir: Folder with the files, or with a folder `ptb`, `penn`, `penn_treebank` or
-            `simple-examples/data` that has them.
-        window: Words in a sample, at least 1; see `tflbt.data.sets.text_data` for how a text is cut.
-        held_out: The file that samples to evaluate on are from: "test", or "valid" to tune on.
+        data_dir: The folder with the files, or with a folder `ptb`, `penn`, `penn_treebank` or
+            `simple-examples/data` that holds them.
+        window: Words in a sample, at least 1; `tflbt.data.sets.text_data` says how a text is cut.
+        held_out: The file that the test samples come from: "test", or "valid" for tuning.
 
     Returns:
-        Windows of words of the training file and the held-out one, and the words that follow each.
+        Windows of words of the training file and of the held-out file, and the words that follow each.
 
     Raises:
         ValueError: If `data_dir` is None, an argument is out of its range, or a file is not what it should be.
@@ -50,12 +55,12 @@ def load_penn_treebank(
         ...
         ValueError: data_dir is not given. It should hold Mikolov's files ptb.train.txt, ...
     """
-    if held_out not in ("test", "valid"):
-        raise ValueError(f"held_out={held_out!r} must be 'test' or 'valid'.")
-    if window < 1:
-        raise ValueError(f"window={window!r} must be at least 1 word.")
+    checks.one_of("held_out", held_out, ("test", "valid"))
+    checks.whole("window", window, at_least=1)
     places = folders(data_dir, _FOLDERS, _EXPECTED)
-    paths = {part: _find(places, part) for part in ("train", held_out)}  # both, before one is read
+    paths = {  # both, before either is read
+        part: required_file(places, [f"ptb.{part}.txt"], _EXPECTED) for part in ("train", held_out)
+    }
     lines = {part: _read(path, part) for part, path in paths.items()}
     counts = Counter(word for line in lines["train"] for word in line)
     vocabulary = sorted(counts, key=lambda word: (-counts[word], word))
@@ -75,19 +80,8 @@ def load_penn_treebank(
     )
 
 
-def _find(places: list[Path], part: str) -> Path:
-    name = f"ptb.{part}.txt"
-    path = next((path for place in places if (path := find_file(place, [name]))), None)
-    if path is None:
-        raise FileNotFoundError(
-            f"There is no {name} (raw, .gz or .xz) in {', '.join(map(str, places))}. "
-            f"The folder should hold {_EXPECTED}."
-        )
-    return path
-
-
 def _read(path: Path, part: str) -> list[list[str]]:
-    """The words of each line, with the end of the line."""
+    """Returns the words of each line, and `<eos>`."""
     with opened(path, _FILE_EXPECTED) as stream:
         data = stream.read()
     try:
@@ -108,13 +102,13 @@ def _read(path: Path, part: str) -> list[list[str]]:
 
 
 def _numbered(lines: list[list[str]], numbers: dict[str, int], path: Path) -> np.ndarray:
-    """The text as one row of numbers."""
+    """Returns the text as one row of numbers."""
     unknown = numbers.get(UNKNOWN)
     for row, line in enumerate(lines, start=1):
-        strangers = [word for word in line if word not in numbers]
-        if strangers and unknown is None:
+        stranger = next((word for word in line if word not in numbers), None)
+        if stranger is not None and unknown is None:
             raise ValueError(
-                f"{path}, line {row}, has {strangers[0]!r}, which the training file has not, nor has it {UNKNOWN!r} "
+                f"{path}, line {row}, has {stranger!r}, which the training file has not, nor has it {UNKNOWN!r} "
                 "to stand for it. The files should be of one set."
             )
     return np.array([numbers.get(word, unknown) for line in lines for word in line], np.int32)

@@ -1,9 +1,9 @@
-"""Where each sample of a TFRecord file begins and what its label is, found without reading the images.
+"""Finds where each sample of a TFRecord file begins and what its label is, without reading the images.
 
 A record is the length of its data (uint64, little-endian), the masked CRC-32C of those 8 bytes, the data, and the
-data's CRC. The data is a `tf.train.Example`, a map from names to values in any order; it is walked from name to
-name, and what lies between is passed over. So about 4 kB of each record are read, and nothing tells of damage within
-an image: the CRC of the data is for whoever reads it whole, as TensorFlow's reader does.
+data's CRC. The data is a `tf.train.Example`, a map from names to values in any order. The index steps from name to
+name and skips the values, so that it reads about 4 kB of each record. It does not notice damage within an image: the
+CRC of the data is checked by whoever reads all of it, as TensorFlow's reader does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tensorflow.core.example import feature_pb2
 
 _HEADER, _FOOTER = 12, 4  # bytes: the length and its CRC; the data's CRC
 _POLYNOMIAL, _MASK = 0x82F63B78, 0xA282EAD8  # CRC-32C, bits reversed; what TensorFlow adds
-_PEEKED = 1024  # bytes read at a time: most often all that stands before the label
+_PEEKED = 1024  # bytes read at a time: usually all that precedes the label
 _ENOUGH = 64  # bytes that hold a tag, a length and the label's name
 _MAP_ENTRY = (
     0x0A  # the tag of field 1 with a length: an Example's features, and an entry of their map
@@ -26,7 +26,7 @@ _MAP_ENTRY = (
 
 
 class _Damage(Exception):
-    """What is wrong with a record."""
+    """Says what is wrong with a record."""
 
 
 def index_records(
@@ -36,7 +36,7 @@ def index_records(
 
     Args:
         path: The file, not compressed.
-        key: Name of the feature that is the label: one int64; at most 40 bytes.
+        key: Name of the feature that holds the label, one int64; at most 40 bytes.
         expected: What the file should be, for the errors.
 
     Returns:
@@ -85,7 +85,7 @@ def index_records(
 
 
 def _data(stream: BinaryIO, begin: int, size: int) -> tuple[int, int]:
-    """First byte of a record's data, and the byte after the last."""
+    """Returns the first byte of a record's data, and the byte after the last."""
     stream.seek(begin)
     header = stream.read(_HEADER)
     if len(header) < _HEADER:
@@ -100,7 +100,7 @@ def _data(stream: BinaryIO, begin: int, size: int) -> tuple[int, int]:
 
 
 def _label(stream: BinaryIO, first: int, end: int, key: bytes) -> int | None:
-    """Walks over an Example's map as far as the label."""
+    """Steps through an Example's map to the label; returns None if there is no label."""
     begins_with = bytes([_MAP_ENTRY, len(key)]) + key
     stream.seek(first)
     peeked, at = stream.read(min(_PEEKED, end - first)), first
@@ -123,7 +123,7 @@ def _label(stream: BinaryIO, first: int, end: int, key: bytes) -> int | None:
 
 
 def _entry(data: bytes, place: int, at: int) -> tuple[int, int]:
-    """Where the content of the field at `data[place]` begins and ends in the file; `data[0]` is byte `at` of it."""
+    """Returns where the content of the field at `data[place]` begins and ends; `data[0]` is the file's byte `at`."""
     if data[place] != _MAP_ENTRY:
         raise _Damage("is no tf.train.Example")
     length = shift = 0

@@ -12,28 +12,27 @@ from absl import logging
 from tflbt.data.sets.archives import folders
 from tflbt.data.sets.image_data import ImageData
 
-_FOLDERS = ("svhn",)
 _COUNTS = {"train": 73_257, "extra": 531_131, "test": 26_032}  # published
 _EXPECTED = "SVHN's files train_32x32.mat, extra_32x32.mat and test_32x32.mat"
 _FILE_EXPECTED = "a MATLAB file (before 7.3) with uint8 images 'X' [32, 32, 3, N] and labels 'y' [N, 1] from 1 to 10"
-_CHUNK = 1024  # images whose axes are exchanged at a time, so that no copy of the set is made
+_CHUNK = 1024  # images whose axes are exchanged at a time, so that the set is never copied
 
 
 def load_svhn(data_dir: str | Path | None, parts: Sequence[str] = ("train", "extra")) -> ImageData:
     """Loads SVHN (Netzer et al. 2011), format 2: digits of house numbers, cropped.
 
-    A file is read into memory once: 1.6 GB for "extra", where the axes are exchanged in place. Joining two parts
-    takes both for the while.
+    A file is read into memory once (1.6 GB for "extra"), where the axes are exchanged in place. Joining two parts
+    takes the memory of both twice while it lasts.
 
     Args:
-        data_dir: Folder with the files, or with a folder `svhn` that has them.
+        data_dir: The folder with the files, or with a folder `svhn` that holds them.
         parts: The files to train on, in their order: "train" (73,257 images) and "extra" (531,131). The default,
             both, is what `two-phase.txt` trains on. `abs-absa.txt` and its authors' code train on "extra" alone (table
             III's 20,747 updates of 512 samples are 20 epochs of 531,131).
 
     Returns:
         Those training images and 26,032 test images of shape `[32, 32, 3]`, 10 classes; the label 10 of the files
-        is the digit 0. The name is "svhn", of "extra" alone "svhn_extra".
+        is the digit 0. The name is "svhn"; for "extra" alone it is "svhn_extra".
 
     Raises:
         ValueError: If `data_dir` is None, a part is unknown, or a file does not hold what it should.
@@ -48,7 +47,7 @@ def load_svhn(data_dir: str | Path | None, parts: Sequence[str] = ("train", "ext
     """
     if not parts or not set(parts) <= {"train", "extra"}:
         raise ValueError(f"parts={parts!r} must be of 'train' and 'extra'.")
-    places = folders(data_dir, _FOLDERS, _EXPECTED)
+    places = folders(data_dir, ["svhn"], _EXPECTED)
     paths = {part: _find(places, part) for part in (*parts, "test")}  # all, before any is read
     x_train, y_train = _joined([_read(paths[part], part) for part in parts])
     x_test, y_test = _read(paths["test"], "test")
@@ -67,11 +66,11 @@ def _find(places: list[Path], part: str) -> Path:
 
 
 def _read(path: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
-    held = _matlab(path)
+    content = _matlab(path)
     for key in ("X", "y"):
-        if key not in held:
+        if key not in content:
             raise ValueError(f"{path} holds no {key!r}. It should be {_FILE_EXPECTED}.")
-    x, y = held.pop("X"), held.pop("y")
+    x, y = content.pop("X"), content.pop("y")
     if x.dtype != np.uint8 or x.ndim != 4 or x.shape[:3] != (32, 32, 3) or not x.shape[3]:
         raise ValueError(f"{path} holds X {x.dtype} {x.shape}. It should be {_FILE_EXPECTED}.")
     count = x.shape[3]
@@ -84,10 +83,11 @@ def _read(path: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     return _images(x), _digits(y.ravel(), path)
 
 
-def _joined(read: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    if len(read) == 1:
-        return read[0]
-    return np.concatenate([x for x, _ in read]), np.concatenate([y for _, y in read])
+def _joined(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Joins parts; a single part is not copied."""
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
 
 
 def _matlab(path: Path) -> dict[str, Any]:
@@ -102,9 +102,9 @@ def _matlab(path: Path) -> dict[str, Any]:
 
 
 def _images(x: np.ndarray) -> np.ndarray:
-    """Turns `[row, column, channel, N]` into `[N, row, column, channel]`, in the memory that it is in.
+    """Turns `[row, column, channel, N]` into `[N, row, column, channel]`, in place.
 
-    MATLAB stores the first axis fastest, so an image is contiguous there, as `[channel, column, row]`.
+    MATLAB stores the first axis fastest, so each image is contiguous there, as `[channel, column, row]`.
     """
     stored = np.require(x.T, requirements=["C_CONTIGUOUS", "WRITEABLE"])
     for first in range(0, len(stored), _CHUNK):

@@ -1,12 +1,12 @@
-"""Image sets of TensorFlow Datasets, where that is installed and has the set on disk: `tfds:NAME`.
+"""Image sets of TensorFlow Datasets, `tfds:NAME`, where it is installed and has the set on disk.
 
-Nothing is downloaded: nodes of a cluster often have no network, and all ranks would do it at once. Prepare a set
-once, where there is one, and give its folder as `data_dir`::
+Nothing is downloaded: nodes of a cluster often have no network, and all ranks would download at once. Prepare a set
+once, where there is a network, and pass its folder as `data_dir`:
 
     python -c "import tensorflow_datasets as tfds; tfds.load('NAME', data_dir='DIR')"
 
-TensorFlow 2.15's protobuf (below 5) goes with tensorflow-datasets 4.9.10 and tensorflow-metadata below 1.18, which
-pip must be told; to prepare a set, importlib_resources is needed too.
+TensorFlow 2.15's protobuf (below 5) works with tensorflow-datasets 4.9.10 and tensorflow-metadata below 1.18; pip has
+to be asked for the latter. Preparing a set also needs importlib_resources.
 """
 
 from __future__ import annotations
@@ -21,24 +21,25 @@ import tensorflow as tf
 from tflbt.data.sets.image_data import ImageData
 
 _INSTALL = "pip install tensorflow-datasets 'tensorflow-metadata<1.18'"
-_HELD_OUT = ("test", "validation")  # the first that there is
+_TEST_SPLITS = ("test", "validation")  # the first that exists is used
 
 
 def load_tensorflow_datasets(name: str, data_dir: str | Path | None = None) -> ImageData:
-    """Loads a set whole, with its splits "train" and "test", or "validation" where it has no "test".
+    """Loads a whole set into memory: its split "train", and "test", or "validation" if it has no "test".
 
     Args:
         name: Its name there, such as "mnist", "svhn_cropped" or "cifar10:3.0.2", or that of a set of your own that
             was written to `data_dir`.
-        data_dir: The folder it was prepared in. Default: that of TensorFlow Datasets, `~/tensorflow_datasets`.
+        data_dir: The folder in which it was prepared. Default: that of TensorFlow Datasets, `~/tensorflow_datasets`.
 
     Returns:
         Images and labels in the order in which they are stored; the name is `tfds:NAME`.
 
     Raises:
         ImportError: If TensorFlow Datasets cannot be imported.
-        ValueError: If there is no such set, or it is none of uint8 images of one size with one label each.
-        OSError: If the set is not on disk, or is damaged.
+        ValueError: If there is no such set, or it does not consist of uint8 images of one size with one label each.
+        FileNotFoundError: If the set is not on disk.
+        OSError: If it is damaged.
 
     Example:
         >>> from tflbt.data.sets.tensorflow_datasets import load_tensorflow_datasets
@@ -54,18 +55,19 @@ def load_tensorflow_datasets(name: str, data_dir: str | Path | None = None) -> I
             f"tfds:{name} is not in {builder.data_dir}. Nothing is downloaded here: prepare it once with "
             f"tfds.load({name!r}, data_dir=...), where there is a network."
         )
-    held_out = next((split for split in _HELD_OUT if split in builder.info.splits), None)
-    if held_out is None or "train" not in builder.info.splits:
+    test_split = next((split for split in _TEST_SPLITS if split in builder.info.splits), None)
+    if test_split is None or "train" not in builder.info.splits:
         raise ValueError(
             f"tfds:{name} has the splits {', '.join(builder.info.splits) or 'none'}; it should have train, and test "
             "or validation."
         )
     classes = _classes(tfds, builder, name)
-    train, test = (_read(tfds, builder, name, split, classes) for split in ("train", held_out))
+    train, test = (_read(tfds, builder, name, split, classes) for split in ("train", test_split))
     return ImageData(*train, *test, classes=classes, name=f"tfds:{name}")
 
 
 def _library() -> ModuleType:
+    """Imports TensorFlow Datasets."""
     try:
         import tensorflow_datasets  # it takes a second to import
     except ImportError as error:
@@ -86,7 +88,7 @@ def _builder(tfds: ModuleType, name: str, data_dir: str | Path | None) -> Any:
 
 
 def _classes(tfds: ModuleType, builder: Any, name: str) -> int:
-    """The number of classes, of a set that is what it should be."""
+    """Returns the number of classes, after checking that the set consists of images and labels."""
     keys = builder.info.supervised_keys
     kinds = [builder.info.features[key] for key in keys] if keys and len(keys) == 2 else []
     if [type(kind) for kind in kinds] != [tfds.features.Image, tfds.features.ClassLabel]:

@@ -1,13 +1,13 @@
-"""The form in which a text is handed over: windows of words, each with the words that follow; two splits.
+"""`TextData`, the form of a text: windows of words, each with the words that follow; two splits.
 
-A text is one long row of words, as numbers in a vocabulary. It is cut into windows of T words, each a sample of its
-own: x is the window, y the same window one word later, so that every word but the text's first is a label once; the
-tail that fills no window is dropped.
+A text is one long row of words, given as numbers in a vocabulary. It is cut into windows of T words, each of which is a
+sample: x is the window, y the same window one word later, so that every word except the text's first is a label once.
+A tail that does not fill a window is dropped.
 
 Each window is read from a zero state. The authors of "AWD-LSTM" cut the text into B parts, read them side by side in
 steps of about 70 words whose length is drawn at random, and carry the state from each step to the next. Samples here
-must be exchangeable: shuffled, dealt to ranks, taken M times, and counted in an update whatever its size. The price:
-the first words of a window are guessed without what went before it, and the perplexity is higher for that.
+must be exchangeable: they are shuffled, dealt to ranks, taken M times, and counted in updates of any size. The price:
+the first words of a window are predicted without their context, which makes the perplexity higher.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tflbt import checks
+
 
 @dataclass(frozen=True)
 class TextData:
@@ -23,12 +25,12 @@ class TextData:
 
     Attributes:
         x_train: int32 words of shape `[N, T]`, 0 .. classes - 1.
-        y_train: int64 words of shape `[N, T]`, each the one that follows.
+        y_train: int64 words of shape `[N, T]`: for each word the one that follows it.
         x_test: int32 words of shape `[M, T]`.
         y_test: int64 words of shape `[M, T]`.
         classes: Number of words in the vocabulary.
-        name: The name it was loaded by.
-        vocabulary: The words, by number; or nothing.
+        name: The name by which it was loaded.
+        vocabulary: The words, by number; may be empty.
 
     Raises:
         ValueError: If shapes, data types or words do not fit together.
@@ -83,11 +85,11 @@ class TextData:
 
     @property
     def image_shape(self) -> tuple[int]:
-        """`sample_shape`, by the name it has in the other data sets."""
+        """The same as `sample_shape`, by its name in the other data sets."""
         return self.sample_shape
 
     def some_training_images(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """The first `count` training windows and the words that follow theirs."""
+        """Returns the first `count` training windows and the words that follow theirs."""
         return self.x_train[:count], self.y_train[:count]
 
 
@@ -95,14 +97,14 @@ def windows(words: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
     """Cuts a text into windows.
 
     Args:
-        words: The text's words as numbers `[words]`.
-        length: T, words in a window, at least 1.
+        words: The text as numbers `[words]`.
+        length: T, the number of words in a window, at least 1.
 
     Returns:
-        int32 `[N, T]` and int64 `[N, T]` with `N = (words - 1) // T`: windows, and each word's next.
+        int32 `[N, T]` and int64 `[N, T]` with `N = (words - 1) // T`: the windows, and the word after each word.
 
     Raises:
-        ValueError: If the length is less than 1, or the text too short for one window and its next word.
+        ValueError: If the length is less than 1, or the text is too short for one window and its next word.
 
     Example:
         >>> import numpy as np
@@ -111,8 +113,7 @@ def windows(words: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
         >>> x.tolist(), y.tolist()
         ([[0, 1], [2, 3]], [[1, 2], [3, 4]])
     """
-    if length < 1:
-        raise ValueError(f"window={length!r} must be at least 1 word.")
+    checks.whole("window", length, at_least=1)
     count = (len(words) - 1) // length
     if count < 1:
         raise ValueError(

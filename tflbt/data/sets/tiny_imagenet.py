@@ -1,4 +1,4 @@
-"""TinyImageNet from its original files, in their folder or in the zip file they come in."""
+"""TinyImageNet from its original files, in their folder or in the zip file in which they are distributed."""
 
 from __future__ import annotations
 
@@ -32,25 +32,19 @@ _THREADS = 16  # that read files, which is mostly waiting
 
 @dataclass(frozen=True)
 class _Files:
-    """A folder of files, or a zip file.
+    """A folder of files, or a zip file."""
 
-    Attributes:
-        place: The path of either, for errors.
-        listed: Names of the files in each folder, such as "val/images".
-        read: Reads a file, such as "val/images/val_0.JPEG".
-    """
-
-    place: Path
-    listed: dict[str, list[str]]
-    read: Callable[[str], bytes]
+    place: Path  # of either, for errors
+    listed: dict[str, list[str]]  # names of the files in each folder, such as "val/images"
+    read: Callable[[str], bytes]  # reads a file, such as "val/images/val_0.JPEG"
 
     def images(self, folder: str) -> list[str]:
-        """Names of the JPEG files in a folder, with the folder, sorted."""
+        """Returns the names of the JPEG files in a folder, including the folder, sorted."""
         images = (n for n in self.listed.get(folder, []) if n.lower().endswith((".jpeg", ".jpg")))
         return sorted(f"{folder}/{name}" for name in images if not name.startswith("."))
 
     def lines(self, name: str) -> list[str]:
-        """The lines of a text that are not blank."""
+        """Returns the lines of a text file that are not blank."""
         folder, _, file = name.rpartition("/")
         if file not in self.listed.get(folder, []):
             raise FileNotFoundError(f"{self.place} holds no {name}. It should hold {_EXPECTED}.")
@@ -61,16 +55,16 @@ class _Files:
 def load_tiny_imagenet(data_dir: str | Path | None) -> ImageData:
     """Loads TinyImageNet (Le and Yang 2015; as in `abs-absa.txt`): 200 classes of ImageNet, 64 x 64 pixels.
 
-    All images are decoded into memory, 1.35 GB. Damage that leaves a JPEG readable is noticed in the zip file only,
+    All images are decoded into memory, 1.35 GB. Damage that leaves a JPEG readable is noticed only in the zip file,
     which has checksums.
 
     Args:
-        data_dir: Folder with the files or with the zip file, or with a folder `tiny-imagenet-200` that has them.
+        data_dir: The folder with the files or the zip file, or with a folder `tiny-imagenet-200` that holds them.
 
     Returns:
         100,000 training images of shape `[64, 64, 3]`, in one random order, always the same; for testing the 10,000
-        of `val`, as the labels of the set's own test images are not published. A label is the position of the class
-        in `wnids.txt`. Gray images become RGB.
+        of `val`, because the labels of the set's own test images are not published. A label is the position of the
+        class in `wnids.txt`. Gray images become RGB.
 
     Raises:
         ValueError: If `data_dir` is None, a class or an image is unknown, not annotated or named twice, or an image
@@ -84,8 +78,8 @@ def load_tiny_imagenet(data_dir: str | Path | None) -> ImageData:
         ...
         ValueError: data_dir is not given. It should hold TinyImageNet's wnids.txt, ...
     """
-    with contextlib.ExitStack() as opened:
-        files = _found(archives.folders(data_dir, [_FOLDER], _EXPECTED), opened)
+    with contextlib.ExitStack() as stack:
+        files = _find(archives.folders(data_dir, [_FOLDER], _EXPECTED), stack)
         labels = _labels(files)
         splits = {"train": mixed(*_training(files, labels)), "val": _validation(files, labels)}
         for split, (names, _) in splits.items():
@@ -97,8 +91,8 @@ def load_tiny_imagenet(data_dir: str | Path | None) -> ImageData:
     return ImageData(x_train, y_train, x_test, y_test, len(labels), "tiny_imagenet")
 
 
-def _found(places: Sequence[Path], opened: contextlib.ExitStack) -> _Files:
-    """The files, in a folder if there is one, else in a zip, which the stack closes."""
+def _find(places: Sequence[Path], stack: contextlib.ExitStack) -> _Files:
+    """Returns the files of a folder if there is one, else of a zip file, which the stack closes."""
     folder = next((place for place in places if (place / _CLASSES).is_file()), None)
     if folder is not None:
         return _in_folder(folder)
@@ -106,7 +100,7 @@ def _found(places: Sequence[Path], opened: contextlib.ExitStack) -> _Files:
     path = next((path for path in zips if path.is_file()), None)
     if path is None:
         raise FileNotFoundError(f"{' and '.join(map(str, places))} should hold {_EXPECTED}.")
-    return _in_zip(path, opened)
+    return _in_zip(path, stack)
 
 
 def _in_folder(place: Path) -> _Files:
@@ -123,10 +117,10 @@ def _in_folder(place: Path) -> _Files:
     return _Files(place, listed, read)
 
 
-def _in_zip(path: Path, opened: contextlib.ExitStack) -> _Files:
-    """The files in a zip, whatever folder of it they are in."""
+def _in_zip(path: Path, stack: contextlib.ExitStack) -> _Files:
+    """Returns the files in a zip file, in whichever of its folders they are."""
     try:
-        archive = opened.enter_context(zipfile.ZipFile(path))
+        archive = stack.enter_context(zipfile.ZipFile(path))
         members = archive.namelist()
     except Exception as error:  # a damaged file makes it raise almost anything
         raise _damaged(path, error) from error
@@ -153,31 +147,32 @@ def _damaged(path: Path, error: Exception) -> OSError:
 
 
 def _labels(files: _Files) -> dict[str, int]:
-    """The label of each class."""
+    """Returns the label of each class."""
     names = [line.strip() for line in files.lines(_CLASSES)]
     if not names or len(names) != len(set(names)):
         raise ValueError(f"{files.place / _CLASSES} names no class, or one twice.")
-    held = {folder.split("/")[1] for folder in files.listed if folder.startswith("train/")}
-    unknown = sorted(name for name in held - set(names) if not name.startswith("."))
+    there = {folder.split("/")[1] for folder in files.listed if folder.startswith("train/")}
+    unknown = sorted(name for name in there - set(names) if not name.startswith("."))
     if unknown:
         raise ValueError(f"{files.place}/train/{unknown[0]} is no class that {_CLASSES} names.")
     return {name: label for label, name in enumerate(names)}
 
 
 def _training(files: _Files, labels: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the names and labels of the training images, class by class."""
     names = [files.images(f"train/{name}/images") for name in labels]
-    for name, of_class in zip(labels, names):
-        if not of_class:
+    for name, class_images in zip(labels, names):
+        if not class_images:
             raise FileNotFoundError(
                 f"{files.place}/train/{name}/images is missing or holds no JPEG; {_CLASSES} names that class."
             )
-    y = np.repeat(np.arange(len(labels)), [len(of_class) for of_class in names])
-    return np.array([name for of_class in names for name in of_class]), y.astype(np.int64)
+    y = np.repeat(np.arange(len(labels)), [len(class_images) for class_images in names])
+    return np.array(sum(names, [])), y.astype(np.int64)
 
 
 def _validation(files: _Files, labels: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The images of `val` in the order of their annotations: name, class, and four numbers that are a box."""
-    where, held = files.place / _ANNOTATIONS, set(files.images(_VAL))
+    """Returns the images of `val` in the order of their annotations: name, class, and the four numbers of a box."""
+    where, images = files.place / _ANNOTATIONS, set(files.images(_VAL))
     annotated: dict[str, int] = {}
     for number, line in enumerate(files.lines(_ANNOTATIONS), 1):
         file, _, rest = line.partition("\t")
@@ -188,13 +183,13 @@ def _validation(files: _Files, labels: dict[str, int]) -> tuple[np.ndarray, np.n
             )
         if name in annotated:
             raise ValueError(f"{where}, line {number}, names {file!r} again.")
-        if name not in held:
+        if name not in images:
             raise FileNotFoundError(
                 f"{files.place / name} is missing: {where}, line {number}, names it."
             )
         annotated[name] = labels[class_name]
-    bare = sorted(held - set(annotated))
-    if bare or not held:
+    bare = sorted(images - set(annotated))
+    if bare or not images:
         raise ValueError(f"{where} does not name {bare[0] if bare else 'any image'}.")
     return np.array(list(annotated)), np.array(list(annotated.values()), np.int64)
 
@@ -208,7 +203,7 @@ def _images(files: _Files, names: list[str]) -> np.ndarray:
             contents = list(threads.map(files.read, chunk))
             try:
                 images[first : first + _CHUNK] = _decoded(tf.constant(contents, tf.string))
-            except tf.errors.InvalidArgumentError:  # it does not say which
+            except tf.errors.InvalidArgumentError:  # it does not say which image
                 for name, content in zip(chunk, contents):
                     _check(files.place / name, content)
                 raise
@@ -219,15 +214,15 @@ def _images(files: _Files, names: list[str]) -> np.ndarray:
 def _decoded(contents: tf.Tensor) -> tf.Tensor:
     shape = [_SIDE, _SIDE, 3]
 
-    def one(content: tf.Tensor) -> tf.Tensor:
+    def decode(content: tf.Tensor) -> tf.Tensor:
         return tf.ensure_shape(tf.io.decode_jpeg(content, channels=3), shape)
 
     with tf.device("CPU:0"):
-        return tf.map_fn(one, contents, fn_output_signature=tf.TensorSpec(shape, tf.uint8))
+        return tf.map_fn(decode, contents, fn_output_signature=tf.TensorSpec(shape, tf.uint8))
 
 
 def _check(path: Path, content: bytes) -> None:
-    """Raises if this is the file that could not be decoded."""
+    """Raises if this is the file that could not be decoded, or has another size."""
     try:
         height, width, _ = tf.io.decode_jpeg(content, channels=3).shape
     except tf.errors.InvalidArgumentError as error:

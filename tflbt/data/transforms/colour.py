@@ -1,4 +1,4 @@
-"""Brightness, hue, saturation and contrast drawn anew, for a whole batch at once, with every sample's own seed."""
+"""Random brightness, hue, saturation and contrast, for a whole batch at once, with a seed for each sample."""
 
 from __future__ import annotations
 
@@ -6,37 +6,38 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from tflbt import checks
 from tflbt.data.sample_seeds import uniform
 
 WHITE = 255.0
-_BRIGHTNESS, _HUE, _SATURATION, _CONTRAST = range(4)  # the numbers a sample draws
+_BRIGHTNESS, _HUE, _SATURATION, _CONTRAST = range(4)  # the numbers that a sample draws
 
 
 @dataclass(frozen=True)
 class ColourJitter:
-    """Changes each image's brightness, hue, saturation and contrast, in this order, the two-phase paper's (A.2).
+    """Changes each image's brightness, hue, saturation and contrast, in this order, that of the two-phase paper (A.2).
 
-    The paper's ImageNet setting is `ColourJitter(brightness=32 / 255, hue=0.1, saturation=0.4, contrast=0.4)`. What
-    each part does is what `tf.image`'s `adjust_brightness`, `adjust_hue`, `adjust_saturation` and
-    `adjust_contrast` do with one number an image. Values are clipped to 0 .. 255 after the brightness, as hue and
-    saturation have no meaning beyond, and at the end. It works on grey levels, so it comes before the standardisation;
-    where it stands beside shifts and flips makes no difference, but crops come before, so that there is less to do.
-    What a sample gets depends on its seeds only.
+    The paper's ImageNet setting is `ColourJitter(brightness=32 / 255, hue=0.1, saturation=0.4, contrast=0.4)`. Each
+    part does what `tf.image`'s `adjust_brightness`, `adjust_hue`, `adjust_saturation` and `adjust_contrast` do, with
+    one number per image. Values are clipped to 0 .. 255 after the brightness, because hue and saturation are undefined
+    outside that range, and at the end. It works on grey levels, so it comes before the standardisation. Its position
+    relative to shifts and flips makes no difference; crops come first, because they leave fewer pixels. What a sample
+    gets depends on its seeds alone.
 
-    TensorFlow's `tf.image.stateless_random_*` take one seed and draw one number for all images. So do TensorFlow
-    Addons' `random_hsv_in_yiq`, from the run's sequence, and that turns the colours in YIQ, where the paper says HSV.
+    TensorFlow's `tf.image.stateless_random_*` take one seed and draw one number for all images. TensorFlow Addons'
+    `random_hsv_in_yiq` does too, from the global random state, and turns the colours in YIQ, where the paper says HSV.
 
     Attributes:
-        brightness: Largest change, 0 .. 1, as a share of white: added to all values is a number uniform over
-            -brightness .. brightness, times 255.
-        contrast: Largest change, 0 .. 1, of the factor, uniform over 1 - contrast .. 1 + contrast, of each value's
-            difference from its channel's mean over the image.
-        saturation: Largest change, 0 .. 1, of the factor of the saturation (of HSV), which ends at 1.
+        brightness: Largest change, 0 .. 1, as a share of white: a number uniform over -brightness .. brightness, times
+            255, is added to all values.
+        contrast: Largest change, 0 .. 1, of the factor, uniform over 1 - contrast .. 1 + contrast, that multiplies
+            each value's difference from its channel's mean over the image.
+        saturation: Largest change, 0 .. 1, of the factor of HSV's saturation, which is clipped to 1.
         hue: Largest turn, 0 .. 0.5, as a share of the circle of hues.
 
     Raises:
-        ValueError: If an attribute is out of its range; in use, when hue or saturation is to change and there are
-            not three channels.
+        ValueError: If an attribute is out of its range; when it is called, if hue or saturation should change but
+            there are not three channels.
 
     Example:
         >>> import tensorflow as tf
@@ -56,11 +57,10 @@ class ColourJitter:
         """Checks the attributes."""
         ranges = {"brightness": 1, "contrast": 1, "saturation": 1, "hue": 0.5}
         for name, largest in ranges.items():
-            if not 0 <= getattr(self, name) <= largest:
-                raise ValueError(f"{name}={getattr(self, name)} must be in 0 .. {largest}.")
+            checks.number(name, getattr(self, name), at_least=0, at_most=largest)
 
     def __call__(self, images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
-        """Makes float32 images of images `[n, height, width, channels]`, 0 .. 255, by seeds, int32 `[n, 2]`."""
+        """Changes images `[n, height, width, channels]`, 0 .. 255, by seeds, int32 `[n, 2]`; returns float32."""
         images = tf.cast(images, tf.float32)
         channels = images.shape[3]
         if (self.hue or self.saturation) and channels != 3:
@@ -80,15 +80,7 @@ class ColourJitter:
         return tf.transpose(_clipped(planes), [0, 2, 3, 1])
 
     def draws(self, seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Draws what each sample gets.
-
-        Args:
-            seeds: int32 `[n, 2]`.
-
-        Returns:
-            What is added to the brightness (of 1) and to the hue, and the factors of saturation and contrast, each
-            float32 `[n]`.
-        """
+        """Draws, float32 `[n]` each, the changes of brightness and hue and the factors of saturation and contrast."""
         return (
             uniform(seeds, _BRIGHTNESS, -self.brightness, self.brightness),
             uniform(seeds, _HUE, -self.hue, self.hue),
@@ -98,16 +90,16 @@ class ColourJitter:
 
 
 def turn_and_saturate(planes: tf.Tensor, hues: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
-    """Adds to the hue and multiplies the saturation of HSV, leaving the value (the largest of red, green and blue).
+    """Adds to HSV's hue and multiplies its saturation, leaving the value (the largest of red, green and blue).
 
-    With h the hue in sixths of the circle and c the chroma (largest minus least), the colours are `largest - c + c *
+    With the hue h in sixths of the circle and the chroma c (largest minus least), the colours are `largest - c + c *
     share` with the shares `max(h - 4, 2 - h)` of red, `min(h, 4 - h)` of green and `min(h - 2, 6 - h)` of blue,
     clipped to 0 .. 1.
 
     Args:
-        planes: float32 `[n, 3, height, width]`, not negative: red, green, blue.
+        planes: Red, green and blue, float32 `[n, 3, height, width]`, not negative.
         hues: Turns of the hue, float32 `[n]`, -1 .. 1, in circles.
-        factors: Of the saturation, float32 `[n]`, at least 0; the saturation ends at 1.
+        factors: Factors of the saturation, float32 `[n]`, at least 0; the saturation is clipped to 1.
 
     Returns:
         float32 `[n, 3, height, width]`.
@@ -139,5 +131,5 @@ def _clipped(numbers: tf.Tensor, largest: float = WHITE) -> tf.Tensor:
 
 
 def _each(numbers: tf.Tensor) -> tf.Tensor:
-    """A number for each image, to go with `[n, channels, height, width]`."""
+    """Gives one number per image the shape that broadcasts with `[n, channels, height, width]`."""
     return numbers[:, None, None, None]

@@ -1,4 +1,4 @@
-"""Cutout: squares of every image set to zero, for a whole batch at once, with every sample's own seed."""
+"""Cutout: squares of every image set to zero, for a whole batch at once, with a seed for each sample."""
 
 from __future__ import annotations
 
@@ -7,29 +7,31 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from tflbt import checks
 from tflbt.data.sample_seeds import uniform_integers
 
 
 @dataclass(frozen=True)
 class Cutout:
-    """Sets `count` squares of every image to zero, each at a place of its own.
+    """Sets `count` squares of every image to zero, each at a random place.
 
     DeVries & Taylor 2017 ("Improved Regularization of Convolutional Neural Networks with Cutout"), which the batch
-    augmentation paper uses on CIFAR: the centre is any pixel of the image with equal probability, and a square that
-    reaches over the border is clipped, so it hides less. 0 is the mean pixel after the standardisation, which
-    therefore goes first; the authors cut last, after shifts and flips. What a sample gets depends on its seeds only.
+    augmentation paper uses on CIFAR. The centre is any pixel of the image with equal probability; a square that
+    crosses the border is clipped, so it hides less. 0 is the mean pixel after the standardisation, which therefore
+    comes first; the authors cut last, after shifts and flips. What a sample gets depends on its seeds alone.
 
-    The rows are those of the authors' code (uoguelph-mlrg/Cutout), `centre - size // 2 .. centre + size // 2 - 1`,
-    and so are the columns; at an odd `size`, where that code hides a side of `size - 1`, the side here is `size`.
+    Rows and columns are those of the authors' code (uoguelph-mlrg/Cutout), `centre - size // 2 .. centre + size // 2
+    - 1`. With an odd `size` that code hides squares of side `size - 1`; here the side is `size`.
 
     TensorFlow Addons' `tfa.image.cutout` gives the same for the same centres, in even sizes, but makes its masks one
-    image at a time; its `random_cutout` draws from the run's sequence, not by sample, and squares wholly inside
-    only. Here the masks of the batch are one comparison: 300,000 CIFAR images a second on one core.
+    image at a time. Its `random_cutout` uses the global random state instead of per-sample seeds, and only places
+    squares fully inside the image. Here one comparison makes the masks of a batch: 300,000 CIFAR images per second on
+    one core.
 
     Attributes:
         size: Side of the squares in pixels, at least 1. The authors take 16 for CIFAR-10, 8 for CIFAR-100 and 20
             for SVHN.
-        count: Squares an image, at least 1. They may overlap.
+        count: Squares per image, at least 1. They may overlap.
 
     Raises:
         ValueError: If `size` or `count` is below 1.
@@ -48,9 +50,8 @@ class Cutout:
 
     def __post_init__(self) -> None:
         """Checks the attributes."""
-        for name in ("size", "count"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1.")
+        checks.whole("size", self.size, at_least=1)
+        checks.whole("count", self.count, at_least=1)
 
     def __call__(self, images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
         """Cuts out of images `[n, height, width, channels]` of any type by seeds, int32 `[n, 2]`."""
@@ -59,16 +60,7 @@ class Cutout:
         return cut_out(images, *self.draws(seeds, height, width), self.size)
 
     def draws(self, seeds: tf.Tensor, height: int, width: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """Draws the squares' centres.
-
-        Args:
-            seeds: int32 `[n, 2]`.
-            height: Of the images, at least 1.
-            width: Of the images, at least 1.
-
-        Returns:
-            int32 rows, 0 .. height - 1, and columns, 0 .. width - 1, each of shape `[n, count]`.
-        """
+        """Draws the squares' centres: int32 rows, 0 .. height - 1, and columns, 0 .. width - 1, each `[n, count]`."""
         squares = range(self.count)
         rows = [uniform_integers(seeds, 2 * square, height) for square in squares]
         columns = [uniform_integers(seeds, 2 * square + 1, width) for square in squares]
@@ -102,12 +94,12 @@ def cut_out(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, size: int) -
         for row, column in squares
     )
     hidden = functools.reduce(tf.logical_or, in_squares)
-    # Rows of width * channels numbers: to broadcast over the channels would take four times as long.
+    # Rows of width * channels numbers: broadcasting over the channels would take four times as long.
     flat = tf.reshape(images, [-1, height, width * channels])
     return tf.reshape(tf.where(hidden, tf.zeros([], images.dtype), flat), tf.shape(images))
 
 
 def _covered(centres: tf.Tensor, length: int, size: int) -> tf.Tensor:
-    """Which of `length` positions the squares with these centres cover: bool `[n, length]`."""
+    """Returns which of `length` positions the squares with these centres cover: bool `[n, length]`."""
     offsets = tf.range(length) - (centres[:, None] - size // 2)
     return (offsets >= 0) & (offsets < size)

@@ -1,4 +1,4 @@
-"""Pad, crop and flip, for a whole batch at once, with every sample's own seed."""
+"""Random shifts and flips, for a whole batch at once, with a seed for each sample; and chains of transforms."""
 
 from __future__ import annotations
 
@@ -8,31 +8,32 @@ from typing import Any
 
 import tensorflow as tf
 
+from tflbt import checks
 from tflbt.data.sample_seeds import fold_in, uniform_integers
 
-_ROWS, _COLUMNS, _FLIP = range(3)  # the numbers a sample draws
+_ROWS, _COLUMNS, _FLIP = range(3)  # the numbers that a sample draws
 
 
 @dataclass(frozen=True)
 class PadCropFlip:
-    """Shifts each image by up to `padding` pixels each way and mirrors half of them.
+    """Shifts each image by up to `padding` pixels each way and mirrors half of the images.
 
-    The usual augmentation of CIFAR (He et al. 2016, section 4.2, "4 pixels are padded on each side,
-    and a 32x32 crop is randomly sampled from the padded image or its horizontal flip"), which Lin
-    et al. use, whose settings the two-phase paper follows (A.2). What is padded is 0: after the
-    standardisation, which therefore goes first, that is the mean pixel.
+    The usual augmentation of CIFAR (He et al. 2016, section 4.2, "4 pixels are padded on each side, and a 32x32 crop
+    is randomly sampled from the padded image or its horizontal flip"), also that of Lin et al., whose settings the
+    two-phase paper follows (A.2). The padding is 0, which is the mean pixel after the standardisation, which
+    therefore comes first.
 
-    What a sample gets depends on its seeds only, so on (seed, epoch, sample index), not on its rank
-    or batch. There is nothing to save: it keeps no state. The batch is gathered row by row, about
-    200,000 CIFAR images a second on one core.
+    What a sample gets depends on its seeds alone, hence on (seed, epoch, sample index), not on its rank or batch.
+    The transform has no state, so there is nothing to save. The batch is gathered row by row, about 200,000 CIFAR
+    images per second on one core.
 
     Attributes:
-        padding: Zeros added on each side, 0 or more pixels. Shifts are uniform over
-            -padding .. padding in both directions.
+        padding: Zeros added on each side, 0 or more pixels. Shifts are uniform over -padding .. padding in both
+            directions.
         flip: Whether to mirror left and right with probability 1/2. Not for digits.
 
     Raises:
-        ValueError: If padding is negative.
+        ValueError: If padding is not a whole number, at least 0.
 
     Example:
         >>> import tensorflow as tf
@@ -47,8 +48,7 @@ class PadCropFlip:
 
     def __post_init__(self) -> None:
         """Checks the padding."""
-        if self.padding < 0:
-            raise ValueError(f"padding must be at least 0, got {self.padding}.")
+        checks.whole("padding", self.padding, at_least=0)
 
     def __call__(self, images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
         """Augments images `[n, height, width, channels]` by seeds, int32 `[n, 2]`."""
@@ -56,14 +56,7 @@ class PadCropFlip:
         return crop_and_flip(images, rows, columns, flips, self.padding)
 
     def draws(self, seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Draws what each sample gets: first row and column of its crop, and whether to mirror.
-
-        Args:
-            seeds: int32 `[n, 2]`.
-
-        Returns:
-            int32 rows and columns, 0 .. 2 * padding, and bool flips, each of shape `[n]`.
-        """
+        """Draws each crop's first row and column, int32 `[n]`, 0 .. 2 * padding, and its flip, bool `[n]`."""
         shifts = 2 * self.padding + 1
         rows = uniform_integers(seeds, _ROWS, shifts)
         columns = uniform_integers(seeds, _COLUMNS, shifts)
@@ -99,17 +92,17 @@ def crop_and_flip(
     x = tf.range(width)
     x = tf.where(flips[:, None], width - 1 - x, x) + columns[:, None] - padding
     y = rows[:, None] + tf.range(height) - padding
-    # Rows first, then columns as the rows of the images on their side: whole rows are copied, which is faster, up
-    # to twice, than pixel after pixel.
-    on_their_side = tf.transpose(_rows_or_zeros(images, y), [0, 2, 1, 3])
-    return tf.transpose(_rows_or_zeros(on_their_side, x), [0, 2, 1, 3])
+    # Rows first, then columns as the rows of the transposed images: copying whole rows is up to twice as fast as
+    # copying pixel after pixel.
+    transposed = tf.transpose(_rows_or_zeros(images, y), [0, 2, 1, 3])
+    return tf.transpose(_rows_or_zeros(transposed, x), [0, 2, 1, 3])
 
 
 def chain(*transforms: Callable[[Any, tf.Tensor], Any]) -> Callable[[Any, tf.Tensor], Any]:
-    """Makes one transform of several, applied in order, each with random numbers of its own.
+    """Joins transforms into one that applies them in order, each with random numbers of its own.
 
     Args:
-        *transforms: Functions of (features, seeds), such as a `Standardize` and a `PadCropFlip`.
+        *transforms: Functions of (features, seeds), such as `Standardize` and `PadCropFlip`.
 
     Returns:
         A function of (features, seeds).
@@ -134,7 +127,9 @@ def _rows_or_zeros(images: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     """Takes rows, int32 `[n, height]`, of images `[n, height, width, channels]`; those outside are zeros."""
     height, width, channels = images.shape[1:]
     count = tf.shape(images)[0]
-    flat = tf.pad(tf.reshape(images, [-1, width * channels]), [[0, 1], [0, 0]])  # and one of zeros
+    flat = tf.pad(
+        tf.reshape(images, [-1, width * channels]), [[0, 1], [0, 0]]
+    )  # the last row: zeros
     inside = (rows >= 0) & (rows < height)
     positions = tf.range(count)[:, None] * height + rows
     taken = tf.gather(flat, tf.where(inside, positions, count * height))

@@ -1,4 +1,4 @@
-"""Random windows of images in memory, resized: for a whole batch at once, with every sample's own seed."""
+"""Random windows of images in memory, resized: for a whole batch at once, with a seed for each sample."""
 
 from __future__ import annotations
 
@@ -7,33 +7,38 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from tflbt import checks
 from tflbt.data.sample_seeds import uniform
 
 AREA = (0.08, 1.0)  # of the image, share
 ASPECT = (3 / 4, 4 / 3)
 DRAWS = 10
-_TOP, _LEFT, _FIRST_DRAW = 0, 1, 2  # the numbers a sample draws; two for each try from the third on
-_ROUNDING = 1e-3  # pixels: what 32 bits may make of two lengths that are equal
+_TOP, _LEFT, _FIRST_DRAW = (
+    0,
+    1,
+    2,
+)  # the numbers that a sample draws; from the third on, two for each try
+_ROUNDING = 1e-3  # pixels: by how much two equal lengths may differ in float32
 
 
 @dataclass(frozen=True)
 class RandomResizedCrop:
     """Cuts a random window out of each image and resizes it.
 
-    Szegedy et al. 2015 ("Going deeper with convolutions", section 6): windows of 8 to 100% of the area and an aspect
+    Szegedy et al. 2015 ("Going deeper with convolutions", section 6): windows of 8 to 100% of the area, with an aspect
     ratio (width over height) of 3/4 to 4/3. As in TensorFlow's op, which `tflbt.data.sets.image_files.random_crops`
-    uses for files, the aspect ratio is uniform, and so is the height between the least and the largest that keep the
-    area and fit; ten ratios are tried, and then the whole image is taken. (torchvision draws the area and the
-    logarithm of the ratio uniformly, and takes the largest central window in the end.) Two things differ from the
-    op: all places are equally likely, where a window of the op's never has the last row or column unless it has all,
-    and the height is rounded to pixels after it is drawn.
+    uses for files, the aspect ratio is uniform, and so is the height between the least and the largest that respect
+    the area and fit; ten ratios are tried, and if none fits the whole image is taken. (torchvision draws the area and
+    the logarithm of the ratio uniformly, and finally takes the largest central window.) Two things differ from the op:
+    all positions are equally likely, whereas a window of the op never includes the last row or column unless it spans
+    all of them; and the height is rounded to pixels after it is drawn.
 
-    Resizing is bilinear, without smoothing, as `tf.image.resize` does it; but a window's outer pixels may also see
-    their neighbours outside it. What a sample gets depends on its seeds only.
+    Resizing is bilinear, without smoothing, as in `tf.image.resize`, except that a window's outer pixels may also use
+    their neighbours outside it. What a sample gets depends on its seeds alone.
 
     Attributes:
-        size: Side of the squares in pixels, at least 1; default None: as the images were.
-        area: Least and largest area of a window, as shares of the image's, above 0, at most 1.
+        size: Side of the squares in pixels, at least 1. Default None: the size of the images.
+        area: Least and largest area of a window, as shares of the image's area, above 0, at most 1.
         aspect: Least and largest width over height of a window, above 0.
 
     Raises:
@@ -53,28 +58,19 @@ class RandomResizedCrop:
 
     def __post_init__(self) -> None:
         """Checks the attributes."""
-        if self.size is not None and self.size < 1:
-            raise ValueError(f"size={self.size} must be at least 1, or None.")
+        if self.size is not None:
+            checks.whole("size", self.size, at_least=1, hint=", or None")
         check_ranges(self.area, self.aspect)
 
     def __call__(self, images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
-        """Makes float32 images of images `[n, height, width, channels]` by seeds, int32 `[n, 2]`."""
+        """Crops and resizes images `[n, height, width, channels]` by seeds, int32 `[n, 2]`; returns float32."""
         images = tf.convert_to_tensor(images)
         height, width, _ = images.shape[1:]
         sides = (height, width) if self.size is None else (self.size, self.size)
         return resized_windows(images, self.windows(seeds, height, width), sides)
 
     def windows(self, seeds: tf.Tensor, height: int, width: int) -> tf.Tensor:
-        """Draws the windows.
-
-        Args:
-            seeds: int32 `[n, 2]`.
-            height: Of the images, at least 1.
-            width: Of the images, at least 1.
-
-        Returns:
-            int32 `[n, 4]`: top, left, height, width; wholly inside the images, of at least one pixel.
-        """
+        """Draws windows, int32 `[n, 4]`: top, left, height, width; inside the image and of at least one pixel."""
         tries = range(_FIRST_DRAW, _FIRST_DRAW + 2 * DRAWS, 2)
         aspects = tf.stack([uniform(seeds, number, *self.aspect) for number in tries], axis=1)
         shares = tf.stack([uniform(seeds, number + 1) for number in tries], axis=1)
@@ -82,12 +78,14 @@ class RandomResizedCrop:
         largest = tf.minimum(tf.minimum(largest, width / aspects), float(height))
         fits = largest - least > -_ROUNDING
         heights = least + shares * (largest - least)
-        # The first that fits: argmax of booleans is the first True, or 0 where there is none.
+        # The first that fits: argmax of booleans is the first True, or 0 if there is none.
         first = tf.argmax(tf.cast(fits, tf.int32), axis=1)[:, None]
         rows = tf.gather(heights, first, batch_dims=1)
         columns = rows * tf.gather(aspects, first, batch_dims=1)
-        found = tf.reduce_any(fits, axis=1, keepdims=True)
-        sides = tf.concat([_pixels(found, rows, height), _pixels(found, columns, width)], axis=1)
+        any_fits = tf.reduce_any(fits, axis=1, keepdims=True)
+        sides = tf.concat(
+            [_pixels(any_fits, rows, height), _pixels(any_fits, columns, width)], axis=1
+        )
         places = tf.stack([uniform(seeds, _TOP), uniform(seeds, _LEFT)], axis=1)
         first_pixels = places * tf.cast([height, width] - sides + 1, tf.float32)  # below the count
         return tf.concat([tf.cast(first_pixels, tf.int32), sides], axis=1)
@@ -114,10 +112,10 @@ def resized_windows(images: tf.Tensor, windows: tf.Tensor, sides: tuple[int, int
     images, windows = tf.convert_to_tensor(images), tf.cast(windows, tf.float32)
     if images.dtype not in (tf.uint8, tf.float32):
         images = tf.cast(images, tf.float32)
-    # The border once more around the images, for what lies beyond the centres of their outer pixels.
+    # The border is repeated around the images, for what lies beyond the centres of their outer pixels.
     padded = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")
-    # Of the op's boxes 0 and 1 are the centres of the padded image's first and last pixels, and the
-    # box's own ends are the centres of the first and last pixels that come out.
+    # In the op's boxes 0 and 1 stand for the centres of the padded image's first and last pixels, and the box's ends
+    # for the centres of the first and last pixels of the result.
     steps = windows[:, 2:] / tf.constant(sides, tf.float32)
     starts = windows[:, :2] + 0.5 * steps + 0.5
     ends = starts + tf.constant([side - 1 for side in sides], tf.float32) * steps
@@ -127,28 +125,14 @@ def resized_windows(images: tf.Tensor, windows: tf.Tensor, sides: tuple[int, int
 
 
 def check_ranges(area: tuple[float, float], aspect: tuple[float, float]) -> None:
-    """Checks the ranges from which a random window's area and aspect ratio are drawn.
-
-    Args:
-        area: As of `RandomResizedCrop`.
-        aspect: As of `RandomResizedCrop`.
-
-    Raises:
-        ValueError: If one is not a pair as it should be.
-
-    Example:
-        >>> from tflbt.data.transforms.random_resized_crop import check_ranges
-        >>> check_ranges((0.08, 1.0), (0.0, 1.0))
-        Traceback (most recent call last):
-        ...
-        ValueError: aspect=(0.0, 1.0) must be (least, largest) with 0 < least <= largest.
-    """
+    """Checks the ranges of a random window's area and aspect ratio: see `RandomResizedCrop`."""
     if len(area) != 2 or not 0 < area[0] <= area[1] <= 1:
         raise ValueError(f"area={area} must be (least, largest) with 0 < least <= largest <= 1.")
     if len(aspect) != 2 or not 0 < aspect[0] <= aspect[1] < math.inf:
         raise ValueError(f"aspect={aspect} must be (least, largest) with 0 < least <= largest.")
 
 
-def _pixels(found: tf.Tensor, lengths: tf.Tensor, whole: int) -> tf.Tensor:
+def _pixels(fits: tf.Tensor, lengths: tf.Tensor, whole: int) -> tf.Tensor:
+    """Rounds lengths to pixels; where no window fits, the whole image's length."""
     rounded = tf.clip_by_value(tf.cast(tf.round(lengths), tf.int32), 1, whole)
-    return tf.where(found, rounded, whole)
+    return tf.where(fits, rounded, whole)

@@ -7,28 +7,30 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from tflbt import checks
+
 MODES = ("per_pixel", "per_channel", "divide_255", "imagenet")
-# The channels' means and deviations over ImageNet's training set, of 1, as torchvision and others have them.
+# Means and deviations of the channels over ImageNet's training set, for pixels in 0 .. 1, as torchvision has them.
 _IMAGENET_MEAN, _IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _WHITE = np.float32(255)
-_CHUNK = 1024  # images squared at a time, so that no float copy of the set is made
+_CHUNK = 1024  # images squared at a time, so that the set is never copied
 
 
 @dataclass(frozen=True)
 class Standardize:
     """Maps images x to `(x - mean) / scale` in float32.
 
-    A transform for `tflbt.data.sharding`: it takes seeds like the others and ignores them.
+    Like the other transforms it takes seeds, but ignores them.
 
-    x, `mean` and `scale` are in grey levels, 0 .. 255. `pixel_mean` and `pixel_scale` are the same of 1, in which
-    adversarial samples' step is given: with pixels `x / 255`, the model gets `(pixels - pixel_mean) /
-    pixel_scale`, and its valid inputs are `-pixel_mean / pixel_scale .. (1 - pixel_mean) / pixel_scale`. (The
-    digits have 16 for white, so theirs end at 16 / 255.)
+    x, `mean` and `scale` are in grey levels, 0 .. 255. `pixel_mean` and `pixel_scale` are the same values for pixels
+    scaled to [0, 1], the scale in which `FGSM.epsilon` is given: with pixels `x / 255`, the model gets
+    `(pixels - pixel_mean) / pixel_scale`, and its valid inputs are `-pixel_mean / pixel_scale .. (1 - pixel_mean) /
+    pixel_scale`. (White is 16 in the digits, so their pixels end at 16 / 255.)
 
     Attributes:
-        mean: float32 `[height, width, channels]`, or a shape that broadcasts to it: `[height, width, channels]`
-            of mode "per_pixel", `[channels]` of "per_channel" and "imagenet", `[1]`, a zero, of "divide_255".
-        scale: float32 of the same shape, above 0; of "divide_255" 255, so that `pixel_scale` is 1.
+        mean: float32 `[height, width, channels]` (mode "per_pixel"), `[channels]` ("per_channel" and "imagenet") or
+            `[1]`, a zero ("divide_255").
+        scale: float32 of the same shape, above 0; 255 in mode "divide_255", so that `pixel_scale` is 1.
 
     Example:
         >>> import numpy as np
@@ -46,7 +48,7 @@ class Standardize:
         images = tf.cast(images, tf.float32)
         mean, scale = self.mean, self.scale
         if images.shape.rank == 4 and images.shape[1:].is_fully_defined():
-            # Along a short last axis alone TensorFlow broadcasts several times more slowly.
+            # TensorFlow broadcasts several times more slowly along a short last axis alone.
             mean, scale = (np.broadcast_to(part, images.shape[1:]) for part in (mean, scale))
         return (images - mean) / scale
 
@@ -66,27 +68,26 @@ def fit_standardize(
 ) -> Standardize:
     """Computes the statistics of a training set.
 
-    The paper's A.2: "all individual pixels are subtracted by the mean values and divided by the
-    standard deviation values", that is, for the pixel at position (i, j) and channel c,
-    `(x_ijc - mean_ijc) / max(std_ijc, floor * std)` with statistics over the training images.
+    The paper's A.2: "all individual pixels are subtracted by the mean values and divided by the standard deviation
+    values", that is, for the pixel at position (i, j) and channel c, `(x_ijc - mean_ijc) / max(std_ijc, floor * std)`
+    with statistics over the training images.
 
     Args:
-        images: Training images, uint8 `[N, height, width, channels]`; not looked at in mode
-            "imagenet", which therefore also goes with file names.
-        mode: "per_pixel", the paper's; "per_channel", one mean and deviation a channel;
-            "divide_255", `x / 255`; or "imagenet", that data set's means and deviations of the
-            channels red, green and blue.
-        floor: Least deviation, as a share, above 0, of that of all pixels together. It keeps pixels
-            that are (almost) constant in the training set, such as the borders of MNIST and the
-            digits, from becoming 0 / 0 or from reaching 250 where a test image has ink. No pixel of
-            CIFAR-10 comes near the default, so there it is the paper's formula to the letter.
+        images: Training images, uint8 `[N, height, width, channels]`. Mode "imagenet" does not look at them, so they
+            may be the names of files.
+        mode: "per_pixel", the paper's; "per_channel", one mean and deviation per channel; "divide_255", `x / 255`; or
+            "imagenet", that data set's means and deviations of red, green and blue.
+        floor: Least deviation, as a share, above 0, of the deviation of all pixels together. It keeps pixels that are
+            (almost) constant in the training set, such as the borders of MNIST and the digits, from becoming 0 / 0, or
+            250 where a test image has ink. No pixel of CIFAR-10 comes near the default, so there the formula is the
+            paper's to the letter.
 
     Returns:
         The transform. A constant pixel becomes 0.
 
     Raises:
-        ValueError: If the mode is unknown, the floor not above 0, or the images not uint8
-            `[N, height, width, channels]` with at least two values among them.
+        ValueError: If the mode is unknown, the floor is not above 0, or the images are not uint8
+            `[N, height, width, channels]` with at least two different values.
 
     Example:
         >>> import numpy as np
@@ -114,7 +115,7 @@ def fit_standardize(
 
 
 def _statistics(images: np.ndarray, axes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation from exact integer sums: 255^2 * N fits 64 bits for any N there is."""
+    """Returns mean and deviation from exact integer sums: 255^2 * N fits into 64 bits for any real N."""
     count = np.prod([images.shape[axis] for axis in axes], dtype=np.int64)
     total, squares = (np.zeros((), np.int64) for _ in range(2))
     for first in range(0, len(images), _CHUNK):
@@ -126,10 +127,8 @@ def _statistics(images: np.ndarray, axes: tuple[int, ...]) -> tuple[np.ndarray, 
 
 
 def _check(images: np.ndarray, mode: str, floor: float) -> None:
-    if mode not in MODES:
-        raise ValueError(f"mode must be one of {MODES}, got {mode!r}.")
-    if not floor > 0:
-        raise ValueError(f"floor must be above 0, got {floor}.")
+    checks.one_of("mode", mode, MODES)
+    checks.number("floor", floor, more_than=0)
     if images.dtype != np.uint8 or images.ndim != 4 or not len(images):
         raise ValueError(
             f"images must be uint8 [N, H, W, C] in mode {mode!r}, got {images.dtype} {images.shape}; "
