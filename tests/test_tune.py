@@ -60,7 +60,7 @@ def test_one_ranks_failure_and_a_kill_cost_one_trial_and_nothing(run_ranks, tmp_
     ended = run_ranks(program, args=(f"{failures},kill:3:2", *flags(killed, *more)), check=False)
     assert ended.returncode != 0 and rows(killed)[2]["status"] == "running"
     again = run_ranks(program, args=(failures, *flags(killed, *more, "--resume")))
-    assert "2 of 3 trials have ended, 1 will be gone on with" in again.stdout
+    assert "2 of 3 trials have ended, 1 will be continued" in again.stdout
     assert rows(killed) == rows(whole)
     begun = [
         (event["trial"], event["epochs"]) for event in events(killed) if event["event"] == "begin"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from absl import app, flags, logging
 
 from tflbt import recipes
+from tflbt.distributed.errors import another_rank_ended, one_line
 from tflbt.distributed.launcher import rank_by_launcher
 
 # Errors that mean the user has something to change; anything else is a defect and shows its traceback.
@@ -19,10 +20,6 @@ EXPECTED = (ValueError, OSError, FloatingPointError, ImportError, flags.Error)
 # the chief may be writing a report. One that a rank meets alone is told by that rank after this time.
 PATIENCE_SECONDS = 20.0
 _HELP = {"--help", "-help", "-h", "--helpshort", "-helpshort"}
-# What Horovod says on ranks that wait for one that has ended, over MPI and over Gloo.
-_ANOTHER_ENDED = re.compile(
-    r"Horovod has been shut down|Connection (closed|reset) by peer|Broken pipe|recv_eof|Timed out waiting"
-)
 
 
 def run(main: Callable[[], None], required: Sequence[str] = ()) -> None:
@@ -105,22 +102,6 @@ def fail(error: Exception) -> None:
     who = f"rank {rank}: " if rank else ""
     print(f"{_name()}: error: {who}{one_line(error)}", file=sys.stderr, flush=True)
     sys.exit(1)
-
-
-def one_line(error: Exception) -> str:
-    """What an error says, in one line, without a system error's number or the names of TensorFlow's nodes.
-
-    Example:
-        >>> one_line(FileNotFoundError(2, "no data here", "somewhere"))
-        "no data here: 'somewhere'"
-    """
-    text = re.sub(r"^\[Errno -?\d+\] |\{\{.*?\}\} ?| ?\[Op:\w+\]", "", str(error))
-    return " ".join(text.split()) or type(error).__name__
-
-
-def another_rank_ended(error: Exception) -> bool:
-    """Says whether an error only tells that another rank, which has told its own, is gone."""
-    return _ANOTHER_ENDED.search(str(error)) is not None
 
 
 def _name() -> str:

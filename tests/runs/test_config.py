@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ml_collections
+import numpy as np
 import pytest
 
-from tflbt.runs.config import as_plain, differences, flatten, read_json, to_json
+from tflbt.runs.config import as_plain, differences, flatten, read_json, to_json, without_numpy
 
 
 def test_config_dict_and_tuples_become_plain():
@@ -53,3 +54,10 @@ def test_json_round_trip(tmp_path):
     path = tmp_path / "config.json"
     path.write_text(to_json({"rate": 1 / 3}))
     assert read_json(path) == {"rate": 1 / 3}
+
+
+def test_numpy_numbers_become_pythons_and_the_rest_stays():
+    values = [np.float32(0.5), np.int64(3), np.bool_(True), np.array(2.0)]
+    assert [type(without_numpy(value)) for value in values] == [float, int, bool, float]
+    array = np.zeros(2)
+    assert without_numpy(array) is array and without_numpy("a") == "a"

@@ -53,8 +53,8 @@ def test_a_line_cut_anywhere_is_cut_off_and_the_next_starts_clean(tmp_path):
         (b'{"event": "beg\n', r"journal.jsonl, line 2, is damaged: '{\"event\": \"beg'"),
         (b"\xff\x00\x0b\x85\r\xe2\x80\xa8\n", "journal.jsonl, line 2, is damaged"),
         (b"\n", "journal.jsonl, line 2, is damaged: ''"),
-        (b"[1]\n", r"journal.jsonl, line 2, is no event: '\[1\]'"),
-        (b'{"trial": 1}\n', "journal.jsonl, line 2, is no event"),
+        (b"[1]\n", r"journal.jsonl, line 2, is not an event: '\[1\]'"),
+        (b'{"trial": 1}\n', "journal.jsonl, line 2, is not an event"),
     ],
 )
 def test_a_damaged_line_is_named_and_left(tmp_path, line, message):

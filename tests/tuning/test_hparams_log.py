@@ -137,10 +137,10 @@ def test_tensorboard_lists_each_trial_with_values_results_and_status(tmp_path):
     assert first.hparams["optimizer.nesterov"].bool_value is True
     assert set(groups[2].hparams) == set(VALUES) - {"batch_size"}
     assert [len(group.sessions) for group in groups] == [1] * 4
-    one = [group.sessions[0] for group in groups]
+    ended = [group.sessions[0] for group in groups]
     success, failure = api_pb2.STATUS_SUCCESS, api_pb2.STATUS_FAILURE
-    assert [session.status for session in one] == [success, success, failure, failure]
-    assert one[0].end_time_secs - one[0].start_time_secs == pytest.approx(60.0, abs=0.01)
+    assert [session.status for session in ended] == [success, success, failure, failure]
+    assert ended[0].end_time_secs - ended[0].start_time_secs == pytest.approx(60.0, abs=0.01)
     metrics = [{value.name.tag: value.value for value in group.metric_values} for group in groups]
     assert metrics == [{"val_accuracy": 0.75, "seconds": 12.5}, {"val_accuracy": 0.5}, {}, {}]
 
@@ -172,13 +172,15 @@ def test_no_file_stays_open(tmp_path):
     opened = Path("/proc/self/fd")
     if not opened.exists():
         pytest.skip("no /proc here to ask which files are open")
-    links = [os.readlink(one) for one in opened.iterdir() if one.is_symlink()]
+    links = [os.readlink(link) for link in opened.iterdir() if link.is_symlink()]
     assert not [link for link in links if str(tmp_path) in link]
 
 
 @pytest.mark.parametrize("status", ["running", "COMPLETED", ""])
 def test_a_status_that_is_no_end_is_named(tmp_path, status):
     log = HParamsLog(tmp_path, a_space(), "val_accuracy")
-    with pytest.raises(ValueError, match=f"^status='{status}' must be one of completed, stopped"):
+    with pytest.raises(
+        ValueError, match=f"^status='{status}' must be one of 'completed', 'stopped'"
+    ):
         log.add(1, VALUES, {}, status)
     assert not (tmp_path / "0001").exists()

@@ -261,7 +261,7 @@ def test_what_is_declared_under_conditions_and_in_loops_is_found_and_tried(tmp_p
 @pytest.mark.parametrize(
     ("forwards", "message"),
     [
-        ((), "hypermodel.fit trained no epoch with the callbacks that it was given"),
+        ((), "hypermodel.fit trained no epoch with the callbacks that it got"),
         (("callbacks",), "^initial_epoch=0 must be 2, where the trial was left"),
     ],
 )

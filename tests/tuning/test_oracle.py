@@ -78,8 +78,8 @@ def test_what_bayesian_optimization_guesses_of_running_trials_is_guessed_again(
         study = made_up.study("BayesianOptimization", max_trials=3)
         study.oracle.gpr.n_restarts_optimizer = 2
         made_up.drive(study)
-        for number in study._untold:
-            study._tell(number)
+        for number in study._unreported:
+            study._report(number)
         fit = study.oracle.gpr.fit
         monkeypatch.setattr(study.oracle.gpr, "fit", lambda x, y: targets.append(y) or fit(x, y))
         first = ask(study.oracle, 4, known).hyperparameters.values
@@ -170,7 +170,9 @@ def test_bayesian_optimization_stays_away_from_where_trials_fail(made_up):
         study.oracle.gpr.n_restarts_optimizer = 5
         while (trial := study.next()) != DONE:
             study.end(trial.number, ends(trial.values["learning_rate"]))
-        scores = {n: study.oracle.trials[study._asked[n].trial_id].score for n in study._told}
+        scores = {
+            n: study.oracle.trials[study._proposals[n].trial_id].score for n in study._reported
+        }
         return [trial.values["learning_rate"] for trial in study.trials.values()], scores, study
 
     tempted, _, _ = rates(lambda rate: Outcome("completed", (rate,)))
@@ -207,11 +209,11 @@ def test_what_no_oracle_takes_is_named(made_up):
         return make_oracle(tuner, made_up.space, objective, **more)
 
     for arguments, message in [
-        ({"tuner": "Sklearn"}, "tuner='Sklearn' must be one of RandomSearch, Bayes"),
+        ({"tuner": "Sklearn"}, "tuner='Sklearn' must be one of 'RandomSearch', 'Bayes"),
         ({"tuner": "Hyperband", "options": {"factr": 3}}, "'factr'.* it has factor, hyperband_"),
         ({"options": {"max_trials": 3}}, "'max_trials'.* it has none"),
         ({"tuner": "Hyperband", "options": {"factor": 1}}, "Hyperband for .*factor"),
-        ({"direction": "up"}, "direction='up' must be 'min' or 'max'"),
+        ({"direction": "up"}, "direction='up' must be one of 'min', 'max'"),
         ({"objective": "val_my_own"}, "val_my_own"),
         ({"seed": -1}, "seed=-1 must be a whole number"),
         ({"seed": True}, "seed=True must be"),

@@ -222,7 +222,7 @@ def test_a_trial_ends_once_and_only_if_it_runs(made_up):
     with pytest.raises(ValueError, match="number=1 is no running trial"):
         study.end(1, Outcome("failed"))
     assert study.journal.events() == events and study.outcomes[1].status == "completed"
-    with pytest.raises(ValueError, match="status='lost' must be one of completed, stopped"):
+    with pytest.raises(ValueError, match="status='lost' must be one of 'completed', 'stopped'"):
         Outcome("lost")
 
 
@@ -255,8 +255,8 @@ def test_the_journal_of_another_search_is_refused_and_untouched(made_up, tuner):
 def test_a_journal_that_is_none_of_a_search_is_named(made_up):
     whole = {"event": "new", "trial": 1, "values": {}}
     for events, message in [
-        ([{"event": "start"}], "{'event': 'start'} is no event of a search"),
-        ([{"event": "new", "trial": 1}], "is no event of a search"),
+        ([{"event": "start"}], "{'event': 'start'} is not an event of a search"),
+        ([{"event": "new", "trial": 1}], "is not an event of a search"),
         ([{"event": "begin", "trial": 1, "epochs": 0}], "'begin' of trial 1, which is not running"),
         ([{**whole, "trial": 2}], "trial 2 had {}, but now"),
     ]:

@@ -25,10 +25,8 @@ def save_all(figures: Mapping[str, Figure], folder: str | os.PathLike[str]) -> N
         OSError: If the folder cannot be made or a file cannot be written; names it.
     """
     folder = Path(folder)
-    try:
+    with atomic_file.naming(folder, "cannot make the folder"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise atomic_file.naming(error, folder, "cannot make the folder") from error
     with figure_style.settings():
         for name, figure in figures.items():
             for kind in ("png", "svg"):

@@ -1,4 +1,4 @@
-"""The configuration of a run as plain values: kept in JSON, flattened, and held against another."""
+"""The configuration of a run as plain values: written as JSON, flattened, and compared with another."""
 
 from __future__ import annotations
 
@@ -7,18 +7,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 _MISSING = "(not set)"
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns a nested dictionary as one level of dotted keys.
-
-    Args:
-        config: Names to values or to further dictionaries.
-        prefix: Put before every key.
-
-    Returns:
-        Dotted names to values; an empty dictionary inside stays as a value.
+    """Returns a nested dictionary as one level of dotted keys; an empty dictionary inside stays as a value.
 
     Example:
         >>> flatten({"seed": 1, "model": {"name": "lenet", "depth": 5}})
@@ -34,13 +29,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def as_plain(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a configuration as JSON gives it back: dictionaries, lists, numbers, text, None.
-
-    Args:
-        config: A dictionary or an `ml_collections.ConfigDict`.
-
-    Returns:
-        Plain values, tuples as lists.
+    """Returns a dictionary or `ml_collections.ConfigDict` as JSON would read it back, with tuples as lists.
 
     Raises:
         ValueError: If a value has no JSON form; names the key.
@@ -64,15 +53,7 @@ def as_plain(config: Mapping[str, Any]) -> dict[str, Any]:
 def differences(
     before: Mapping[str, Any], now: Mapping[str, Any], may_differ: Collection[str] = ()
 ) -> list[str]:
-    """Returns what differs between two configurations, one phrase a key.
-
-    Args:
-        before: The configuration that was.
-        now: The one that is asked for.
-        may_differ: Dotted keys that are not looked at.
-
-    Returns:
-        Phrases with the dotted key, the old and the new value; empty if nothing differs.
+    """Returns one phrase per dotted key that differs between two configurations, except for those in `may_differ`.
 
     Example:
         >>> differences({"model": {"depth": 20}}, {"model": {"depth": 32}, "seed": 1})
@@ -92,41 +73,23 @@ def _shown(flat: Mapping[str, Any], name: str) -> str:
     return json.dumps(flat[name]) if name in flat else _MISSING
 
 
+def without_numpy(value: Any) -> Any:
+    """Returns a NumPy number as Python's, which JSON and CSV can hold; anything else, arrays too, as it is."""
+    number = isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0)
+    return value.item() if number else value
+
+
 def to_json(content: Any) -> str:
-    r"""Returns readable JSON text of plain values.
-
-    Args:
-        content: What JSON can hold.
-
-    Returns:
-        Indented text that ends in a newline.
-
-    Example:
-        >>> to_json([])
-        '[]\n'
-    """
+    """Returns plain values as indented JSON text that ends in a newline."""
     return json.dumps(content, indent=2) + "\n"
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Reads a dictionary from a JSON file.
 
-    Args:
-        path: The file.
-
-    Returns:
-        Plain values by name.
-
     Raises:
         ValueError: If the file holds no JSON dictionary; names it.
         OSError: If the file cannot be read.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "config.json"
-        >>> _ = path.write_text('{"seed": 1}')
-        >>> read_json(path)
-        {'seed': 1}
     """
     try:
         content = json.loads(path.read_text("utf-8"))

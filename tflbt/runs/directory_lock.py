@@ -1,4 +1,4 @@
-"""One job at a time writes into a directory: a lock that is gone when its process is, however that ends."""
+"""One job at a time writes into a directory: a lock that disappears with its process, however that ends."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from absl import logging
 
 from tflbt.runs import atomic_file
 
-_held: weakref.WeakValueDictionary[Path, DirectoryLock] = weakref.WeakValueDictionary()
+_locks: weakref.WeakValueDictionary[Path, DirectoryLock] = weakref.WeakValueDictionary()
 
 
 class DirectoryLock:
-    """The lock of a directory, held for as long as the object lives; `hold` gives it.
+    """The lock of a directory, held for as long as the object lives; `hold` returns it.
 
-    It is a POSIX lock on a hidden file, which NFS and Lustre know too and which a kill leaves to the next job. Where a
-    file system has no locks there is a warning and no lock. A copy on another rank (pickled) is None.
+    It is a POSIX lock on a hidden file, which NFS and Lustre support too and which a killed job leaves to the next. On
+    a file system without locks there is a warning and no lock. A copy on another rank (pickled) is None.
 
     Args:
         directory: An existing directory.
@@ -33,10 +33,8 @@ class DirectoryLock:
 
     def __init__(self, directory: Path) -> None:
         path = directory / ".lock"
-        try:
+        with atomic_file.naming(path, "cannot make the lock"):
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except OSError as error:
-            raise atomic_file.naming(error, path, "cannot make the lock") from error
         release = weakref.finalize(self, os.close, self._file)
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -52,30 +50,28 @@ class DirectoryLock:
             ) from None
         release.detach()
         weakref.finalize(self, _release, self._file)
-        with contextlib.suppress(OSError):  # no space: nothing that the lock needs
+        with contextlib.suppress(
+            OSError
+        ):  # no space for the holder's name: the lock works without it
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
-        """Pickles to None: a lock is its process's own."""
+        """Pickles to None: a lock belongs to its process."""
         return type(None), ()
 
 
 def _release(file: int) -> None:
-    """Frees a directory; the file stays, empty, as a job that is refused or has nothing to do finds it."""
+    """Frees a directory; the file stays, empty, for other jobs that want the lock."""
     with contextlib.suppress(OSError):
         os.ftruncate(file, 0)
     os.close(file)
 
 
 def hold(directory: str | os.PathLike[str]) -> DirectoryLock:
-    """Takes the lock of a directory, or the one that this process has.
+    """Takes the lock of a directory, or returns the lock that this process already has.
 
-    Args:
-        directory: An existing directory.
-
-    Returns:
-        The lock; the directory is free again when the last reference to it goes.
+    The directory is free again when the last reference to the lock is gone.
 
     Raises:
         BlockingIOError: If another process holds it; names the host and the process.
@@ -88,7 +84,7 @@ def hold(directory: str | os.PathLike[str]) -> DirectoryLock:
         True
     """
     path = Path(directory).resolve()
-    lock = _held.get(path)
+    lock = _locks.get(path)
     if lock is None:
-        lock = _held[path] = DirectoryLock(path)
+        lock = _locks[path] = DirectoryLock(path)
     return lock

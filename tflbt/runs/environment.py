@@ -1,4 +1,4 @@
-"""What a run ran on: versions, ranks, GPUs, processors, command line, commit and date."""
+"""Where a run ran: versions, ranks, GPUs, processors, command line, commit and date."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-# Distributions under any of these names give the version of the part.
+# Packages by the distributions that may provide them.
 _PARTS = {
     "tensorflow": ("tensorflow", "tensorflow-cpu", "tensorflow-intel", "tensorflow-macos"),
     "keras": ("keras",),
@@ -24,19 +24,12 @@ _GIT_SECONDS = 5  # a checkout on a slow network drive must not hold up the star
 
 
 def describe() -> dict[str, Any]:
-    """Describes the environment of this process, for `environment.json`.
+    """Describes the environment of this process as a dictionary for `environment.json`.
 
-    The name of the host is left out on purpose: a run directory is made to be passed on.
-
-    Returns:
-        A dictionary ready for JSON: `date` (ISO 8601, UTC), `command`, `python`, the versions of
-        the parts (None where not installed), `platform`, `cpus` (of this process's machine),
-        `ranks`, `gpus` (names, as this rank sees them), `git_commit` (None outside a checkout;
-        ends in ``+changes`` where tracked files differ from it).
-
-    Example:
-        >>> sorted(describe())[:4]
-        ['command', 'cpus', 'date', 'git_commit']
+    It has `date` (ISO 8601, UTC), `command`, `python`, the versions of packages (None if not installed), `platform`,
+    `cpus` (of this machine), `ranks`, `gpus` (names, as this rank sees them) and `git_commit` (None outside a checkout;
+    ends in `+changes` if tracked files differ from it). The host's name is left out on purpose: run directories are
+    passed on.
     """
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -72,29 +65,16 @@ def _gpus() -> list[str]:
     """Returns the names of the GPUs this process sees."""
     import tensorflow as tf
 
-    found = []
-    for device in tf.config.list_physical_devices("GPU"):
-        details = tf.config.experimental.get_device_details(device)
-        found.append(str(details.get("device_name", device.name)))
-    return found
+    details = tf.config.experimental.get_device_details
+    devices = tf.config.list_physical_devices("GPU")
+    return [str(details(device).get("device_name", device.name)) for device in devices]
 
 
 def git_commit(package: Path) -> str | None:
-    """Returns the commit of the checkout that holds `package`, or None.
+    """Returns the commit of the checkout that has a package, with `+changes` if tracked files differ, or None.
 
-    A package installed into an environment that merely lies inside some other project's checkout
-    is not part of that project: only a package whose `__init__.py` git knows has a commit.
-
-    Args:
-        package: The folder of a Python package.
-
-    Returns:
-        The commit, with ``+changes`` if tracked files differ from it; None without git, outside
-        a checkout, or before the first commit.
-
-    Example:
-        >>> git_commit(Path("/")) is None
-        True
+    A package that is installed into an environment inside some other project's checkout is not part of that project:
+    only a package whose `__init__.py` git tracks has a commit.
     """
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
         return None
@@ -106,7 +86,7 @@ def git_commit(package: Path) -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """Returns what a git command prints, or None if it fails or git is not there."""
+    """Returns the output of a git command, or None if it fails or git is not installed."""
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments],

@@ -1,4 +1,4 @@
-"""TensorBoard's view of a run: an event file made from the rows of its metrics table."""
+"""TensorBoard's view of a run: an event file made of the rows of its metrics table."""
 
 from __future__ import annotations
 
@@ -20,17 +20,9 @@ from tflbt.runs.metrics import is_logged_metric
 def tag(column: str) -> str:
     """Returns the TensorBoard tag of a column: `train/`, `val/`, `seconds/`, or the column's own name.
 
-    Args:
-        column: A column of `metrics.csv`.
-
-    Returns:
-        The tag.
-
     Example:
-        >>> [tag(column) for column in ("loss", "val_accuracy", "eigenvalue")]
-        ['train/loss', 'val/accuracy', 'eigenvalue']
-        >>> tag("seconds"), tag("seconds_curvature")  # one group of charts in TensorBoard
-        ('seconds', 'seconds/curvature')
+        >>> [tag(column) for column in ("loss", "val_accuracy", "eigenvalue", "seconds_curvature")]
+        ['train/loss', 'val/accuracy', 'eigenvalue', 'seconds/curvature']
     """
     if column.startswith("seconds_"):
         return "seconds/" + column[len("seconds_") :]
@@ -42,15 +34,16 @@ def tag(column: str) -> str:
 
 
 class EventLog:
-    """One event file with a run's hyper-parameters and a scalar a column and epoch.
+    """One event file with a run's hyper-parameters and one scalar per column and epoch.
 
-    `metrics.csv` is the record and the events are a view of it: the file is made anew from the
-    rows each time training starts, and takes the place of those of earlier starts. So a resumed
-    run shows every step once, in every reader, whatever a kill left of the old file.
+    `metrics.csv` is the record and the events are a view of it: the file is made anew from the rows each time training
+    starts, and replaces those of earlier starts. So a resumed run shows every step once, in every reader, whatever a
+    kill left of the old file. Events are written as protobufs, because `tf.summary` cannot give an earlier epoch its
+    own time.
 
     Args:
         folder: The folder of the event file; made if missing.
-        rows: The epochs so far (resumed run), as `MetricsTable.read` gives them.
+        rows: The epochs so far of a resumed run, as `MetricsTable.read` returns them.
         hparams: Hyper-parameters by name for TensorBoard's HPARAMS page.
 
     Raises:
@@ -69,11 +62,10 @@ class EventLog:
         rows: Sequence[Mapping[str, Any]],
         hparams: Mapping[str, Any],
     ) -> None:
-        """Writes the new event file and removes older ones."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         older = list(folder.glob("events.out.tfevents.*"))
-        # TensorBoard reads files in the order of their names: nanoseconds keep that one of time.
+        # TensorBoard reads files in the order of their names: with nanoseconds that is the order of time.
         name = f"events.out.tfevents.{time.time_ns()}.{os.getpid()}.tflbt"
         self._file: BinaryIO = open(folder / name, "wb")  # noqa: SIM115 (closed by `close`)
         self._records = RecordWriter(self._file)
@@ -96,58 +88,38 @@ class EventLog:
             path.unlink(missing_ok=True)
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Adds an epoch: a scalar for each number in the row, at the step `epoch`.
-
-        Args:
-            row: Values by column; text and None are left out.
-
-        Raises:
-            OSError: If the file cannot be written.
-
-        Example:
-            >>> import tempfile
-            >>> folder = Path(tempfile.mkdtemp())
-            >>> EventLog(folder, [], {}).add({"epoch": 1, "val_loss": 0.5, "phase": "exploration"})
-            >>> len(list(folder.iterdir()))
-            1
-        """
+        """Adds an epoch: one scalar per number in the row, at the step `epoch`; text and None are left out."""
         self._add(row, time.time())
         self._file.flush()
 
     def close(self) -> None:
-        """Closes the file; nothing can be added after.
-
-        Example:
-            >>> import tempfile
-            >>> EventLog(tempfile.mkdtemp(), [], {}).close()
-        """
+        """Closes the file; nothing can be added afterwards."""
         self._file.close()
 
     def _add(self, row: Mapping[str, Any], when: float) -> None:
-        """Writes one row's numbers."""
+        """Writes the numbers of a row."""
         summary = Summary()
         for column, value in row.items():
             if column != "epoch" and isinstance(value, (int, float)):
-                summary.MergeFrom(Summary.FromString(_scalar(tag(column), value)))
+                summary.MergeFrom(_as_summary(scalar_pb(tag(column), float(value))))
         self._summary(summary, int(row["epoch"]), when)
 
     def _summary(self, summary: Any, step: int, when: float) -> None:
         """Writes one summary at a step and a time."""
-        content = Summary.FromString(summary.SerializeToString())
-        self._write(Event(wall_time=when, step=step, summary=content))
+        self._write(Event(wall_time=when, step=step, summary=_as_summary(summary)))
 
     def _write(self, event: Event) -> None:
         """Writes one event."""
         self._records.write(event.SerializeToString())
 
 
-def _scalar(name: str, value: float) -> bytes:
-    """Returns a scalar summary as bytes (TensorFlow and TensorBoard have a Summary class each)."""
-    return scalar_pb(name, float(value)).SerializeToString()
+def _as_summary(summary: Any) -> Summary:
+    """Returns a summary as one of TensorBoard's class; TensorFlow has another."""
+    return Summary.FromString(summary.SerializeToString())
 
 
 def _plain(hparams: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns values of the kinds that HPARAMS shows: numbers, text, truth values."""
+    """Returns values of the kinds that HPARAMS shows: numbers, text and booleans."""
     return {
         name: value if isinstance(value, (bool, int, float, str)) else str(value)
         for name, value in hparams.items()
@@ -155,5 +127,5 @@ def _plain(hparams: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _seconds(row: Mapping[str, Any]) -> float:
-    """Returns how long an epoch took, 0 where that is not known."""
+    """Returns the duration of an epoch, 0 if unknown."""
     return float(row.get("seconds") or 0.0)

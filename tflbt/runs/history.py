@@ -1,4 +1,4 @@
-"""What the rows of a run say: series by epoch, phase switch, decays, best epoch."""
+"""What the rows of a run say: series by epoch, phase switch, decays and best epoch."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from typing import Any
 from tflbt.runs.metrics import is_logged_metric
 
 _DROP = 0.8  # a learning rate at most this times the last epoch's has been decayed, not annealed
-_FLAT = 0.05  # relative change below which two epochs have one learning rate
+_FLAT = 0.05  # relative change below which two epochs have the same learning rate
 
 
 @dataclasses.dataclass(frozen=True)
 class History:
-    """The epochs of a run, as `MetricsTable.read` gives them.
+    """The epochs of a run, as `MetricsTable.read` returns them.
 
     Args:
-        rows: A dictionary an epoch; any column may be missing or empty.
+        rows: One dictionary per epoch; any column may be missing or empty.
 
     Example:
-        >>> history = History([{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.4}])
-        >>> history.epochs, history.series("loss")
-        ([1, 2], [0.5, 0.4])
+        >>> history = History([{"epoch": 1, "loss": 0.5, "updates": 8}, {"epoch": 2, "loss": 0.4}])
+        >>> history.epochs, history.series("loss"), history.series("val_loss")
+        ([1, 2], [0.5, 0.4], [nan, nan])
+        >>> history.has("val_loss"), history.last("updates"), history.best("loss", largest=False)
+        (False, 8, (2, 0.4))
     """
 
     rows: Sequence[Mapping[str, Any]]
@@ -34,49 +36,16 @@ class History:
         return [int(row.get("epoch") or place) for place, row in enumerate(self.rows, start=1)]
 
     def series(self, column: str) -> list[float]:
-        """Returns a column as floats, nan where there is no number.
-
-        Args:
-            column: A column's name, which need not exist.
-
-        Returns:
-            One value an epoch.
-
-        Example:
-            >>> History([{"epoch": 1}]).series("loss")
-            [nan]
-        """
+        """Returns a column, which need not exist, as one float per epoch: NaN where there is no number."""
         values = [row.get(column) for row in self.rows]
         return [float(v) if isinstance(v, (int, float)) else math.nan for v in values]
 
     def has(self, column: str) -> bool:
-        """Tells whether a column holds a finite number in any epoch.
-
-        Args:
-            column: A column's name.
-
-        Returns:
-            True if there is something to draw.
-
-        Example:
-            >>> History([{"epoch": 1, "loss": float("nan")}]).has("loss")
-            False
-        """
+        """Whether a column holds a finite number in any epoch."""
         return any(math.isfinite(value) for value in self.series(column))
 
     def last(self, column: str) -> Any:
-        """Returns a column's last value that is not empty, or None.
-
-        Args:
-            column: A column's name.
-
-        Returns:
-            The value as it was read.
-
-        Example:
-            >>> History([{"epoch": 1, "updates": 8}, {"epoch": 2, "updates": None}]).last("updates")
-            8
-        """
+        """Returns a column's last value that is not empty, or None."""
         values = [row.get(column) for row in self.rows if row.get(column) is not None]
         return values[-1] if values else None
 
@@ -94,19 +63,7 @@ class History:
         return next(iter(accuracies or names), None)
 
     def best(self, column: str, largest: bool = True) -> tuple[int, float] | None:
-        """Returns the epoch and value at which a column was best, the first of equals.
-
-        Args:
-            column: A column's name.
-            largest: True if more is better.
-
-        Returns:
-            Epoch and value; None if there is no finite value.
-
-        Example:
-            >>> History([{"epoch": 1, "a": 0.5}, {"epoch": 2, "a": 0.9}]).best("a")
-            (2, 0.9)
-        """
+        """Returns the epoch and value at which a column was largest (or smallest), the first of equals, or None."""
         pairs = [p for p in zip(self.epochs, self.series(column)) if math.isfinite(p[1])]
         if not pairs:
             return None
@@ -129,8 +86,8 @@ class History:
     def decay_epochs(self) -> list[int]:
         """The epochs at whose end the learning rate was decayed.
 
-        Taken from the column `decays`; where nothing is counted there, from sudden drops of the
-        learning rate between epochs at which it is constant.
+        They are read from the column `decays`; if it counts nothing, from sudden drops of the learning rate between
+        epochs at which it is constant.
         """
         return self._counted_decays() or self._drops()
 
@@ -141,14 +98,14 @@ class History:
         return [self.epochs[i - 1] for i in range(1, len(sizes)) if sizes[i] > sizes[i - 1]]
 
     def _counted_decays(self) -> list[int]:
-        """Returns the epochs after which the rate fell, where the column `decays` goes up.
+        """Returns the epochs after which the rate fell, by the column `decays`.
 
-        A schedule may count at the end of the epoch it judged, or at the start of the one that
-        runs at the new rate; the learning rate tells which. A schedule that grows the batch where
-        it would decay the rate counts that too: it is no decay.
+        A schedule may count at the end of the epoch that it judged, or at the start of the epoch that runs at the new
+        rate; the learning rate shows which. A schedule that grows the batch instead of decaying the rate counts that
+        too: it is not a decay.
         """
         rates, grown = self.series("learning_rate"), self.growth_epochs
-        found, before = [], 0
+        epochs, before = [], 0
         for i, row in enumerate(self.rows):
             count = row.get("decays")
             if not isinstance(count, int):
@@ -156,12 +113,12 @@ class History:
             if count > before:
                 fallen = i > 0 and rates[i] <= _DROP * rates[i - 1]
                 if fallen or i == 0 or self.epochs[i - 1] not in grown:
-                    found.append(self.epochs[i - 1 if fallen else i])
+                    epochs.append(self.epochs[i - 1 if fallen else i])
             before = count
-        return found
+        return epochs
 
     def _drops(self) -> list[int]:
-        """Returns the epochs after which the learning rate steps down and stays."""
+        """Returns the epochs after which the learning rate drops to a new constant."""
         rates = self.series("learning_rate")
         return [
             self.epochs[i - 1]
@@ -172,22 +129,11 @@ class History:
         ]
 
 
-def _same(one: float, other: float) -> bool:
-    """Tells whether two learning rates are one."""
-    return math.isclose(one, other, rel_tol=_FLAT)
+def _same(rate: float, other: float) -> bool:
+    """Whether two learning rates are equal but for annealing."""
+    return math.isclose(rate, other, rel_tol=_FLAT)
 
 
 def is_accuracy(name: str) -> bool:
-    """Tells whether a metric is a share of samples, to be shown in percent.
-
-    Args:
-        name: A metric's name.
-
-    Returns:
-        True for `accuracy`, `sparse_categorical_accuracy`, `acc` and the like.
-
-    Example:
-        >>> [is_accuracy(name) for name in ("val_accuracy", "mae")]
-        [True, False]
-    """
+    """Whether a metric is a share of samples, shown in percent: `accuracy`, `val_acc`, ..."""
     return "accuracy" in name or name.split("_")[-1] == "acc"

@@ -1,4 +1,4 @@
-"""The events of a search, one a line, written so that a kill at any moment loses none but the one being written."""
+"""The events of a search, one per line, written so that a kill loses at most the event being written."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Journal:
     """An append-only file of JSON objects, each flushed to the disk before `append` returns.
 
     Args:
-        path: The file; made by the first event.
+        path: The file; created by the first event.
 
     Example:
         >>> import tempfile
@@ -32,25 +32,26 @@ class Journal:
         """Adds an event.
 
         Raises:
-            OSError: If it cannot be written (no space); names the file, which is then as it was.
+            OSError: If it cannot be written (no space); names the file, which is then as it was before.
         """
         line = json.dumps(event, allow_nan=True) + "\n"
         size = self.path.stat().st_size if self.path.exists() else 0
-        try:
-            with self.path.open("ab") as file:
-                file.write(line.encode())
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                os.truncate(self.path, size)
-            raise atomic_file.naming(error, self.path, "cannot write") from error
+        with atomic_file.naming(self.path, "cannot write"):
+            try:
+                with self.path.open("ab") as file:
+                    file.write(line.encode())
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.truncate(self.path, size)
+                raise
 
     def events(self) -> list[dict[str, Any]]:
-        """Reads the events; the half line that a kill left at the end is cut off the file.
+        """Reads the events; half a line that a kill left at the end is cut off the file.
 
         Raises:
-            ValueError: If a line before the last is no event; names the file and the line.
+            ValueError: If a line is not an event; names the file and the line.
             OSError: If the file cannot be read.
         """
         if not self.path.exists():
@@ -69,6 +70,6 @@ class Journal:
                     f"{self.path}, line {number}, is damaged: {line[:60]!r}"
                 ) from error
             if not isinstance(event, dict) or "event" not in event:
-                raise ValueError(f"{self.path}, line {number}, is no event: {line[:60]!r}")
+                raise ValueError(f"{self.path}, line {number}, is not an event: {line[:60]!r}")
             events.append(event)
         return events

@@ -1,4 +1,4 @@
-"""metrics.csv: a row an epoch, whole at every moment, numbers that read back exactly."""
+"""metrics.csv: one row per epoch, whole at every moment, with numbers that read back exactly."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import Any
 from absl import logging
 
 from tflbt.runs import atomic_file
+from tflbt.runs.config import without_numpy
 
-# The documented order; metrics stand between `loss` and `val_loss`, their twins after `val_loss`.
+# The documented order; metrics stand between `loss` and `val_loss`, their validation values after `val_loss`.
 _FIRST = ("epoch", "updates", "samples", "distinct_samples")
 _LAST = (
     "learning_rate",
@@ -31,24 +32,17 @@ _LAST = (
     "discarded_share",
     "seconds",
 )
-# Where the seconds went, in the order in which the paper's Table II and our figure have them.
+# Where the seconds went, in the order of the paper's Table II and of our figure.
 PARTS = ("computation", "communication", "curvature", "resizing", "input", "validation")
 
 
 def columns_in_order(names: Iterable[str]) -> list[str]:
-    """Sorts column names into the order that is documented for `metrics.csv`.
+    """Sorts column names into the order documented for `metrics.csv`; names of the same kind keep their order.
 
-    epoch, updates, samples, distinct_samples, loss, metrics, val_loss, val_metrics, learning_rate, batch_size,
-    phase, eigenvalue, curvature_products, stability_eigenvalue, stability_mean, stability_limit,
-    stability_limit_momentum, decays, growths, adversarial_ratio, discarded_share, seconds, and where they
-    went: seconds_computation, _communication, _curvature, _resizing, _input, _validation, other seconds_*.
-    Names of one kind keep the order they come in.
-
-    Args:
-        names: Column names, each at most once.
-
-    Returns:
-        The same names, sorted.
+    The order: epoch, updates, samples, distinct_samples, loss, metrics, val_loss, val_metrics, learning_rate,
+    batch_size, phase, eigenvalue, curvature_products, stability_eigenvalue, stability_mean, stability_limit,
+    stability_limit_momentum, decays, growths, adversarial_ratio, discarded_share, seconds, and where they went:
+    seconds_computation, _communication, _curvature, _resizing, _input, _validation, other seconds_*.
 
     Example:
         >>> columns_in_order(["seconds", "val_loss", "accuracy", "epoch", "loss"])
@@ -58,23 +52,12 @@ def columns_in_order(names: Iterable[str]) -> list[str]:
 
 
 def is_logged_metric(name: str) -> bool:
-    """Tells whether a column is a loss or metric that Keras computed, not part of the schedule.
-
-    Args:
-        name: A column name.
-
-    Returns:
-        True for `loss`, `accuracy`, `val_loss` and the like.
-
-    Example:
-        >>> [is_logged_metric(name) for name in ("val_accuracy", "eigenvalue")]
-        [True, False]
-    """
+    """Whether a column is a loss or metric that Keras computed: `loss`, `val_accuracy`, ..."""
     return name not in _FIRST and name not in _LAST and not name.startswith("seconds_")
 
 
 def _place(name: str) -> tuple[int, int]:
-    """Returns the sort key of a column: its kind, then its place among the known ones."""
+    """Returns the sort key of a column: its kind, then its place among the columns of that kind."""
     if name in _FIRST:
         return 0, _FIRST.index(name)
     if name in _LAST:
@@ -90,9 +73,9 @@ def _place(name: str) -> tuple[int, int]:
 class MetricsTable:
     """The table behind `metrics.csv`.
 
-    Every change rewrites the file and swaps it in (see `atomic_file.write`): an epoch is rare and
-    a table small, so a kill at any moment leaves a whole file. Floats are written by `repr`, the
-    shortest text that reads back as the same number.
+    Every change rewrites the file and replaces it (see `atomic_file.write`): epochs are rare and the table is small, so
+    a kill at any moment leaves a whole file. Floats are written by `repr`, the shortest text that reads back as the
+    same number.
 
     Args:
         path: The CSV file; it need not exist yet.
@@ -101,33 +84,25 @@ class MetricsTable:
         >>> import tempfile
         >>> table = MetricsTable(Path(tempfile.mkdtemp()) / "metrics.csv")
         >>> table.append({"epoch": 1, "loss": 0.1, "phase": "exploration"})
-        >>> table.read()
-        [{'epoch': 1, 'loss': 0.1, 'phase': 'exploration'}]
+        >>> table.append({"epoch": 2, "loss": 0.05, "eigenvalue": 3.5})
+        >>> table.read()[0]
+        {'epoch': 1, 'loss': 0.1, 'phase': 'exploration', 'eigenvalue': None}
+        >>> table.truncate(1), len(table.read())
+        (1, 1)
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Takes the path."""
         self.path = Path(path)
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Adds a row; columns not seen before are allowed, earlier rows are empty there.
+        """Adds a row; earlier rows are empty in columns that are new.
 
         Args:
             row: Values by column: int, float, str, NumPy scalars, or None for an empty cell.
 
         Raises:
-            OSError: If the file cannot be written; the rows that were there are untouched.
-            ValueError: If the file that is there is not a table (see `read`).
-
-        Example:
-            >>> import tempfile
-            >>> table = MetricsTable(Path(tempfile.mkdtemp()) / "metrics.csv")
-            >>> table.append({"epoch": 1})
-            >>> table.append({"epoch": 2, "eigenvalue": 3.5})
-            >>> print(table.path.read_text(), end="")
-            epoch,eigenvalue
-            1,
-            2,3.5
+            OSError: If the file cannot be written; its earlier rows are untouched.
+            ValueError: If the existing file is not a table (see `read`).
         """
         columns, lines = self._read_text()
         written = {name: _to_text(value) for name, value in row.items()}
@@ -135,49 +110,27 @@ class MetricsTable:
         self._write(columns, [*lines, written])
 
     def truncate(self, epochs: int) -> int:
-        """Drops the rows after an epoch: those a resumed run is going to write again.
-
-        Args:
-            epochs: The last epoch to keep (1-based); 0 drops all rows.
-
-        Returns:
-            The number of rows dropped.
+        """Drops the rows after an epoch (0: all rows), which a resumed run will write again, and returns their number.
 
         Raises:
             OSError: If the file cannot be written.
-            ValueError: If the file that is there is not a table (see `read`).
-
-        Example:
-            >>> import tempfile
-            >>> table = MetricsTable(Path(tempfile.mkdtemp()) / "metrics.csv")
-            >>> for epoch in (1, 2, 3):
-            ...     table.append({"epoch": epoch})
-            >>> table.truncate(1)
-            2
-            >>> table.read()
-            [{'epoch': 1}]
+            ValueError: If the existing file is not a table (see `read`).
         """
         columns, lines = self._read_text()
-        kept = [line for line in lines if int(line.get("epoch") or 0) <= epochs]
-        if len(kept) != len(lines):
-            self._write(columns, kept)
-        return len(lines) - len(kept)
+        remaining = [line for line in lines if int(line.get("epoch") or 0) <= epochs]
+        if len(remaining) != len(lines):
+            self._write(columns, remaining)
+        return len(lines) - len(remaining)
 
     def read(self) -> list[dict[str, Any]]:
-        """Reads the table.
+        """Reads the table as one dictionary per row, with every column in each, in the file's order.
 
-        Returns:
-            A dictionary a row, every column in each, in the file's order: int, float (nan and inf
-            included), str, or None for an empty cell. No rows if there is no file. A last line
-            that was cut off is left out, with a logged notice.
+        Values are int, float (NaN and infinity included), str, or None for an empty cell. There are no rows if there is
+        no file. A last line that was cut off is left out, with a logged warning.
 
         Raises:
             ValueError: If another line does not fit the header; names the file and the line.
             OSError: If the file cannot be read.
-
-        Example:
-            >>> MetricsTable("nowhere/metrics.csv").read()
-            []
         """
         columns, lines = self._read_text()
         return [{name: _from_text(line.get(name, "")) for name in columns} for line in lines]
@@ -204,7 +157,7 @@ class MetricsTable:
         return self._parse([line.replace("\0", "") for line in lines])
 
     def _parse(self, lines: list[str]) -> tuple[list[str], list[dict[str, str]]]:
-        """Splits lines into cells and holds every one against the header."""
+        """Splits lines into cells and checks each against the header."""
         cells = [row for row in csv.reader(lines) if row]
         if not cells:
             return [], []
@@ -224,16 +177,15 @@ class MetricsTable:
 
 
 def _to_text(value: Any) -> str:
-    """Writes a cell so that a number reads back exactly."""
+    """Returns a cell's text, from which a number reads back exactly."""
     if value is None:
         return ""
-    if hasattr(value, "item"):  # NumPy scalars and tensors' numpy() values
-        value = value.item()
+    value = without_numpy(value)
     return repr(value) if isinstance(value, float) else str(value)
 
 
 def _from_text(text: str) -> Any:
-    """Reads a cell: int, float, text, or None if empty."""
+    """Returns the value of a cell: int, float, text, or None if it is empty."""
     if text == "":
         return None
     for kind in (int, float):

@@ -1,4 +1,4 @@
-"""KerasTuner searches, each trial trained by all ranks.
+"""KerasTuner searches whose trials are trained by all ranks.
 
 `python -m tflbt.tune` searches a recipe. A KerasTuner hypermodel is searched from Python, by one process or by a script
 under `horovodrun`; there it must build a `tflbt.LargeBatchModel`.
@@ -26,7 +26,7 @@ Example:
     >>> best.trials, sorted(best.values)
     (3, ['learning_rate', 'units'])
 
-With `Search(resume=True)` it goes on where it was killed.
+A killed search continues where it was with `Search(resume=True)`.
 """
 
 from tflbt.tuning.hypermodel import HyperModelTrainer

@@ -1,4 +1,4 @@
-"""Trains a KerasTuner hypermodel as a trial says, with checkpoints, or goes on where these end."""
+"""Trains a KerasTuner hypermodel with a trial's values, with checkpoints, and resumes from them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import keras_tuner
 import tensorflow as tf
 from absl import logging
 
+from tflbt import checks
 from tflbt.callbacks import Checkpoint, NonFiniteLoss, RunLog
 from tflbt.distributed import comm
 from tflbt.report import RunDirectory
@@ -22,28 +23,28 @@ from tflbt.tuning.trial import Trial
 
 
 class HyperModelTrainer:
-    """Builds and trains a KerasTuner hypermodel with a trial's values: what `Search.run` takes.
+    """Builds and trains a KerasTuner hypermodel with a trial's values: an argument of `Search.run`.
 
-    Each trial gets `trials/NNNN/` as a run directory: `metrics.csv`, TensorBoard's events, and checkpoints after every
-    epoch. A search that was killed goes on there in mid-trial with `Search(resume=True)`. A `LargeBatchModel` given
-    whole arrays then trains on as if it had not been killed, to the last bit; a plain Keras model too with
-    `shuffle=False` and without dropout, else with other draws. Checkpoints keep the state of tflbt's callbacks and of
-    Keras's EarlyStopping, ReduceLROnPlateau and ModelCheckpoint.
+    Each trial gets `trials/NNNN/` as a run directory: `metrics.csv`, TensorBoard's events, and a checkpoint after every
+    epoch. A search that was killed continues there in mid-trial with `Search(resume=True)`. A `LargeBatchModel` with
+    whole arrays then trains as if it had not been killed, to the last bit; so does a plain Keras model with
+    `shuffle=False` and without dropout, else with other random numbers. Checkpoints keep the state of tflbt's callbacks
+    and of Keras's EarlyStopping, ReduceLROnPlateau and ModelCheckpoint.
 
     Under several ranks the model must be a `tflbt.LargeBatchModel`. In one process, or with `ranks_per_trial=1`, it may
     be any `tf.keras.Model`.
 
     Args:
         hypermodel: A `keras_tuner.HyperModel`, or a function `hp -> model`. The model must be compiled. A `fit` of its
-            own must train by `model.fit` and give on to it the keyword arguments that it gets.
-        *fit_args: For the hypermodel's `fit`, as the samples x and y.
-        seed: Of each trial's weights, order of samples and random layers, 0 or more, default 0; all trials have the
-            same. A hypermodel with a `fit` of its own gives LargeBatchModel's `fit` a seed itself.
-        **fit_kwargs: Likewise, as `epochs`, `validation_data`, `batch_size`. `callbacks` are copied for each trial.
-            Without `verbose` nothing is shown; without `epochs` Hyperband's are taken.
+            own must train by `model.fit` and pass the keyword arguments that it gets on to it.
+        *fit_args: For the hypermodel's `fit`, such as the samples x and y.
+        seed: Of each trial's weights, order of samples and random layers, at least 0, default 0; the same for all
+            trials. A hypermodel with its own `fit` passes a seed to LargeBatchModel's `fit` itself.
+        **fit_kwargs: Likewise, such as `epochs`, `validation_data`, `batch_size`. `callbacks` are copied for each
+            trial. Without `verbose` nothing is shown; without `epochs` Hyperband's number is taken.
 
     Raises:
-        ValueError: If the hypermodel is neither, the seed is none, or a callback cannot be copied.
+        ValueError: If the hypermodel is neither, the seed is not valid, or a callback cannot be copied.
 
     Example:
         >>> import tempfile
@@ -61,37 +62,37 @@ class HyperModelTrainer:
     """
 
     def __init__(self, hypermodel: Any, *fit_args: Any, seed: int = 0, **fit_kwargs: Any) -> None:
-        if not isinstance(seed, int) or seed < 0:
-            raise ValueError(f"seed={seed!r} must be a whole number, at least 0.")
+        checks.whole("seed", seed, at_least=0)
         self.hypermodel = as_hypermodel(hypermodel)
         self.seed = seed
         self._callbacks = _copies(fit_kwargs.pop("callbacks", None))
         self._fit_args, self._fit_kwargs = fit_args, fit_kwargs
-        self._has_told = False
+        self._has_warned = False
 
     def __call__(self, trial: Trial, folder: Path, callbacks: list[Any]) -> None:
-        """Trains into a run directory, or goes on with the one that is there; see `tflbt.tuning.Search.run`.
+        """Trains into a run directory, or continues an existing one; see `tflbt.tuning.Search.run`.
 
         Raises:
-            ValueError: If the hypermodel gives no model that these ranks can train, or its `fit` does not pass on what
-                it gets.
-            FloatingPointError: If the loss is no longer a number.
+            ValueError: If the hypermodel returns no model that these ranks can train, or its `fit` does not pass its
+                arguments on.
+            FloatingPointError: If the loss is NaN or infinite.
             OSError: If a file cannot be written.
         """
         directory = self._claim(folder, trial.values)
         hp = _filled(self.hypermodel, trial.values)
         model = self._build(hp)
         own = self._own_callbacks(trial)
-        kept = KerasState(own)
-        checkpoint = Checkpoint(directory.checkpoints, [*own, kept, *callbacks])
+        keras_state = KerasState(own)
+        checkpoint = Checkpoint(directory.checkpoints, [*own, keras_state, *callbacks])
         if not model.built and _holds_any(checkpoint):
             self._make_weights(model)
-        kept.first_epoch = checkpoint.resume(model)
-        if any(getattr(one, "over", False) for one in (kept, *callbacks)):
+        keras_state.first_epoch = checkpoint.resume(model)
+        if any(getattr(callback, "over", False) for callback in (keras_state, *callbacks)):
             return
-        log = RunLog(directory, [one for one in own if hasattr(one, "epoch_columns")], verbose=0)
-        watching = [NonFiniteLoss(), *own, kept, log, *callbacks, checkpoint]
-        batch_size = checkpoint.batch_size  # what callbacks had made of it
+        sources = [callback for callback in own if hasattr(callback, "epoch_columns")]
+        log = RunLog(directory, sources, verbose=0)
+        watching = [NonFiniteLoss(), *own, keras_state, log, *callbacks, checkpoint]
+        batch_size = checkpoint.batch_size  # as callbacks had changed it
         if batch_size is not None:
             watching.insert(0, _at_begin(lambda: setattr(model, "batch_size", batch_size)))
         try:
@@ -100,29 +101,30 @@ class HyperModelTrainer:
                 model,
                 *self._fit_args,
                 callbacks=watching,
-                initial_epoch=kept.first_epoch,
+                initial_epoch=keras_state.first_epoch,
                 **self._arguments(trial, model),
             )
         except FloatingPointError:
             log.diverged()
             raise
-        if not (kept.began or kept.first_epoch):
+        if not (keras_state.began or keras_state.first_epoch):
             raise ValueError(
-                "hypermodel.fit trained no epoch with the callbacks that it was given: it must give its keyword "
-                "arguments to model.fit."
+                "hypermodel.fit trained no epoch with the callbacks that it got: it must pass its keyword "
+                "arguments on to model.fit."
             )
-        self._tell_of_unsearched(hp, trial)
+        self._warn_of_unsearched(hp, trial)
 
     def build(self, values: Mapping[str, Any]) -> tf.keras.Model:
-        """A new model with a trial's or a result's values, compiled, with the weights that a trial begins with.
+        """Returns a new, compiled model with a trial's or a result's values and the weights that a trial begins with.
 
         Raises:
-            ValueError: If the hypermodel gives no model that these ranks can train.
+            ValueError: If the hypermodel returns no model that these ranks can train.
         """
         return self._build(_filled(self.hypermodel, values))
 
     def _build(self, hp: keras_tuner.HyperParameters) -> tf.keras.Model:
-        # Dropout that LargeBatchModel can seed for each epoch: a resumed trial draws the same.
+        # Dropout that LargeBatchModel can seed for each epoch, so that a resumed trial draws the same numbers.
+        """Returns a new model whose random numbers depend only on the seed."""
         tf.keras.backend.experimental.enable_tf_random_generator()
         tf.keras.utils.set_random_seed(self.seed)
         model = self.hypermodel.build(hp)
@@ -136,9 +138,9 @@ class HyperModelTrainer:
         return model
 
     def _claim(self, folder: Path, values: Mapping[str, Any]) -> RunDirectory:
-        """The run directory of a trial, new or gone on with."""
-        # Those of Hyperband itself differ in a trial and the one that goes on with it.
-        searched = {name: one for name, one in values.items() if not name.startswith("tuner/")}
+        """Returns the run directory of a trial, created or opened again."""
+        # Hyperband's own values differ between a trial and the trial that continues it.
+        searched = {key: values[key] for key in values if not key.startswith("tuner/")}
         config = {"seed": self.seed, "values": searched}
 
         def claim() -> RunDirectory:
@@ -149,29 +151,29 @@ class HyperModelTrainer:
         return comm.on_chief(claim, "tflbt.tuning.run_directory")
 
     def _own_callbacks(self, trial: Trial) -> list[Any]:
-        """The user's callbacks, new for this trial."""
+        """Returns the user's callbacks, copied for this trial."""
         own = _copies(self._callbacks)
-        for one in own:
-            if isinstance(one, tf.keras.callbacks.TensorBoard):
-                one.log_dir = os.path.join(one.log_dir, trial.name)  # as KerasTuner does
+        for callback in own:
+            if isinstance(callback, tf.keras.callbacks.TensorBoard):
+                callback.log_dir = os.path.join(callback.log_dir, trial.name)  # as KerasTuner does
         return own
 
     def _arguments(self, trial: Trial, model: tf.keras.Model) -> dict[str, Any]:
-        """Keyword arguments of the hypermodel's `fit`; only the user's own where it may have others itself."""
-        given = self._fit_kwargs
-        if trial.epochs is not None and given.get("epochs", trial.epochs) < trial.epochs:
+        """Returns the keyword arguments of the hypermodel's `fit`; only the user's if that `fit` is the user's own."""
+        arguments = self._fit_kwargs
+        if trial.epochs is not None and arguments.get("epochs", trial.epochs) < trial.epochs:
             raise ValueError(
-                f"epochs={given['epochs']} are fewer than the {trial.epochs} of the tuner: give HyperModelTrainer as "
-                "many as Search."
+                f"epochs={arguments['epochs']} are fewer than the {trial.epochs} of the tuner: give "
+                "HyperModelTrainer as many as Search."
             )
         if type(self.hypermodel).fit is not keras_tuner.HyperModel.fit:
-            return given
+            return arguments
         epochs = {} if trial.epochs is None else {"epochs": trial.epochs}
         seed = {"seed": self.seed} if isinstance(model, LargeBatchModel) else {}
-        return {"verbose": 0, **epochs, **seed, **given}
+        return {"verbose": 0, **epochs, **seed, **arguments}
 
     def _make_weights(self, model: tf.keras.Model) -> None:
-        """Builds a model that has no weights before its first batch, for a checkpoint to be restored."""
+        """Builds a model that has no weights before its first batch, so that a checkpoint can be restored."""
         x, y, *_ = (*self._fit_args, None, None)
         x, y = self._fit_kwargs.get("x", x), self._fit_kwargs.get("y", y)
         if x is None or not (fit_data.is_arrays(x) or isinstance(x, tf.data.Dataset)):
@@ -183,22 +185,22 @@ class HyperModelTrainer:
             x = tf.data.Dataset.from_tensor_slices(fit_data.pack(x, y, None)).batch(1)
         agreement.build(model, x.element_spec)
 
-    def _tell_of_unsearched(self, hp: keras_tuner.HyperParameters, trial: Trial) -> None:
-        """Warns, once, of hyper-parameters that no trial varies."""
+    def _warn_of_unsearched(self, hp: keras_tuner.HyperParameters, trial: Trial) -> None:
+        """Warns once of hyper-parameters that no trial varies."""
         missing = sorted(set(hp.values) - set(trial.values)) if trial.number else []
-        if missing and not self._has_told and comm.is_chief():
+        if missing and not self._has_warned and comm.is_chief():
             logging.warning(
                 "%s: not in the space, so all trials have the default; declare it in declare_hyperparameters to search "
                 "it, or in hypermodel.build.",
                 ", ".join(missing),
             )
-        self._has_told = self._has_told or bool(missing)
+        self._has_warned = self._has_warned or bool(missing)
 
 
 def _filled(
     hypermodel: keras_tuner.HyperModel, values: Mapping[str, Any]
 ) -> keras_tuner.HyperParameters:
-    """Hyper-parameters that have these values as they are declared; the default where there is none."""
+    """Returns hyper-parameters that take these values as they are declared, or else their defaults."""
     hp = keras_tuner.HyperParameters()
     hp.values = dict(values)
     hypermodel.declare_hyperparameters(hp)
@@ -206,12 +208,12 @@ def _filled(
 
 
 def _holds_any(checkpoint: Checkpoint) -> bool:
-    """Whether there is something to go on with; every rank gets the chief's word."""
+    """Whether there is a checkpoint to continue from; every rank gets the chief's answer."""
     return comm.on_chief(lambda: bool(checkpoint.checkpoints.found()), "tflbt.tuning.holds_any")
 
 
 def _copies(callbacks: Any) -> list[Any]:
-    """Callbacks, one or several or None, as new ones."""
+    """Returns copies of callbacks: one, several, or None."""
     try:
         return copy.deepcopy(tf.nest.flatten([] if callbacks is None else callbacks))
     except Exception as error:
@@ -221,5 +223,5 @@ def _copies(callbacks: Any) -> list[Any]:
 
 
 def _at_begin(action: Callable[[], None]) -> tf.keras.callbacks.Callback:
-    """A callback that does something when training begins."""
+    """Returns a callback that does something when training begins."""
     return tf.keras.callbacks.LambdaCallback(on_train_begin=lambda logs: action())

@@ -1,4 +1,4 @@
-"""What a KerasTuner hypermodel declares while it builds, found before a search begins."""
+"""Finds what a KerasTuner hypermodel declares while it builds, before a search begins."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from keras_tuner.engine import hyperparameters
 
 
 def space_of(hypermodel: Any) -> keras_tuner.HyperParameters:
-    """What a hypermodel declares, in `declare_hyperparameters` and in `build`.
+    """Returns the hyper-parameters that a hypermodel declares, in `declare_hyperparameters` and in `build`.
 
     KerasTuner's tuners build a hypermodel until all of its conditional scopes were active, and find the rest in later
-    trials. A `tflbt.tuning.Search` must know the whole space before. So this builds it with every value of each choice
-    and both ends of each whole number, the others at their defaults, and where that shows more (as in
-    `for i in range(hp.Int("layers", 1, 3))`) goes on from there. The models are thrown away. Hyper-parameters of
-    `hypermodel.fit` are not found: declare them in `declare_hyperparameters`.
+    trials. A `tflbt.tuning.Search` must know the whole space before. So this function builds the hypermodel with every
+    value of each choice and both ends of each whole number, with the others at their defaults, and continues from
+    values that reveal more (as in `for i in range(hp.Int("layers", 1, 3))`). The models are thrown away.
+    Hyper-parameters of `hypermodel.fit` are not found: declare them in `declare_hyperparameters`.
 
     Args:
         hypermodel: A `keras_tuner.HyperModel`, or a function `hp -> model`.
 
     Returns:
-        The space; it may be changed before it is given to `Search`.
+        The space; it may be changed before it is passed to `Search`.
 
     Raises:
-        ValueError: If the hypermodel is neither. What building it with its defaults raises is raised too.
+        ValueError: If the hypermodel is neither. Errors of building it with its defaults are raised too.
 
     Example:
         >>> def build(hp):
         ...     for layer in range(hp.Int("layers", 1, 3)):
         ...         hp.Choice(f"units_{layer}", [8, 16])
-        >>> [one.name for one in space_of(build).space]
+        >>> [parameter.name for parameter in space_of(build).space]
         ['layers', 'units_0', 'units_1', 'units_2']
     """
     hypermodel = as_hypermodel(hypermodel)
@@ -50,33 +50,33 @@ def space_of(hypermodel: Any) -> keras_tuner.HyperParameters:
         except Exception as error:
             if not values:
                 raise
-            logging.info("hypermodel.build with %s: %s", values, error)  # a trial of it will tell
-        known = len(space.space)
+            logging.info("hypermodel.build with %s: %s", values, error)  # such a trial will fail
+        before = len(space.space)
         space.merge(tried.space, overwrite=False)
-        new = space.space[known:]
-        to_try += [{**values, one.name: value} for one in new for value in _others(one)]
+        new = space.space[before:]
+        to_try += [{**values, entry.name: value} for entry in new for value in _others(entry)]
         for conditions in tried.inactive_scopes:
             if conditions not in scopes:
                 scopes.append(conditions)
-                to_try.append({**values, **{one.name: one.values[0] for one in conditions}})
+                to_try.append({**values, **{c.name: c.values[0] for c in conditions}})
         tf.keras.backend.clear_session()
         gc.collect()
     return space
 
 
-def _others(one: Any) -> Iterator[Any]:
-    """Values with which a hypermodel may declare more than with the default."""
+def _others(parameter: Any) -> Iterator[Any]:
+    """Returns the values with which a hypermodel may declare more than with the default."""
     values: list[Any] = []
-    if isinstance(one, (hyperparameters.Choice, hyperparameters.Boolean)):
-        values = list(one.values)
-    elif isinstance(one, hyperparameters.Int):
-        last = one.max_value if one.step is None else one.prob_to_value(1.0)
-        values = [one.min_value, last]
-    return (value for value in values if value != one.default)
+    if isinstance(parameter, (hyperparameters.Choice, hyperparameters.Boolean)):
+        values = list(parameter.values)
+    elif isinstance(parameter, hyperparameters.Int):
+        last = parameter.max_value if parameter.step is None else parameter.prob_to_value(1.0)
+        values = [parameter.min_value, last]
+    return (value for value in values if value != parameter.default)
 
 
 class _OfFunction(keras_tuner.HyperModel):
-    """A hypermodel made of a function `hp -> model`."""
+    """A hypermodel that calls a function `hp -> model`."""
 
     def __init__(self, build: Callable[[keras_tuner.HyperParameters], Any]) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class _OfFunction(keras_tuner.HyperModel):
 
 
 def as_hypermodel(hypermodel: Any) -> keras_tuner.HyperModel:
-    """A hypermodel, also of a function `hp -> model`.
+    """Returns a hypermodel or a function `hp -> model` as a hypermodel.
 
     Raises:
         ValueError: If it is neither.

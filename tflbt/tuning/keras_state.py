@@ -1,14 +1,15 @@
-"""Keeps what Keras's own callbacks forget, so that a trial goes on in the middle as if it had not been killed."""
+"""Keeps the state that Keras's own callbacks forget, so that a killed trial continues as if it had not been killed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-# What they have learnt of the epochs so far, and set back when training begins.
+from tflbt.runs.config import without_numpy
+
+# What they have learnt from the epochs so far, and reset when training begins.
 _LEARNT = {
     tf.keras.callbacks.EarlyStopping: ("wait", "stopped_epoch", "best", "best_epoch", "best_weights"),
     tf.keras.callbacks.ReduceLROnPlateau: ("wait", "best", "cooldown_counter"),
@@ -19,10 +20,10 @@ _LEARNT = {
 class KerasState(tf.keras.callbacks.Callback):
     """Keeps the state of EarlyStopping, ReduceLROnPlateau and ModelCheckpoint, and whether training was over.
 
-    Place it right after them, and give it to `Checkpoint` as one of the callbacks whose state to keep.
+    Place it right after them, and pass it to `Checkpoint` as one of the callbacks whose state to keep.
 
     Args:
-        callbacks: The callbacks before it; those of other kinds are passed over.
+        callbacks: The callbacks before it; those of other kinds are ignored.
 
     Attributes:
         over: Whether one of the callbacks before it has ended the training.
@@ -41,38 +42,40 @@ class KerasState(tf.keras.callbacks.Callback):
     def __init__(self, callbacks: Sequence[Any]) -> None:
         super().__init__()
         self._supports_tf_logs = True
-        self._kept = [(one, _learnt_by(one)) for one in callbacks if _learnt_by(one)]
+        self._learnt = [(callback, _learnt_by(callback)) for callback in callbacks]
         self._restored: list[dict[str, Any]] | None = None
         self.over = False
         self.first_epoch = 0
         self.began = False
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """Returns the state for a checkpoint."""
         return {
             "over": self.over,
             "callbacks": [
-                {name: _plain(getattr(one, name, None)) for name in names}
-                for one, names in self._kept
+                {name: without_numpy(getattr(callback, name, None)) for name in names}
+                for callback, names in self._learnt
+                if names
             ],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from a checkpoint."""
+        """Takes the state of a checkpoint."""
         self.over, self._restored = state["over"], state["callbacks"]
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Puts back at the first epoch what the callbacks have set back at the beginning of training."""
+        """Restores at the first epoch what the callbacks have reset at the beginning of training."""
         if not self.began and epoch != self.first_epoch:
             raise ValueError(
-                f"initial_epoch={epoch} must be {self.first_epoch}, where the trial was left: hypermodel.fit must give "
-                "the keyword arguments that it gets to model.fit."
+                f"initial_epoch={epoch} must be {self.first_epoch}, where the trial was left: hypermodel.fit must pass "
+                "the keyword arguments that it gets on to model.fit."
             )
         self.began = True
         if self._restored is not None:
-            for (one, _), state in zip(self._kept, self._restored):
+            callbacks = (callback for callback, names in self._learnt if names)
+            for callback, state in zip(callbacks, self._restored):
                 for name, value in state.items():
-                    setattr(one, name, value)
+                    setattr(callback, name, value)
         self._restored = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -81,12 +84,7 @@ class KerasState(tf.keras.callbacks.Callback):
 
 
 def _learnt_by(callback: Any) -> tuple[str, ...]:
-    """Names of what to keep of a callback; none of one that says its state itself."""
+    """Returns the names of a callback's attributes to keep; none if the callback has its own `state`."""
     if hasattr(callback, "state") and hasattr(callback, "restore"):
         return ()
     return next((names for kind, names in _LEARNT.items() if isinstance(callback, kind)), ())
-
-
-def _plain(value: Any) -> Any:
-    """NumPy's numbers as Python's, for JSON; arrays as they are."""
-    return value.item() if isinstance(value, np.generic) else value

@@ -1,4 +1,4 @@
-"""What rank 0 keeps of a search as it goes: table, TensorBoard, the best so far, and what the screen says."""
+"""The records that rank 0 keeps of a running search: table, TensorBoard, the best so far, and lines on the screen."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import keras_tuner
 
+from tflbt.report.tiles import duration
 from tflbt.tuning.hparams_log import HParamsLog
 from tflbt.tuning.search_directory import SearchDirectory
 from tflbt.tuning.study import BASELINE, Study
@@ -18,14 +19,14 @@ from tflbt.tuning.values import in_words
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
-        number: Of the best trial; None if none has an objective.
+        number: The best trial's number; None if no trial has an objective.
         values: Its hyper-parameters.
         objective: Its best objective.
-        trials: How many ended, without the baseline.
-        baseline: The objective of what is tuned as it was; None if it was not tried, or has none.
+        trials: How many trials ended, without the baseline.
+        baseline: The objective before tuning; None if that was not trained, or has none.
     """
 
     number: int | None
@@ -36,16 +37,16 @@ class Result:
 
 
 class Ledger:
-    """Writes down, and tells of, what happens to a study that has its journal; rank 0 alone has one.
+    """Records the events of a study, which has its own journal, in files and on the screen; only rank 0 has one.
 
     Args:
-        study: The search's state, as its journal has it.
-        directory: Where the table, TensorBoard's files and the trials lie.
+        study: The search's state, by its journal.
+        directory: Where the table, TensorBoard's files and the trials are.
         objective: A column of an epoch's logs.
-        max_trials: The most trials; None: until the tuner has no more.
+        max_trials: The largest number of trials; None: until the tuner has no more.
         keep_checkpoints: "best" or "all".
         write_best: Called with each new best trial and its objective.
-        verbose: 1 prints two lines a trial, 0 nothing.
+        verbose: 1 prints two lines per trial, 0 nothing.
     """
 
     def __init__(
@@ -72,38 +73,38 @@ class Ledger:
         self._hparams = HParamsLog(directory.tensorboard, study.oracle.get_space(), objective)
 
     def go_on(self) -> None:
-        """Makes the files what the journal says: a kill may have come between it and these."""
+        """Brings the files up to date with the journal, which a kill may have left ahead of them."""
         self.directory.write_table(self.study)
         for number in self.study.outcomes:
             self._add_hparams(number)
-        self._tell_best()
+        self._write_best()
         if self.verbose:
             print(
                 f"resume: {len(self.study.outcomes)} of {self.max_trials or 'all'} trials have ended, "
-                f"{len(self.study.running)} will be gone on with",
+                f"{len(self.study.running)} will be continued",
                 flush=True,
             )
 
     def begun(self, trial: Trial) -> None:
-        """A trial has begun."""
+        """Records that a trial has begun."""
         self.directory.write_table(self.study)
         if self.verbose:
             of = f" of {self.max_trials}" if self.max_trials and trial.number else ""
             again = ", again" if trial.attempts else ""
-            on = f", going on from trial {trial.continues}" if trial.continues else ""
+            on = f", continuing trial {trial.continues}" if trial.continues else ""
             print(
                 f"trial {trial.number}{of}{again}{on}: {in_words(trial.values) or 'nothing changed'}",
                 flush=True,
             )
 
     def ended(self, number: int) -> None:
-        """A trial has ended."""
+        """Records that a trial has ended."""
         best = self.study.best()
         self._ended_now += 1
         self.directory.write_table(self.study)
         self._add_hparams(number)
         if best != self._best:
-            self._tell_best()
+            self._write_best()
         if not isinstance(self.study.oracle, keras_tuner.oracles.HyperbandOracle):
             self._drop_checkpoints({number, self._best} - {best, None})
         self._best = best
@@ -111,7 +112,7 @@ class Ledger:
             print(self._line(number), flush=True)
 
     def result(self) -> Result:
-        """What the search found; of the trials that have ended, the best alone keeps its checkpoints."""
+        """Returns the search's result; of the ended trials, only the best keeps its checkpoints."""
         study, best = self.study, self.study.best()
         self._drop_checkpoints(set(study.outcomes) - {best})
         done, baseline = set(study.outcomes) - {BASELINE}, study.value(BASELINE)
@@ -120,38 +121,38 @@ class Ledger:
         return Result(best, study.trials[best].values, study.value(best), len(done), baseline)
 
     def _add_hparams(self, number: int) -> None:
+        """Shows a trial that has ended on TensorBoard's HPARAMS page."""
         outcome, values = self.study.outcomes[number], self.study.trials[number].values
         if number != BASELINE:
-            told = {self.objective: self.study.value(number)}
-            self._hparams.add(number, values, told, outcome.status, outcome.seconds)
+            results = {self.objective: self.study.value(number)}
+            self._hparams.add(number, values, results, outcome.status, outcome.seconds)
 
-    def _tell_best(self) -> None:
+    def _write_best(self) -> None:
+        """Passes the best trial on to `write_best`."""
         best = self.study.best()
         if best is not None and self.write_best is not None:
             self.write_best(self.study.trials[best], float(self.study.value(best) or 0.0))
 
     def _drop_checkpoints(self, numbers: set[Any]) -> None:
+        """Removes the checkpoints of trials, unless all are kept."""
         if self.keep_checkpoints == "best":
             for number in numbers:
                 self.directory.drop_checkpoints(number)
 
     def _line(self, number: int) -> str:
-        """What the screen says of a trial that has ended."""
-        outcome, value, best = (
-            self.study.outcomes[number],
-            self.study.value(number),
-            self.study.best(),
-        )
+        """Returns the line for the screen about a trial that has ended."""
+        study = self.study
+        outcome, value, best = study.outcomes[number], study.value(number), study.best()
         parts = [outcome.status] if outcome.status != "completed" else []
         parts += [f"{self.objective} {value:.5g}"] if value is not None else []
         parts += [f"{outcome.seconds:.1f} s"]
         if best is not None:
-            parts.append(f"best {self.study.value(best):.5g} (trial {best})")
-        done = len(self.study.outcomes) - (BASELINE in self.study.outcomes)
+            parts.append(f"best {study.value(best):.5g} (trial {best})")
+        done = len(study.outcomes) - (BASELINE in study.outcomes)
         if self.max_trials and done < self.max_trials:
             left = self.max_trials - done
             passed = time.perf_counter() - self._began
-            parts.append(f"about {_duration(passed / self._ended_now * left)} left")
+            parts.append(f"about {duration(passed / self._ended_now * left)} left")
         why = f"; {outcome.message}" if outcome.message else ""
         return f"trial {number}: {', '.join(parts)}{why}"
 

@@ -1,4 +1,4 @@
-"""KerasTuner's oracles, made so that what they answer depends on nothing but seed, number and what they were told."""
+"""KerasTuner's oracles, whose answers depend only on the seed, the trial's number and the results so far."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ import keras_tuner
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from tflbt import checks
+
 TUNERS = ("RandomSearch", "BayesianOptimization", "Hyperband", "GridSearch")
 # Oracles whose trials do not depend on how others ended.
 INDEPENDENT = (keras_tuner.oracles.RandomSearchOracle, keras_tuner.oracles.GridSearchOracle)
-# An oracle's arguments that are the search's own.
+# An oracle's arguments that the search sets itself.
 _OURS = {
     "objective",
     "hyperparameters",
@@ -27,7 +29,7 @@ _OURS = {
     "max_retries_per_trial",
     "max_consecutive_failed_trials",
 }
-# What Hyperband changes even when it has no trial to give.
+# Hyperband changes these even when it has no trial.
 _BRACKETS = ("_brackets", "_current_bracket", "_current_iteration")
 
 
@@ -40,19 +42,16 @@ def make_oracle(
     epochs: int | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> keras_tuner.Oracle:
-    """KerasTuner's oracle of a tuner, without files, output or a limit of trials of its own; `ask` is to ask it.
+    """Returns a tuner's oracle without files, output or a limit of trials of its own; ask it by `ask`.
 
     Args:
         tuner: "RandomSearch", "BayesianOptimization", "Hyperband" or "GridSearch", or an oracle's class.
-        space: What to search.
+        space: The space to search.
         objective: A column of the epochs' logs, such as "val_accuracy".
-        direction: "max" or "min"; None: KerasTuner's word on it.
-        seed: 0 or more. The same seed gives the same trials.
+        direction: "max" or "min"; None: as KerasTuner infers it from the objective.
+        seed: At least 0. The same seed gives the same trials.
         epochs: Of a full training; Hyperband's `max_epochs`.
         options: More arguments of the oracle, such as `factor` of Hyperband.
-
-    Returns:
-        The oracle.
 
     Raises:
         ValueError: If the tuner, an option or the objective's direction is unknown.
@@ -65,22 +64,21 @@ def make_oracle(
         'max'
     """
     if isinstance(tuner, str):
-        if tuner not in TUNERS:
-            raise ValueError(f"tuner={tuner!r} must be one of {', '.join(TUNERS)}.")
+        checks.one_of("tuner", tuner, TUNERS)
         kind: Any = getattr(keras_tuner.oracles, f"{tuner}Oracle")
     else:
         kind = tuner
     known = inspect.signature(kind).parameters
-    given: dict[str, Any] = {"max_epochs": epochs} if "max_epochs" in known and epochs else {}
+    arguments: dict[str, Any] = {"max_epochs": epochs} if "max_epochs" in known and epochs else {}
     for name, value in (options or {}).items():
         if name not in known or name in _OURS:
             raise ValueError(
                 f"tuner_options has {name!r}, which {tuner} does not take: it has "
                 f"{', '.join(sorted(set(known) - _OURS)) or 'none'}."
             )
-        given[name] = value
-    if direction not in (None, "min", "max"):
-        raise ValueError(f"direction={direction!r} must be 'min' or 'max'.")
+        arguments[name] = value
+    if direction is not None:
+        checks.one_of("direction", direction, ("min", "max"))
     try:
         oracle = kind(
             objective=keras_tuner.Objective(objective, direction) if direction else objective,
@@ -88,40 +86,39 @@ def make_oracle(
             seed=_spread(seed),
             allow_new_entries=False,
             tune_new_entries=False,
-            **given,
+            **arguments,
         )
     except (TypeError, ValueError) as error:
         raise ValueError(f"{tuner} for objective={objective!r}: {error}") from error
-    oracle.max_trials = None  # the study's to count; KerasTuner's default is 10
+    oracle.max_trials = None  # the study counts them; KerasTuner's default is 10
     oracle.verbose = 0
-    oracle.save = oracle._save_trial = lambda *_: None  # the journal is what lasts
+    oracle.save = oracle._save_trial = lambda *_: None  # the journal is the record
     return oracle
 
 
 def _spread(seed: int) -> int:
-    """A seed for KerasTuner, for which 0 means any, and neighbouring ones give partly the same trials."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed={seed!r} must be a whole number, at least 0.")
+    """Returns a seed for KerasTuner, for which 0 means any seed, and neighbouring seeds give partly the same trials."""
+    checks.whole("seed", seed, at_least=0)
     return int(np.random.SeedSequence(seed).generate_state(1)[0]) // 2 + 1
 
 
 def ask(
     oracle: keras_tuner.Oracle, number: int, known: Mapping[str, Any] | None = None
 ) -> keras_tuner.engine.trial.Trial:
-    """Asks an oracle for a trial; an answer that is none ("IDLE" or "STOPPED") leaves the oracle as it was.
+    """Asks an oracle for a trial; if it has none ("IDLE" or "STOPPED"), the oracle is left as it was.
 
-    Its random numbers are drawn anew from the seed and the trial's number: how often an oracle was asked in vain
-    depends on the speed of others.
+    Random numbers depend only on the seed and the trial's number, because the number of unanswered requests varies with
+    timing.
 
     Args:
-        oracle: Of `make_oracle`.
-        number: Of the trial, from 1.
-        known: The values that it gave to this trial before, in a search that goes on. Where Bayesian optimization has
-            a model, they are taken as they are: fitting it again takes seconds a trial, and may end elsewhere on a
-            machine that rounds otherwise.
+        oracle: From `make_oracle`.
+        number: The trial's, from 1.
+        known: The values that this trial got before, in a resumed search. If Bayesian optimization has a model, they
+            are taken as they are: fitting it again takes seconds per trial, and may differ on a machine that rounds
+            otherwise.
 
     Returns:
-        KerasTuner's trial; its `status` is "RUNNING", "IDLE" (ask again when one has ended) or "STOPPED" (no more).
+        KerasTuner's trial; its `status` is "RUNNING", "IDLE" (ask again when a trial has ended) or "STOPPED" (no more).
 
     Example:
         >>> space = keras_tuner.HyperParameters()
@@ -137,13 +134,13 @@ def ask(
     }
     if isinstance(oracle, keras_tuner.oracles.BayesianOptimizationOracle):
         oracle.populate_space = functools.partial(_bayesian_values, oracle, known)
-    asked = oracle.create_trial(str(number))
-    if asked.status != "RUNNING":
+    trial = oracle.create_trial(str(number))
+    if trial.status != "RUNNING":
         for name, value in before.items():
             setattr(oracle, name, value)
     elif isinstance(oracle, keras_tuner.oracles.GridSearchOracle):
-        oracle._populate_next.append(asked.trial_id)  # no need to wait for its end
-    return asked
+        oracle._populate_next.append(trial.trial_id)  # no need to wait for its end
+    return trial
 
 
 def _bayesian_values(
@@ -151,15 +148,15 @@ def _bayesian_values(
     known: Mapping[str, Any] | None,
     trial_id: str,
 ) -> dict[str, Any]:
-    """What Bayesian optimization proposes; a random trial where KerasTuner would repeat one."""
+    """Returns the proposal of Bayesian optimization; a random trial if KerasTuner would repeat one."""
     space = oracle.hyperparameters.space
     points = oracle.num_initial_points or max(3 * len(space), 3)
-    fits_a_model = sum(one.status == "COMPLETED" for one in oracle.trials.values()) >= points
-    if fits_a_model and known is not None and set(known) <= {one.name for one in space}:
+    fits_a_model = sum(t.status == "COMPLETED" for t in oracle.trials.values()) >= points
+    if fits_a_model and known is not None and set(known) <= {parameter.name for parameter in space}:
         return {"status": "RUNNING", "values": dict(known)}
     oracle._random_state.seed(oracle._seed_state)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # of a fit to few points; nothing to do
+        warnings.simplefilter("ignore", ConvergenceWarning)  # few points are hard to fit
         if fits_a_model and oracle.ongoing_trials:
             _fit_to_the_ended(oracle)
         answer = type(oracle).populate_space(oracle, trial_id)
@@ -169,10 +166,10 @@ def _bayesian_values(
 
 
 def _fit_to_the_ended(oracle: keras_tuner.oracles.BayesianOptimizationOracle) -> None:
-    """Fits the model that guesses how running trials end; KerasTuner takes that of the last trial asked for."""
+    """Fits the model that guesses how running trials end; KerasTuner uses that of the last request."""
     running, oracle.ongoing_trials = oracle.ongoing_trials, {}
     trials = oracle.trials
-    oracle.trials = {name: one for name, one in trials.items() if one.status == "COMPLETED"}
+    oracle.trials = {key: t for key, t in trials.items() if t.status == "COMPLETED"}
     try:
         x, y = oracle._vectorize_trials()
     finally:

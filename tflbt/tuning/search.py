@@ -1,4 +1,4 @@
-"""A KerasTuner search whose trials are trained by all ranks, or each by a group; it goes on where it was killed."""
+"""A KerasTuner search whose trials are trained by all ranks, or each by a group; it can be resumed after a kill."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import keras_tuner
 import tensorflow as tf
 from absl import logging
 
+from tflbt import checks
 from tflbt.control.median_stopping import MedianStopping
 from tflbt.distributed import comm
 from tflbt.runs.journal import Journal
@@ -35,42 +36,42 @@ class Search:
 
     Rank 0 holds the oracle. Each trial is trained by all ranks together, or, with `ranks_per_trial`, by a group of
     neighbouring ranks (a Horovod process set) while other groups train others. The objective is the best over the
-    epochs. A trial whose loss is no number any more, or that raises on one rank or all, ends on all its ranks, is
-    recorded, and the search goes on; after three errors in a row it ends. Within a group of several ranks that is not
-    all, an error on one rank alone (not NaN, which all see) is recorded and ends the job, for Horovod cannot wake
-    the others: start it again with `resume`.
+    epochs. A trial whose loss is NaN or infinite, or that raises an error on any rank, ends on all its ranks and is
+    recorded, and the search continues; after three errors in a row it ends. In a group of several ranks that are not
+    all ranks, an error on one rank alone (not NaN, which all see) is recorded and ends the job, because Horovod cannot
+    wake the others: start it again with `resume`.
 
-    The same seed and the same ranks give the same trials. A search that was killed at any moment goes on with
-    `resume`: finished trials are not repeated, running ones go on from their checkpoints if `train` lets them.
+    The same seed and the same ranks give the same trials. A search that was killed at any moment continues with
+    `resume`: finished trials are not repeated, running ones continue from their checkpoints if `train` allows it.
 
     Args:
         directory: For `search.json`, `journal.jsonl`, `trials.csv`, `trials/NNNN/`, `tensorboard/`.
-        space: What to search.
+        space: The space to search.
         objective: A column of an epoch's logs, default "val_accuracy".
-        direction: "max" or "min"; default None: KerasTuner's word on the objective.
-        tuner: "RandomSearch" (default), "BayesianOptimization", "Hyperband" or "GridSearch", or a class of oracle.
+        direction: "max" or "min"; default None: as KerasTuner infers it from the objective.
+        tuner: "RandomSearch" (default), "BayesianOptimization", "Hyperband" or "GridSearch", or an oracle's class.
         tuner_options: More arguments of that oracle.
-        max_trials: The most trials; default None: until the tuner has no more (RandomSearch and BayesianOptimization,
-            which have no end, need a number).
+        max_trials: The largest number of trials; default None: until the tuner has no more (RandomSearch and
+            BayesianOptimization, which never end, need a number).
         epochs: Of a full training; Hyperband and early stopping need it.
-        seed: Of the tuner, 0 or more.
-        ranks_per_trial: A divisor of the number of ranks; default None: all. Anything else must be given to
-            `tflbt.distributed.comm.init_groups` first, whose answer is `group`.
-        group: This rank's process set where there are several groups.
+        seed: Of the tuner, at least 0.
+        ranks_per_trial: A divisor of the number of ranks; default None: all. Any other number must first be passed to
+            `tflbt.distributed.comm.init_groups`, which returns `group`.
+        group: This rank's process set if there are several groups.
         stop_hopeless: "median" ends a trial whose best objective is worse than the median of the finished trials' (see
             `tflbt.control.median_stopping`); "never" (default) does not.
         grace: First epoch after which it may end a trial; default None: a third of `epochs`.
-        about: More to keep in `search.json`; what a search is resumed with must be equal.
-        resume: Go on with the search in `directory`.
-        keep_checkpoints: "best" (default) leaves those of the best trial alone, "all" all.
-        baseline: Begin with trial 0, without values: what is tuned as it is, to hold the best against. It does not
+        about: More content for `search.json`; a search is resumed only with equal content.
+        resume: Continue the search in `directory`.
+        keep_checkpoints: "best" (default) keeps those of the best trial alone, "all" all.
+        baseline: Begin with trial 0, without values: the model before tuning, to compare the best with. It does not
             count among `max_trials`. Default False.
         patience: Seconds for which a rank of a group that has ended a trial waits for the group's others.
         write_best: Called on rank 0 with each new best trial and its objective.
-        verbose: 1 (default) prints two lines a trial.
+        verbose: 1 (default) prints two lines per trial.
 
     Raises:
-        ValueError: If an argument cannot be, or the search to resume is another.
+        ValueError: If an argument is not valid, or the search to resume is another one.
         FileExistsError: If the directory holds a search and `resume` is False.
 
     Example:
@@ -108,17 +109,14 @@ class Search:
     verbose: int = 1
 
     def __post_init__(self) -> None:
-        """Checks the arguments and takes the directory."""
-        for name, known in (("stop_hopeless", STOPPING), ("keep_checkpoints", ("best", "all"))):
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} must be one of {', '.join(known)}."
-                )
-        if self.max_trials is not None and self.max_trials < 1:
-            raise ValueError(f"max_trials={self.max_trials!r} must be at least 1.")
+        """Checks the arguments and claims the directory."""
+        checks.one_of("stop_hopeless", self.stop_hopeless, STOPPING)
+        checks.one_of("keep_checkpoints", self.keep_checkpoints, ("best", "all"))
+        if self.max_trials is not None:
+            checks.whole("max_trials", self.max_trials, at_least=1)
         if self.max_trials is None and self.tuner in ("RandomSearch", "BayesianOptimization"):
             raise ValueError(f"max_trials=None, but {self.tuner} has no end: say how many trials.")
-        clash = [one.name for one in self.space.space if one.name in COLUMNS]
+        clash = [entry.name for entry in self.space.space if entry.name in COLUMNS]
         if clash:
             raise ValueError(
                 f"space has {clash[0]!r}, which is the name of a column of trials.csv: give it another name."
@@ -126,8 +124,8 @@ class Search:
         self._groups = comm.size() // (self.ranks_per_trial or comm.size())
         if (self._groups > 1) != (self.group is not None):
             raise ValueError(
-                f"ranks_per_trial={self.ranks_per_trial!r} of {comm.size()} ranks goes with group, what "
-                "comm.init_groups(ranks_per_trial) gives in place of tflbt.init()."
+                f"ranks_per_trial={self.ranks_per_trial!r} of {comm.size()} ranks goes with group, which "
+                "comm.init_groups(ranks_per_trial) returns; call it instead of tflbt.init()."
             )
         oracle = self._oracle()
         self.direction = oracle.objective.direction
@@ -139,9 +137,9 @@ class Search:
         """Runs the trials that are left and returns the best of all.
 
         Args:
-            train: `train(trial, folder, callbacks)` trains with `trial.values`, giving `callbacks` to `fit`, on the
-                ranks that `tflbt.size()` counts. What it writes into `folder` is its own; with
-                `tflbt.callbacks.Checkpoint` there, told of these callbacks, a killed search goes on in mid-trial.
+            train: `train(trial, folder, callbacks)` trains with `trial.values`, passing `callbacks` to `fit`, on the
+                ranks that `tflbt.size()` counts. It may write anything into `folder`; with a
+                `tflbt.callbacks.Checkpoint` there that knows these callbacks, a killed search continues in mid-trial.
 
         Raises:
             ValueError: If three trials in a row fail.
@@ -168,18 +166,21 @@ class Search:
         return comm.on_chief(lambda: ledger.result(), "tflbt.tuning.result")  # type: ignore[union-attr]
 
     def _oracle(self) -> keras_tuner.Oracle:
+        """Returns a new oracle."""
         return make_oracle(
             self.tuner, self.space, self.objective, self.direction, self.seed, self.epochs, self.tuner_options
         )  # fmt: skip
 
     def _stopping_rule(self) -> MedianStopping | None:
+        """Returns the rule that ends hopeless trials, if any."""
         if self.stop_hopeless == "never":
             return None
         if self.epochs is None:
-            raise ValueError("stop_hopeless='median' needs epochs, those of a full training.")
+            raise ValueError("stop_hopeless='median' needs epochs, the number of a full training.")
         return MedianStopping(str(self.direction), self.epochs, self.grace)
 
     def _claim(self) -> SearchDirectory:
+        """Creates or opens the directory, on rank 0."""
         tuner = self.tuner if isinstance(self.tuner, str) else self.tuner.__name__
         about = {
             "name": "",
@@ -227,6 +228,7 @@ class Search:
             self._ledger.go_on()
 
     def _run(self, trial: Trial, train: Train, server: Any) -> Outcome:
+        """Runs a trial on its ranks."""
         rule = None if trial.number == BASELINE else self._rule
         watch = WatchTrial(trial, self.objective, rule)
         directory = self.search_directory

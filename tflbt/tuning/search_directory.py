@@ -1,4 +1,4 @@
-"""The directory of a search: what it searches, its journal, a table of its trials, and a run directory for each."""
+"""The directory of a search: its description, its journal, a table of its trials, and a run directory for each."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import errno
 import io
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from tflbt.runs import atomic_file, directory_lock
-from tflbt.runs.config import as_plain, differences, read_json, to_json
-from tflbt.runs.directory_lock import DirectoryLock
+from tflbt.runs import atomic_file
+from tflbt.runs.claimed_directory import ClaimedDirectory
+from tflbt.runs.config import as_plain, read_json, to_json
 from tflbt.training.checkpoint import Checkpoints
 from tflbt.tuning.study import BASELINE, Study
 from tflbt.tuning.trial import Trial
 
 # What may change between the start of a search and its resumption: it may go on for longer, on other ranks.
 _MAY_DIFFER = ("max_trials", "ranks", "ranks_per_trial")
-# Files that show whose directory it is.
+# Files by which a directory is recognised.
 _MARKS = {
     "search.json": "a search",
     "journal.jsonl": "a search without its search.json",
@@ -40,10 +40,8 @@ COLUMNS = (
 )
 
 
-class SearchDirectory:
-    """Names the places of a search; use `create` for a new one and `open` for one that is there. Rank 0 writes.
-
-    Either holds the directory's lock for as long as the object lives.
+class SearchDirectory(ClaimedDirectory):
+    """Where a search writes; use `create` for a new search and `open` to resume.
 
     Args:
         path: The directory; nothing is read or written yet.
@@ -55,106 +53,75 @@ class SearchDirectory:
         ('0007', 'val_loss')
     """
 
+    kind = "search"
+    description_name = "search.json"
+    refusal = (
+        "the search in {path} is another one: {changes}. Go on with what it was begun with, "
+        "or give another directory."
+    )
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        self.search_json = self.path / "search.json"
+        super().__init__(path)
+        self.search_json = self.path / self.description_name
         self.journal = self.path / "journal.jsonl"
         self.trials_csv = self.path / "trials.csv"
         self.tensorboard = self.path / "tensorboard"
-        self._lock: DirectoryLock | None = None
-
-    @classmethod
-    def create(cls, path: str | os.PathLike[str], about: Mapping[str, Any]) -> SearchDirectory:
-        """Makes the directory of a new search; one that holds nothing of a search or a run is taken as it is.
-
-        Raises:
-            FileExistsError: If it holds a search or a run, which stays untouched.
-            BlockingIOError: If another process is writing there.
-            ValueError: If something in `about` has no JSON form.
-            OSError: If it cannot be made or written.
-        """
-        search = cls(path)
-        text = to_json(as_plain(about))
-        search._require_free()
-        if search.path.exists() and not search.path.is_dir():
-            raise NotADirectoryError(
-                errno.ENOTDIR, "the search directory is a file", str(search.path)
-            )
-        try:
-            search.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise atomic_file.naming(
-                error, search.path, "cannot make the search directory"
-            ) from error
-        search._lock = directory_lock.hold(search.path)
-        search._require_free()  # again: another job may have been quicker
-        atomic_file.write(search.search_json, text)
-        return search
 
     @classmethod
     def open(
-        cls, path: str | os.PathLike[str], about: Mapping[str, Any] | None = None
+        cls,
+        path: str | os.PathLike[str],
+        description: Mapping[str, Any] | None = None,
+        may_differ: Collection[str] = _MAY_DIFFER,
     ) -> SearchDirectory:
-        """Opens the directory of a search that was begun before.
-
-        Raises:
-            FileNotFoundError: If there is none.
-            BlockingIOError: If another process is writing there.
-            ValueError: If `about` says another search; names every difference.
-        """
-        search = cls(path)
-        if not search.search_json.exists():
-            raise FileNotFoundError(
-                errno.ENOENT,
-                "no search to go on with here (search.json is missing); begin one without --resume",
-                str(search.path),
-            )
-        before = search.about
-        if about is None:
-            search._lock = directory_lock.hold(search.path)
-            return search
-        now = as_plain(about)
-        found = differences(_by_name(before), _by_name(now), _MAY_DIFFER)
-        if found:
-            raise ValueError(
-                f"the search in {search.path} is another one: {'; '.join(found)}. Go on with what it was begun with, "
-                "or give another directory."
-            )
-        search._lock = directory_lock.hold(search.path)
-        if now != before:
-            atomic_file.write(search.search_json, to_json(now))
+        """As `ClaimedDirectory.open`; writes down what differs and may."""
+        search = super().open(path, description, may_differ)
+        if description is not None and as_plain(description) != search.about:
+            atomic_file.write(search.search_json, to_json(as_plain(description)))
         return search
 
-    def _require_free(self) -> None:
-        """Raises if the place is taken."""
-        for name, what in _MARKS.items():
+    def _taken(self) -> str:
+        """Returns the reason if there is a search or a run."""
+        for name, kind in _MARKS.items():
             if (self.path / name).exists():
-                hint = "; go on with it by --resume" if name == "search.json" else ""
-                raise FileExistsError(
-                    errno.EEXIST,
-                    f"this directory holds {what}{hint}, or give another directory",
-                    str(self.path),
-                )
+                hint = "; go on with it by --resume" if name == self.description_name else ""
+                return f"{kind}{hint}, or give another directory"
+        return ""
+
+    @staticmethod
+    def _comparable(description: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Returns the description with its hyper-parameters by name, so that differences are short."""
+        space = description.get("space")
+        if not isinstance(space, dict) or not isinstance(space.get("space"), list):
+            return description
+        by_name: dict[str, Any] = {}
+        for parameter in space["space"]:
+            name, number = parameter["config"]["name"], 1
+            while name in by_name:  # declared under another condition
+                number += 1
+                name = f"{parameter['config']['name']} ({number})"
+            by_name[name] = {"kind": parameter["class_name"], **parameter["config"]}
+        return {**description, "space": {**by_name, "order": [*by_name]}}
 
     @property
     def about(self) -> dict[str, Any]:
-        """What `search.json` says."""
+        """The content of `search.json`."""
         return read_json(self.search_json)
 
     def trial(self, number: int) -> Path:
-        """The run directory of a trial."""
+        """Returns the run directory of a trial."""
         return self.path / "trials" / f"{number:04d}"
 
     def safe_epochs(self, number: int) -> int:
-        """Epochs of a trial that a checkpoint holds."""
-        found = Checkpoints(self.trial(number) / "checkpoints").found()
-        return max((int(path.name.rpartition("_")[2]) for path in found), default=0)
+        """Returns the number of a trial's epochs that a checkpoint holds."""
+        checkpoints = Checkpoints(self.trial(number) / "checkpoints").found()
+        return max((int(path.name.rpartition("_")[2]) for path in checkpoints), default=0)
 
     def copy_trial(self, number: int, to: int) -> None:
-        """Makes a trial begin where another ended, if that left anything; does nothing if it has begun.
+        """Makes a trial begin where another ended, if that left any files; does nothing if it has begun.
 
         Raises:
-            OSError: If it cannot be copied (no space); then there is no part of it.
+            OSError: If it cannot be copied (no space); then nothing of the copy is left.
         """
         source, target = self.trial(number), self.trial(to)
         if target.exists() or not source.exists():
@@ -173,14 +140,12 @@ class SearchDirectory:
         os.replace(draft, target)
 
     def drop_checkpoints(self, number: int) -> None:
-        """Removes the checkpoints of a trial that has ended and that nothing goes on from."""
+        """Removes the checkpoints of a trial that has ended and that no other trial continues."""
         shutil.rmtree(self.trial(number) / "checkpoints", ignore_errors=True)
 
     def write_table(self, study: Study) -> None:
-        """Writes `trials.csv` anew, whole or not at all: a row a trial, in order of their numbers."""
-        names: dict[str, None] = {}
-        for one in study.oracle.get_space().space:
-            names[one.name] = None
+        """Writes `trials.csv` anew, whole or not at all: one row per trial, in the order of their numbers."""
+        names = list(dict.fromkeys(entry.name for entry in study.oracle.get_space().space))
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         table.writerow([*COLUMNS[:-1], *names, COLUMNS[-1]])
@@ -205,25 +170,11 @@ class SearchDirectory:
 
 
 def _searched(trial: Trial, defaults: Mapping[str, Any], name: str) -> Any:
-    """A hyper-parameter of a trial; of the baseline what the recipe itself has."""
+    """Returns a hyper-parameter of a trial; for the baseline the recipe's own value."""
     value = (defaults if trial.number == BASELINE else trial.values).get(name)
     return "" if value is None else value
 
 
-def _by_name(about: Mapping[str, Any]) -> dict[str, Any]:
-    """What a search is, its hyper-parameters by name, so that a difference can be told in a few words."""
-    space = about.get("space")
-    if not isinstance(space, dict) or not isinstance(space.get("space"), list):
-        return dict(about)
-    named: dict[str, Any] = {}
-    for one in space["space"]:
-        name, number = one["config"]["name"], 1
-        while name in named:  # under another condition
-            number += 1
-            name = f"{one['config']['name']} ({number})"
-        named[name] = {"kind": one["class_name"], **one["config"]}
-    return {**about, "space": {**named, "order": [*named]}}
-
-
 def _cell(value: float | None) -> str:
+    """Returns a number's text, from which it reads back exactly."""
     return "" if value is None else repr(value)

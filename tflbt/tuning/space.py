@@ -1,4 +1,4 @@
-"""The space of a search: KerasTuner's hyper-parameters, each named as the recipe's key that it sets."""
+"""The space of a search: KerasTuner's hyper-parameters, each named after the recipe's key that it sets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["apply", "check", "defaults", "in_words", "named", "value_of"]
 
 
 def named(spaces: Mapping[str, Any], name: str) -> Any:
-    """What a file has under a space's name, for its `get_space`.
+    """Returns the entry of a file's spaces with a name, for its `get_space`.
 
     Raises:
         ValueError: If there is none; the message lists those that there are.

@@ -1,4 +1,4 @@
-"""What has been tried and what to try next: KerasTuner's oracle, whose whole state is the journal of its trials."""
+"""The trials so far and the next one: KerasTuner's oracle, whose whole state is the journal of its trials."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from typing import Any
 
 import keras_tuner
 
+from tflbt.runs.config import without_numpy
 from tflbt.runs.journal import Journal
 from tflbt.tuning.oracle import INDEPENDENT, ask
-from tflbt.tuning.oracle import make_oracle as make_oracle  # most often wanted with a study
+from tflbt.tuning.oracle import make_oracle as make_oracle  # most often used with a study
 from tflbt.tuning.trial import COMPLETED, FAILED, Outcome, Trial
 
-# What `Study.next` says when there is no trial: ask again later, or never.
+# What `Study.next` returns instead of a trial: ask again later, or never.
 WAIT, DONE = "wait", "done"
-BASELINE = 0  # number of the trial that changes nothing
-# So many errors in a row, none of them a divergence, are the search's fault and not the hyper-parameters'.
+BASELINE = 0  # the number of the trial that changes nothing
+# This many errors in a row, none of them a divergence, are the fault of the search and not of the hyper-parameters.
 ERRORS_IN_A_ROW = 3
-# A trial during which the job was killed so often without finishing an epoch in between is the cause.
+# A trial during which the job was killed this often, without an epoch finished in between, is the cause.
 KILLS = 3
-# What the journal's events tell besides their kind.
+# The fields of the journal's events besides their kind.
 _FIELDS = {
     "new": {"trial", "values"},
     "begin": {"trial", "epochs"},
@@ -29,29 +30,29 @@ _FIELDS = {
 
 
 class Study:
-    """The trials of a search: which were, how they ended, which is best, what comes next.
+    """The trials of a search: what was tried, how each ended, which is best, and what comes next.
 
-    A study that is made of the journal of another is the same as that one: the oracle is asked again for the trials in
-    the order of the journal and told their results, and must give the same (KerasTuner's own files would lose where
-    GridSearch and BayesianOptimization were). Trials that were begun and not ended come first.
+    A study that is made of another's journal has the same state: the oracle is asked again for the trials in the order
+    of the journal and gets their results, and must answer the same (KerasTuner's own files would lose the state of
+    GridSearch and BayesianOptimization). Trials that were begun and have not ended come first.
 
-    The oracle is told of diverged and failed trials as if their objective were a hair worse than the worst seen:
-    Bayesian optimization then stays away from there, and Hyperband's brackets fill up. They never win.
+    Diverged and failed trials are reported to the oracle with an objective slightly worse than the worst seen: Bayesian
+    optimization then stays away from there, and Hyperband's brackets fill up. They never win.
 
     Args:
-        oracle: Of `make_oracle`.
-        journal: Of this study; events that it holds are played again.
-        max_trials: The most trials; None: until the oracle has no more.
-        groups: Trials that run at the same time.
-        in_rounds: With several groups, whether a new trial waits until all of a round have ended, so that what it
-            depends on does not depend on their speed; default None: except for RandomSearch and GridSearch, which learn
-            nothing.
-        baseline: Whether to begin with trial 0, which has no values: what is tuned as it is. It counts for nothing but
-            to hold the others against.
-        progress: Says how many epochs of a trial are safe, to tell a trial that kills its job from a slow one.
+        oracle: From `make_oracle`.
+        journal: Of this study; its events are replayed.
+        max_trials: The largest number of trials; None: until the oracle has no more.
+        groups: The number of trials that run at the same time.
+        in_rounds: With several groups, whether a new trial waits until all of a round have ended, so that its values do
+            not depend on their speed; default None: except for RandomSearch and GridSearch, which learn nothing.
+        baseline: Whether to begin with trial 0, which has no values: the model before tuning. It counts only for
+            comparison.
+        progress: Returns the number of a trial's safe epochs, to distinguish a trial that kills its job from a slow
+            one.
 
     Raises:
-        ValueError: If the journal is damaged, or not of such a study.
+        ValueError: If the journal is damaged, or belongs to a different study.
 
     Example:
         >>> import tempfile, pathlib
@@ -89,15 +90,17 @@ class Study:
         self.outcomes: dict[int, Outcome] = {}
         self._baseline = baseline
         self._progress = progress
-        self._asked: dict[int, keras_tuner.engine.trial.Trial] = {}
-        self._told: list[int] = []  # numbers whose outcome the oracle knows, in that order
-        self._untold: list[int] = []  # those of which it will learn before it is asked again
-        self._begun: dict[int, list[int]] = {}  # epochs that were safe at each beginning
+        self._proposals: dict[int, keras_tuner.engine.trial.Trial] = {}
+        self._reported: list[int] = []  # finished trials that the oracle knows, in that order
+        self._unreported: list[int] = []  # finished trials not yet reported to the oracle
+        self._begun: dict[
+            int, list[int]
+        ] = {}  # by trial, the number of safe epochs at each beginning
         self._queue: list[int] = []
-        self._in_this_round = 0  # trials asked for since one was begun
+        self._in_this_round = 0  # trials proposed since a trial was begun
         self._exhausted = False
         self._errors: list[str] = []  # of the last trials of this process
-        self._play_again(journal.events())
+        self._replay(journal.events())
 
     @property
     def objective(self) -> str:
@@ -106,7 +109,7 @@ class Study:
 
     @property
     def direction(self) -> str:
-        """Which end of the objective is best: "max" or "min"."""
+        """Whether the objective is best at its "max" or "min"."""
         return self.oracle.objective.direction
 
     @property
@@ -115,7 +118,7 @@ class Study:
         return [number for number in self.trials if number not in self.outcomes]
 
     def next(self) -> Trial | str:
-        """The next trial, `WAIT` while none can be told yet, or `DONE`.
+        """Returns the next trial, `WAIT` while there is none yet, or `DONE`.
 
         Raises:
             ValueError: If the last trials of this process all failed.
@@ -134,7 +137,7 @@ class Study:
                 return trial
 
     def end(self, number: int, outcome: Outcome) -> None:
-        """Writes down how a trial ended.
+        """Records how a trial ended.
 
         Raises:
             ValueError: If it is not running.
@@ -156,18 +159,18 @@ class Study:
         self._errors = [*self._errors, outcome.message] if outcome.status == FAILED else []
 
     def value(self, number: int) -> float | None:
-        """The best objective of a trial's epochs; None if it has none that is a number."""
+        """Returns the best finite objective of a trial's epochs, or None."""
         history = self.outcomes[number].history if number in self.outcomes else ()
         numbers = [value for value in history if math.isfinite(value)]
         return (max if self.direction == "max" else min)(numbers) if numbers else None
 
     def best_epoch(self, number: int) -> int | None:
-        """The epoch (from 1) in which a trial first had its best objective."""
+        """Returns the epoch (from 1) in which a trial first had its best objective."""
         value = self.value(number)
         return None if value is None else self.outcomes[number].history.index(value) + 1
 
     def best(self) -> int | None:
-        """The number of the best trial, the earliest of equals; None while there is none."""
+        """Returns the number of the best trial, the earliest of equals, or None."""
         sign = 1 if self.direction == "max" else -1
         values = {
             number: self.value(number)
@@ -178,52 +181,56 @@ class Study:
         return max(good, key=good.__getitem__) if good else None
 
     def _is_full(self) -> bool:
-        return self._exhausted or (
-            self.max_trials is not None and len(self._asked) >= self.max_trials
-        )
+        """Whether no further trial may be proposed."""
+        limit = self.max_trials
+        return self._exhausted or (limit is not None and len(self._proposals) >= limit)
 
     def _refill(self) -> None:
-        """Asks the oracle for a trial if none is waiting; in rounds, for one a group once all before have ended.
+        """Asks the oracle for a trial if none is waiting; in rounds, for one per group once all before have ended.
 
-        A round that a kill left half asked for is filled up.
+        A round that a kill interrupted is completed.
         """
         if self._baseline and BASELINE not in self.trials:
             self._new(Trial(BASELINE, {}))
-        wanted = 0 if self._queue else 1
+        missing = 0 if self._queue else 1
         if self.in_rounds:
             learning = any(number != BASELINE for number in self.running)
-            wanted = self.groups if wanted and not learning else 0
+            missing = self.groups if missing and not learning else 0
             if self._in_this_round:
-                wanted = self.groups - self._in_this_round
-        for _ in range(wanted):
+                missing = self.groups - self._in_this_round
+        for _ in range(missing):
             trial = None if self._is_full() else self._ask()
             if trial is None:
                 return
             self._new(trial)
 
     def _new(self, trial: Trial) -> None:
+        """Records and queues a proposed trial."""
         event = {"event": "new", "trial": trial.number, "values": dict(trial.values)}
         self.journal.append(event)
         self._queue.append(trial.number)
         self._add(trial)
 
     def _add(self, trial: Trial) -> None:
+        """Takes a trial into the study."""
         self.trials[trial.number] = trial
         if trial.number != BASELINE:
             self._in_this_round += 1
 
     def _ask(self, known: dict[str, Any] | None = None) -> Trial | None:
-        for ended in sorted(self._untold):
-            self._tell(ended)
-        self._untold = []
-        number = len(self._asked) + 1
-        asked = ask(self.oracle, number, known)
-        if asked.status != "RUNNING":
-            self._exhausted = asked.status == "STOPPED"
+        """Asks the oracle for the next trial, after reporting results; None if it has none now."""
+        for ended in sorted(self._unreported):
+            self._report(ended)
+        self._unreported = []
+        number = len(self._proposals) + 1
+        proposal = ask(self.oracle, number, known)
+        if proposal.status != "RUNNING":
+            self._exhausted = proposal.status == "STOPPED"
             return None
-        self._asked[number] = asked
-        values = {name: _plain(value) for name, value in asked.hyperparameters.values.items()}
-        before = values.get("tuner/trial_id")  # these names are Hyperband's
+        self._proposals[number] = proposal
+        proposed = proposal.hyperparameters.values
+        values = {name: without_numpy(value) for name, value in proposed.items()}
+        before = values.get("tuner/trial_id")  # "tuner/..." are Hyperband's
         return Trial(
             number,
             values,
@@ -232,7 +239,7 @@ class Study:
         )
 
     def _begin(self, number: int) -> Trial | None:
-        """The trial as it is begun now, maybe not for the first time; None if it keeps killing its job."""
+        """Returns the trial as it is begun now, maybe not for the first time; None if it keeps killing its job."""
         begun = self._begun.setdefault(number, [])
         safe = self._progress(number)
         if begun[-KILLS:] == [safe] * KILLS:
@@ -245,43 +252,47 @@ class Study:
         self._in_this_round = 0
         trial = self.trials[number]
         finished = tuple(
-            self.outcomes[one].history
-            for one in self._told
-            if self.outcomes[one].status == COMPLETED
+            self.outcomes[reported].history
+            for reported in self._reported
+            if self.outcomes[reported].status == COMPLETED
         )
         return Trial(number, trial.values, trial.epochs, trial.continues, len(begun) - 1, finished)
 
     def _ended(self, number: int, outcome: Outcome) -> None:
+        """Takes an outcome into the study."""
         self.outcomes[number] = outcome
         if number != BASELINE:
-            self._untold.append(number)
+            self._unreported.append(number)
 
-    def _tell(self, number: int) -> None:
-        """Tells the oracle the best objective of a trial, or of one that does not count a hair less than the worst."""
-        self._told.append(number)
-        asked = self._asked[number]
+    def _report(self, number: int) -> None:
+        """Reports the best objective of a trial to the oracle; slightly less than the worst if it does not count."""
+        self._reported.append(number)
+        proposal = self._proposals[number]
         value = self.value(number) if self.outcomes[number].counts else None
-        asked.status = "COMPLETED"
-        self.oracle.update_trial(asked.trial_id, {self.objective: 0.0 if value is None else value})
-        self.oracle.end_trial(asked)
-        scores = {one: self.value(one) for one in self._told if self.outcomes[one].counts}
+        proposal.status = "COMPLETED"
+        metrics = {self.objective: 0.0 if value is None else value}
+        self.oracle.update_trial(proposal.trial_id, metrics)
+        self.oracle.end_trial(proposal)
+        scores = {n: self.value(n) for n in self._reported if self.outcomes[n].counts}
         good = [score for score in scores.values() if score is not None]
         if self.direction == "max":
             worst = math.nextafter(min(good, default=0.0), -math.inf)
         else:
             worst = math.nextafter(max(good, default=0.0), math.inf)
-        for one in self._told:
-            score = scores.get(one)
-            self.oracle.trials[self._asked[one].trial_id].score = worst if score is None else score
+        for reported in self._reported:
+            score = scores.get(reported)
+            trial = self.oracle.trials[self._proposals[reported].trial_id]
+            trial.score = worst if score is None else score
 
-    def _play_again(self, events: list[dict[str, Any]]) -> None:
+    def _replay(self, events: list[dict[str, Any]]) -> None:
+        """Restores the state from the journal's events."""
         for event in events:
             kind = event["event"]
             if not _FIELDS.get(kind, {None}) <= event.keys():
-                raise ValueError(f"{self.journal.path}: {event} is no event of a search.")
+                raise ValueError(f"{self.journal.path}: {event} is not an event of a search.")
             number = event["trial"]
             if kind == "new":
-                self._add(self._found_again(number, event["values"]))
+                self._add(self._propose_again(number, event["values"]))
             elif number not in self.running:
                 raise ValueError(
                     f"{self.journal.path}: {kind!r} of trial {number}, which is not running."
@@ -290,24 +301,19 @@ class Study:
                 self._begun.setdefault(number, []).append(event["epochs"])
                 self._in_this_round = 0
             else:
-                told = (event["status"], tuple(event["history"]))
-                self._ended(number, Outcome(*told, event["seconds"], event["message"]))
+                status, history = event["status"], tuple(event["history"])
+                self._ended(number, Outcome(status, history, event["seconds"], event["message"]))
         self._queue = self.running
 
-    def _found_again(self, number: int, values: dict[str, Any]) -> Trial:
-        """A trial of the journal, asked for once more."""
+    def _propose_again(self, number: int, values: dict[str, Any]) -> Trial:
+        """Returns a trial of the journal, after asking the oracle for it again."""
         if number == BASELINE:
             return Trial(BASELINE, {})
         trial = self._ask(values)
         if trial is None or (trial.number, trial.values) != (number, values):
             raise ValueError(
-                f"{self.journal.path}: trial {number} had {values}, but now the tuner gives "
+                f"{self.journal.path}: trial {number} had {values}, but now the tuner proposes "
                 f"{trial and trial.values}. Was the search begun with another version of KerasTuner, "
                 "scikit-learn or tflbt? Go on with that one, or begin a new search."
             )
         return trial
-
-
-def _plain(value: Any) -> Any:
-    """A NumPy number as Python's, so that it goes through JSON unchanged."""
-    return value.item() if hasattr(value, "item") else value

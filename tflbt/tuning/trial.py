@@ -1,4 +1,4 @@
-"""What a search hands out and gets back: a trial, and how it ended."""
+"""A trial, as a search hands it out, and its outcome."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-# How a trial may end. Only the first two have an objective that counts.
+from tflbt import checks
+
+# How a trial may end; only after the first two does its objective count.
 COMPLETED = "completed"
-STOPPED = "stopped"  # ended early, for it was hopeless
-DIVERGED = "diverged"  # its loss was no number any more
-FAILED = "failed"  # an error on one rank or more
+STOPPED = "stopped"  # ended early because it was hopeless
+DIVERGED = "diverged"  # its loss became NaN or infinite
+FAILED = "failed"  # an error on at least one rank
 STATUSES = (COMPLETED, STOPPED, DIVERGED, FAILED)
 
 
@@ -20,9 +22,9 @@ class Trial:
 
     Attributes:
         number: From 1; 0: the baseline, without values.
-        values: hyper-parameters by name.
-        epochs: Epochs after which to end, counted from the start of the training it goes on with; None: all.
-        continues: Number of the trial whose training it goes on with (Hyperband), or None.
+        values: Hyper-parameters by name.
+        epochs: Epochs after which to end, counted from the start of the training that it continues; None: all.
+        continues: Number of the trial whose training it continues (Hyperband), or None.
         attempts: How often it was begun before, by jobs that were killed.
         finished: For early stopping, the objective of every epoch of the trials completed so far.
     """
@@ -36,12 +38,7 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """The name of its folder.
-
-        Example:
-            >>> Trial(7, {}).name
-            '0007'
-        """
+        """The name of its folder, such as "0007"."""
         return f"{self.number:04d}"
 
 
@@ -50,10 +47,10 @@ class Outcome:
     """How a trial ended.
 
     Attributes:
-        status: "completed", "stopped" (hopeless), "diverged" (a loss that is no number) or "failed" (an error).
+        status: "completed", "stopped" (hopeless), "diverged" (the loss is NaN or infinite) or "failed" (an error).
         history: The objective of each of its epochs.
         seconds: Of its last attempt, the only one whose end is known.
-        message: What went wrong, in a line; "" if nothing.
+        message: What went wrong, in one line; "" if nothing.
     """
 
     status: str
@@ -63,8 +60,7 @@ class Outcome:
 
     def __post_init__(self) -> None:
         """Checks the status."""
-        if self.status not in STATUSES:
-            raise ValueError(f"status={self.status!r} must be one of {', '.join(STATUSES)}.")
+        checks.one_of("status", self.status, STATUSES)
 
     @property
     def counts(self) -> bool:

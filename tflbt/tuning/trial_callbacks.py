@@ -1,4 +1,4 @@
-"""What watches a trial's training from inside: its objective, its end, and whether all its ranks are there."""
+"""Callbacks of a trial: they record its objective, end it, and check that all its ranks are there."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ class AnotherRankFailedError(RuntimeError):
 
 
 class WatchTrial(tf.keras.callbacks.Callback):
-    """Keeps the objective of every epoch and ends a trial at its last epoch or when it is hopeless.
+    """Records the objective of every epoch and ends a trial at its last epoch or when it is hopeless.
 
-    Place it before `Checkpoint`, and give it to that as one of the callbacks whose state to keep.
+    Place it before `Checkpoint`, and pass it to that as one of the callbacks whose state to keep.
 
     Args:
         trial: The trial.
         objective: A column of the epoch's logs, such as "val_accuracy"; the same on every rank.
-        rule: Says from the objectives so far whether to end; None: never.
+        rule: Decides from the objectives so far whether to end; None: never.
 
     Attributes:
-        history: The objective of every epoch, earlier attempts' included.
+        history: The objective of every epoch, those of earlier attempts included.
         hopeless: Whether the rule ended the trial.
 
     Raises:
-        ValueError: At the first epoch's end, if the logs have no such column; names those they have.
+        ValueError: At the first epoch's end, if the logs have no such column; names those that they have.
         AnotherRankFailedError: At an epoch's end, if a rank that should be training is not.
     """
 
@@ -44,25 +44,25 @@ class WatchTrial(tf.keras.callbacks.Callback):
 
     @property
     def over(self) -> bool:
-        """Whether nothing is left to train: asked after `restore`."""
+        """Whether nothing is left to train, as known after `restore`."""
         limit = self.trial.epochs
         return self.hopeless or (limit is not None and len(self.history) >= limit)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """Returns the state for a checkpoint."""
         return {"history": list(self.history), "hopeless": self.hopeless}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from a checkpoint."""
+        """Takes the state of a checkpoint."""
         self.history, self.hopeless = list(state["history"]), state["hopeless"]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Keeps the objective and decides; every rank decides alike."""
+        """Records the objective and decides; every rank decides alike."""
         require_every_rank()
         logs = logs or {}
         if self.objective not in logs:
             raise ValueError(
-                f"objective={self.objective!r} is none of what an epoch of this training tells: "
+                f"objective={self.objective!r} is not a column of this training's epochs: "
                 f"{', '.join(sorted(logs))}."
             )
         self.history = [*self.history[:epoch], float(logs[self.objective])]
@@ -73,7 +73,7 @@ class WatchTrial(tf.keras.callbacks.Callback):
 
 
 def require_every_rank() -> None:
-    """Raises AnotherRankFailedError where a rank of this trial takes part in sums only with zeros (`comm.join`)."""
+    """Raises AnotherRankFailedError if a rank of this trial only adds zeros to sums (`comm.join`)."""
     present = comm.all_reduce_sum([tf.ones([])], "tflbt.tuning.present")[0]
     if round(float(present)) < comm.size():
         raise AnotherRankFailedError("another rank has failed")
