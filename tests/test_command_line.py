@@ -27,12 +27,16 @@ def test_the_chief_speaks_at_once_and_others_after_a_while(monkeypatch, capsys):
 )
 def test_recipes_and_keys_that_there_are_pass(words, tmp_path):
     file = tmp_path / "mine.py"
-    file.write_text("from tflbt import recipes\ndef get_config(): return recipes.default_config()\n")
+    file.write_text(
+        "from tflbt import recipes\ndef get_config(): return recipes.default_config()\n"
+    )
     command_line.check_recipe(["train", *(word.replace("R", str(file)) for word in words)])
 
 
 def test_a_key_that_there_is_not_is_named_wherever_it_stands(tmp_path):
     file = tmp_path / "mine.py"
-    file.write_text("from tflbt import recipes\ndef get_config(): return recipes.default_config()\n")
+    file.write_text(
+        "from tflbt import recipes\ndef get_config(): return recipes.default_config()\n"
+    )
     with pytest.raises(ValueError, match="config.data.colour is no key"):
         command_line.check_recipe(["train", "--config.data.colour", "red", "--config", str(file)])
