@@ -9,34 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.documents import DOCUMENTS, HOROVOD_SCRIPT, README, ROOT, accuracy, blocks, run, train_py
 from tflbt import recipes
 from tflbt.report import RunDirectory, figure_style
 
-ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
-DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.md"))]
 WITH_PYTHON = ("features", "your_script")
-HOROVOD_SCRIPT = ROOT / "tests" / "examples" / "horovod_keras.py"
-
-
-def blocks(document: Path, language: str) -> list[str]:
-    """The code blocks of one language in a document, in their order."""
-    return re.findall(rf"^```{language}\n(.*?)^```", document.read_text(), re.DOTALL | re.MULTILINE)
-
-
-def train_py() -> str:
-    """The block that docs/your_script.md calls train.py."""
-    text = (ROOT / "docs" / "your_script.md").read_text()
-    (block,) = re.findall(r"<!-- train\.py -->\n```python\n(.*?)```", text, re.DOTALL)
-    return block
-
-
-def accuracy(output: str) -> float:
-    """The accuracy that train.py prints, once."""
-    (printed,) = re.findall(
-        r"held-out accuracy (\d\.\d+), \d+ decays, (?:exploration|convergence) phase", output
-    )
-    return float(printed)
 
 
 def test_the_readme_is_a_screen_and_a_half() -> None:
@@ -49,12 +26,6 @@ def test_script_is_short_enough_to_read() -> None:
     assert sum(bool(line.strip()) for line in train_py().splitlines()) <= 28
 
 
-def run(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs a script's text in this process, in a folder of its own."""
-    monkeypatch.chdir(folder)
-    exec(compile(code, "document", "exec"), {"__name__": "document"})
-
-
 @pytest.mark.parametrize("side", ["-", "+"])
 def test_both_sides_of_the_diff_run(
     side: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -62,7 +33,8 @@ def test_both_sides_of_the_diff_run(
     """The plain Keras script before the change, and the script with tflbt after it."""
     (diff,) = blocks(README, "diff")
     lines = [line[1:] for line in diff.splitlines() if line[:1] in (" ", side, "")]
-    run("\n".join(lines), tmp_path, monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    run("\n".join(lines))
     assert "Epoch 10/10" in capsys.readouterr().out
 
 
@@ -74,13 +46,15 @@ def test_the_diff_has_three_changes() -> None:
     assert signs.count("+") == 4
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", WITH_PYTHON)
 def test_the_python_of_a_document_runs(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its blocks one after another, those of many epochs with one; train.py among them at its full length."""
     code = "\n".join(blocks(ROOT / "docs" / f"{name}.md", "python"))
-    run(re.sub(r"epochs=(90|164)\b", "epochs=1", code), tmp_path, monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    run(re.sub(r"epochs=(90|164)\b", "epochs=1", code))
     if name == "your_script":
         assert accuracy(capsys.readouterr().out) > 0.9
         assert (tmp_path / "plain.keras").exists()
@@ -92,34 +66,8 @@ def test_every_document_with_python_is_tried() -> None:
     assert with_code == set(WITH_PYTHON)
 
 
-@pytest.mark.ranks(2)
-def test_script_runs_on_two_ranks(run_ranks) -> None:
-    """train.py under horovodrun; only the chief prints."""
-    assert accuracy(run_ranks(train_py()).stdout) > 0.9
-
-
-@pytest.mark.ranks(2)
-def test_a_horovod_script_runs_with_its_class_swapped(run_ranks, tmp_path: Path) -> None:
-    """Wrapped optimizer and Horovod's callbacks stay; the ranks agree, and the chief alone writes."""
-    output = run_ranks(HOROVOD_SCRIPT).stdout
-    pattern = (
-        r"rank (\d) of 2: updates (\d+), rate (\S+), epochs' accuracy (\[.*\]), "
-        r"held-out accuracy (\S+), weights (\S+)"
-    )
-    ranks = re.findall(pattern, output)
-    assert sorted(rank for rank, *_ in ranks) == ["0", "1"], output[-3000:]
-    assert ranks[0][1:] == ranks[1][1:]
-    _, updates, rate, _, held_out, _ = ranks[0]
-    assert int(updates) == 4 * 30
-    assert float(rate) == pytest.approx(0.005 * 2)  # the warm-up has ended at the scaled rate
-    assert float(held_out) > 0.9
-    assert sorted(path.name for path in tmp_path.glob("*.h5")) == [
-        f"checkpoint-{epoch}.h5" for epoch in range(1, 5)
-    ]
-
-
 def test_the_horovod_script_differs_by_its_class_alone() -> None:
-    """Tflbt stands in the import and in the line that names the old class."""
+    """It names tflbt in the import and in the line that names the old class."""
     lines = [line for line in HOROVOD_SCRIPT.read_text().splitlines() if "tflbt" in line]
     assert len(lines) == 2
     assert lines[0] == "import tflbt"
@@ -127,6 +75,7 @@ def test_the_horovod_script_differs_by_its_class_alone() -> None:
 
 
 @pytest.mark.ranks(2)
+@pytest.mark.processes
 def test_the_command_that_trains_a_recipe_runs(tmp_path: Path) -> None:
     """The line of docs/recipes.md, into another folder and for two epochs."""
     text = (ROOT / "docs" / "recipes.md").read_text()

@@ -1,0 +1,36 @@
+"""What the README and docs/ hold that tests run: their code blocks, train.py, the Horovod script."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.md"))]
+HOROVOD_SCRIPT = ROOT / "tests" / "examples" / "horovod_keras.py"
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    """Returns the code blocks of one language in a document, in their order."""
+    return re.findall(rf"^```{language}\n(.*?)^```", document.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def train_py() -> str:
+    """Returns the block that docs/your_script.md calls train.py."""
+    text = (ROOT / "docs" / "your_script.md").read_text()
+    (block,) = re.findall(r"<!-- train\.py -->\n```python\n(.*?)```", text, re.DOTALL)
+    return block
+
+
+def run(code: str) -> None:
+    """Runs a script's text in this process."""
+    exec(compile(code, "document", "exec"), {"__name__": "document"})
+
+
+def accuracy(output: str) -> float:
+    """Returns the accuracy that train.py printed, once."""
+    (printed,) = re.findall(
+        r"held-out accuracy (\d\.\d+), \d+ decays, (?:exploration|convergence) phase", output
+    )
+    return float(printed)
