@@ -3,8 +3,8 @@
 # network on scikit-learn's digits with two Horovod ranks, LARS and the two-phase schedule.
 #
 # Usage: launch/demo.sh [flags of tflbt.train, such as --config.epochs=20]
-# Each call writes a run directory of its own, ${TFLBT_RUNS:-runs}/demo-<time>. TFLBT_PYTHON names
-# the Python to install with.
+# Each call writes a new run directory, ${TFLBT_RUNS:-runs}/demo-<time>. TFLBT_PYTHON names the Python
+# with which to install.
 set -euo pipefail
 # shellcheck source=launch/environment.sh
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"

@@ -5,7 +5,7 @@ launch_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 fail() { printf '%s: error: %s\n' "$(basename "$0")" "$*" >&2; exit 2; }
 
-# The comment a script begins with is its --help.
+# The comment at a script's beginning is its --help.
 print_help() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0; }
 
 # The active environment, else .venv, else whatever is on PATH (a container, a cluster's module).
@@ -19,7 +19,7 @@ use_environment() {
 use_mpi_settings() {
   local user=${HOME:-/nonexistent}/.openmpi/mca-params.conf
   export OMPI_MCA_mca_base_param_files=${OMPI_MCA_mca_base_param_files:-$launch_root/mpi/mca-params.conf,$user}
-  if [ "$(id -u)" = 0 ]; then # Open MPI refuses root unless told twice
+  if [ "$(id -u)" = 0 ]; then # Open MPI refuses to run as root without both of these
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
   fi
 }
@@ -30,7 +30,7 @@ need_number() {
   esac
 }
 
-# What a rank runs: the words given, or the training command when they begin with --.
+# What a rank runs: the words themselves, or the training command if they begin with --.
 rank_command() {
   case ${1:-} in
     "") fail "nothing to run: give a command, or the flags of tflbt.train (see --help)" ;;
@@ -39,7 +39,7 @@ rank_command() {
   esac
 }
 
-# Prints the command as a shell would take it, or becomes it.
+# Prints the command as a shell would read it, or replaces this process with it.
 print_or_run() {
   local dry_run=$1
   shift

@@ -8,8 +8,8 @@
 #   --mpi       Open MPI, with the settings of mpi/mca-params.conf
 #   --dry-run   print the command instead of running it
 #   --help      this text
-# Without a command the rest are flags for python -m tflbt.train. The project's .venv is used when no
-# environment is active.
+# Without a command, the remaining words are flags of python -m tflbt.train. The project's .venv is used if
+# no environment is active.
 set -euo pipefail
 # shellcheck source=launch/environment.sh
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"

@@ -3,14 +3,14 @@
 #
 # Usage: launch/mpirun.sh -np N [--hostfile FILE] [--dry-run] [command ...]
 #        launch/mpirun.sh -np 8 --hostfile hosts --config=hparams/cifar10_resnet20.py:two_phase_lars --workdir=DIR
-#   -np N             the number of ranks in all
-#   --hostfile FILE   the hosts, as in mpi/hostfile.example (default: this machine, or the batch
-#                     system's allocation)
+#   -np N             the total number of ranks
+#   --hostfile FILE   the hosts, as in mpi/hostfile.example (default: this machine, or what the batch
+#                     system has allocated)
 #   --dry-run         print the command instead of running it
 #   --help            this text
-# The flags are those Horovod's guide to mpirun recommends (-bind-to none -map-by slot and the
-# environment handed on by -x); the rest stands in mpi/mca-params.conf. Without a command the words
-# are flags for python -m tflbt.train. The project's .venv is used when no environment is active.
+# The flags are those that Horovod's guide to mpirun recommends (-bind-to none -map-by slot, and -x to pass
+# the environment on); other settings are in mpi/mca-params.conf. Without a command, the words are
+# flags of python -m tflbt.train. The project's .venv is used if no environment is active.
 set -euo pipefail
 # shellcheck source=launch/environment.sh
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"

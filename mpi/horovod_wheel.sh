@@ -4,7 +4,7 @@
 # pin, pip, say, tag, venv and wheels (the folder of the wheel for this TensorFlow, Python and MPI).
 # shellcheck shell=bash disable=SC2154,SC2016
 
-# Prints the kept wheel's path. One that was cut short or altered fails its own checksums.
+# Prints the path of the cached wheel. A wheel that was cut short or altered fails its own checksums.
 cached_wheel() {
   local file
   for file in "$wheels/horovod-$(pin horovod)-$tag"-*_"$(uname -m)".whl; do
@@ -33,7 +33,7 @@ offer_nccl() {
 }
 
 # Where a library in site-packages/horovod/tensorflow looks for others: Horovod's build notes the
-# folders of the environment it ran in, and the kept wheel must work in every other one.
+# folders of the environment in which it ran, but the cached wheel must work in every environment.
 relative_runpath() {
   local entry found='$ORIGIN/../../nvidia/nccl/lib'
   local -a entries
@@ -74,7 +74,7 @@ build_horovod() {
   make_relocatable
 }
 
-# A move within one file system: the wheel is there as a whole or not at all.
+# A move within one file system: the wheel is there completely or not at all.
 keep_wheel() {
   mkdir -p "$wheels"
   rm -f "$wheels"/*.whl

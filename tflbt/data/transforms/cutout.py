@@ -68,16 +68,7 @@ class Cutout:
 
 
 def cut_out(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, size: int) -> tf.Tensor:
-    """Sets squares of images to zero.
-
-    Args:
-        images: `[n, height, width, channels]` of any type; only n may be unknown.
-        rows: Rows of the squares' centres, int32 `[n, count]`.
-        columns: Columns of the centres, int32 `[n, count]`.
-        size: Side of the squares in pixels, at least 1.
-
-    Returns:
-        Images of the same shape and type.
+    """Sets squares of side `size` to zero, centred at rows and columns, int32 `[n, count]`, of images of any type.
 
     Example:
         >>> import tensorflow as tf

@@ -68,17 +68,8 @@ def crop_and_flip(
 ) -> tf.Tensor:
     """Pads images with zeros, crops them to their size and mirrors some.
 
-    `out[i, y, x] = padded[i, rows[i] + y, columns[i] + (width - 1 - x if flips[i] else x)]`.
-
-    Args:
-        images: `[n, height, width, channels]` of any type; only n may be unknown.
-        rows: First row of each crop in the padded image, int32 `[n]`.
-        columns: First column of each crop, int32 `[n]`.
-        flips: Whether to mirror each crop, bool `[n]`.
-        padding: Zeros on each side, 0 or more.
-
-    Returns:
-        Images of the same shape and type.
+    `out[i, y, x] = padded[i, rows[i] + y, columns[i] + (width - 1 - x if flips[i] else x)]`, for images `[n, height,
+    width, channels]` of any type, of which only n may be unknown.
 
     Example:
         >>> import tensorflow as tf

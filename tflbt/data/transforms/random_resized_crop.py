@@ -92,15 +92,10 @@ class RandomResizedCrop:
 
 
 def resized_windows(images: tf.Tensor, windows: tf.Tensor, sides: tuple[int, int]) -> tf.Tensor:
-    """Resizes windows of images bilinearly, pixel centres at halves, as `tf.image.resize` does.
+    """Resizes windows of images bilinearly, with pixel centres at halves, as `tf.image.resize` does.
 
-    Args:
-        images: `[n, height, width, channels]` of any real type; only n may be unknown.
-        windows: int32 `[n, 4]`: top, left, height, width, inside the images.
-        sides: Height and width to resize to, in pixels, at least 1.
-
-    Returns:
-        float32 `[n, *sides, channels]`.
+    The windows are int32 `[n, 4]`: top, left, height, width, inside the images; the result is float32 `[n, *sides,
+    channels]`.
 
     Example:
         >>> import tensorflow as tf
