@@ -216,15 +216,13 @@ class RunLog(tf.keras.callbacks.Callback):
             "updates": _number(getattr(optimizer, "iterations", None)),
             "samples": _number(getattr(model, "samples_seen", None)),
         }
-        instances = getattr(getattr(model, "batch_augmentation", None), "instances", 1)
-        if instances > 1:
-            row["distinct_samples"] = row["samples"] // instances
         # Keras's own schedules add "lr" to the logs: the column learning_rate says it already.
         row.update({name: _number(value) for name, value in logs.items() if name != "lr"})
         row["learning_rate"] = _number(logs.get("learning_rate", rate))
         row["batch_size"] = _number(size)
-        if getattr(model, "small_loss", None) is not None:
-            row["discarded_share"] = model.small_loss.share_in(self._keras_epoch)
+        for rule in getattr(model, "rules", ()):
+            columns = rule.columns(self._keras_epoch)
+            row.update({name: _number(value) for name, value in columns.items()})
         for source in sources:
             row.update({name: _number(value) for name, value in source.epoch_columns().items()})
         row["seconds"] = time.perf_counter() - self._epoch_began

@@ -10,15 +10,16 @@ from absl import logging
 from tflbt.distributed import comm
 from tflbt.training import keras_internals
 from tflbt.training.fit_data import FitData
+from tflbt.training.update_state import TrainingModel
 
 
-def settle(model: tf.keras.Model, data: FitData, asked: dict[str, Any], validation: Any) -> None:
+def settle(model: TrainingModel, data: FitData, arguments: dict[str, Any], validation: Any) -> None:
     """Builds what the first update needs, checks that the ranks agree, and shares the chief's state.
 
     Args:
-        model: A compiled model.
+        model: A compiled model, whose rules have started.
         data: The sub-batches of this rank.
-        asked: Arguments of `fit` that must be equal on all ranks, by name.
+        arguments: Arguments of `fit` that must be equal on all ranks, by name.
         validation: This rank's validation data, or None.
 
     Raises:
@@ -36,7 +37,8 @@ def settle(model: tf.keras.Model, data: FitData, asked: dict[str, Any], validati
         "batch_size": data.plan.batch_size,
         "sub_batch_size": data.plan.sub_batch_size,
         "steps_per_epoch": data.steps_per_epoch,
-        **asked,
+        **arguments,
+        **{rule.name: rule.options for rule in model.rules},
         "the optimizer": plain_optimizer_name(model.optimizer),
         "the number of validation sub-batches": validates_on,
     }
@@ -107,7 +109,7 @@ def _variables(optimizer: Any) -> list[tf.Variable]:
     return list(variables if isinstance(variables, list) else variables())
 
 
-def check_same_model(model: tf.keras.Model, facts: dict[str, Any]) -> None:
+def check_same_model(model: TrainingModel, facts: dict[str, Any]) -> None:
     """Raises the same ValueError on all ranks if they would train different things.
 
     Args:
@@ -122,18 +124,18 @@ def check_same_model(model: tf.keras.Model, facts: dict[str, Any]) -> None:
         return
     shapes = [(str(v.dtype.name), tuple(v.shape)) for v in model.weights]
     names = [v.name for v in model.weights]
-    held = comm.gather_objects((shapes, names, facts), "tflbt.agreement", reduction)
-    for rank, (other_shapes, other_names, other_facts) in enumerate(held):
-        for i in range(max(len(other_shapes), len(held[0][0]))):
-            ours = held[0][0][i] if i < len(held[0][0]) else "nothing"
+    ranks = comm.gather_objects((shapes, names, facts), "tflbt.agreement", reduction)
+    for rank, (other_shapes, other_names, other_facts) in enumerate(ranks):
+        for i in range(max(len(other_shapes), len(ranks[0][0]))):
+            ours = ranks[0][0][i] if i < len(ranks[0][0]) else "nothing"
             theirs = other_shapes[i] if i < len(other_shapes) else "nothing"
             if ours != theirs:
-                name = (held[0][1] + other_names)[i] if i < len(held[0][1]) else other_names[i]
+                name = (ranks[0][1] + other_names)[i] if i < len(ranks[0][1]) else other_names[i]
                 raise ValueError(
                     f"The ranks hold different models: weight {i} ({name}) is {ours} on rank 0 and {theirs} on rank "
                     f"{rank}. Every rank must build the same model."
                 )
-        for name, value in held[0][2].items():
+        for name, value in ranks[0][2].items():
             if other_facts.get(name) != value:
                 raise ValueError(
                     f"The ranks disagree about {name}: {value!r} on rank 0, {other_facts.get(name)!r} on rank {rank}. "
@@ -141,17 +143,18 @@ def check_same_model(model: tf.keras.Model, facts: dict[str, Any]) -> None:
                 )
 
 
-def share_state(model: tf.keras.Model) -> None:
-    """Gives every rank the chief's weights, optimizer state, learning rate and loss scale."""
+def share_state(model: TrainingModel) -> None:
+    """Gives every rank the chief's weights, optimizer state, learning rate, loss scale and variables of rules."""
     if model.reduction.size == 1:
         return
     comm.broadcast_variables(model.weights, "tflbt.weights", model.reduction)
     comm.broadcast_variables(
         optimizer_variables(model.optimizer), "tflbt.optimizer", model.reduction
     )
+    comm.broadcast_variables(model.rules.variables, "tflbt.rules", model.reduction)
 
 
-def average_moving_statistics(model: tf.keras.Model) -> None:
+def average_moving_statistics(model: TrainingModel) -> None:
     """Averages BatchNorm's moving means and variances over the ranks, each of which saw other samples."""
     if model.reduction.size == 1:
         return

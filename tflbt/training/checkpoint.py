@@ -189,6 +189,8 @@ def _write_files(model: tf.keras.Model, draft: Path, state: dict[str, Any]) -> N
     )  # before the first step too
     _variables(model).write(str(draft / WEIGHTS))
     arrays: dict[str, np.ndarray] = {}
+    rules = model.rules.state() if hasattr(model, "rules") else {}
+    state = {**state, "rules": rules} if rules else state
     (draft / STATE).write_text(json.dumps(take_out(state, arrays), indent=1))
     if arrays:
         np.savez(draft / ARRAYS, **arrays)
@@ -262,6 +264,9 @@ def write_together(
 
 
 def restore_together(checkpoints: Checkpoints, model: tf.keras.Model) -> dict[str, Any] | None:
-    """Restores on the chief, from whom `fit` shares the weights, and tells every rank the state."""
+    """Restores on the chief, from which `fit` shares the weights, and gives every rank the state and its rules'."""
     reduction = comm.reduction_of(model)
-    return comm.on_chief(lambda: checkpoints.restore_newest(model), "tflbt.restore", reduction)
+    state = comm.on_chief(lambda: checkpoints.restore_newest(model), "tflbt.restore", reduction)
+    if state is not None and "rules" in state and hasattr(model, "restore_rules"):
+        model.restore_rules(state["rules"])
+    return state

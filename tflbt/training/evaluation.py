@@ -11,9 +11,10 @@ from tflbt.distributed import comm
 from tflbt.training import keras_internals
 from tflbt.training.pending_metrics import PendingMetrics
 from tflbt.training.sub_batches import first_dimension, pull
+from tflbt.training.update_state import TrainingModel
 
 
-def make_evaluation(model: tf.keras.Model) -> Any:
+def make_evaluation(model: TrainingModel) -> Any:
     """Builds the test function: `steps_per_execution` sub-batches a call, metrics exact over all ranks."""
 
     def compute(data: Any) -> None:
@@ -22,20 +23,16 @@ def make_evaluation(model: tf.keras.Model) -> Any:
     if model.jit_compile:
         compute = tf.function(compute, jit_compile=True, reduce_retracing=True)
 
-    def accumulate(step: tf.Tensor, data: Any, count: tf.Tensor) -> list[tf.Tensor]:
+    def accumulate(step: tf.Tensor, data: Any, count: tf.Tensor) -> tf.Tensor:
         compute(data)
-        return [count + first_dimension(data)]
+        return count + first_dimension(data)
 
     def evaluate(iterator: Iterator[Any]) -> dict[str, tf.Tensor]:
         reduction = model.reduction.uncompressed
         counter = keras_internals.test_counter(model)
-        pending = PendingMetrics(model, reduction)
-        _, count = pull(
-            iterator,
-            tf.convert_to_tensor(model.sub_batches_variable),
-            accumulate,
-            [tf.constant(0.0)],
-        )
+        pending = PendingMetrics(model)
+        steps = tf.convert_to_tensor(model.sub_batches_variable)
+        count = pull(iterator, steps, accumulate, tf.constant(0.0))
         count, *metrics = comm.all_reduce_sum(
             [count, *pending.local()], "tflbt.evaluate", reduction
         )

@@ -70,7 +70,7 @@ def pack(x: Any, y: Any, sample_weight: Any) -> Any:
     return tuple(as_arrays(part) for part in parts)
 
 
-def three(data: Any) -> tuple[Any, Any, Any]:
+def unpack(data: Any) -> tuple[Any, Any, Any]:
     """(x, y, sample_weight) of what Keras accepts as validation_data."""
     if not isinstance(data, (tuple, list)):
         return data, None, None
@@ -96,6 +96,52 @@ def split_validation(arrays: Any, share: float) -> tuple[Any, Any]:
     )
 
 
+def prepare(
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    *,
+    batch_size: int | None,
+    sub_batch_size: int | None,
+    reduction: Reduction,
+    steps_per_epoch: int | None,
+    validation_data: Any,
+    validation_split: float,
+    validation_batch_size: int | None,
+    transform: sharding.Transform | None,
+    augmentation: BatchAugmentation | None,
+    **order: Any,
+) -> tuple[FitData, Any]:
+    """What a `fit` trains on, and what it validates on: this rank's sub-batches; see `LargeBatchModel.fit`.
+
+    Raises:
+        ValueError: If arguments do not go together, or the batch does not divide.
+    """
+    if is_arrays(x):
+        arrays = pack(x, y, sample_weight)
+        if validation_split and validation_data is None:
+            arrays, validation_data = split_validation(arrays, validation_split)
+        data = from_arrays(
+            arrays, batch_size, sub_batch_size, reduction,
+            transform=transform, augmentation=augmentation, **order,
+        )  # fmt: skip
+    else:
+        if any(argument is not None for argument in (y, sample_weight, transform, augmentation)):
+            raise ValueError(
+                "y, sample_weight, transform and batch_augmentation go with arrays: a data set x must yield what "
+                "they mean (see tflbt.data.augmented_batches)."
+            )
+        data = from_dataset(x, batch_size, sub_batch_size, reduction, steps_per_epoch)
+    if steps_per_epoch is not None and data.steps_per_epoch != steps_per_epoch:
+        raise ValueError(
+            f"steps_per_epoch={steps_per_epoch} cannot be given with arrays: an epoch is the whole of them."
+        )
+    if validation_data is not None and is_arrays(validation_data):
+        size = validation_batch_size or data.plan.samples_a_rank_computes
+        validation_data = evaluation_batches(pack(*unpack(validation_data)), size, reduction)
+    return data, validation_data
+
+
 def from_arrays(
     arrays: Any,
     batch_size: int | None,
@@ -109,7 +155,7 @@ def from_arrays(
     transform: sharding.Transform | None = None,
     augmentation: BatchAugmentation | None = None,
 ) -> FitData:
-    """Whole arrays, given on every rank, as this rank's sub-batches of all epochs."""
+    """Whole arrays, the same on every rank, as this rank's sub-batches of all epochs."""
     augmentation = augmentation or BatchAugmentation()
     if batch_size is None:
         batch_size = reduction.size * (sub_batch_size or KERAS_BATCH_SIZE)
@@ -147,8 +193,8 @@ def _checksum(arrays: Any) -> int:
     for array in tf.nest.flatten(arrays):
         some = array[:: max(1, len(array) // 8)][:9]
         # An array of objects (strings) holds addresses, which differ from process to process.
-        told = repr(some.tolist()).encode() if some.dtype == object else some.tobytes()
-        total = zlib.crc32(told, total)
+        content = repr(some.tolist()).encode() if some.dtype == object else some.tobytes()
+        total = zlib.crc32(content, total)
     return total
 
 

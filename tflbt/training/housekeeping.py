@@ -37,16 +37,15 @@ class Housekeeping(TensorLogs, tf.keras.callbacks.Callback):
             self.watchdog.beat(where)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Sets the batch and the share to discard; seeds the random layers, every rank differently."""
+        """Sets the batch; tells the rules; seeds the random layers, every rank differently."""
         self.epoch = epoch
         # Keras began with 1, and undoes what is assigned during an epoch's last, partial update.
         self.model.batch_size = self.model.batch_size
         self._let_data_end(True)
         self.epochs_begun += 1
         self._beat(f"the start of epoch {epoch + 1}")
-        if self.model.small_loss is not None:
-            share = self.model.small_loss.share_in(epoch)
-            self.model.update_state.discarded_share.assign(share)
+        for rule in self.model.rules:
+            rule.begin_epoch(epoch)
         for place, generator in enumerate(random_generators(self.model)):
             words = np.random.SeedSequence([self.seed, epoch, self.model.reduction.rank, place])
             generator.reset_from_seed(int(words.generate_state(1, np.uint64)[0]) >> 1)

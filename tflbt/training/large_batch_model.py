@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import tensorflow as tf
@@ -9,11 +10,15 @@ import tensorflow as tf
 from tflbt.control.batch_plan import BatchPlan
 from tflbt.data.batch_augmentation import BatchAugmentation
 from tflbt.distributed import comm, wrapped_optimizer
-from tflbt.training import agreement, evaluation, fit_data, keras_internals, keras_loop, update
+from tflbt.training import agreement, evaluation, fit_data, keras_internals, keras_loop
 from tflbt.training.housekeeping import Housekeeping
 from tflbt.training.keras_internals import Functional
 from tflbt.training.rules.adversarial import FGSM, check_share
+from tflbt.training.rules.batch_augmentation import Instances, gathered
+from tflbt.training.rules.rule import Rule, Rules
 from tflbt.training.rules.small_loss import SmallLossDiscarding
+from tflbt.training.update import Update
+from tflbt.training.update_state import UpdateState
 
 
 @tf.keras.utils.register_keras_serializable(package="tflbt")
@@ -69,10 +74,9 @@ class LargeBatchModel(tf.keras.Model):
         super().__init__(*args, **kwargs)
         self._plan: BatchPlan | None = None
         self._reduction = comm.EVERYONE
-        self._update_state = update.UpdateState()
-        self._adversarial: FGSM | None = None
-        self._small_loss: SmallLossDiscarding | None = None
-        self._batch_augmentation = BatchAugmentation()
+        self._update_state = UpdateState()
+        self._rules = Rules()
+        self._restored: dict[str, Any] = {}  # of rules, by a checkpoint
 
     @classmethod
     def from_model(cls, model: tf.keras.Model) -> LargeBatchModel:
@@ -116,8 +120,8 @@ class LargeBatchModel(tf.keras.Model):
         return keras_internals.steps_per_execution(self)
 
     @property
-    def update_state(self) -> update.UpdateState:
-        """What an update keeps besides the model; made anew by `compile`."""
+    def update_state(self) -> UpdateState:
+        """What an update keeps besides the model; new after each `compile`."""
         return self._update_state
 
     @property
@@ -130,32 +134,39 @@ class LargeBatchModel(tf.keras.Model):
         self._update_state.samples_seen.assign(samples)
 
     @property
+    def rules(self) -> Rules:
+        """What changes or observes the updates of the last `fit`; those that change nothing are left out."""
+        return self._rules
+
+    @property
     def adversarial(self) -> FGSM | None:
-        """How adversarial samples are made; what `fit` was given."""
-        return self._adversarial
+        """How the last `fit` makes adversarial samples."""
+        return self._rules.find(FGSM)
 
     @property
     def adversarial_share(self) -> float:
         """Share of an update's samples that are adversarial; may be assigned between updates, without a new trace.
 
-        It has a meaning where `fit(adversarial=...)` was given. A share that is not in [0, 1] raises ValueError.
+        0 without `fit(adversarial=...)`, and then stays so. A share that is not in [0, 1] raises ValueError.
         """
-        return float(self._update_state.adversarial_share)
+        return 0.0 if self.adversarial is None else self.adversarial.share_now
 
     @adversarial_share.setter
     def adversarial_share(self, share: float) -> None:
         check_share(share)
-        self._update_state.adversarial_share.assign(share)
+        if self.adversarial is not None:
+            self.adversarial.share_now = share
 
     @property
     def small_loss(self) -> SmallLossDiscarding | None:
-        """How samples with small losses are discarded; what `fit` was given, None where that discards nothing."""
-        return self._small_loss
+        """How the last `fit` discards samples with small losses; None where it discards nothing."""
+        return self._rules.find(SmallLossDiscarding)
 
     @property
     def batch_augmentation(self) -> BatchAugmentation:
-        """How many instances of each sample an update has, and where; what `fit` was given."""
-        return self._batch_augmentation
+        """How many instances of each sample an update of the last `fit` has, and where."""
+        instances = self._rules.find(Instances)
+        return BatchAugmentation() if instances is None else instances.augmentation
 
     @property
     def batch_plan(self) -> BatchPlan | None:
@@ -235,7 +246,7 @@ class LargeBatchModel(tf.keras.Model):
             jit_compile=jit_compile, **kwargs,
         )  # fmt: skip
         self._reduction = reduction or comm.EVERYONE
-        self._update_state = update.UpdateState()
+        self._update_state = UpdateState()
         if self._plan is not None:
             self._take_plan(self._plan)
 
@@ -252,7 +263,7 @@ class LargeBatchModel(tf.keras.Model):
     def make_train_function(self, force: bool = False) -> Any:
         """The function of an iterator that makes one update; see `tflbt.training.update`."""
         if self.train_function is None or force:
-            function = update.make_update(self, self._update_state)
+            function = Update(self).run
             if not self.run_eagerly:
                 function = tf.function(function, reduce_retracing=True)
                 self.train_tf_function = function
@@ -293,6 +304,7 @@ class LargeBatchModel(tf.keras.Model):
         batch_augmentation: BatchAugmentation | None = None,
         adversarial: FGSM | None = None,
         small_loss: SmallLossDiscarding | None = None,
+        rules: Iterable[Rule | BatchAugmentation] = (),
         stall_limit: float | None = None,
         **kwargs: Any,
     ) -> tf.keras.callbacks.History:
@@ -331,6 +343,7 @@ class LargeBatchModel(tf.keras.Model):
             adversarial: A `tflbt.FGSM` makes a share of every update's samples adversarial; see there.
             small_loss: A `tflbt.SmallLossDiscarding` leaves the samples with the smallest losses out of the gradient;
                 see there.
+            rules: Further techniques, each a `tflbt.training.Rule`; the three above may also stand here.
             stall_limit: Seconds without progress after which a rank ends the job; default TFLBT_STALL_LIMIT, else
                 600; 0: never. Only counts where there are several ranks.
             **kwargs: As in Keras (`workers` and the like, for generators).
@@ -343,54 +356,30 @@ class LargeBatchModel(tf.keras.Model):
                 the model, the data or the arguments.
         """
         keras_internals.require_compiled(self)
-        reduction = self.reduction
-        if fit_data.is_arrays(x):
-            arrays = fit_data.pack(x, y, sample_weight)
-            if validation_split and validation_data is None:
-                arrays, validation_data = fit_data.split_validation(arrays, validation_split)
-            data = fit_data.from_arrays(
-                arrays, batch_size, sub_batch_size, reduction,
-                epochs=epochs, initial_epoch=initial_epoch, shuffle=shuffle, seed=seed, transform=transform,
-                augmentation=batch_augmentation,
-            )  # fmt: skip
-        else:
-            if any(one is not None for one in (y, sample_weight, transform, batch_augmentation)):
-                raise ValueError(
-                    "y, sample_weight, transform and batch_augmentation go with arrays: a data set x must yield what "
-                    "they mean (see tflbt.data.augmented_batches)."
-                )
-            data = fit_data.from_dataset(x, batch_size, sub_batch_size, reduction, steps_per_epoch)
-        if steps_per_epoch is not None and data.steps_per_epoch != steps_per_epoch:
-            raise ValueError(
-                f"steps_per_epoch={steps_per_epoch} cannot be given with arrays: an epoch is the whole of them."
-            )
-        size = validation_batch_size or data.plan.samples_a_rank_computes
-        if validation_data is not None and fit_data.is_arrays(validation_data):
-            validation_data = fit_data.evaluation_batches(
-                fit_data.pack(*fit_data.three(validation_data)), size, reduction
-            )
-        self._take_adversarial(adversarial, data)
-        self._take_small_loss(small_loss)
-        self._batch_augmentation = batch_augmentation or BatchAugmentation()
-        asked = {
-            "epochs": epochs,
-            "initial_epoch": initial_epoch,
-            "seed": seed,
-            "adversarial": adversarial and (adversarial.share, adversarial.epsilon),
-            "batch_augmentation": repr(batch_augmentation),
-            "small_loss": small_loss and (small_loss.share, small_loss.epochs, small_loss.scope),
-        }
+        rules = gathered(adversarial, small_loss, batch_augmentation, *rules)
+        augmentation = rules.find(Instances)
+        data, validation_data = fit_data.prepare(
+            x, y, sample_weight,
+            batch_size=batch_size, sub_batch_size=sub_batch_size, reduction=self.reduction,
+            steps_per_epoch=steps_per_epoch, validation_data=validation_data, validation_split=validation_split,
+            validation_batch_size=validation_batch_size, transform=transform,
+            augmentation=augmentation and augmentation.augmentation,
+            epochs=epochs, initial_epoch=initial_epoch, shuffle=shuffle, seed=seed,
+        )  # fmt: skip
+        equal = {"epochs": epochs, "initial_epoch": initial_epoch, "seed": seed}
         with keras_loop.watched(self, stall_limit) as dog:
-            agreement.settle(self, data, asked, validation_data)
+            agreement.build(self, data.spec)
+            self._start(rules, data.spec)
+            agreement.settle(self, data, equal, validation_data)
             self._plan = data.plan
             self._update_state.nominal.assign(float(data.plan.samples_a_rank_computes))
             with keras_loop.validating(self, validation_data, validation_steps, kwargs):
                 return super().fit(
                     data.sub_batches,
                     epochs=epochs,
-                    verbose=verbose if reduction.rank == 0 else 0,
+                    verbose=verbose if self.reduction.rank == 0 else 0,
                     callbacks=keras_loop.callbacks_with(
-                        Housekeeping(seed, dog), callbacks, reduction
+                        Housekeeping(seed, dog), callbacks, self.reduction
                     ),
                     validation_data=validation_data,
                     class_weight=class_weight,
@@ -402,18 +391,19 @@ class LargeBatchModel(tf.keras.Model):
                     **kwargs,
                 )
 
-    def _take_adversarial(self, adversarial: FGSM | None, data: fit_data.FitData) -> None:
-        if adversarial is not None:
-            adversarial.check_inputs(tf.keras.utils.unpack_x_y_sample_weight(data.spec)[0])
-        if adversarial is not self._adversarial:
-            self._adversarial, self.train_function = adversarial, None
-        self.adversarial_share = adversarial.share if adversarial is not None else 0.0
+    def _start(self, rules: Rules, spec: Any) -> None:
+        """Starts the rules of a `fit`; where they are others than before, the update is traced anew."""
+        if not rules.same_as(self._rules) or any(rule.model is not self for rule in rules):
+            self.train_function = None
+        self._rules = rules
+        for rule in rules:
+            rule.start(self, spec)
+        restored, self._restored = self._restored, {}
+        rules.restore(restored)
 
-    def _take_small_loss(self, small_loss: SmallLossDiscarding | None) -> None:
-        if small_loss is not None and not small_loss.share:
-            small_loss = None
-        if small_loss is not self._small_loss:
-            self._small_loss, self.train_function = small_loss, None
+    def restore_rules(self, state: dict[str, Any]) -> None:
+        """Gives the rules of the next `fit` the state that a checkpoint kept of them."""
+        self._restored = state
 
     def evaluate(
         self,

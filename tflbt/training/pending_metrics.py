@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tflbt.distributed import comm
+from tflbt.training.update_state import TrainingModel
 
 
 def metric_variables(model: tf.keras.Model) -> list[tf.Variable]:
@@ -21,8 +21,8 @@ class PendingMetrics:
     exact metrics over all samples of all ranks. In one process nothing is moved.
     """
 
-    def __init__(self, model: tf.keras.Model, reduction: comm.Reduction) -> None:
-        self.variables = metric_variables(model) if reduction.size > 1 else []
+    def __init__(self, model: TrainingModel) -> None:
+        self.variables = metric_variables(model) if model.reduction.size > 1 else []
         self.before = [variable.read_value() for variable in self.variables]
         for variable in self.variables:
             variable.assign(tf.zeros_like(variable))

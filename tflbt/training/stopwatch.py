@@ -1,4 +1,4 @@
-"""Reads the clock between the operations of a compiled function, to tell where an update's time goes."""
+"""Reads the clock between the operations of a compiled function, to measure where an update's time goes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,50 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+PARTS = ("input", "computation", "communication")
+
+
+class Stopwatch:
+    """Adds the time between two readings to one part of an update: `sums = lap("computation", sums)`.
+
+    The last reading is in a variable, so that laps may be taken inside of loops.
+
+    Args:
+        seconds: float64 `[3]`, the seconds of each part, which only grow.
+        moment: float64, for the last reading.
+    """
+
+    def __init__(self, seconds: tf.Variable, moment: tf.Variable) -> None:
+        self._seconds, self._moment = seconds, moment
+        moment.assign(_now([]))
+
+    def __call__(self, part: str, values: Any) -> Any:
+        """Counts the time until all of `values` are there to a part.
+
+        Args:
+            part: "input", "computation" or "communication".
+            values: Nested tensors.
+
+        Returns:
+            The same values, for operations that may begin only after this reading.
+        """
+        with tf.control_dependencies([self.read(part, tf.nest.flatten(values))]):
+            return tf.nest.map_structure(tf.identity, values)
+
+    def read(self, part: str, after: Sequence[tf.Tensor]) -> tf.Tensor:
+        """The same, returning the reading: a float64 scalar."""
+        moment = _now(after)
+        with tf.device("CPU:0"):
+            share = tf.one_hot(PARTS.index(part), len(PARTS), dtype=tf.float64)
+            self._seconds.assign_add(share * (moment - self._moment))
+            self._moment.assign(moment)
+        return moment
+
 
 # TensorFlow keeps what numpy_function calls for as long as the process runs; converted by AutoGraph it would hold on
 # to the whole graph.
 @tf.autograph.experimental.do_not_convert
-def now(after: Sequence[Any]) -> tf.Tensor:
+def _now(after: Sequence[Any]) -> tf.Tensor:
     """The time in seconds, float64, once all of `after` are there.
 
     On a GPU an operation counts as done when it is queued, so computation shows where its result is waited for.
@@ -26,9 +65,3 @@ def now(after: Sequence[Any]) -> tf.Tensor:
 
 def _clock() -> np.float64:
     return np.float64(time.perf_counter())
-
-
-def not_before(moment: tf.Tensor, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    """The tensors, for operations that may not begin before `moment` was read."""
-    with tf.control_dependencies([moment]):
-        return [tf.identity(tensor) for tensor in tensors]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
 
-from tflbt.training import stopwatch
+from tflbt.training.stopwatch import Stopwatch
 
 
 def first_dimension(data: Any) -> tf.Tensor:
@@ -16,35 +16,50 @@ def first_dimension(data: Any) -> tf.Tensor:
 
 
 def pull(
-    iterator: Iterator[Any], steps: tf.Tensor, body: Any, initial: list[tf.Tensor]
-) -> list[tf.Tensor]:
-    """Runs `state = body(step, data, *state)` on up to `steps` sub-batches; empty and missing ones change nothing.
+    iterator: Iterator[Any],
+    steps: tf.Tensor,
+    body: Callable[[tf.Tensor, Any, Any], Any],
+    state: Any,
+    lap: Stopwatch | None = None,
+) -> Any:
+    """Runs `state = body(step, data, state)` on up to `steps` sub-batches; empty and missing ones change nothing.
 
-    Returns the seconds spent waiting for sub-batches, and then the state. A rank whose data ends first goes on
-    contributing nothing, so ranks with unequal numbers of sub-batches still make the same number of updates.
+    A rank whose data end first goes on contributing nothing, so ranks with unequal numbers of sub-batches still make
+    the same number of updates.
+
+    Args:
+        iterator: Over this rank's sub-batches.
+        steps: How many to take, an integer scalar.
+        body: What to do with each.
+        state: Nested tensors; the initial state.
+        lap: Counts the time that sub-batches are waited for as "input".
+
+    Returns:
+        The state after the last sub-batch.
     """
 
-    def one(step: tf.Tensor, waited: tf.Tensor, *state: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        asked = stopwatch.now(state)
-        with tf.control_dependencies([asked]):
-            element = iterator.get_next_as_optional()  # type: ignore[attr-defined]
-            has_value = element.has_value()
-        arrived = stopwatch.now([has_value])
-        waited += arrived - asked
-        (has_value,) = stopwatch.not_before(arrived, [has_value])
+    def take(step: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
+        element, has_value = _next(iterator, state, lap)
 
-        def present() -> list[tf.Tensor]:
+        def present() -> Any:
             data = element.get_value()
             return tf.cond(
-                first_dimension(data) > 0, lambda: body(step, data, *state), lambda: list(state)
+                first_dimension(data) > 0, lambda: body(step, data, state), lambda: state
             )
 
-        return (step + 1, waited, *tf.cond(has_value, present, lambda: list(state)))
+        return step + 1, tf.cond(has_value, present, lambda: state)
 
-    results = tf.while_loop(
-        lambda step, *_: step < steps,
-        one,
-        (tf.zeros_like(steps), tf.constant(0.0, tf.float64), *initial),
-        parallel_iterations=1,
-    )
-    return list(results[1:])
+    return tf.while_loop(
+        lambda step, _: step < steps, take, (tf.zeros_like(steps), state), parallel_iterations=1
+    )[1]
+
+
+def _next(iterator: Any, state: Any, lap: Stopwatch | None) -> tuple[Any, tf.Tensor]:
+    """The next sub-batch, which may be missing, and whether it is there; waited for after `state` is computed."""
+    if lap is None:
+        element = iterator.get_next_as_optional()
+        return element, element.has_value()
+    with tf.control_dependencies([lap.read("computation", tf.nest.flatten(state))]):
+        element = iterator.get_next_as_optional()
+        has_value = element.has_value()
+    return element, lap("input", has_value)

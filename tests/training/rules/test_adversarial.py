@@ -240,7 +240,7 @@ def test_integer_inputs_are_refused_before_training():
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"share": 1.5}, r"share=1.5 must be in \[0, 1\]"),
+        ({"share": 1.5}, "share=1.5 must be between 0 and 1; the paper's is 0.2"),
         ({"share": -0.1}, "share=-0.1"),
         ({"share": np.nan}, "share=nan"),
         ({"epsilon": 0.0}, "epsilon=0.0 must be more than 0"),

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tflbt.training import LargeBatchModel, SmallLossDiscarding
-from tflbt.training.rules.small_loss import kept
+from tflbt.training.rules.small_loss import larger
 
 RATE = 0.1
 
@@ -62,7 +62,7 @@ def test_the_smallest_are_discarded_of_equal_ones_the_first(share, losses):
         values = np.round(values, 1)
     if losses == "with NaN":
         values[::7] = np.nan
-    stay = kept(tf.constant(values), tf.constant(share, tf.float64)).numpy()
+    stay = larger(tf.constant(values), tf.constant(share, tf.float64)).numpy()
     gone = smallest(np.where(np.isnan(values), np.inf, values), share)
     np.testing.assert_array_equal(np.flatnonzero(~stay), np.sort(gone))
     assert stay.sum() == 100 - int(share * 100 + 1e-9)
@@ -192,9 +192,9 @@ def test_float16_with_loss_scaling(samples):
         ({"share": 1.0}, "share=1.0 must be at least 0 and less than 1"),
         ({"share": -0.1}, "share=-0.1 must be"),
         ({"share": float("nan")}, "share=nan must be"),
-        ({"epochs": -1}, "epochs=-1 must be a number of epochs"),
-        ({"epochs": 2.5}, "epochs=2.5 must be a number of epochs"),
-        ({"scope": "rank"}, "scope='rank' must be one of sub_batch, update"),
+        ({"epochs": -1}, "epochs=-1 must be a whole number, at least 0; None: all epochs"),
+        ({"epochs": 2.5}, "epochs=2.5 must be a whole number, at least 0"),
+        ({"scope": "rank"}, "scope='rank' must be one of 'sub_batch', 'update'"),
     ],
 )
 def test_arguments_that_cannot_be_are_named(arguments, says):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
 
+from tflbt import checks
+from tflbt.training.pending_metrics import metric_variables
 from tflbt.training.preserved import preserved
+from tflbt.training.rules.rule import Rule
+from tflbt.training.sub_batches import first_dimension
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class FGSM:
+@dataclasses.dataclass(eq=False)
+class FGSM(Rule):
     r"""Adversarial training by the fast gradient sign method: give it to `LargeBatchModel.fit(adversarial=...)`.
 
     A share of the samples of every update is moved one step uphill before the gradient of the weights is taken:
@@ -59,11 +63,13 @@ class FGSM:
     mean: Any = 0.0
     scale: Any = 1.0
 
+    name: ClassVar[str] = "adversarial"
+    _share_now: Any = dataclasses.field(default=None, init=False, repr=False)
+
     def __post_init__(self) -> None:
-        """Checks the arguments."""
+        """Checks the options."""
         check_share(self.share)
-        if not 0 < self.epsilon < np.inf:
-            raise ValueError(f"epsilon={self.epsilon!r} must be more than 0; the paper's is 0.005.")
+        checks.number("epsilon", self.epsilon, more_than=0, hint="; the paper's is 0.005")
         if self.valid_range is not None and not self.valid_range[0] < self.valid_range[1]:
             raise ValueError(
                 f"valid_range={self.valid_range!r} must be (lowest, highest) of the original values, as (0.0, 1.0)."
@@ -101,6 +107,46 @@ class FGSM:
                 "convert it to float32 before the model, for images with transform=tflbt.data.fit_standardize(...)."
             )
 
+    @property
+    def options(self) -> Any:
+        """What must be equal on all ranks."""
+        return self.share, self.epsilon
+
+    @property
+    def share_now(self) -> float:
+        """The share of adversarial samples; may be assigned between updates, without a new trace."""
+        return 0.0 if self._share_now is None else float(self._share_now)
+
+    @share_now.setter
+    def share_now(self, share: float) -> None:
+        self._share_now.assign(share)
+
+    def start(self, model: Any, spec: Any) -> None:
+        """Sets the share at the start of a `fit`.
+
+        Raises:
+            ValueError: If there is nothing to perturb.
+        """
+        super().start(model, spec)
+        self.check_inputs(tf.keras.utils.unpack_x_y_sample_weight(spec)[0])
+        if self._share_now is None:
+            with tf.device("CPU:0"):
+                self._share_now = tf.Variable(
+                    0.0, trainable=False, dtype=tf.float64, name="tflbt_adversarial_share"
+                )
+        self.share_now = self.share
+
+    def prepare(self, step: tf.Tensor, data: Any) -> Any:
+        """The sub-batch with its share of the update's adversarial samples."""
+        reduction = self.model.reduction
+        size = tf.cast(self.model.update_state.nominal, tf.int32)
+        first = (tf.cast(step, tf.int32) * reduction.size + reduction.rank) * size
+        count = tf.cast(first_dimension(data), tf.int32)
+        places = chosen(first, count, self._share_now)
+        return with_adversarial_samples(
+            self.model, self, data, places, metric_variables(self.model)
+        )
+
     def perturb(self, x: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
         """One step of the model's input along the sign of its gradient; where that is 0 or NaN, none."""
         sign = tf.cast(gradient > 0, x.dtype) - tf.cast(gradient < 0, x.dtype)
@@ -119,8 +165,7 @@ def check_share(share: float) -> None:
     Raises:
         ValueError: Naming it.
     """
-    if not 0 <= share <= 1:
-        raise ValueError(f"share={share!r} must be in [0, 1]; the paper's is 0.2.")
+    checks.number("share", share, at_least=0, at_most=1, hint="; the paper's is 0.2")
 
 
 def chosen(first: tf.Tensor, count: tf.Tensor, share: tf.Tensor) -> tf.Tensor:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
-from tflbt.training.preserved import preserved
+from tflbt import checks
+from tflbt.training.rules.rule import Rule
 
 SCOPES = ("sub_batch", "update")
 _ROUNDING = 1e-9  # so that 29% of 100 samples are 29 where the product is 28.999999999999996
 
 
-@dataclasses.dataclass(frozen=True)
-class SmallLossDiscarding:
+@dataclasses.dataclass(eq=False)
+class SmallLossDiscarding(Rule):
     r"""Leaves the samples with the smallest losses out of updates: give it to `LargeBatchModel.fit(small_loss=...)`.
 
     Of the n samples that are compared, with losses l_i (times their sample weights), the floor(p n) smallest are
-    discarded, of equal ones the first; the gradient is the mean over the K samples that are kept in the whole update:
+    discarded, of equal losses the first; the gradient is the mean over the K samples that remain in the whole update:
 
-    $$g = \frac{1}{K} \sum_{i \in \text{kept}} \nabla \ell_i(w)$$
+    $$g = \frac{1}{K} \sum_{i \text{ remains}} \nabla \ell_i(w)$$
 
     Regularisation losses count once, as ever. The losses are those of the training pass, with dropout and the batch's
     own normalisation statistics, in which discarded samples take part. The loss and metrics that `fit` shows are of all
@@ -59,37 +60,64 @@ class SmallLossDiscarding:
     epochs: int | None = 100
     scope: str = "sub_batch"
 
+    name: ClassVar[str] = "small_loss"
+    _share_now: Any = dataclasses.field(default=None, init=False, repr=False)
+
     def __post_init__(self) -> None:
-        """Checks the arguments."""
-        if not 0 <= self.share < 1:
-            raise ValueError(
-                f"share={self.share!r} must be at least 0 and less than 1: of 1 no sample would be left."
-            )
-        epochs = self.epochs
-        if epochs is not None and (
-            isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 0
-        ):
-            raise ValueError(f"epochs={epochs!r} must be a number of epochs, or None for all.")
-        if self.scope not in SCOPES:
-            raise ValueError(f"scope={self.scope!r} must be one of {', '.join(SCOPES)}.")
+        """Checks the options."""
+        hint = ": of 1 no sample would be left"
+        checks.number("share", self.share, at_least=0, less_than=1, hint=hint)
+        if self.epochs is not None:
+            checks.whole("epochs", self.epochs, at_least=0, hint="; None: all epochs")
+        checks.one_of("scope", self.scope, SCOPES)
+
+    @property
+    def idle(self) -> bool:
+        """True if no sample is discarded."""
+        return not self.share
 
     def share_in(self, epoch: int) -> float:
         """The share that is discarded in an epoch, counted from 0."""
         return self.share if self.epochs is None or epoch < self.epochs else 0.0
 
+    def start(self, model: Any, spec: Any) -> None:
+        """Creates the variable with the share of the epoch."""
+        super().start(model, spec)
+        if self._share_now is None:
+            with tf.device("CPU:0"):
+                self._share_now = tf.Variable(
+                    0.0, trainable=False, dtype=tf.float64, name="tflbt_discarded_share"
+                )
 
-def kept(losses: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
-    """Which samples are kept of those whose losses are compared.
+    def begin_epoch(self, epoch: int) -> None:
+        """Sets the share of the epoch."""
+        self._share_now.assign(self.share_in(epoch))
+
+    def choosing(self) -> tf.Tensor:
+        """True while samples are discarded."""
+        return self._share_now > 0
+
+    def choose(self, losses: tf.Tensor) -> tf.Tensor:
+        """All but the smallest."""
+        return larger(losses, tf.convert_to_tensor(self._share_now))
+
+    def columns(self, epoch: int) -> dict[str, Any]:
+        """The share that was discarded."""
+        return {"discarded_share": self.share_in(epoch)}
+
+
+def larger(losses: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
+    """Which samples remain of those whose losses are compared.
 
     Args:
         losses: `[n]`; NaN counts as the largest there is.
         share: Of them to discard, a float64 scalar.
 
     Returns:
-        bool `[n]`, False for the floor(share n) smallest, of equal ones the first.
+        bool `[n]`, False for the floor(share n) smallest, of equal losses the first.
 
     Example:
-        >>> kept(tf.constant([3.0, 1.0, 2.0, 1.0]), tf.constant(0.5, tf.float64)).numpy().tolist()
+        >>> larger(tf.constant([3.0, 1.0, 2.0, 1.0]), tf.constant(0.5, tf.float64)).numpy().tolist()
         [True, False, True, False]
     """
     losses = tf.where(tf.math.is_nan(losses), tf.fill(tf.shape(losses), losses.dtype.max), losses)
@@ -97,56 +125,3 @@ def kept(losses: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
     order = tf.argsort(losses, stable=True)
     ranks = tf.scatter_nd(order[:, None], tf.range(tf.size(losses)), tf.shape(losses))
     return ranks >= tf.cast(discarded, tf.int32)
-
-
-def sample_losses(
-    model: tf.keras.Model, x: Any, y: Any, y_pred: Any, sample_weight: Any
-) -> tf.Tensor:
-    """The loss of each sample, as the model's own `compute_loss` has it; updates the metric of the loss.
-
-    The loss of n samples is `sum(v_i l_i) / n` plus what does not depend on v, for weights v of the samples, and its
-    derivative by v_i is l_i / n: so any loss, of any number of outputs, tells its samples apart.
-
-    Raises:
-        ValueError: If the loss does not depend on the sample weights.
-    """
-    ones = tf.ones(tf.shape(tf.nest.flatten(y_pred)[0])[:1])
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(ones)
-        loss = model.compute_loss(x, y, y_pred, _weighted(sample_weight, ones))
-    slopes = tape.gradient(loss, ones)
-    if slopes is None:
-        raise ValueError(
-            f"small_loss=SmallLossDiscarding(...) needs the losses of single samples, but the compute_loss of "
-            f"{type(model).__name__} does not use its sample_weight."
-        )
-    return slopes * tf.cast(tf.size(ones), slopes.dtype)
-
-
-def loss_of(
-    model: tf.keras.Model,
-    x: Any,
-    y: Any,
-    y_pred: Any,
-    sample_weight: Any,
-    chosen: tf.Tensor,
-    preserve: list[tf.Variable],
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """The mean loss of the chosen samples, and their number; `preserve` is what must not count them again."""
-    number = tf.math.count_nonzero(chosen, dtype=tf.float32)
-    weight = tf.math.divide_no_nan(tf.cast(tf.size(chosen), tf.float32), number)
-    with preserved(preserve):
-        weights = tf.where(chosen, weight, 0.0)
-        return model.compute_loss(x, y, y_pred, _weighted(sample_weight, weights)), number
-
-
-def _weighted(sample_weight: Any, weights: tf.Tensor) -> Any:
-    """Sample weights, of which there may be none or one a position, times weights of whole samples."""
-    if sample_weight is None:
-        return weights
-
-    def times(one: tf.Tensor) -> tf.Tensor:
-        shape = [-1, *[1] * (one.shape.rank - 1)]
-        return one * tf.cast(tf.reshape(weights, shape), one.dtype)
-
-    return tf.nest.map_structure(times, sample_weight)

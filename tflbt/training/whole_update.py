@@ -1,0 +1,117 @@
+"""Choosing samples by the losses of a whole update: a pass for the losses, then one for the gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from tflbt.distributed import comm
+from tflbt.training.keras_internals import random_generators
+from tflbt.training.pending_metrics import metric_variables
+from tflbt.training.preserved import preserved
+from tflbt.training.sample_losses import sample_losses
+from tflbt.training.stopwatch import Stopwatch
+from tflbt.training.sub_batches import pull
+from tflbt.training.update_state import TrainingModel
+
+
+def two_passes(
+    model: TrainingModel,
+    iterator: Iterator[Any],
+    lap: Stopwatch,
+    add: Callable[[Any, Any, tf.Tensor], Any],
+    total: Any,
+) -> Any:
+    """Adds up the gradients of the samples that are chosen when all losses of an update are compared.
+
+    The first pass leaves no trace: batch normalisation's moving statistics, metrics and random generators are restored
+    after every sub-batch. Sub-batch i of rank r is the update's sub-batch i R + r, which gives each sample its place in
+    the vector of losses that the ranks add up, so that samples are compared in the update's order, whatever the split.
+
+    Args:
+        model: The model in training; one of its rules chooses.
+        iterator: Over this rank's sub-batches.
+        lap: The clock.
+        add: (total, sub-batch, chosen) -> total, with which of its samples are chosen, bool `[n]`.
+        total: The total of no sub-batches.
+
+    Returns:
+        The total of all sub-batches.
+    """
+    reduction, ranks = model.reduction.uncompressed, model.reduction.size
+    spec = iterator.element_spec  # type: ignore[attr-defined]
+    steps = tf.convert_to_tensor(model.sub_batches_variable)
+    size = tf.cast(model.update_state.nominal, tf.int32)
+    room = tf.cast(steps, tf.int32) * ranks * size
+    temporary = [
+        *model.non_trainable_variables,
+        *metric_variables(model),
+        *(generator.state for generator in random_generators(model)),
+    ]
+
+    def places(number: tf.Tensor, data: Any) -> tf.Tensor:
+        count = tf.shape(tf.nest.flatten(data)[0])[0]
+        tf.debugging.assert_less_equal(
+            count, size, "a sub-batch has more samples than sub_batch_size says"
+        )
+        return (number * ranks + reduction.rank) * size + tf.range(count)
+
+    def measure(step: tf.Tensor, data: Any, state: Any) -> Any:
+        number, losses, stored = state
+        data = model.rules.prepare(step, data)
+        with preserved(temporary):
+            x, y, sample_weight = tf.keras.utils.unpack_x_y_sample_weight(data)
+            new = sample_losses(model, x, y, model(x, training=True), sample_weight)
+        new = tf.stack([new, tf.ones_like(new)], axis=1)
+        losses = tf.tensor_scatter_nd_update(losses, places(number, data)[:, None], new)
+        return number + 1, losses, tf.nest.map_structure(_push, stored, tf.nest.flatten(data))
+
+    nothing = (
+        tf.constant(0), tf.zeros([room, 2]), [_empty(leaf) for leaf in tf.nest.flatten(spec)]
+    )  # fmt: skip
+    number, losses, stored = pull(iterator, steps, measure, nothing, lap)
+    losses = lap("computation", losses)
+    (losses,) = comm.all_reduce_sum([losses], "tflbt.losses", reduction)
+    chosen = _chosen(model.rules.chooser, lap("communication", losses))
+
+    def again(i: tf.Tensor, total: Any) -> tuple[tf.Tensor, Any]:
+        data = tf.nest.map_structure(
+            lambda leaf, values: _item(leaf, values, i),
+            spec,
+            tf.nest.pack_sequence_as(spec, stored),
+        )
+        return i + 1, add(total, data, tf.gather(chosen, places(i, data)))
+
+    return tf.while_loop(
+        lambda i, _: i < number, again, (tf.constant(0), total), parallel_iterations=1
+    )[1]
+
+
+def _chosen(rule: Any, losses: tf.Tensor) -> tf.Tensor:
+    """What a rule chooses, bool `[room]`, given losses and whether there is a sample, `[room, 2]`."""
+    there = tf.where(losses[:, 1] > 0)
+    best = rule.choose(tf.gather_nd(losses[:, 0], there))
+    return tf.scatter_nd(there, tf.cast(best, tf.int32), tf.shape(losses, tf.int64)[:1]) > 0
+
+
+# Lists of tensors of different lengths, in the host's memory; tf.TensorArray cannot pass through `pull`'s loop.
+def _empty(leaf: tf.TensorSpec) -> tf.Tensor:
+    with tf.device("CPU:0"):
+        return tf.raw_ops.EmptyTensorList(
+            element_shape=-1, max_num_elements=-1, element_dtype=leaf.dtype
+        )
+
+
+def _push(values: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+    with tf.device("CPU:0"):
+        return tf.raw_ops.TensorListPushBack(input_handle=values, tensor=value)
+
+
+def _item(leaf: tf.TensorSpec, values: tf.Tensor, i: tf.Tensor) -> tf.Tensor:
+    with tf.device("CPU:0"):
+        value = tf.raw_ops.TensorListGetItem(
+            input_handle=values, index=i, element_shape=-1, element_dtype=leaf.dtype
+        )
+    return tf.ensure_shape(value, [None, *leaf.shape[1:]])
