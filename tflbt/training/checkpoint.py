@@ -17,13 +17,14 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from tflbt import checks
 from tflbt.distributed import comm
 from tflbt.training import agreement
-from tflbt.training.state_arrays import put_back, take_out
 
 WEIGHTS = "variables"
 STATE = "state.json"
-ARRAYS = "arrays.npz"  # where the state holds any
+ARRAYS = "arrays.npz"  # if the state has any
+ARRAY = "array_in_npz"  # stands in the state for an array, with its name
 MANIFEST = "manifest.json"
 _NAME = re.compile(r"(?:\.replaced_)?epoch_(\d+)")
 
@@ -32,13 +33,14 @@ _NAME = re.compile(r"(?:\.replaced_)?epoch_(\d+)")
 class Checkpoints:
     """The checkpoints of one run, a folder each: `epoch_00012/` with variables, state.json and manifest.json.
 
-    A checkpoint is written beside its place, flushed to the disk and then renamed, so a kill at any moment leaves
-    either the whole of it or nothing; the manifest (size and SHA-256 of each file) tells a damaged one. It holds
+    A checkpoint is written under another name, flushed to the disk and then renamed, so a kill at any moment leaves
+    either the whole of it or nothing; the manifest (size and SHA-256 of each file) shows whether it is damaged. It has
     the model's weights, the optimizer's slots, iterations and learning rate, the loss scale, and as JSON the
-    number of finished epochs, samples seen, the batch size and the state of callbacks (its arrays in arrays.npz).
+    number of finished epochs, samples seen, the batch size and the state of callbacks and rules (arrays are in
+    arrays.npz).
 
     Args:
-        directory: Where they are; made when the first is written.
+        directory: Where they are; created with the first checkpoint.
         keep: How many of the newest to keep, at least 1, default 2.
 
     Raises:
@@ -61,8 +63,7 @@ class Checkpoints:
     def __post_init__(self) -> None:
         """Checks the arguments."""
         object.__setattr__(self, "directory", Path(self.directory))
-        if self.keep < 1:
-            raise ValueError(f"keep={self.keep!r} must be at least 1.")
+        checks.whole("keep", self.keep, at_least=1)
 
     def write(self, model: tf.keras.Model, epochs: int, state: dict[str, Any]) -> Path:
         """Writes a checkpoint; call it on one rank.
@@ -70,7 +71,7 @@ class Checkpoints:
         Args:
             model: A built, compiled model.
             epochs: Finished epochs.
-            state: JSON values and NumPy arrays to keep with it.
+            state: JSON values and NumPy arrays to write with it.
 
         Returns:
             The checkpoint's folder.
@@ -99,7 +100,7 @@ class Checkpoints:
         return final
 
     def _tidy(self, epochs: int) -> None:
-        """Removes the oldest, those of later epochs (of a run that this one repeats) and killed writes."""
+        """Removes the oldest, those of later epochs (from a run that this one repeats) and what killed writes left."""
         found = self.found()
         later = [path for path in found if _epoch(path) > epochs]
         oldest = found[: len(found) - len(later)][: -self.keep]
@@ -109,9 +110,9 @@ class Checkpoints:
             shutil.rmtree(path, ignore_errors=True)
 
     def found(self) -> list[Path]:
-        """The checkpoints' folders, oldest first, good or not.
+        """The checkpoints' folders, oldest first, damaged or not.
 
-        One that a kill left half replaced by a newer writing of its epoch (`.replaced_epoch_00012`) counts.
+        A checkpoint that was about to be replaced when the run was killed (`.replaced_epoch_00012`) counts.
         """
         if not self.directory.is_dir():
             return []
@@ -119,7 +120,7 @@ class Checkpoints:
         return sorted(found, key=lambda path: (_epoch(path), path.name))
 
     def newest_good(self) -> Path | None:
-        """The newest checkpoint whose files are what its manifest says; None if there is none."""
+        """The newest checkpoint whose files match its manifest; None if there is none."""
         for path in reversed(self.found()):
             fault = damage(path)
             if fault is None:
@@ -134,7 +135,7 @@ class Checkpoints:
             The state written with it, "epochs" included; None if there are no checkpoints.
 
         Raises:
-            ValueError: If the checkpoint is of another model or optimizer, or all there are are damaged.
+            ValueError: If the checkpoint is of another model or optimizer, or all are damaged.
         """
         path = self.newest_good()
         if path is None:
@@ -153,7 +154,7 @@ class Checkpoints:
         return state
 
     def _require_none(self) -> None:
-        """Raises if there are checkpoints, none of them good: starting over would throw the run away."""
+        """Raises ValueError if all checkpoints are damaged: to start over would throw the run away."""
         if self.found():
             raise ValueError(
                 f"every checkpoint in {self.directory} is damaged ({', '.join(path.name for path in self.found())}): "
@@ -166,7 +167,31 @@ def _read_state(path: Path) -> dict[str, Any]:
     if not (path / ARRAYS).exists():
         return state
     with np.load(path / ARRAYS) as arrays:
-        return put_back(state, arrays)
+        return _with_arrays(state, arrays)
+
+
+def _without_arrays(state: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """The state with a mark in place of each array; the arrays go into `arrays`, by the mark's name."""
+    if isinstance(state, np.ndarray):
+        name = str(len(arrays))
+        arrays[name] = state
+        return {ARRAY: name}
+    if isinstance(state, dict):
+        return {key: _without_arrays(value, arrays) for key, value in state.items()}
+    if isinstance(state, (list, tuple)):
+        return [_without_arrays(value, arrays) for value in state]
+    return state
+
+
+def _with_arrays(state: Any, arrays: Any) -> Any:
+    """The state with its arrays in place of the marks."""
+    if isinstance(state, dict):
+        if set(state) == {ARRAY}:
+            return arrays[state[ARRAY]]
+        return {key: _with_arrays(value, arrays) for key, value in state.items()}
+    if isinstance(state, list):
+        return [_with_arrays(value, arrays) for value in state]
+    return state
 
 
 def _mismatch(path: Path, reason: str) -> ValueError:
@@ -177,21 +202,19 @@ def _mismatch(path: Path, reason: str) -> ValueError:
 
 
 def _variables(model: tf.keras.Model) -> tf.train.Checkpoint:
-    """Everything numeric, in the order in which ranks share it too."""
+    """Weights and the optimizer's variables, in the order in which ranks share them."""
     return tf.train.Checkpoint(
         weights=list(model.weights), optimizer=agreement.optimizer_variables(model.optimizer)
     )
 
 
 def _write_files(model: tf.keras.Model, draft: Path, state: dict[str, Any]) -> None:
-    agreement.build_optimizer(
-        model.optimizer, model.trainable_variables
-    )  # before the first step too
+    agreement.build_optimizer(model.optimizer, model.trainable_variables)
     _variables(model).write(str(draft / WEIGHTS))
     arrays: dict[str, np.ndarray] = {}
     rules = model.rules.state() if hasattr(model, "rules") else {}
     state = {**state, "rules": rules} if rules else state
-    (draft / STATE).write_text(json.dumps(take_out(state, arrays), indent=1))
+    (draft / STATE).write_text(json.dumps(_without_arrays(state, arrays), indent=1))
     if arrays:
         np.savez(draft / ARRAYS, **arrays)
     manifest = {path.name: _fingerprint(path) for path in sorted(draft.iterdir())}
@@ -219,9 +242,8 @@ def _remove(path: Path) -> None:
     """Deletes a checkpoint under another name, so that a kill halfway leaves no half of it."""
     removed = path.with_name(f".removed_{path.name}")
     shutil.rmtree(removed, ignore_errors=True)
-    with contextlib.suppress(
-        OSError
-    ):  # it is not there, or cannot be removed: the next write will try again
+    # It may not be there, or cannot be removed: the next write will try again.
+    with contextlib.suppress(OSError):
         path.rename(removed)
         shutil.rmtree(removed, ignore_errors=True)
 
@@ -240,7 +262,7 @@ def _fingerprint(path: Path) -> list[Any]:
 
 
 def damage(path: Path) -> str | None:
-    """Says what is wrong with a checkpoint's folder, or None."""
+    """What is wrong with a checkpoint's folder, or None."""
     try:
         manifest = json.loads((path / MANIFEST).read_text())
         for name, fingerprint in manifest.items():

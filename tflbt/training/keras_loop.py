@@ -1,4 +1,4 @@
-"""What Keras's own loops over data must be told for a model that takes several sub-batches a call."""
+"""Fits Keras's own `compile` and loops over data to a model that takes several sub-batches per call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tensorflow as tf
 from tflbt.distributed import comm, watchdog
 from tflbt.training import keras_internals
 
-# Keras's callbacks that only write files: where every rank gave them the same path, the chief's must do.
+# Keras's callbacks that only write files, to a path that is the same on every rank: the chief's are enough.
 WRITERS = (
     tf.keras.callbacks.ModelCheckpoint,
     tf.keras.callbacks.TensorBoard,
@@ -54,9 +54,9 @@ def sub_batch_by_sub_batch(model: tf.keras.Model) -> Iterator[None]:
 def validating(
     model: tf.keras.Model, data: Any, steps: int | None, workers: dict[str, Any]
 ) -> Iterator[None]:
-    """Makes Keras ready to begin `fit`, and its reader of validation data, both for single sub-batches.
+    """Lets Keras begin `fit`, and read validation data, with single sub-batches.
 
-    Housekeeping sets the number of sub-batches of an update at the start of each epoch.
+    Housekeeping sets the number of sub-batches per update at the start of each epoch.
     """
     with (
         sub_batch_by_sub_batch(model),
@@ -68,27 +68,42 @@ def validating(
 def callbacks_with(
     first: tf.keras.callbacks.Callback, callbacks: Any, reduction: comm.Reduction
 ) -> Any:
-    """The callbacks with one more, called first where that can be chosen, and without other ranks' writers."""
+    """The callbacks after `first`, without those of ranks other than 0 that write files."""
     if isinstance(callbacks, tf.keras.callbacks.CallbackList):
         callbacks.callbacks.insert(0, first)
         first.set_model(callbacks.model)
         return callbacks
-    given = tf.nest.flatten(callbacks if callbacks is not None else [])
-    return [first, *(c for c in given if reduction.rank == 0 or not isinstance(c, WRITERS))]
+    others = tf.nest.flatten(callbacks if callbacks is not None else [])
+    return [first, *(c for c in others if reduction.rank == 0 or not isinstance(c, WRITERS))]
 
 
-def check_losses(loss: Any) -> None:
-    """Refuses losses that sum: their size would depend on how the batch is split.
+def check_compile(model: tf.keras.Model, loss: Any, steps_per_execution: Any) -> None:
+    """Refuses what `compile` cannot do as Keras does.
 
     Raises:
-        ValueError: Naming the loss and its reduction.
+        ValueError: For `steps_per_execution`, a `tf.distribute` strategy, a custom `train_step`, and losses that sum:
+            their size would depend on how the batch is split.
     """
-    for one in tf.nest.flatten(loss):
-        reduction = getattr(one, "reduction", None)
+    if steps_per_execution not in (None, 1):
+        raise ValueError(
+            f"steps_per_execution={steps_per_execution!r} cannot be set: it is the number of sub-batches. "
+            "Give fit batch_size and sub_batch_size."
+        )
+    if tf.distribute.has_strategy() or keras_internals.made_under_strategy(model):
+        raise ValueError(
+            "A tf.distribute strategy is active, or was when the model was made: LargeBatchModel trains over "
+            "Horovod ranks instead, so make and compile it outside of any strategy's scope."
+        )
+    if type(model).train_step is not tf.keras.Model.train_step:
+        raise ValueError(
+            f"{type(model).__name__} overrides train_step, which sub-batches cannot use: override compute_loss instead."
+        )
+    for part in tf.nest.flatten(loss):
+        reduction = getattr(part, "reduction", None)
         if reduction in (tf.keras.losses.Reduction.SUM, tf.keras.losses.Reduction.NONE):
             raise ValueError(
-                f"loss {one.name!r} has reduction={reduction!r}: use 'sum_over_batch_size' (the mean over samples), so "
-                "that the gradient does not depend on the number of sub-batches."
+                f"loss {part.name!r} has reduction={reduction!r}: use 'sum_over_batch_size' (the mean over samples), "
+                "so that the gradient does not depend on the number of sub-batches."
             )
 
 

@@ -223,22 +223,7 @@ class LargeBatchModel(tf.keras.Model):
         Raises:
             ValueError: For `steps_per_execution`, a `tf.distribute` strategy, a summing loss, a custom `train_step`.
         """
-        if steps_per_execution not in (None, 1):
-            raise ValueError(
-                f"steps_per_execution={steps_per_execution!r} cannot be set: it is the number of sub-batches. "
-                "Give fit batch_size and sub_batch_size."
-            )
-        if tf.distribute.has_strategy() or keras_internals.made_under_strategy(self):
-            raise ValueError(
-                "A tf.distribute strategy is active, or was when the model was made: LargeBatchModel trains over "
-                "Horovod ranks instead, so make and compile it outside of any strategy's scope."
-            )
-        if type(self).train_step is not tf.keras.Model.train_step:
-            raise ValueError(
-                f"{type(self).__name__} overrides train_step, which sub-batches cannot use: override compute_loss "
-                "instead."
-            )
-        keras_loop.check_losses(loss)
+        keras_loop.check_compile(self, loss, steps_per_execution)
         plain = getattr(optimizer, "inner_optimizer", optimizer)
         reduction = wrapped_optimizer.unwrap(plain)
         super().compile(

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tflbt.training.preserved import preserved
+from tflbt.training.pending_metrics import preserved
 
 
 def sample_losses(

@@ -9,8 +9,7 @@ import tensorflow as tf
 
 from tflbt.distributed import comm
 from tflbt.training.keras_internals import random_generators
-from tflbt.training.pending_metrics import metric_variables
-from tflbt.training.preserved import preserved
+from tflbt.training.pending_metrics import metric_variables, preserved
 from tflbt.training.sample_losses import sample_losses
 from tflbt.training.stopwatch import Stopwatch
 from tflbt.training.sub_batches import pull

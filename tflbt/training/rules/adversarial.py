@@ -9,8 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tflbt import checks
-from tflbt.training.pending_metrics import metric_variables
-from tflbt.training.preserved import preserved
+from tflbt.training.pending_metrics import metric_variables, preserved
 from tflbt.training.rules.rule import Rule
 from tflbt.training.sub_batches import first_dimension
 
