@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import horovod.tensorflow.keras as hvd
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,7 +11,8 @@ from tests.ranks.twins import K, X, Y, alone, check, close, identical_on_ranks, 
 from tflbt import FGSM
 from tflbt.data import BatchAugmentation
 from tflbt.data.sample_seeds import uniform_integers
-from tflbt.training import SmallLossDiscarding
+from tflbt.training import Rule, SmallLossDiscarding
+from tflbt.training.keras_internals import concrete_functions
 
 
 def test_adversarial_samples():
@@ -112,3 +114,43 @@ def test_discarding_nothing(equal_samples):
     off, _ = large(K.optimizers.SGD(0.1), unit(), small_loss=nothing, **options)
     without, _ = large(K.optimizers.SGD(0.1), unit(), **options)
     np.testing.assert_array_equal(off.get_weights()[0], without.get_weights()[0])
+
+
+class Statistics(Rule):
+    """The mean over sub-batches of 2 samples of |gradient|^2, and that of the update."""
+
+    def start(self, model, spec):
+        super().start(model, spec)
+        self.here, self.of_parts, self.of_updates = (
+            tf.Variable(0.0, trainable=False) for _ in range(3)
+        )
+
+    def observe(self, gradients, samples):
+        self.here.assign_add(samples * tf.linalg.global_norm(gradients) ** 2)
+
+    def scalars(self):
+        return [tf.convert_to_tensor(self.here)]
+
+    def observe_update(self, gradients, samples, scalars):
+        self.of_parts.assign_add(scalars[0] / samples)
+        self.of_updates.assign_add(tf.linalg.global_norm(gradients) ** 2)
+        self.here.assign(0.0)
+
+
+@pytest.mark.parametrize("compression", [None, hvd.Compression.fp16])
+def test_a_rules_scalars_are_summed_over_ranks_in_the_one_reduction(compression):
+    """Fewer sub-batches on each rank, but the same ones: the statistics are those of one process."""
+    together, lonely = Statistics(), Statistics()
+    options = {"compression": compression} if compression else {}
+    optimizer = hvd.DistributedOptimizer(K.optimizers.SGD(0.1), **options)
+    model, _ = large(optimizer, rules=[together])
+    large(alone(K.optimizers.SGD(0.1)), rules=[lonely])
+    for found, wanted in zip(together.variables, lonely.variables):
+        assert float(found) == pytest.approx(float(wanted), rel=1e-2 if compression else 1e-5)
+    assert float(together.of_parts) > float(together.of_updates) > 0
+    identical_on_ranks([v.numpy() for v in together.variables], f"statistics{compression}")
+    (trace,) = concrete_functions(model.train_tf_function)
+    definition = trace.graph.as_graph_def()
+    nodes = [node for body in definition.library.function for node in body.node_def]
+    operations = [n.op for n in (*definition.node, *nodes) if n.op.startswith("Horovod")]
+    assert operations == ["HorovodGroupedAllreduce"] * (2 if compression else 1)
