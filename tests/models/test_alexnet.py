@@ -184,13 +184,15 @@ def test_options_reach_every_layer():
 
 
 def test_wrong_options_are_told():
-    with pytest.raises(ValueError, match="^form='mnist' must be one of cifar, imagenet"):
+    with pytest.raises(ValueError, match="^form='mnist' must be one of 'cifar', 'imagenet'"):
         alexnet(form="mnist")
     with pytest.raises(ValueError, match=r"^filters=\(4, 4\) must be 5 numbers"):
         alexnet(filters=(4, 4))
     with pytest.raises(ValueError, match="^dropout=1 must be at least 0 and less than 1"):
         alexnet(dropout=1)
-    with pytest.raises(ValueError, match="^ghost_batch_size=4 needs batch_norm=True"):
+    with pytest.raises(
+        ValueError, match="^ghost_batch_size=4 needs BatchNormalization layers.*batch_norm=True"
+    ):
         alexnet(ghost_batch_size=4)
 
 

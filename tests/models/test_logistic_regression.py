@@ -73,5 +73,5 @@ def test_samples_stay_float32_under_mixed_precision():
 
 
 def test_wrong_initial_weights_are_told():
-    with pytest.raises(ValueError, match="^initial_weights='ones' must be one of zeros, glorot"):
+    with pytest.raises(ValueError, match="^initial_weights='ones' must be one of 'zeros', 'glorot"):
         logistic_regression(initial_weights="ones")

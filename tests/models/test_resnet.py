@@ -122,14 +122,14 @@ def test_ghosts_take_the_place_of_every_normalisation(shortcut):
     np.testing.assert_array_equal(ghosts(x), plain(x))
     wanted = [plain(x[:4], training=True), plain(x[4:], training=True)]
     np.testing.assert_allclose(ghosts(x, training=True), tf.concat(wanted, 0), atol=1e-4)
-    with pytest.raises(ValueError, match="ghost_size=0 must be a positive"):
+    with pytest.raises(ValueError, match="^ghost_batch_size=0 must be a whole number, at least 1"):
         digits_resnet(ghost_batch_size=0)
 
 
 def test_a_wrong_depth_or_shortcut_is_told():
     with pytest.raises(ValueError, match=r"6n \+ 2 for 3 stages, such as \[8, 20, .*; got 21"):
         cifar_resnet(21)
-    with pytest.raises(ValueError, match="shortcut must be 'A' or 'B', got 'C'"):
+    with pytest.raises(ValueError, match="^shortcut='C' must be one of 'A', 'B'"):
         cifar_resnet(20, shortcut="C")
     with pytest.raises(ValueError, match="widths must not decrease"):
         cifar_resnet(20, widths=(16, 8, 64))

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tflbt.models.ghost_batch_norm import GhostBatchNormalization
-from tflbt.models.resnet50 import resnet50
+from tflbt.models.resnet import resnet50
 
 SMALL = {"stem": "cifar", "blocks": (2, 1), "widths": (4, 8)}
 
@@ -123,7 +123,7 @@ def test_options_reach_every_layer():
 
 
 def test_wrong_options_are_told():
-    with pytest.raises(ValueError, match="stem='mnist' must be one of imagenet, cifar"):
+    with pytest.raises(ValueError, match="stem='mnist' must be one of 'imagenet', 'cifar'"):
         resnet50(stem="mnist")
     with pytest.raises(ValueError, match=r"blocks=\(1, 2\) must have a number for each of widths"):
         resnet50(blocks=(1, 2))

@@ -128,5 +128,7 @@ def test_wrong_options_are_told():
         vgg16(input_shape=(31, 32, 3))
     with pytest.raises(ValueError, match="^dropout=1 must be at least 0 and less than 1"):
         vgg16(dropout=1)
-    with pytest.raises(ValueError, match="^ghost_batch_size=4 needs batch_norm=True"):
+    with pytest.raises(
+        ValueError, match="^ghost_batch_size=4 needs BatchNormalization layers.*batch_norm=True"
+    ):
         vgg16(batch_norm=False, ghost_batch_size=4)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from tflbt.models import keras_applications
 from tflbt.models.alexnet import alexnet
 from tflbt.models.darts import darts
 from tflbt.models.densenet import densenet
@@ -14,9 +15,8 @@ from tflbt.models.ghost_batch_norm import GhostBatchNormalization
 from tflbt.models.lenet import lenet
 from tflbt.models.logistic_regression import logistic_regression
 from tflbt.models.mobilenet import mobilenet
-from tflbt.models.resnet import cifar_resnet, digits_resnet
-from tflbt.models.resnet18 import resnet18
-from tflbt.models.resnet50 import resnet50
+from tflbt.models.prepared import prepared
+from tflbt.models.resnet import cifar_resnet, digits_resnet, resnet18, resnet50
 from tflbt.models.small_alexnet import small_alexnet
 from tflbt.models.squeezenext import squeezenext
 from tflbt.models.vgg import vgg16
@@ -42,13 +42,37 @@ MODELS: dict[str, Callable[..., tf.keras.Model]] = {
 }
 
 
+def network(name: str) -> Callable[..., tf.keras.Model]:
+    """The function that builds a network; `inspect.signature` lists its options with their defaults.
+
+    Args:
+        name: A name in `MODELS`, or one of Keras's own, such as "keras.applications.ResNet50".
+
+    Raises:
+        ValueError: If the name is unknown; the message lists those that exist.
+
+    Example:
+        >>> import inspect
+        >>> import tflbt.models
+        >>> inspect.signature(tflbt.models.network("lenet")).parameters["units"].default
+        1024
+    """
+    if name.startswith(keras_applications.PREFIX):
+        return keras_applications.application(name)
+    if name not in MODELS:
+        raise ValueError(
+            f"There is no model {name!r}; name one of {sorted(MODELS)}, or one of Keras's, such as "
+            f"'{keras_applications.PREFIX}ResNet50'."
+        )
+    return MODELS[name]
+
+
 def build(name: str, **options) -> tf.keras.Model:
     """Builds a network by its name, as configuration files do.
 
     Args:
-        name: One of `MODELS`: "alexnet", "cifar_resnet", "darts", "densenet", "digits_resnet", "lenet",
-            "logistic_regression", "mobilenet", "resnet18", "resnet50", "small_alexnet", "squeezenext", "vgg16",
-            "wide_resnet", "word_lstm".
+        name: A name in `MODELS` (such as "cifar_resnet", "vgg16" or "word_lstm"), or "keras.applications.ResNet50" or
+            another network of Keras's (`tflbt.models.keras_applications`).
         **options: The arguments of that network's function.
 
     Returns:
@@ -62,17 +86,12 @@ def build(name: str, **options) -> tf.keras.Model:
         >>> tflbt.models.build("cifar_resnet", depth=20).output_shape
         (None, 10)
     """
-    if name not in MODELS:
-        raise ValueError(f"There is no model {name!r}; name one of {sorted(MODELS)}.")
-    known = _options(name)
+    function = network(name)
+    known = sorted(inspect.signature(function).parameters)
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise ValueError(f"Model {name!r} has no option {unknown}; its options are {known}.")
-    return MODELS[name](**options)
-
-
-def _options(name: str) -> list[str]:
-    return sorted(inspect.signature(MODELS[name]).parameters)
+    return function(**options)
 
 
 __all__ = [
@@ -87,6 +106,8 @@ __all__ = [
     "lenet",
     "logistic_regression",
     "mobilenet",
+    "network",
+    "prepared",
     "resnet18",
     "resnet50",
     "small_alexnet",

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import tensorflow as tf
 
+from tflbt import checks
+from tflbt.models import parts
 from tflbt.models.initialisation import initialisers
-from tflbt.models.residual_blocks import ResidualBlocks
+from tflbt.models.prepared import prepares
 
 _LAYERS = tf.keras.layers
 _POOLED = (1, 2, 5)  # convolutions that a max pooling of stride 2 follows
@@ -49,6 +50,7 @@ FORMS = {
 }
 
 
+@prepares()
 def alexnet(
     *,
     form: str = "cifar",
@@ -59,10 +61,6 @@ def alexnet(
     dropout: float = 0.5,
     batch_norm: bool = False,
     initialisation: str = "pytorch",
-    weight_decay: float = 0.0,
-    bn_momentum: float = 0.9,
-    bn_epsilon: float = 1e-5,
-    ghost_batch_size: int | None = None,
 ) -> tf.keras.Model:
     """Builds AlexNet.
 
@@ -84,15 +82,9 @@ def alexnet(
         initialisation: "pytorch", as in the sources, or the name of a Keras initialiser
             (`tflbt.models.initialisation`). PyTorch's without `batch_norm` begins late: on CIFAR-10 the loss left
             log 10 after some 200 updates of 128 images at learning rate 0.01 and momentum 0.9.
-        weight_decay: b >= 0 of an L2 loss ``b/2 * |w|^2`` on convolution and dense kernels; 0 when the
-            optimizer decays weights.
-        bn_momentum: Share of a moving statistic kept per ghost (or sub-batch), 0 .. 1.
-        bn_epsilon: Added to the variance.
-        ghost_batch_size: Samples that are normalised together in training, at least 1
-            (`tflbt.models.GhostBatchNormalization`); None: the whole sub-batch. Needs `batch_norm`.
 
     Returns:
-        A functional model from images to logits ``[n, classes]``, float32 under mixed precision too.
+        A functional model from images to logits `[n, classes]`, float32 under mixed precision too.
 
     Raises:
         ValueError: If the form is unknown, there are not five filters, the image is too small for the poolings, the
@@ -103,91 +95,50 @@ def alexnet(
         >>> alexnet(input_shape=(16, 16, 3), units=(8, 8)).count_params()
         2253802
     """
-    if form not in FORMS:
-        raise ValueError(f"form={form!r} must be one of {', '.join(FORMS)}.")
+    checks.one_of("form", form, FORMS)
     shape = FORMS[form]
     image = tuple(input_shape or (shape.side, shape.side, 3))
-    _check(shape, image, filters, dropout, batch_norm, ghost_batch_size)
-    build = _Builder(weight_decay, initialisation, not batch_norm)
-    bn = ResidualBlocks("B", weight_decay, bn_momentum, bn_epsilon, ghost_batch_size, False)
+    _check(shape, image, filters)
+    checks.number("dropout", dropout, at_least=0, less_than=1)
     x = inputs = tf.keras.Input(image, name="images")
     x = _LAYERS.ZeroPadding2D(shape.padding, name="pad")(x)
     for number, (channels, kernel) in enumerate(zip(filters, shape.kernels), start=1):
-        x = build.convolution(x, channels, kernel, shape.stride, number)
+        first = number == 1  # it has a stride, and its padding went before it
+        x = _LAYERS.Conv2D(
+            channels,
+            kernel,
+            strides=shape.stride if first else 1,
+            padding="valid" if first else "same",
+            use_bias=not batch_norm,
+            name=f"conv{number}",
+            **initialisers(initialisation, kernel**2 * x.shape[-1]),
+        )(x)
         if number in _POOLED:  # a ReLU may as well come after it, on fewer values
             x = _LAYERS.MaxPooling2D(shape.pool, 2, name=f"pool{number}")(x)
-        if batch_norm and number == 1:
-            x = bn.normalisation(x, "bn1")
-        x = _LAYERS.ReLU(name=f"relu{number}")(x)
-        if batch_norm and number > 1:
-            x = bn.normalisation(x, f"bn{number}")
+        if batch_norm and first:
+            x = parts.normalisation(x, "bn1")
+        x = parts.relu(x, f"relu{number}")
+        if batch_norm and not first:
+            x = parts.normalisation(x, f"bn{number}")
     x = _LAYERS.Flatten(name="flatten")(x)
     for number, width in enumerate(units, start=1):
         if dropout and not batch_norm:
             x = _LAYERS.Dropout(dropout, name=f"dropout{number}")(x)
-        x = build.dense(x, width, f"dense{number}")
+        start = initialisers(initialisation, x.shape[-1])
+        x = _LAYERS.Dense(width, use_bias=not batch_norm, name=f"dense{number}", **start)(x)
         if batch_norm:
-            x = bn.normalisation(x, f"dense{number}_bn")
-        x = _LAYERS.ReLU(name=f"dense{number}_relu")(x)
+            x = parts.normalisation(x, f"dense{number}_bn")
+        x = parts.relu(x, f"dense{number}_relu")
         if dropout and batch_norm:
             x = _LAYERS.Dropout(dropout, name=f"dropout{number}")(x)
-    logits = build.logits(x, classes or shape.classes)
+    start = initialisers(initialisation, x.shape[-1])
+    logits = parts.logits(x, classes or shape.classes, **start)
     return tf.keras.Model(inputs, logits, name=f"alexnet_{form}{'_bn' if batch_norm else ''}")
 
 
-@dataclasses.dataclass(frozen=True)
-class _Builder:
-    """Adds weighted layers to the graph, all with the same settings."""
-
-    weight_decay: float
-    initialisation: str
-    use_bias: bool
-
-    def convolution(
-        self, x: tf.Tensor, channels: int, kernel: int, stride: int, number: int
-    ) -> tf.Tensor:
-        """The first has a stride, and its padding went before it."""
-        return _LAYERS.Conv2D(
-            channels,
-            kernel,
-            strides=stride if number == 1 else 1,
-            padding="valid" if number == 1 else "same",
-            use_bias=self.use_bias,
-            name=f"conv{number}",
-            **self._options(kernel**2 * x.shape[-1]),
-        )(x)
-
-    def dense(self, x: tf.Tensor, width: int, name: str) -> tf.Tensor:
-        """A hidden dense layer."""
-        options = self._options(x.shape[-1])
-        return _LAYERS.Dense(width, use_bias=self.use_bias, name=name, **options)(x)
-
-    def logits(self, x: tf.Tensor, classes: int) -> tf.Tensor:
-        """The output layer, in float32 so that the loss is exact under mixed precision."""
-        return _LAYERS.Dense(classes, dtype="float32", name="logits", **self._options(x.shape[-1]))(
-            x
-        )
-
-    def _options(self, inputs: int) -> dict[str, Any]:
-        """Initialisers and regulariser of a layer whose units have so many inputs."""
-        decay = tf.keras.regularizers.L2(self.weight_decay / 2) if self.weight_decay else None
-        return {**initialisers(self.initialisation, inputs), "kernel_regularizer": decay}
-
-
-def _check(
-    shape: _Form,
-    image: tuple[int, ...],
-    filters: Sequence[int],
-    dropout: float,
-    batch_norm: bool,
-    ghost_batch_size: int | None,
-) -> None:
+def _check(shape: _Form, image: tuple[int, ...], filters: Sequence[int]) -> None:
     if len(filters) != len(shape.kernels):
         raise ValueError(f"filters={filters!r} must be {len(shape.kernels)} numbers.")
     if min(map(shape.last_side, image[:2])) < 1:
         least = next(side for side in range(1, 500) if shape.last_side(side) == 1)
         raise ValueError(f"input_shape={image!r} must be at least {least} pixels high and wide.")
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout={dropout!r} must be at least 0 and less than 1.")
-    if ghost_batch_size is not None and not batch_norm:
-        raise ValueError(f"ghost_batch_size={ghost_batch_size!r} needs batch_norm=True.")

@@ -16,12 +16,13 @@ always; and an auxiliary head after the second halving, whose loss counts 0.4, w
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tflbt.models.residual_blocks import ResidualBlocks
+from tflbt import checks
+from tflbt.models import parts
+from tflbt.models.prepared import prepares
 
 _LAYERS = tf.keras.layers
 # Two operations a node, and the states they act on: 0 and 1 are the cell's inputs, 2 its first node.
@@ -48,6 +49,7 @@ REDUCTION = (
 _STEM = 3  # times the channels
 
 
+@prepares()
 def darts(
     *,
     input_shape: Sequence[int] = (32, 32, 3),
@@ -55,10 +57,6 @@ def darts(
     cells: int = 20,
     channels: int = 36,
     drop_path: float = 0.2,
-    weight_decay: float = 0.0,
-    bn_momentum: float = 0.9,
-    bn_epsilon: float = 1e-5,
-    ghost_batch_size: int | None = None,
 ) -> tf.keras.Model:
     """Builds the network that the authors train on CIFAR-10.
 
@@ -72,16 +70,10 @@ def darts(
         cells: Number of cells, at least 2.
         channels: Of a node before the first halving, at least 1.
         drop_path: Share of a sample's operations dropped in training, 0 <= drop_path < 1; the others are divided by
-            ``1 - drop_path``.
-        weight_decay: b >= 0 of an L2 loss ``b/2 * |w|^2`` on convolution and dense kernels; 0 when the
-            optimizer decays weights.
-        bn_momentum: Share of a moving statistic kept per ghost (or sub-batch), 0 .. 1.
-        bn_epsilon: Added to the variance.
-        ghost_batch_size: Samples that are normalised together in training, at least 1
-            (`tflbt.models.GhostBatchNormalization`); None: the whole sub-batch.
+            `1 - drop_path`.
 
     Returns:
-        A functional model from images to logits ``[n, classes]``, float32 under mixed precision too.
+        A functional model from images to logits `[n, classes]`, float32 under mixed precision too.
 
     Raises:
         ValueError: If a number is out of its range, or the image cannot be halved twice.
@@ -91,123 +83,115 @@ def darts(
         >>> darts(cells=3, channels=4, input_shape=(8, 8, 3)).get_layer("cell3_join").output.shape
         TensorShape([None, 2, 2, 64])
     """
-    if cells < 2 or channels < 1:
-        raise ValueError(f"cells={cells!r}, channels={channels!r} must be at least 2 and 1.")
-    if not 0 <= drop_path < 1:
-        raise ValueError(f"drop_path={drop_path!r} must be at least 0 and less than 1.")
+    checks.whole("cells", cells, at_least=2)
+    checks.whole("channels", channels, at_least=1)
+    checks.number("drop_path", drop_path, at_least=0, less_than=1)
     if any(side % 4 for side in input_shape[:2]):
         raise ValueError(f"input_shape={tuple(input_shape)!r} must have sides of multiples of 4.")
-    parts = ResidualBlocks("B", weight_decay, bn_momentum, bn_epsilon, ghost_batch_size, False)
-    build = _Cells(parts, drop_path, weight_decay)
     inputs = tf.keras.Input(tuple(input_shape), name="images")
-    stem = build.convolution(inputs, _STEM * channels, "stem", kernel=3)
+    stem = _convolution(inputs, _STEM * channels, "stem", kernel=3)
     older = newer = parts.normalisation(stem, "stem_bn")
     for cell in range(cells):
         halves = cell in (cells // 3, 2 * cells // 3)
         channels *= 2 if halves else 1
-        older, newer = newer, build.cell(older, newer, channels, halves, f"cell{cell + 1}")
-    x = _LAYERS.GlobalAveragePooling2D(name="mean_over_positions")(newer)
-    return tf.keras.Model(inputs, parts.logits(x, classes), name=f"darts{cells}")
+        older, newer = newer, _cell(older, newer, channels, halves, drop_path, f"cell{cell + 1}")
+    logits = parts.logits(parts.mean_over_positions(newer), classes)
+    return tf.keras.Model(inputs, logits, name=f"darts{cells}")
 
 
-@dataclasses.dataclass(frozen=True)
-class _Cells:
-    """Adds cells to a functional graph, all with the same settings."""
-
-    parts: ResidualBlocks
-    drop_path: float
-    weight_decay: float
-
-    def cell(
-        self, older: tf.Tensor, newer: tf.Tensor, channels: int, halves: bool, name: str
-    ) -> tf.Tensor:
-        enter = self._enter if older.shape[1] == newer.shape[1] else self._enter_halved
-        states = [
-            enter(older, channels, f"{name}_in0"),
-            self._enter(newer, channels, f"{name}_in1"),
-        ]
-        operations = REDUCTION if halves else NORMAL
-        for node, pair in enumerate(zip(operations[::2], operations[1::2]), start=2):
-            ends = []
-            for side, (operation, state) in zip("ab", pair):
-                stride = 2 if halves and state < 2 else 1
-                part = f"{name}_{node}{side}"
-                x = getattr(self, f"_{operation}")(states[state], stride, part)
-                if self.drop_path and operation != "skip_connect":
-                    x = _LAYERS.Dropout(
-                        self.drop_path, noise_shape=(None, 1, 1, 1), name=f"{part}_drop"
-                    )(x)
-                ends.append(x)
-            states.append(_LAYERS.Add(name=f"{name}_{node}")(ends))
-        return _LAYERS.Concatenate(name=f"{name}_join")(states[2:])
-
-    def convolution(
-        self, x: tf.Tensor, channels: int, name: str, stride: int = 1, kernel: int = 1
-    ) -> tf.Tensor:
-        return _LAYERS.Conv2D(
-            channels,
-            kernel,
-            strides=stride,
-            padding="same",
-            use_bias=False,
-            kernel_initializer=_of_pytorch(),
-            kernel_regularizer=self._regulariser(),
-            name=f"{name}_conv",
-        )(x)
-
-    def _enter(self, x: tf.Tensor, channels: int, name: str) -> tf.Tensor:
-        x = self.convolution(_relu(x, name), channels, name)
-        return self.parts.normalisation(x, f"{name}_bn")
-
-    def _enter_halved(self, x: tf.Tensor, channels: int, name: str) -> tf.Tensor:
-        """Half the channels see the pixels of even rows and columns, the others those of odd ones."""
-        x = _relu(x, name)
-        odd = _LAYERS.Cropping2D(((1, 0), (1, 0)), name=f"{name}_odd")(x)
-        halves = [
-            self.convolution(pixels, channels // 2, f"{name}_{which}", stride=2)
-            for which, pixels in (("even", x), ("odd", odd))
-        ]
-        x = _LAYERS.Concatenate(name=f"{name}_join")(halves)
-        return self.parts.normalisation(x, f"{name}_bn")
-
-    def _skip_connect(self, x: tf.Tensor, stride: int, name: str) -> tf.Tensor:
-        del stride, name  # neither cell has one that halves
-        return x
-
-    def _max_pool_3x3(self, x: tf.Tensor, stride: int, name: str) -> tf.Tensor:
-        return _LAYERS.MaxPooling2D(3, stride, padding="same", name=f"{name}_pool")(x)
-
-    def _sep_conv_3x3(self, x: tf.Tensor, stride: int, name: str) -> tf.Tensor:
-        return self._separable(self._separable(x, stride, 1, f"{name}1"), 1, 1, f"{name}2")
-
-    def _dil_conv_3x3(self, x: tf.Tensor, stride: int, name: str) -> tf.Tensor:
-        return self._separable(x, stride, 2, name)
-
-    def _separable(self, x: tf.Tensor, stride: int, dilation: int, name: str) -> tf.Tensor:
-        x = _LAYERS.SeparableConv2D(
-            x.shape[-1],
-            3,
-            strides=stride,
-            padding="same",
-            dilation_rate=dilation,
-            use_bias=False,
-            # PyTorch counts the 9 weights that a channel sees; Keras would count all channels'.
-            depthwise_initializer=tf.keras.initializers.RandomUniform(-1 / 3, 1 / 3),
-            pointwise_initializer=_of_pytorch(),
-            depthwise_regularizer=self._regulariser(),
-            pointwise_regularizer=self._regulariser(),
-            name=f"{name}_conv",
-        )(_relu(x, name))
-        return self.parts.normalisation(x, f"{name}_bn")
-
-    def _regulariser(self) -> tf.keras.regularizers.Regularizer | None:
-        return tf.keras.regularizers.L2(self.weight_decay / 2) if self.weight_decay else None
+def _cell(
+    older: tf.Tensor,
+    newer: tf.Tensor,
+    channels: int,
+    halves: bool,
+    drop_path: float,
+    name: str,
+) -> tf.Tensor:
+    """Four nodes, side by side, made of what the two cells before gave."""
+    enter = _enter if older.shape[1] == newer.shape[1] else _enter_halved
+    states = [enter(older, channels, f"{name}_in0"), _enter(newer, channels, f"{name}_in1")]
+    operations = REDUCTION if halves else NORMAL
+    for node, pair in enumerate(zip(operations[::2], operations[1::2]), start=2):
+        ends = []
+        for side, (operation, state) in zip("ab", pair):
+            stride = 2 if halves and state < 2 else 1
+            part = f"{name}_{node}{side}"
+            x = _OPERATIONS[operation](states[state], stride, part)
+            if drop_path and operation != "skip_connect":
+                x = _LAYERS.Dropout(drop_path, (None, 1, 1, 1), name=f"{part}_drop")(x)
+            ends.append(x)
+        states.append(_LAYERS.Add(name=f"{name}_{node}")(ends))
+    return _LAYERS.Concatenate(name=f"{name}_join")(states[2:])
 
 
-def _relu(x: tf.Tensor, name: str) -> tf.Tensor:
-    return _LAYERS.ReLU(name=f"{name}_relu")(x)
+def _convolution(
+    x: tf.Tensor, channels: int, name: str, stride: int = 1, kernel: int = 1
+) -> tf.Tensor:
+    """A convolution without bias."""
+    start = _of_pytorch()
+    return parts.convolution(x, channels, f"{name}_conv", stride, kernel, kernel_initializer=start)
+
+
+def _enter(x: tf.Tensor, channels: int, name: str) -> tf.Tensor:
+    """ReLU, convolution and normalisation of a cell's input."""
+    x = _convolution(parts.relu(x, f"{name}_relu"), channels, name)
+    return parts.normalisation(x, f"{name}_bn")
+
+
+def _enter_halved(x: tf.Tensor, channels: int, name: str) -> tf.Tensor:
+    """Half the channels see the pixels of even rows and columns, the others those of odd ones."""
+    x = parts.relu(x, f"{name}_relu")
+    odd = _LAYERS.Cropping2D(((1, 0), (1, 0)), name=f"{name}_odd")(x)
+    halves = [
+        _convolution(pixels, channels // 2, f"{name}_{which}", stride=2)
+        for which, pixels in (("even", x), ("odd", odd))
+    ]
+    x = _LAYERS.Concatenate(name=f"{name}_join")(halves)
+    return parts.normalisation(x, f"{name}_bn")
+
+
+def _skip_connect(x: tf.Tensor, stride: int, name: str) -> tf.Tensor:
+    del stride, name  # neither cell has one that halves
+    return x
+
+
+def _max_pool_3x3(x: tf.Tensor, stride: int, name: str) -> tf.Tensor:
+    return _LAYERS.MaxPooling2D(3, stride, padding="same", name=f"{name}_pool")(x)
+
+
+def _sep_conv_3x3(x: tf.Tensor, stride: int, name: str) -> tf.Tensor:
+    return _separable(_separable(x, stride, 1, f"{name}1"), 1, 1, f"{name}2")
+
+
+def _dil_conv_3x3(x: tf.Tensor, stride: int, name: str) -> tf.Tensor:
+    return _separable(x, stride, 2, name)
+
+
+def _separable(x: tf.Tensor, stride: int, dilation: int, name: str) -> tf.Tensor:
+    """ReLU, separable convolution and normalisation."""
+    x = _LAYERS.SeparableConv2D(
+        x.shape[-1],
+        3,
+        strides=stride,
+        padding="same",
+        dilation_rate=dilation,
+        use_bias=False,
+        # PyTorch counts the 9 weights that a channel sees; Keras would count all channels'.
+        depthwise_initializer=tf.keras.initializers.RandomUniform(-1 / 3, 1 / 3),
+        pointwise_initializer=_of_pytorch(),
+        name=f"{name}_conv",
+    )(parts.relu(x, f"{name}_relu"))
+    return parts.normalisation(x, f"{name}_bn")
 
 
 def _of_pytorch() -> tf.keras.initializers.Initializer:
-    """Uniform in ``+-1 / sqrt(fan_in)``."""
+    """Uniform in `+-1 / sqrt(fan_in)`."""
     return tf.keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+
+
+_OPERATIONS = {
+    "sep_conv_3x3": _sep_conv_3x3,
+    "dil_conv_3x3": _dil_conv_3x3,
+    "max_pool_3x3": _max_pool_3x3,
+    "skip_connect": _skip_connect,
+}

@@ -12,19 +12,21 @@ PyTorch's, with biases 0.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import tensorflow as tf
 
+from tflbt import checks
+from tflbt.models import parts
 from tflbt.models.initialisation import initialisers
-from tflbt.models.residual_blocks import ResidualBlocks
+from tflbt.models.prepared import prepares
 
 _LAYERS = tf.keras.layers
 _STAGES = 3
 _BOTTLENECK = 4  # channels inside a bottleneck, in growth rates
 
 
+@prepares()
 def densenet(
     depth: int = 100,
     growth_rate: int = 12,
@@ -34,12 +36,8 @@ def densenet(
     input_shape: Sequence[int] = (32, 32, 3),
     classes: int = 10,
     dropout: float = 0.0,
-    weight_decay: float = 0.0,
-    bn_momentum: float = 0.9,
-    bn_epsilon: float = 1e-5,
-    ghost_batch_size: int | None = None,
 ) -> tf.keras.Model:
-    """Builds DenseNet-BC-depth-growth_rate, or a plain DenseNet with ``bottleneck=False, compression=1.0``.
+    """Builds DenseNet-BC-depth-growth_rate, or a plain DenseNet with `bottleneck=False, compression=1.0`.
 
     Trainable parameters with 10 classes (the paper's table 2 in brackets, in millions): BC 100-12 769,162 (0.8), BC
     250-24 15,324,406 (15.3), plain 40-12 1,019,722 (1.0), plain 100-12 6,979,642 (7.0). "DenseNet100-12" of
@@ -55,15 +53,9 @@ def densenet(
         classes: Number of logits, at least 1.
         dropout: Share of values dropped in training after each convolution but the first, 0 <= dropout < 1; the paper
             has 0.2 where data are not augmented, else 0.
-        weight_decay: b >= 0 of an L2 loss ``b/2 * |w|^2`` on convolution and dense kernels; 0 when the
-            optimizer decays weights.
-        bn_momentum: Share of a moving statistic kept per ghost (or sub-batch), 0 .. 1.
-        bn_epsilon: Added to the variance.
-        ghost_batch_size: Samples that are normalised together in training, at least 1
-            (`tflbt.models.GhostBatchNormalization`); None: the whole sub-batch.
 
     Returns:
-        A functional model from images to logits ``[n, classes]``, float32 under mixed precision too.
+        A functional model from images to logits `[n, classes]`, float32 under mixed precision too.
 
     Raises:
         ValueError: If the depth does not fit, or another argument is out of its range.
@@ -74,102 +66,55 @@ def densenet(
         >>> sum(int(tf.size(variable)) for variable in model.trainable_variables)
         2666
     """
-    layers = _layers_of_a_block(depth, bottleneck)
-    _check(input_shape, growth_rate, compression, dropout)
-    build = _DenseBlocks(
-        ResidualBlocks("B", weight_decay, bn_momentum, bn_epsilon, ghost_batch_size, False),
-        growth_rate,
-        bottleneck,
-        dropout,
-    )
+    layers = _layers_per_block(depth, bottleneck)
+    if min(input_shape[:2]) < 4:
+        raise ValueError(f"input_shape={input_shape!r} must be at least 4 pixels high and wide.")
+    checks.whole("growth_rate", growth_rate, at_least=1)
+    checks.number("compression", compression, more_than=0, at_most=1)
+    checks.number("dropout", dropout, at_least=0, less_than=1)
     inputs = tf.keras.Input(tuple(input_shape), name="images")
-    x = build.convolution(inputs, 2 * growth_rate if bottleneck else 16, 3, "stem")
+    x = _convolution(inputs, 2 * growth_rate if bottleneck else 16, 3, "stem")
     for stage in range(1, _STAGES + 1):
         for layer in range(1, layers + 1):
-            x = build.layer(x, f"stage{stage}_layer{layer}")
+            name, new = f"stage{stage}_layer{layer}", x
+            if bottleneck:
+                new = _activated(new, _BOTTLENECK * growth_rate, 1, dropout, f"{name}_bottleneck")
+            new = _activated(new, growth_rate, 3, dropout, name)
+            x = _LAYERS.Concatenate(name=f"{name}_join")([x, new])
         if stage < _STAGES:
-            x = build.transition(x, int(compression * x.shape[-1]), f"transition{stage}")
-    x = _LAYERS.ReLU(name="last_relu")(build.blocks.normalisation(x, "last_bn"))
-    x = _LAYERS.GlobalAveragePooling2D(name="mean_over_positions")(x)
-    logits = build.logits(x, classes)
+            name = f"transition{stage}"
+            x = _activated(x, int(compression * x.shape[-1]), 1, dropout, name)
+            x = _LAYERS.AveragePooling2D(2, name=f"{name}_pool")(x)
+    x = parts.mean_over_positions(parts.relu(parts.normalisation(x, "last_bn"), "last_relu"))
+    kernel = initialisers("pytorch", x.shape[-1])["kernel_initializer"]
+    logits = parts.logits(x, classes, kernel_initializer=kernel)
     return tf.keras.Model(inputs, logits, name=f"densenet{depth}_{growth_rate}")
 
 
-@dataclasses.dataclass(frozen=True)
-class _DenseBlocks:
-    """Adds a network's parts to the graph, all with the same settings."""
-
-    blocks: ResidualBlocks
-    growth_rate: int
-    bottleneck: bool
-    dropout: float
-
-    def layer(self, x: tf.Tensor, name: str) -> tf.Tensor:
-        """Joins k new channels to those there are."""
-        new = x
-        if self.bottleneck:
-            new = self._activated(new, _BOTTLENECK * self.growth_rate, 1, f"{name}_bottleneck")
-        new = self._activated(new, self.growth_rate, 3, name)
-        return _LAYERS.Concatenate(name=f"{name}_join")([x, new])
-
-    def transition(self, x: tf.Tensor, channels: int, name: str) -> tf.Tensor:
-        """Fewer channels, half the sides."""
-        x = self._activated(x, channels, 1, name)
-        return _LAYERS.AveragePooling2D(2, name=f"{name}_pool")(x)
-
-    def convolution(self, x: tf.Tensor, channels: int, kernel: int, name: str) -> tf.Tensor:
-        """A convolution without bias."""
-        return _LAYERS.Conv2D(
-            channels,
-            kernel,
-            padding="same",
-            use_bias=False,
-            kernel_initializer=tf.keras.initializers.VarianceScaling(
-                2.0, "fan_out", "untruncated_normal"
-            ),
-            kernel_regularizer=self._decay(),
-            name=name,
-        )(x)
-
-    def logits(self, x: tf.Tensor, classes: int) -> tf.Tensor:
-        """The output layer, in float32 so that the loss is exact under mixed precision."""
-        return _LAYERS.Dense(
-            classes,
-            kernel_initializer=initialisers("pytorch", x.shape[-1])["kernel_initializer"],
-            kernel_regularizer=self._decay(),
-            dtype="float32",
-            name="logits",
-        )(x)
-
-    def _activated(self, x: tf.Tensor, channels: int, kernel: int, name: str) -> tf.Tensor:
-        """Normalisation, ReLU, convolution, dropout."""
-        x = _LAYERS.ReLU(name=f"{name}_relu")(self.blocks.normalisation(x, f"{name}_bn"))
-        x = self.convolution(x, channels, kernel, f"{name}_conv")
-        return _LAYERS.Dropout(self.dropout, name=f"{name}_dropout")(x) if self.dropout else x
-
-    def _decay(self) -> tf.keras.regularizers.Regularizer | None:
-        decay = self.blocks.weight_decay
-        return tf.keras.regularizers.L2(decay / 2) if decay else None
+def _convolution(x: tf.Tensor, channels: int, kernel: int, name: str) -> tf.Tensor:
+    """A convolution without bias."""
+    start = tf.keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
+    return parts.convolution(x, channels, name, kernel=kernel, kernel_initializer=start)
 
 
-def _layers_of_a_block(depth: int, bottleneck: bool) -> int:
-    """The first convolution, two transitions and the dense layer are not in blocks."""
+def _activated(x: tf.Tensor, channels: int, kernel: int, dropout: float, name: str) -> tf.Tensor:
+    """Normalisation, ReLU, convolution, dropout."""
+    x = parts.relu(parts.normalisation(x, f"{name}_bn"), f"{name}_relu")
+    x = _convolution(x, channels, kernel, f"{name}_conv")
+    return _LAYERS.Dropout(dropout, name=f"{name}_dropout")(x) if dropout else x
+
+
+def _layers_per_block(depth: int, bottleneck: bool) -> int:
+    """How many layers a block has, if the depth fits.
+
+    The first convolution, two transitions and the dense layer are not in blocks.
+
+    Raises:
+        ValueError: If the depth does not fit.
+    """
     step = _STAGES * (2 if bottleneck else 1)
-    layers, left = divmod(depth - 4, step)
-    if left or layers < 1:
+    layers, rest = divmod(depth - 4, step)
+    if rest or layers < 1:
         known = ", ".join(str(step * n + 4) for n in (1, 2, 6, 12, 16))
         raise ValueError(f"depth={depth!r} must be {step}n + 4, such as {known}.")
     return layers
-
-
-def _check(
-    input_shape: Sequence[int], growth_rate: int, compression: float, dropout: float
-) -> None:
-    if min(input_shape[:2]) < 4:
-        raise ValueError(f"input_shape={input_shape!r} must be at least 4 pixels high and wide.")
-    if growth_rate < 1:
-        raise ValueError(f"growth_rate={growth_rate!r} must be at least 1.")
-    if not 0 < compression <= 1:
-        raise ValueError(f"compression={compression!r} must be more than 0 and at most 1.")
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout={dropout!r} must be at least 0 and less than 1.")

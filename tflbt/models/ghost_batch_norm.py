@@ -6,33 +6,35 @@ from typing import Any
 
 import tensorflow as tf
 
+from tflbt import checks
+
 
 @tf.keras.utils.register_keras_serializable(package="tflbt")
 class GhostBatchNormalization(tf.keras.layers.BatchNormalization):
-    r"""Batch normalisation that normalises each group of ``ghost_size`` consecutive samples by itself.
+    r"""Batch normalisation that normalises each group of `ghost_size` consecutive samples by itself.
 
-    In training a batch is cut into ghosts :math:`X^{(1)} \dots X^{(k)}` of ``ghost_size`` samples. With
-    :math:`\mu_i, \sigma_i^2` the mean and variance of a channel over the samples and positions of ghost i,
+    In training a batch is cut into ghosts $X^{(1)} \dots X^{(k)}$ of `ghost_size` samples. With
+    $\mu_i, \sigma_i^2$ the mean and variance of a channel over the samples and positions of ghost i,
 
-    .. math:: y = \gamma \frac{x - \mu_i}{\sqrt{\sigma_i^2 + \epsilon}} + \beta \quad (x \in X^{(i)}),
-        \qquad \mu_{run} \leftarrow m\,\mu_{run} + (1 - m)\,\mu_i \quad (i = 1, 2, \dots k).
+    $$y = \gamma \frac{x - \mu_i}{\sqrt{\sigma_i^2 + \epsilon}} + \beta \quad (x \in X^{(i)}),
+        \qquad \mu_{run} \leftarrow m\,\mu_{run} + (1 - m)\,\mu_i \quad (i = 1, 2, \dots k).$$
 
-    The running statistics take one step a ghost, in order: a batch of k ghosts leaves what k batches of
-    ``ghost_size`` leave in plain batch normalisation, so neither the weights nor the running statistics depend on
+    The running statistics take one step per ghost, in order: a batch of k ghosts leaves what k batches of
+    `ghost_size` leave in plain batch normalisation, so neither the weights nor the running statistics depend on
     how many ghosts are computed at a time. Inference is plain batch normalisation by the running statistics.
 
     A last group of fewer samples is one ghost more: normalised by its own statistics, and one full step of the
     running ones, as a last smaller batch is in plain batch normalisation. The same holds for a whole batch of
-    fewer samples than ``ghost_size``, so give it sub-batches that are multiples of it. A ghost of one sample
-    without positions has variance 0: its output is :math:`\beta`, never nan.
+    fewer samples than `ghost_size`, so give it sub-batches that are multiples of it. A ghost of one sample
+    without positions has variance 0: its output is $\beta$, never NaN.
 
     Weights have the names, shapes and order of `tf.keras.layers.BatchNormalization`, so each loads the other's.
     Statistics are taken in float32 under mixed precision. Like Keras's fused kernel for images (inputs of rank 4
-    and 5), but not its other one, the running variance is the unbiased one, :math:`\frac{m}{m-1} \sigma_i^2`
+    and 5), but not its other one, the running variance is the unbiased one, $\frac{m}{m-1} \sigma_i^2$
     for m samples times positions.
 
     Args:
-        ghost_size: Samples a ghost, at least 1. Hoffer et al. use 128.
+        ghost_size: Samples per ghost, at least 1. Hoffer et al. use 128.
         axis: Of the channels: the last one, which is the default -1.
         momentum: m, share of a running statistic kept per ghost, 0 .. 1; default 0.99.
         epsilon: Added to the variance; default 1e-3.
@@ -40,7 +42,7 @@ class GhostBatchNormalization(tf.keras.layers.BatchNormalization):
             `synchronized`, `renorm`, `virtual_batch_size` and `adjustment`, which mean other groups.
 
     Raises:
-        ValueError: If ``ghost_size`` is no positive integer, or for an argument or axis that does not go with ghosts.
+        ValueError: If `ghost_size` is no positive integer, or for an argument or axis that does not go with ghosts.
 
     Example:
         >>> layer = GhostBatchNormalization(2, epsilon=0.0)
@@ -59,15 +61,29 @@ class GhostBatchNormalization(tf.keras.layers.BatchNormalization):
         epsilon: float = 1e-3,
         **kwargs: Any,
     ) -> None:
-        if isinstance(ghost_size, bool) or not isinstance(ghost_size, int) or ghost_size < 1:
-            raise ValueError(f"ghost_size={ghost_size!r} must be a positive number of samples.")
+        checks.whole("ghost_size", ghost_size, at_least=1, hint=": a number of samples")
         super().__init__(axis=axis, momentum=momentum, epsilon=epsilon, **kwargs)
-        for name in ("synchronized", "renorm", "virtual_batch_size", "adjustment"):
-            if getattr(self, name):
-                raise ValueError(
-                    f"{name}={kwargs[name]!r} groups samples in another way: leave it out."
-                )
+        _refuse_other_groups(self)
         self.ghost_size = ghost_size
+
+    @classmethod
+    def replace(cls, layer: tf.keras.layers.BatchNormalization, ghost_size: int) -> None:
+        """Makes a ghost batch normalisation of a layer that a model has already; its weights stay.
+
+        Raises:
+            ValueError: If the layer normalises in a way of its own, or over other axes.
+        """
+        if type(layer) not in (tf.keras.layers.BatchNormalization, cls):
+            kind = type(layer).__name__
+            raise ValueError(f"layer {layer.name!r} is a {kind}, which ghosts cannot replace.")
+        checks.whole("ghost_size", ghost_size, at_least=1)
+        _refuse_other_groups(layer)
+        if layer.built and list(layer.axis) != [layer.input_spec.ndim - 1]:
+            raise ValueError(f"layer {layer.name!r} has axis={layer.axis!r}: ghosts need the last.")
+        layer.__class__ = (
+            cls  # a subclass without weights of its own: models go on holding this very layer
+        )
+        layer.ghost_size = ghost_size
 
     def build(self, input_shape: Any) -> None:
         """Makes the weights.
@@ -75,19 +91,20 @@ class GhostBatchNormalization(tf.keras.layers.BatchNormalization):
         Raises:
             ValueError: If `axis` is not the last axis of the inputs.
         """
-        given = self.axis
+        axis = self.axis
         super().build(input_shape)
         if list(self.axis) != [len(input_shape) - 1]:
-            raise ValueError(f"axis={given!r} must be the last one, of the channels: use -1.")
+            raise ValueError(f"axis={axis!r} must be the last one, of the channels: use -1.")
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> tf.Tensor:
-        """Normalises: in training by ghosts, in inference by the running statistics.
+        """Normalises: in training by ghosts, in inference (or frozen) by the running statistics.
 
         Raises:
             ValueError: In training, for inputs with a mask.
         """
-        training = self._get_training_value(training)
-        known = tf.get_static_value(training)
+        if training is None:
+            training = tf.keras.backend.learning_phase()
+        known = tf.get_static_value(training) if self.trainable else False
         if known is None:
             return tf.cond(
                 tf.cast(training, tf.bool),
@@ -110,9 +127,9 @@ class GhostBatchNormalization(tf.keras.layers.BatchNormalization):
             )
         inputs = tf.convert_to_tensor(inputs)
         shape = tf.shape(inputs)
-        # One row of positions a sample: [samples, positions, channels], in the precision of the statistics.
+        # One row of positions per sample: [samples, positions, channels], in the precision of the statistics.
         x = tf.reshape(
-            tf.cast(inputs, self._param_dtype),
+            tf.cast(inputs, self.moving_mean.dtype),
             [shape[0], tf.reduce_prod(shape[1:-1]), inputs.shape[-1]],
         )
         ghosts = _Ghosts(tf.shape(x)[0], tf.shape(x)[1], self.ghost_size, x.dtype)
@@ -132,19 +149,31 @@ class GhostBatchNormalization(tf.keras.layers.BatchNormalization):
         return outputs
 
     def _move(self, variable: tf.Variable, values: tf.Tensor) -> None:
-        """Takes one step of the running average for each row of ``[ghosts, channels]``, all at once."""
+        """Takes one step of the running average for each row of `[ghosts, channels]`, all at once."""
         momentum = tf.cast(self.momentum, values.dtype)
         count = tf.shape(values)[0]
         later = tf.cast(count - 1 - tf.range(count), values.dtype)[:, None]
         added = tf.reduce_sum((1 - momentum) * momentum**later * values, axis=0)
-        kept = momentum ** tf.cast(count, values.dtype)
-        variable.assign(kept * variable + added)
+        remaining = momentum ** tf.cast(count, values.dtype)
+        variable.assign(remaining * variable + added)
+
+
+def _refuse_other_groups(layer: tf.keras.layers.BatchNormalization) -> None:
+    """Refuses options that choose other groups of samples than ghosts.
+
+    Raises:
+        ValueError: If the layer has such an option.
+    """
+    for name in ("synchronized", "renorm", "virtual_batch_size", "adjustment"):
+        value = getattr(layer, name)
+        if value:
+            raise ValueError(f"{name}={value!r} groups samples in another way: leave it out.")
 
 
 class _Ghosts:
     """Sums over ghosts, and what goes back from ghosts to their samples; for any number of samples.
 
-    Only sums over positions, ``[samples, channels]``, are padded and regrouped, which is little beside the batch
+    Only sums over positions, `[samples, channels]`, are padded and regrouped, which is little beside the batch
     itself: no sample is copied, whether the ghosts divide the batch or not.
     """
 
@@ -156,7 +185,7 @@ class _Ghosts:
         self._elements = tf.cast(full * positions, dtype)[:, None]
 
     def mean(self, x: tf.Tensor) -> tf.Tensor:
-        """Returns the means ``[ghosts, channels]`` of ``[samples, positions, channels]``."""
+        """The means `[ghosts, channels]` of `[samples, positions, channels]`."""
         sums = tf.reduce_sum(x, axis=1)
         missing = self._count * self._size - self._samples
         groups = tf.reshape(
@@ -165,9 +194,9 @@ class _Ghosts:
         return tf.reduce_sum(groups, axis=1) / self._elements
 
     def unbiased(self, variance: tf.Tensor) -> tf.Tensor:
-        """Returns m / (m - 1) of the variance over m elements; of one element, as it is."""
+        """The variance over m elements times m / (m - 1); of one element, as it is."""
         return variance * self._elements / tf.maximum(self._elements - 1, 1)
 
     def for_each_sample(self, values: tf.Tensor) -> tf.Tensor:
-        """Returns each sample's row of ``[ghosts, channels]``, as ``[samples, 1, channels]``."""
+        """Each sample's row of `[ghosts, channels]`, as `[samples, 1, channels]`."""
         return tf.repeat(values, self._size, axis=0)[: self._samples, None]

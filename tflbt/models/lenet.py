@@ -6,7 +6,12 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from tflbt import checks
+from tflbt.models import parts
+from tflbt.models.prepared import prepares
 
+
+@prepares("weight_decay")
 def lenet(
     *,
     input_shape: Sequence[int] = (28, 28, 1),
@@ -15,15 +20,14 @@ def lenet(
     units: int = 1024,
     padding: str = "same",
     dropout: float = 0.0,
-    weight_decay: float = 0.0,
 ) -> tf.keras.Model:
-    """Builds the LeNet of Google's TPU examples, which ``limit-of-the-batch-size`` trains on MNIST.
+    """Builds the LeNet of Google's TPU examples, which `limit-of-the-batch-size` trains on MNIST.
 
     Convolution 5x5x32, max pooling 2, convolution 5x5x64, max pooling 2, dense 1,024, dense 10;
     ReLU after each layer but the last, "same" padding: 3,274,634 parameters for 28x28x1 images and
-    10 classes. That is ``official/mnist/mnist.py`` of ``tensorflow/models``, taken to be Google's
+    10 classes. That is `official/mnist/mnist.py` of `tensorflow/models`, taken to be Google's
     implementation that You et al. cite ([41]; they give no sizes). It drops 0.4 of the hidden
-    units, which is not the default here. ``filters=(20, 50), units=500, padding="valid"`` has the
+    units, which is not the default here. `filters=(20, 50), units=500, padding="valid"` has the
     shape of Caffe's LeNet, with its 431,080 parameters.
 
     Args:
@@ -33,11 +37,9 @@ def lenet(
         units: Width of the hidden dense layer.
         padding: "same" or "valid", of the convolutions.
         dropout: Share of hidden units dropped in training, 0 <= dropout < 1.
-        weight_decay: b >= 0 of an L2 loss ``b/2 * |w|^2`` on the kernels, whose gradient is ``b *
-            w``. 0 when the optimizer decays weights.
 
     Returns:
-        A functional model from images to logits ``[n, classes]``, float32 under mixed precision
+        A functional model from images to logits `[n, classes]`, float32 under mixed precision
         too.
 
     Raises:
@@ -50,35 +52,15 @@ def lenet(
     """
     if len(filters) != 2:
         raise ValueError(f"filters must be two numbers, got {tuple(filters)}.")
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout must be in 0 <= dropout < 1, got {dropout}.")
-    layers, regulariser = tf.keras.layers, _regulariser(weight_decay)
+    checks.number("dropout", dropout, at_least=0, less_than=1)
+    layers = tf.keras.layers
+    options = {"activation": "relu", "kernel_initializer": "he_normal"}
     inputs = x = tf.keras.Input(tuple(input_shape), name="images")
     for number, width in enumerate(filters, start=1):
-        x = layers.Conv2D(
-            width,
-            5,
-            padding=padding,
-            activation="relu",
-            kernel_initializer="he_normal",
-            kernel_regularizer=regulariser,
-            name=f"conv{number}",
-        )(x)
+        x = layers.Conv2D(width, 5, padding=padding, name=f"conv{number}", **options)(x)
         x = layers.MaxPooling2D(2, name=f"pool{number}")(x)
-    x = layers.Dense(
-        units,
-        activation="relu",
-        kernel_initializer="he_normal",
-        kernel_regularizer=regulariser,
-        name="hidden",
-    )(layers.Flatten(name="flatten")(x))
+    x = layers.Dense(units, name="hidden", **options)(layers.Flatten(name="flatten")(x))
     if dropout:
         x = layers.Dropout(dropout, name="dropout")(x)
-    logits = layers.Dense(classes, kernel_regularizer=regulariser, dtype="float32", name="logits")(
-        x
-    )
+    logits = parts.logits(x, classes, kernel_initializer="glorot_uniform")
     return tf.keras.Model(inputs, logits, name="lenet")
-
-
-def _regulariser(weight_decay: float) -> tf.keras.regularizers.Regularizer | None:
-    return tf.keras.regularizers.L2(weight_decay / 2) if weight_decay else None

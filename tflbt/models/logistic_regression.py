@@ -6,15 +6,19 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from tflbt import checks
+from tflbt.models import parts
+from tflbt.models.prepared import prepares
+
 INITIAL_WEIGHTS = ("zeros", "glorot_uniform")
 
 
+@prepares("weight_decay")
 def logistic_regression(
     *,
     input_shape: Sequence[int] = (1, 1, 126),
     classes: int = 2,
     initial_weights: str = "zeros",
-    weight_decay: float = 0.0,
 ) -> tf.keras.Model:
     r"""Builds (multinomial) logistic regression, as `abs-absa.txt` trains it on mushrooms.
 
@@ -28,11 +32,9 @@ def logistic_regression(
         classes: Number of logits, at least 1.
         initial_weights: "zeros", the usual start of a convex problem, which also makes runs differ by their
             samples alone; or "glorot_uniform".
-        weight_decay: b >= 0 of an L2 loss ``b/2 * |w|^2`` on the kernel, which makes the problem strongly convex
-            (but for the biases); 0 when the optimizer decays weights.
 
     Returns:
-        A functional model from samples to logits ``[n, classes]``, float32 throughout, under mixed precision too.
+        A functional model from samples to logits `[n, classes]`, float32 throughout, under mixed precision too.
 
     Raises:
         ValueError: If `initial_weights` is neither.
@@ -42,16 +44,8 @@ def logistic_regression(
         >>> logistic_regression().count_params()
         254
     """
-    if initial_weights not in INITIAL_WEIGHTS:
-        raise ValueError(
-            f"initial_weights={initial_weights!r} must be one of {', '.join(INITIAL_WEIGHTS)}."
-        )
+    checks.one_of("initial_weights", initial_weights, INITIAL_WEIGHTS)
     inputs = tf.keras.Input(tuple(input_shape), name="samples")
-    logits = tf.keras.layers.Dense(
-        classes,
-        kernel_initializer=initial_weights,
-        kernel_regularizer=tf.keras.regularizers.L2(weight_decay / 2) if weight_decay else None,
-        dtype="float32",
-        name="logits",
-    )(tf.keras.layers.Flatten(dtype="float32", name="flatten")(inputs))
+    x = tf.keras.layers.Flatten(dtype="float32", name="flatten")(inputs)
+    logits = parts.logits(x, classes, kernel_initializer=initial_weights)
     return tf.keras.Model(inputs, logits, name="logistic_regression")

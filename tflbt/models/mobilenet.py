@@ -5,19 +5,19 @@ then a 1x1 one that mixes channels), then the mean over positions and a dense la
 batch normalisation and ReLU. The last block's depthwise convolution has stride 1, as in all code in use: the 2 of the
 paper's table 1 does not fit its own sizes.
 
-Kernels start as in the authors' code (slim's ``mobilenet_v1.py``): normal, cut at two deviations of 0.09; biases 0.
+Kernels start as in the authors' code (slim's `mobilenet_v1.py`): normal, cut at two deviations of 0.09; biases 0.
 Padding is TensorFlow's "same", as there.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import tensorflow as tf
 
-from tflbt.models.residual_blocks import ResidualBlocks
+from tflbt import checks
+from tflbt.models import parts
+from tflbt.models.prepared import prepares
 
 _LAYERS = tf.keras.layers
 _STEM = 32  # channels at alpha 1
@@ -28,6 +28,7 @@ BLOCKS = (  # channels at alpha 1, and the stride
 )  # fmt: skip
 
 
+@prepares()
 def mobilenet(
     alpha: float = 1.0,
     *,
@@ -36,15 +37,12 @@ def mobilenet(
     blocks: Sequence[tuple[int, int]] = BLOCKS,
     dropout: float = 0.0,
     max_activation: float | None = None,
-    weight_decay: float = 0.0,
-    bn_momentum: float = 0.9,
-    bn_epsilon: float = 1e-5,
-    ghost_batch_size: int | None = None,
 ) -> tf.keras.Model:
     """Builds MobileNet v1.
 
-    Trainable parameters with 1,000 classes, as `tf.keras.applications.MobileNet` (the paper's tables 6 and 8 in
-    brackets, in millions): alpha 1 4,231,976 (4.2), 0.75 2,585,560 (2.6), 0.5 1,331,592 (1.3), 0.25 470,072 (0.5).
+    The authors' code has `bn_epsilon=1e-3`. Trainable parameters with 1,000 classes, as
+    `tf.keras.applications.MobileNet` (the paper's tables 6 and 8 in brackets, in millions): alpha 1 4,231,976 (4.2),
+    0.75 2,585,560 (2.6), 0.5 1,331,592 (1.3), 0.25 470,072 (0.5).
 
     Args:
         alpha: Width multiplier > 0: channels are this many times the paper's, rounded down.
@@ -54,15 +52,9 @@ def mobilenet(
         dropout: Share of values dropped in training before the logits, 0 <= dropout < 1; the authors' code has 0.001.
         max_activation: Where ReLUs are cut off; 6 in the authors' code. None: not, as in the paper and convNet.pytorch
             (the code of the first author of `batch-augmentation.txt`).
-        weight_decay: b >= 0 of an L2 loss ``b/2 * |w|^2`` on kernels but the depthwise ones: the paper says to decay
-            those "very little or not at all", since they have so few parameters. 0 when the optimizer decays weights.
-        bn_momentum: Share of a moving statistic kept per ghost (or sub-batch), 0 .. 1.
-        bn_epsilon: Added to the variance; 1e-3 in the authors' code.
-        ghost_batch_size: Samples that are normalised together in training, at least 1
-            (`tflbt.models.GhostBatchNormalization`); None: the whole sub-batch.
 
     Returns:
-        A functional model from images to logits ``[n, classes]``, float32 under mixed precision too.
+        A functional model from images to logits `[n, classes]`, float32 under mixed precision too.
 
     Raises:
         ValueError: If alpha leaves a layer without channels, or the dropout is out of its range.
@@ -75,69 +67,42 @@ def mobilenet(
     """
     if alpha * min(_STEM, *(channels for channels, _ in blocks)) < 1:
         raise ValueError(f"alpha={alpha!r} must leave each layer at least one channel.")
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout={dropout!r} must be at least 0 and less than 1.")
-    build = _Separable(
-        ResidualBlocks("B", weight_decay, bn_momentum, bn_epsilon, ghost_batch_size, False),
-        max_activation,
-    )
+    checks.number("dropout", dropout, at_least=0, less_than=1)
     inputs = tf.keras.Input(tuple(input_shape), name="images")
-    x = build.convolution(inputs, int(alpha * _STEM), 3, 2, "stem")
+    x = _convolution(inputs, int(alpha * _STEM), 3, 2, "stem")
+    x = _activated(x, max_activation, "stem")
     for number, (channels, stride) in enumerate(blocks, start=1):
-        x = build.depthwise(x, stride, f"block{number}_depthwise")
-        x = build.convolution(x, int(alpha * channels), 1, 1, f"block{number}_pointwise")
-    x = _LAYERS.GlobalAveragePooling2D(name="mean_over_positions")(x)
+        name = f"block{number}_depthwise"
+        x = _activated(_depthwise(x, stride, name), max_activation, name)
+        name = f"block{number}_pointwise"
+        x = _convolution(x, int(alpha * channels), 1, 1, name)
+        x = _activated(x, max_activation, name)
+    x = parts.mean_over_positions(x)
     if dropout:
         x = _LAYERS.Dropout(dropout, name="dropout")(x)
-    logits = _LAYERS.Dense(classes, dtype="float32", name="logits", **build.kernel())(x)
+    logits = parts.logits(x, classes, kernel_initializer=_start())
     return tf.keras.Model(inputs, logits, name="mobilenet")
 
 
-@dataclasses.dataclass(frozen=True)
-class _Separable:
-    """Adds convolutions with normalisation and ReLU to the graph, all with the same settings."""
+def _convolution(x: tf.Tensor, channels: int, kernel: int, stride: int, name: str) -> tf.Tensor:
+    """A convolution that mixes channels."""
+    return parts.convolution(
+        x, channels, f"{name}_conv", stride, kernel, kernel_initializer=_start()
+    )
 
-    blocks: ResidualBlocks
-    max_activation: float | None
 
-    def convolution(
-        self, x: tf.Tensor, channels: int, kernel: int, stride: int, name: str
-    ) -> tf.Tensor:
-        """One that mixes channels."""
-        x = _LAYERS.Conv2D(
-            channels,
-            kernel,
-            strides=stride,
-            padding="same",
-            use_bias=False,
-            name=f"{name}_conv",
-            **self.kernel(),
-        )(x)
-        return self._activated(x, name)
+def _depthwise(x: tf.Tensor, stride: int, name: str) -> tf.Tensor:
+    """A 3x3 convolution of each channel by itself."""
+    options = {"padding": "same", "use_bias": False, "depthwise_initializer": _start()}
+    return _LAYERS.DepthwiseConv2D(3, strides=stride, name=f"{name}_conv", **options)(x)
 
-    def depthwise(self, x: tf.Tensor, stride: int, name: str) -> tf.Tensor:
-        """A 3x3 one of each channel by itself, without weight decay."""
-        x = _LAYERS.DepthwiseConv2D(
-            3,
-            strides=stride,
-            padding="same",
-            use_bias=False,
-            depthwise_initializer=_start(),
-            name=f"{name}_conv",
-        )(x)
-        return self._activated(x, name)
 
-    def kernel(self) -> dict[str, Any]:
-        """How a kernel starts and decays."""
-        decay = self.blocks.weight_decay
-        regulariser = tf.keras.regularizers.L2(decay / 2) if decay else None
-        return {"kernel_initializer": _start(), "kernel_regularizer": regulariser}
-
-    def _activated(self, x: tf.Tensor, name: str) -> tf.Tensor:
-        x = self.blocks.normalisation(x, f"{name}_bn")
-        return _LAYERS.ReLU(self.max_activation, name=f"{name}_relu")(x)
+def _activated(x: tf.Tensor, max_activation: float | None, name: str) -> tf.Tensor:
+    """Normalisation and ReLU."""
+    x = parts.normalisation(x, f"{name}_bn")
+    return _LAYERS.ReLU(max_activation, name=f"{name}_relu")(x)
 
 
 def _start() -> tf.keras.initializers.Initializer:
-    """One for each kernel: a Keras initialiser without a seed gives the same values each time."""
+    """An initialiser for a single kernel: one without a seed gives the same values each time."""
     return tf.keras.initializers.TruncatedNormal(stddev=_DEVIATION)

@@ -1,15 +1,19 @@
-"""Residual networks for small images: He et al. (2016), section 4.2, and one for 8x8 digits.
+"""Residual networks: He et al. (2016) for ImageNet and for CIFAR, and a small one for 8x8 digits.
 
-A network is a 3x3 convolution, then stages of n blocks (two 3x3 convolutions each), then the mean
-over positions and a dense layer: depth = 2 * n * stages + 2. The first block of every stage but the
-first halves the image. Each convolution is followed by batch normalisation, before the ReLU; the
-block's sum comes before its last ReLU ("v1"). `ghost_batch_size` chooses over how many samples it
-normalises.
+A network is a stem, then stages of blocks, then the mean over positions and a dense layer. The first block of every
+stage but the first halves the image. Each convolution is followed by batch normalisation, before the ReLU; a block's
+sum comes before its last ReLU ("v1"). A block is two 3x3 convolutions, or a "bottleneck" of 1x1, 3x3 and 1x1
+convolutions, which halves the image in its 3x3 convolution ("v1.5", as MLPerf, torchvision and pytorch-cifar have it;
+the paper's v1 does so in the first 1x1).
 
-Shortcut "A" of the paper has no parameters: where the image halves it takes every second pixel and
-appends channels of zeros. Here that is a 1x1 average pooling of stride 2 (which is ``x[:, ::2,
-::2]``) and a zero padding told that channels are a spatial dimension, so that saved models load in
-plain Keras. Shortcut "B" is a 1x1 convolution of stride 2 with batch normalisation.
+The stem "imagenet" is a 7x7 convolution of stride 2 and a 3x3 max pooling of stride 2; the stem "cifar" is one 3x3
+convolution, as in the versions for small images in common use, such as kuangliu's pytorch-cifar, reference 18 of
+`limit-of-the-batch-size.txt`. Padding is TensorFlow's "same": at stride 2 it begins one pixel later than PyTorch's.
+
+Shortcut "A" of the paper has no parameters: where the image halves it takes every second pixel and appends channels of
+zeros. Here that is a 1x1 average pooling of stride 2 (which is `x[:, ::2, ::2]`) and a zero padding that takes channels
+for a spatial dimension, so that saved models load in plain Keras. Shortcut "B" is a 1x1 convolution of the block's
+stride with batch normalisation, wherever a block changes the shape.
 """
 
 from __future__ import annotations
@@ -18,11 +22,136 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tflbt.models.residual_blocks import ResidualBlocks
+from tflbt import checks
+from tflbt.models import parts
+from tflbt.models.prepared import prepares
 
 _LAYERS = tf.keras.layers
+STEMS = ("imagenet", "cifar")
 
 
+def resnet(
+    blocks: Sequence[int],
+    widths: Sequence[int] = (64, 128, 256, 512),
+    *,
+    stem: str = "imagenet",
+    bottleneck: bool = False,
+    shortcut: str = "B",
+    input_shape: Sequence[int] = (224, 224, 3),
+    classes: int = 1000,
+    zero_init_last_gamma: bool = False,
+    name: str = "resnet",
+) -> tf.keras.Model:
+    """Builds a residual network; `tflbt.models.prepared` regularises it.
+
+    Args:
+        blocks: Number of blocks in each stage.
+        widths: Channels of each stage's 3x3 convolutions; after a bottleneck there are four times as many. The first
+            is the stem's too.
+        stem: "imagenet" or "cifar".
+        bottleneck: Whether blocks are bottlenecks.
+        shortcut: "A" (parameter-free) or "B" (projection).
+        input_shape: Height, width and channels of an image.
+        classes: Number of logits, at least 1.
+        zero_init_last_gamma: Whether the last normalisation of each block starts at 0, so that blocks start as the
+            identity (Goyal et al. 2017, section 5.1). Keep these gammas out of layer-wise adaptation.
+        name: Of the model.
+
+    Returns:
+        A functional model from images to logits `[n, classes]`, float32 under mixed precision too.
+
+    Raises:
+        ValueError: If the stem or shortcut is unknown, `blocks` and `widths` differ in length, or widths decrease
+            under shortcut "A".
+
+    Example:
+        >>> from tflbt.models.resnet import resnet
+        >>> resnet((2, 2, 2, 2))(tf.zeros([1, 224, 224, 3])).shape  # ResNet-18
+        TensorShape([1, 1000])
+    """
+    checks.one_of("stem", stem, STEMS)
+    checks.one_of("shortcut", shortcut, ("A", "B"))
+    if len(blocks) != len(widths):
+        raise ValueError(f"blocks={blocks!r} must have a number for each of widths={widths!r}.")
+    project = _projected if shortcut == "B" else _padded
+    last_gamma = "zeros" if zero_init_last_gamma else "ones"
+    inputs = tf.keras.Input(tuple(input_shape), name="images")
+    small = stem == "cifar"
+    x = _normalised(inputs, widths[0], "stem", "stem_bn", 1 if small else 2, 3 if small else 7)
+    x = parts.relu(x, "stem_relu")
+    if not small:
+        x = _LAYERS.MaxPooling2D(3, 2, padding="same", name="stem_pool")(x)
+    for stage, (count, width) in enumerate(zip(blocks, widths), start=1):
+        channels = 4 * width if bottleneck else width
+        for block in range(1, count + 1):
+            stride = 2 if stage > 1 and block == 1 else 1
+            part = f"stage{stage}_block{block}"
+            skip = x
+            if stride > 1 or x.shape[-1] != channels:
+                skip = project(x, channels, stride, part)
+            x = (_bottleneck if bottleneck else _block)(x, skip, width, stride, last_gamma, part)
+    x = parts.mean_over_positions(x)
+    return tf.keras.Model(inputs, parts.logits(x, classes), name=name)
+
+
+def _normalised(
+    x: tf.Tensor,
+    channels: int,
+    convolution: str,
+    normalisation: str,
+    stride: int = 1,
+    kernel: int = 3,
+    gamma: str = "ones",
+) -> tf.Tensor:
+    """A convolution and its normalisation."""
+    x = parts.convolution(x, channels, convolution, stride, kernel)
+    return parts.normalisation(x, normalisation, gamma_initializer=gamma)
+
+
+def _block(
+    x: tf.Tensor, skip: tf.Tensor, width: int, stride: int, last_gamma: str, name: str
+) -> tf.Tensor:
+    """Two 3x3 convolutions beside a shortcut, summed, then ReLU."""
+    x = _normalised(x, width, f"{name}_conv1", f"{name}_bn1", stride)
+    x = parts.relu(x, f"{name}_relu1")
+    x = _normalised(x, width, f"{name}_conv2", f"{name}_bn2", gamma=last_gamma)
+    return parts.relu(_LAYERS.Add(name=f"{name}_add")([skip, x]), f"{name}_relu2")
+
+
+def _bottleneck(
+    x: tf.Tensor, skip: tf.Tensor, width: int, stride: int, last_gamma: str, name: str
+) -> tf.Tensor:
+    """1x1, 3x3 and 1x1 convolutions beside a shortcut, to four times the width, summed, then ReLU."""
+    x = _normalised(x, width, f"{name}_conv1", f"{name}_bn1", kernel=1)
+    x = parts.relu(x, f"{name}_relu1")
+    x = _normalised(x, width, f"{name}_conv2", f"{name}_bn2", stride)
+    x = parts.relu(x, f"{name}_relu2")
+    x = _normalised(x, 4 * width, f"{name}_conv3", f"{name}_bn3", kernel=1, gamma=last_gamma)
+    return parts.relu(_LAYERS.Add(name=f"{name}_add")([skip, x]), f"{name}_relu3")
+
+
+def _projected(x: tf.Tensor, channels: int, stride: int, name: str) -> tf.Tensor:
+    """Shortcut "B"."""
+    name = f"{name}_shortcut"
+    return _normalised(x, channels, f"{name}_conv", f"{name}_bn", stride, kernel=1)
+
+
+def _padded(x: tf.Tensor, channels: int, stride: int, name: str) -> tf.Tensor:
+    """Shortcut "A".
+
+    Raises:
+        ValueError: If there are fewer channels than before.
+    """
+    added = channels - x.shape[-1]
+    if added < 0:
+        raise ValueError(f"widths must not decrease with shortcut 'A', got {channels} at {name}.")
+    x = _LAYERS.AveragePooling2D(1, stride, name=f"{name}_shortcut_stride")(x)
+    padding = ((0, 0), (0, added))
+    name = f"{name}_shortcut_pad"
+    return _LAYERS.ZeroPadding2D(padding, data_format="channels_first", name=name)(x)
+
+
+@prepares()
 def cifar_resnet(
     depth: int = 20,
     *,
@@ -30,45 +159,27 @@ def cifar_resnet(
     classes: int = 10,
     widths: Sequence[int] = (16, 32, 64),
     shortcut: str = "A",
-    weight_decay: float = 0.0,
-    bn_momentum: float = 0.9,
-    bn_epsilon: float = 1e-5,
-    ghost_batch_size: int | None = None,
     zero_init_last_gamma: bool = False,
 ) -> tf.keras.Model:
-    """Builds the CIFAR residual network of He et al. (2016), section 4.2.
+    """Builds the CIFAR residual network of He et al. (2016), section 4.2: n blocks in each stage.
 
     Trainable parameters with 10 classes and shortcut "A" (the paper's table 6 in brackets): depth
     20 269,722 (0.27M), 32 464,154 (0.46M), 44 658,586 (0.66M), 56 853,018 (0.85M), 110 1,727,962
     (1.7M).
 
     Args:
-        depth: 20, 32, 44, 56 or 110 (any 6n + 2 with the default three stages).
+        depth: 20, 32, 44, 56 or 110 (with s stages, 2sn + 2).
         input_shape: Height, width and channels of an image.
         classes: Number of logits, at least 1.
         widths: Channels of each stage.
         shortcut: "A" (parameter-free) or "B" (projection), where a stage halves the image.
-        weight_decay: b >= 0 of an L2 loss ``b/2 * |w|^2`` on convolution and dense kernels, whose
-            gradient is ``b * w`` (Keras's ``l2(c)`` is ``c * |w|^2``, so c = b/2). 0 when the
-            optimizer decays weights.
-        bn_momentum: Share of a moving statistic kept per sub-batch, 0 .. 1. 0.9 as in the authors'
-            code; Keras's 0.99 lags some hundred sub-batches, which large batches make many epochs.
-        bn_epsilon: Added to the variance. 1e-5 as in the authors' code; Keras's own is 1e-3.
-        ghost_batch_size: Samples that are normalised together in training, at least 1: the batch is
-            cut into ghosts of so many (`tflbt.models.GhostBatchNormalization`), and a moving
-            statistic moves once per ghost. Train on multiples of it. Default None: the whole
-            sub-batch together.
-        zero_init_last_gamma: Whether the last normalisation of each block starts at 0, so that
-            blocks start as the identity (Goyal et al. 2017, section 5.1). Keep these gammas out of
-            layer-wise adaptation.
+        zero_init_last_gamma: As in `resnet`.
 
     Returns:
-        A functional model from images to logits ``[n, classes]``, float32 under mixed precision
-        too.
+        A functional model from images to logits `[n, classes]`, float32 under mixed precision too.
 
     Raises:
-        ValueError: If the depth does not fit the stages, the shortcut is unknown, or the ghost
-            batch size is no positive integer.
+        ValueError: If the depth does not fit the stages, the shortcut is unknown or another option out of its range.
 
     Example:
         >>> from tflbt.models.resnet import cifar_resnet
@@ -77,28 +188,25 @@ def cifar_resnet(
         269722
     """
     stages = len(widths)
-    blocks, left = divmod(depth - 2, 2 * stages)
-    if left or blocks < 1:
+    blocks, rest = divmod(depth - 2, 2 * stages)
+    if rest or blocks < 1:
         known = [2 * stages * n + 2 for n in (1, 3, 5, 7, 9, 18)]
         raise ValueError(
             f"depth must be {2 * stages}n + 2 for {stages} stages, such as {known}; got {depth}."
         )
-    if shortcut not in ("A", "B"):
-        raise ValueError(f"shortcut must be 'A' or 'B', got {shortcut!r}.")
-    build = ResidualBlocks(
-        shortcut, weight_decay, bn_momentum, bn_epsilon, ghost_batch_size, zero_init_last_gamma
+    return resnet(
+        [blocks] * stages,
+        widths,
+        stem="cifar",
+        shortcut=shortcut,
+        input_shape=input_shape,
+        classes=classes,
+        zero_init_last_gamma=zero_init_last_gamma,
+        name=f"resnet{depth}",
     )
-    inputs = tf.keras.Input(tuple(input_shape), name="images")
-    x = build.convolution(inputs, widths[0], "stem")
-    x = _LAYERS.ReLU(name="stem_relu")(build.normalisation(x, "stem_bn"))
-    for stage, width in enumerate(widths, start=1):
-        for block in range(1, blocks + 1):
-            stride = 2 if stage > 1 and block == 1 else 1
-            x = build.block(x, width, stride, f"stage{stage}_block{block}")
-    x = _LAYERS.GlobalAveragePooling2D(name="mean_over_positions")(x)
-    return tf.keras.Model(inputs, build.logits(x, classes), name=f"resnet{depth}")
 
 
+@prepares()
 def digits_resnet(
     depth: int = 8,
     *,
@@ -106,33 +214,22 @@ def digits_resnet(
     classes: int = 10,
     widths: Sequence[int] = (16, 32, 64),
     shortcut: str = "A",
-    weight_decay: float = 0.0,
-    bn_momentum: float = 0.9,
-    bn_epsilon: float = 1e-5,
-    ghost_batch_size: int | None = None,
     zero_init_last_gamma: bool = False,
 ) -> tf.keras.Model:
-    """Builds a residual network small enough to train on 8x8 digits in seconds.
+    """Builds a `cifar_resnet` small enough to train on 8x8 digits in seconds.
 
-    The same network as `cifar_resnet` with one block a stage: 75,290 trainable parameters.
+    With one block per stage it has 75,290 trainable parameters.
 
     Args:
-        depth: ``2 * len(widths) * n + 2`` for n blocks a stage.
+        depth: As in `cifar_resnet`, like all that follow: 8 has one block per stage.
         input_shape: Height, width and channels of an image.
         classes: Number of logits.
-        widths: Channels of each stage; every stage after the first halves the image.
-        shortcut: As in `cifar_resnet`, like all that follow.
-        weight_decay: Of an L2 loss on the kernels.
-        bn_momentum: Of the moving statistics.
-        bn_epsilon: Added to the variance.
-        ghost_batch_size: Samples that are normalised together; None: the whole sub-batch.
+        widths: Channels of each stage.
+        shortcut: "A" or "B".
         zero_init_last_gamma: Whether blocks start as the identity.
 
     Returns:
-        A functional model from images to float32 logits ``[n, classes]``.
-
-    Raises:
-        ValueError: As `cifar_resnet`.
+        A functional model from images to float32 logits `[n, classes]`.
 
     Example:
         >>> from tflbt.models.resnet import digits_resnet
@@ -145,9 +242,93 @@ def digits_resnet(
         classes=classes,
         widths=widths,
         shortcut=shortcut,
-        weight_decay=weight_decay,
-        bn_momentum=bn_momentum,
-        bn_epsilon=bn_epsilon,
-        ghost_batch_size=ghost_batch_size,
         zero_init_last_gamma=zero_init_last_gamma,
+    )
+
+
+@prepares()
+def resnet18(
+    *,
+    stem: str = "cifar",
+    input_shape: Sequence[int] | None = None,
+    classes: int | None = None,
+    blocks: Sequence[int] = (2, 2, 2, 2),
+    widths: Sequence[int] = (64, 128, 256, 512),
+    zero_init_last_gamma: bool = False,
+) -> tf.keras.Model:
+    """Builds ResNet-18 (He et al. 2016, table 1), for CIFAR-100 or for ImageNet.
+
+    Trainable parameters: 11,220,132 with stem "cifar" and 100 classes, 11,689,512 with stem "imagenet" and 1,000
+    classes (as torchvision's `resnet18`).
+
+    Args:
+        stem: "cifar" or "imagenet".
+        input_shape: Height, width and channels of an image; default (32, 32, 3), with stem "imagenet" (224, 224, 3).
+        classes: Number of logits, at least 1; default 100, with stem "imagenet" 1,000.
+        blocks: Blocks of each stage. (3, 4, 6, 3) makes ResNet-34.
+        widths: Channels of each stage; the first is the stem's too.
+        zero_init_last_gamma: As in `resnet`.
+
+    Returns:
+        A functional model from images to logits `[n, classes]`, float32 under mixed precision too.
+
+    Example:
+        >>> from tflbt.models.resnet import resnet18
+        >>> sum(int(tf.size(variable)) for variable in resnet18().trainable_variables)
+        11220132
+    """
+    small = stem == "cifar"
+    return resnet(
+        blocks,
+        widths,
+        stem=stem,
+        input_shape=input_shape or ((32, 32, 3) if small else (224, 224, 3)),
+        classes=classes or (100 if small else 1000),
+        zero_init_last_gamma=zero_init_last_gamma,
+        name="resnet18",
+    )
+
+
+@prepares()
+def resnet50(
+    *,
+    stem: str = "imagenet",
+    input_shape: Sequence[int] | None = None,
+    classes: int | None = None,
+    blocks: Sequence[int] = (3, 4, 6, 3),
+    widths: Sequence[int] = (64, 128, 256, 512),
+    zero_init_last_gamma: bool = False,
+) -> tf.keras.Model:
+    """Builds ResNet-50 v1.5 for ImageNet, or its form for small images.
+
+    Trainable parameters: 25,557,032 with stem "imagenet" and 1,000 classes (as torchvision's `resnet50`),
+    23,520,842 with stem "cifar" and 10 classes (as pytorch-cifar's `ResNet50`).
+
+    Args:
+        stem: "imagenet" or "cifar".
+        input_shape: Height, width and channels of an image; default (224, 224, 3), with stem "cifar" (32, 32, 3).
+        classes: Number of logits, at least 1; default 1,000, with stem "cifar" 10.
+        blocks: Blocks of each stage. (3, 4, 23, 3) makes ResNet-101.
+        widths: Channels of each stage's 3x3 convolutions; the first is the stem's too.
+        zero_init_last_gamma: As in `resnet`.
+
+    Returns:
+        A functional model from images to logits `[n, classes]`, float32 under mixed precision too.
+
+    Example:
+        >>> from tflbt.models.resnet import resnet50
+        >>> model = resnet50(stem="cifar")
+        >>> sum(int(tf.size(variable)) for variable in model.trainable_variables)
+        23520842
+    """
+    small = stem == "cifar"
+    return resnet(
+        blocks,
+        widths,
+        stem=stem,
+        bottleneck=True,
+        input_shape=input_shape or ((32, 32, 3) if small else (224, 224, 3)),
+        classes=classes or (10 if small else 1000),
+        zero_init_last_gamma=zero_init_last_gamma,
+        name="resnet50",
     )

@@ -10,23 +10,21 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tflbt.models.residual_blocks import ResidualBlocks
+from tflbt.models import parts
+from tflbt.models.prepared import prepares
 
 _LAYERS = tf.keras.layers
 
 
+@prepares()
 def small_alexnet(
     *,
     input_shape: Sequence[int] = (32, 32, 3),
     classes: int = 10,
     filters: Sequence[int] = (64, 64),
     units: Sequence[int] = (384, 192),
-    weight_decay: float = 0.0,
-    bn_momentum: float = 0.9,
-    bn_epsilon: float = 1e-5,
-    ghost_batch_size: int | None = None,
 ) -> tf.keras.Model:
-    """Builds the network of ``models/c1.py`` in the authors' HessianFlow.
+    """Builds the network of `models/c1.py` in the authors' HessianFlow.
 
     1,756,682 trainable parameters for 32x32x3 images and 10 classes. Its max pooling pads one pixel before the image;
     TensorFlow's "same" here pads one after it. For sides that are even before each pooling that is the same network
@@ -37,35 +35,22 @@ def small_alexnet(
         classes: Number of logits, at least 1.
         filters: Channels of each convolution.
         units: Widths of the hidden dense layers.
-        weight_decay: b >= 0 of an L2 loss ``b/2 * |w|^2`` on convolution and dense kernels; 0 when the
-            optimizer decays weights.
-        bn_momentum: Share of a moving statistic kept per ghost (or sub-batch), 0 .. 1.
-        bn_epsilon: Added to the variance.
-        ghost_batch_size: Samples that are normalised together in training, at least 1
-            (`tflbt.models.GhostBatchNormalization`); None: the whole sub-batch.
 
     Returns:
-        A functional model from images to logits ``[n, classes]``, float32 under mixed precision too.
+        A functional model from images to logits `[n, classes]`, float32 under mixed precision too.
 
     Example:
         >>> from tflbt.models.small_alexnet import small_alexnet
         >>> sum(int(tf.size(variable)) for variable in small_alexnet().trainable_variables)
         1756682
     """
-    build = ResidualBlocks("B", weight_decay, bn_momentum, bn_epsilon, ghost_batch_size, False)
-    options = {
-        "activation": "relu",
-        "kernel_initializer": "he_normal",
-        "kernel_regularizer": (
-            tf.keras.regularizers.L2(weight_decay / 2) if weight_decay else None
-        ),
-    }
+    options = {"activation": "relu", "kernel_initializer": "he_normal"}
     inputs = x = tf.keras.Input(tuple(input_shape), name="images")
     for number, channels in enumerate(filters, start=1):
         x = _LAYERS.Conv2D(channels, 5, padding="same", name=f"conv{number}", **options)(x)
-        x = build.normalisation(x, f"bn{number}")
+        x = parts.normalisation(x, f"bn{number}")
         x = _LAYERS.MaxPooling2D(3, 2, padding="same", name=f"pool{number}")(x)
     x = _LAYERS.Flatten(name="flatten")(x)
     for number, width in enumerate(units, start=1):
         x = _LAYERS.Dense(width, name=f"dense{number}", **options)(x)
-    return tf.keras.Model(inputs, build.logits(x, classes), name="small_alexnet")
+    return tf.keras.Model(inputs, parts.logits(x, classes), name="small_alexnet")

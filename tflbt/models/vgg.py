@@ -5,7 +5,7 @@ one position of 512 channels. Each convolution has a bias, which the normalisati
 PyTorch's layers do, in both networks that this one can be:
 
 - without hidden dense layers (the default), the `VGG16` of kuangliu's pytorch-cifar;
-- with ``units=(4096, 4096), dropout=0.5``, the CIFAR form of convNet.pytorch, the code of the first author of
+- with `units=(4096, 4096), dropout=0.5`, the CIFAR form of convNet.pytorch, the code of the first author of
   `batch-augmentation.txt`: taken to be the "VGG" of that paper's table 1, which gives no layers.
 """
 
@@ -15,12 +15,15 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from tflbt import checks
+from tflbt.models import parts
 from tflbt.models.initialisation import initialisers
-from tflbt.models.residual_blocks import ResidualBlocks
+from tflbt.models.prepared import prepares
 
 _LAYERS = tf.keras.layers
 
 
+@prepares()
 def vgg16(
     *,
     input_shape: Sequence[int] = (32, 32, 3),
@@ -31,19 +34,15 @@ def vgg16(
     dropout: float = 0.0,
     batch_norm: bool = True,
     initialisation: str = "pytorch",
-    weight_decay: float = 0.0,
-    bn_momentum: float = 0.9,
-    bn_epsilon: float = 1e-5,
-    ghost_batch_size: int | None = None,
 ) -> tf.keras.Model:
     """Builds VGG-16.
 
-    Trainable parameters with 10 classes: 14,728,266 (as pytorch-cifar's `VGG16`), with ``units=(4096, 4096)``
-    33,646,666 (as convNet.pytorch's). ImageNet's original is ``batch_norm=False, units=(4096, 4096), dropout=0.5,
-    input_shape=(224, 224, 3), classes=1000``: 138,357,544, as torchvision's `vgg16`.
+    Trainable parameters with 10 classes: 14,728,266 (as pytorch-cifar's `VGG16`), with `units=(4096, 4096)`
+    33,646,666 (as convNet.pytorch's). ImageNet's original is `batch_norm=False, units=(4096, 4096), dropout=0.5,
+    input_shape=(224, 224, 3), classes=1000`: 138,357,544, as torchvision's `vgg16`.
 
     Args:
-        input_shape: Height, width and channels of an image; sides of at least ``2 ** len(blocks)`` pixels.
+        input_shape: Height, width and channels of an image; sides of at least `2 ** len(blocks)` pixels.
         classes: Number of logits, at least 1.
         blocks: Convolutions of each stage. (1, 1, 2, 2, 2) makes VGG-11, (2, 2, 4, 4, 4) VGG-19.
         widths: Channels of each stage.
@@ -53,19 +52,13 @@ def vgg16(
         initialisation: "pytorch", as in both sources, or the name of a Keras initialiser
             (`tflbt.models.initialisation`), such as "he_normal" without `batch_norm`: PyTorch's layers shrink what
             passes them.
-        weight_decay: b >= 0 of an L2 loss ``b/2 * |w|^2`` on convolution and dense kernels; 0 when the
-            optimizer decays weights.
-        bn_momentum: Share of a moving statistic kept per ghost (or sub-batch), 0 .. 1.
-        bn_epsilon: Added to the variance.
-        ghost_batch_size: Samples that are normalised together in training, at least 1
-            (`tflbt.models.GhostBatchNormalization`); None: the whole sub-batch. Needs `batch_norm`.
 
     Returns:
-        A functional model from images to logits ``[n, classes]``, float32 under mixed precision too.
+        A functional model from images to logits `[n, classes]`, float32 under mixed precision too.
 
     Raises:
-        ValueError: If `blocks` and `widths` differ in length, the image is too small for the poolings, the dropout
-            is out of its range, or ghosts have nothing to normalise.
+        ValueError: If `blocks` and `widths` differ in length, the image is too small for the poolings, or the
+            dropout is out of its range.
 
     Example:
         >>> from tflbt.models.vgg import vgg16
@@ -73,9 +66,14 @@ def vgg16(
         >>> sum(int(tf.size(variable)) for variable in model.trainable_variables)
         14728266
     """
-    _check(input_shape, blocks, widths, dropout, batch_norm, ghost_batch_size)
-    bn = ResidualBlocks("B", weight_decay, bn_momentum, bn_epsilon, ghost_batch_size, False)
-    decay = tf.keras.regularizers.L2(weight_decay / 2) if weight_decay else None
+    if len(blocks) != len(widths):
+        raise ValueError(f"blocks={blocks!r} must have a number for each of widths={widths!r}.")
+    least = 2 ** len(blocks)
+    if min(input_shape[:2]) < least:
+        raise ValueError(
+            f"input_shape={input_shape!r} must be at least {least} pixels high and wide."
+        )
+    checks.number("dropout", dropout, at_least=0, less_than=1)
     inputs = x = tf.keras.Input(tuple(input_shape), name="images")
     for stage, (count, width) in enumerate(zip(blocks, widths), start=1):
         for number in range(1, count + 1):
@@ -83,50 +81,18 @@ def vgg16(
                 width,
                 3,
                 padding="same",
-                kernel_regularizer=decay,
                 name=f"stage{stage}_conv{number}",
                 **initialisers(initialisation, 9 * x.shape[-1]),
             )(x)
             if batch_norm:
-                x = bn.normalisation(x, f"stage{stage}_bn{number}")
-            x = _LAYERS.ReLU(name=f"stage{stage}_relu{number}")(x)
+                x = parts.normalisation(x, f"stage{stage}_bn{number}")
+            x = parts.relu(x, f"stage{stage}_relu{number}")
         x = _LAYERS.MaxPooling2D(2, name=f"stage{stage}_pool")(x)
     x = _LAYERS.Flatten(name="flatten")(x)
     for number, width in enumerate(units, start=1):
-        x = _LAYERS.Dense(
-            width,
-            activation="relu",
-            kernel_regularizer=decay,
-            name=f"dense{number}",
-            **initialisers(initialisation, x.shape[-1]),
-        )(x)
+        start = initialisers(initialisation, x.shape[-1])
+        x = _LAYERS.Dense(width, activation="relu", name=f"dense{number}", **start)(x)
         if dropout:
             x = _LAYERS.Dropout(dropout, name=f"dropout{number}")(x)
-    logits = _LAYERS.Dense(
-        classes,
-        kernel_regularizer=decay,
-        dtype="float32",
-        name="logits",
-        **initialisers(initialisation, x.shape[-1]),
-    )(x)
+    logits = parts.logits(x, classes, **initialisers(initialisation, x.shape[-1]))
     return tf.keras.Model(inputs, logits, name="vgg16")
-
-
-def _check(
-    input_shape: Sequence[int],
-    blocks: Sequence[int],
-    widths: Sequence[int],
-    dropout: float,
-    batch_norm: bool,
-    ghost_batch_size: int | None,
-) -> None:
-    if len(blocks) != len(widths):
-        raise ValueError(f"blocks={blocks!r} must have a number for each of widths={widths!r}.")
-    if min(input_shape[:2]) < 2 ** len(blocks):
-        raise ValueError(
-            f"input_shape={input_shape!r} must be at least {2 ** len(blocks)} pixels high and wide."
-        )
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout={dropout!r} must be at least 0 and less than 1.")
-    if ghost_batch_size is not None and not batch_norm:
-        raise ValueError(f"ghost_batch_size={ghost_batch_size!r} needs batch_norm=True.")

@@ -15,12 +15,15 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tflbt.models.residual_blocks import ResidualBlocks
+from tflbt import checks
+from tflbt.models import parts
+from tflbt.models.prepared import prepares
 
 _LAYERS = tf.keras.layers
 _STAGES = (16, 32, 64)  # channels at width 1
 
 
+@prepares()
 def wide_resnet(
     depth: int = 16,
     width: int = 4,
@@ -28,10 +31,6 @@ def wide_resnet(
     input_shape: Sequence[int] = (32, 32, 3),
     classes: int = 10,
     dropout: float = 0.0,
-    weight_decay: float = 0.0,
-    bn_momentum: float = 0.9,
-    bn_epsilon: float = 1e-5,
-    ghost_batch_size: int | None = None,
 ) -> tf.keras.Model:
     """Builds WRN-depth-width.
 
@@ -44,15 +43,9 @@ def wide_resnet(
         input_shape: Height, width and channels of an image.
         classes: Number of logits, at least 1.
         dropout: Share of values dropped in training before the second convolution of each block, 0 <= dropout < 1.
-        weight_decay: b >= 0 of an L2 loss ``b/2 * |w|^2`` on convolution and dense kernels; 0 when the
-            optimizer decays weights.
-        bn_momentum: Share of a moving statistic kept per ghost (or sub-batch), 0 .. 1.
-        bn_epsilon: Added to the variance.
-        ghost_batch_size: Samples that are normalised together in training, at least 1
-            (`tflbt.models.GhostBatchNormalization`); None: the whole sub-batch.
 
     Returns:
-        A functional model from images to logits ``[n, classes]``, float32 under mixed precision too.
+        A functional model from images to logits `[n, classes]`, float32 under mixed precision too.
 
     Raises:
         ValueError: If the depth is not 6n + 4, the width below 1 or the dropout out of its range.
@@ -62,36 +55,31 @@ def wide_resnet(
         >>> sum(int(tf.size(variable)) for variable in wide_resnet(16, 4).trainable_variables)
         2748890
     """
-    blocks, left = divmod(depth - 4, 6)
-    if left or blocks < 1:
+    blocks, rest = divmod(depth - 4, 6)
+    if rest or blocks < 1:
         raise ValueError(f"depth={depth!r} must be 6n + 4, such as 10, 16, 22, 28 or 40.")
-    if width < 1:
-        raise ValueError(f"width={width!r} must be at least 1.")
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout={dropout!r} must be at least 0 and less than 1.")
-    build = ResidualBlocks("B", weight_decay, bn_momentum, bn_epsilon, ghost_batch_size, False)
+    checks.whole("width", width, at_least=1)
+    checks.number("dropout", dropout, at_least=0, less_than=1)
     inputs = tf.keras.Input(tuple(input_shape), name="images")
-    x = build.convolution(inputs, _STAGES[0], "stem")
+    x = parts.convolution(inputs, _STAGES[0], "stem")
     for stage, channels in enumerate(_STAGES, start=1):
         for block in range(1, blocks + 1):
             stride = 2 if stage > 1 and block == 1 else 1
-            x = _block(build, x, width * channels, stride, dropout, f"stage{stage}_block{block}")
-    x = _LAYERS.ReLU(name="last_relu")(build.normalisation(x, "last_bn"))
-    x = _LAYERS.GlobalAveragePooling2D(name="mean_over_positions")(x)
-    return tf.keras.Model(inputs, build.logits(x, classes), name=f"wide_resnet{depth}_{width}")
+            x = _block(x, width * channels, stride, dropout, f"stage{stage}_block{block}")
+    x = parts.relu(parts.normalisation(x, "last_bn"), "last_relu")
+    logits = parts.logits(parts.mean_over_positions(x), classes)
+    return tf.keras.Model(inputs, logits, name=f"wide_resnet{depth}_{width}")
 
 
-def _block(
-    build: ResidualBlocks, x: tf.Tensor, channels: int, stride: int, dropout: float, name: str
-) -> tf.Tensor:
+def _block(x: tf.Tensor, channels: int, stride: int, dropout: float, name: str) -> tf.Tensor:
     """Two pre-activated 3x3 convolutions, with dropout between them, beside a shortcut."""
     shortcut = x
-    x = _LAYERS.ReLU(name=f"{name}_relu1")(build.normalisation(x, f"{name}_bn1"))
+    x = parts.relu(parts.normalisation(x, f"{name}_bn1"), f"{name}_relu1")
     if stride > 1 or x.shape[-1] != channels:
-        shortcut = build.convolution(x, channels, f"{name}_shortcut_conv", stride, kernel=1)
-    x = build.convolution(x, channels, f"{name}_conv1", stride)
-    x = _LAYERS.ReLU(name=f"{name}_relu2")(build.normalisation(x, f"{name}_bn2"))
+        shortcut = parts.convolution(x, channels, f"{name}_shortcut_conv", stride, kernel=1)
+    x = parts.convolution(x, channels, f"{name}_conv1", stride)
+    x = parts.relu(parts.normalisation(x, f"{name}_bn2"), f"{name}_relu2")
     if dropout:
         x = _LAYERS.Dropout(dropout, name=f"{name}_dropout")(x)
-    x = build.convolution(x, channels, f"{name}_conv2")
+    x = parts.convolution(x, channels, f"{name}_conv2")
     return _LAYERS.Add(name=f"{name}_add")([shortcut, x])

@@ -18,6 +18,9 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from tflbt import checks
+from tflbt.models import parts
+from tflbt.models.prepared import prepares
 from tflbt.models.text_layers import (
     ActivationPenalty,
     TiedEmbedding,
@@ -29,6 +32,7 @@ _LAYERS = tf.keras.layers
 _EMBEDDING_RANGE = 0.1  # the authors' "initrange"
 
 
+@prepares("weight_decay")
 def word_lstm(
     *,
     input_shape: Sequence[int] = (70,),
@@ -44,12 +48,11 @@ def word_lstm(
     activation_penalty: float = 2.0,
     slowness_penalty: float = 1.0,
     tie_weights: bool = True,
-    weight_decay: float = 0.0,
 ) -> tf.keras.Model:
     """Builds the language model.
 
     24,210,800 parameters by default. The authors' code counts 24,221,600 (the paper: 24M): PyTorch's LSTM has two
-    biases where this has one, ``4 * (1150 + 1150 + 400) = 10,800`` numbers more. It is their sum that acts, so plain
+    biases where this has one, `4 * (1150 + 1150 + 400) = 10,800` numbers more. It is their sum that acts, so plain
     SGD moves that sum twice as fast as this bias.
 
     Args:
@@ -64,16 +67,14 @@ def word_lstm(
         dropout_output: Likewise, after the last layer.
         dropout_recurrent: Share of the weights from state to state dropped, by one mask for the sub-batch and all
             positions ("weight drop", DropConnect).
-        activation_penalty: Alpha >= 0 of a loss ``alpha * mean(h^2)``, added in training; h is the last layer's
+        activation_penalty: Alpha >= 0 of a loss `alpha * mean(h^2)`, added in training; h is the last layer's
             output after its dropout.
-        slowness_penalty: Beta >= 0 of ``beta * mean((h_t+1 - h_t)^2)``, likewise, before its dropout. So the loss in
-            training is more than the cross-entropy; that of evaluation is not, and its ``exp`` is the perplexity.
+        slowness_penalty: Beta >= 0 of `beta * mean((h_t+1 - h_t)^2)`, likewise, before its dropout. So the loss in
+            training is more than the cross-entropy; that of evaluation is not, and its `exp` is the perplexity.
         tie_weights: Whether words' vectors are also the weights of their logits.
-        weight_decay: b >= 0 of an L2 loss ``b/2 * |w|^2`` on all weights but biases; 0 when the optimizer decays
-            weights, and for a perplexity.
 
     Returns:
-        A functional model from int32 words ``[n, T]`` to logits ``[n, T, classes]``, float32 under mixed precision
+        A functional model from int32 words `[n, T]` to logits `[n, T, classes]`, float32 under mixed precision
         too.
 
     Raises:
@@ -86,25 +87,22 @@ def word_lstm(
     """
     if len(input_shape) != 1 or input_shape[0] < 1:
         raise ValueError(f"input_shape={input_shape!r} must be one number of words, at least 1.")
-    if layers < 1:
-        raise ValueError(f"layers={layers!r} must be at least 1.")
-    _check_rates(
-        dropout_embedding=dropout_embedding,
-        dropout_input=dropout_input,
-        dropout_hidden=dropout_hidden,
-        dropout_output=dropout_output,
-        dropout_recurrent=dropout_recurrent,
-    )
-    if min(activation_penalty, slowness_penalty) < 0:
-        raise ValueError(
-            f"activation_penalty={activation_penalty!r}, slowness_penalty={slowness_penalty!r} must be at least 0."
-        )
+    checks.whole("layers", layers, at_least=1)
+    for name, rate in {
+        "dropout_embedding": dropout_embedding,
+        "dropout_input": dropout_input,
+        "dropout_hidden": dropout_hidden,
+        "dropout_output": dropout_output,
+        "dropout_recurrent": dropout_recurrent,
+    }.items():
+        checks.number(name, rate, at_least=0, less_than=1)
+    checks.number("activation_penalty", activation_penalty, at_least=0)
+    checks.number("slowness_penalty", slowness_penalty, at_least=0)
     words = tf.keras.Input(tuple(input_shape), dtype="int32", name="words")
     vectors = (TiedEmbedding if tie_weights else _LAYERS.Embedding)(
         classes,
         embedding,
         embeddings_initializer=_uniform(_EMBEDDING_RANGE),
-        embeddings_regularizer=_regulariser(weight_decay),
         dtype="float32",  # for the logits'
         name="embedding",
     )
@@ -113,30 +111,24 @@ def word_lstm(
         x = WordDropout(dropout_embedding, classes, name="embedding_dropout")([x, words])
     x = _locked(x, dropout_input, "input_dropout")
     for layer in range(1, layers):
-        x = _lstm(units, dropout_recurrent, weight_decay, f"lstm{layer}")(x)
+        x = _lstm(units, dropout_recurrent, f"lstm{layer}")(x)
         x = _locked(x, dropout_hidden, f"hidden_dropout{layer}")
     width = embedding if tie_weights else units
-    h = _lstm(width, dropout_recurrent, weight_decay, f"lstm{layers}")(x)
+    h = _lstm(width, dropout_recurrent, f"lstm{layers}")(x)
     x = _locked(h, dropout_output, "output_dropout")
     if activation_penalty or slowness_penalty:
         x = ActivationPenalty(activation_penalty, slowness_penalty, name="penalty")([h, x])
     if tie_weights:
         return tf.keras.Model(words, vectors(x, reverse=True), name="word_lstm")
-    logits = _LAYERS.Dense(
-        classes,
-        kernel_initializer=_uniform(_EMBEDDING_RANGE),
-        kernel_regularizer=_regulariser(weight_decay),
-        dtype="float32",
-        name="logits",
-    )
-    return tf.keras.Model(words, logits(x), name="word_lstm")
+    logits = parts.logits(x, classes, kernel_initializer=_uniform(_EMBEDDING_RANGE))
+    return tf.keras.Model(words, logits, name="word_lstm")
 
 
 def _locked(x: tf.Tensor, rate: float, name: str) -> tf.Tensor:
     return _LAYERS.SpatialDropout1D(rate, name=name)(x) if rate else x
 
 
-def _lstm(width: int, weight_drop: float, weight_decay: float, name: str) -> WeightDropLSTM:
+def _lstm(width: int, weight_drop: float, name: str) -> WeightDropLSTM:
     """A layer with PyTorch's initial weights."""
     bound = width**-0.5
     return WeightDropLSTM(
@@ -147,21 +139,9 @@ def _lstm(width: int, weight_drop: float, weight_decay: float, name: str) -> Wei
         recurrent_initializer=_uniform(bound),
         bias_initializer=_uniform(bound),
         unit_forget_bias=False,
-        kernel_regularizer=_regulariser(weight_decay),
-        recurrent_regularizer=_regulariser(weight_decay),
         name=name,
     )
 
 
 def _uniform(bound: float) -> tf.keras.initializers.Initializer:
     return tf.keras.initializers.RandomUniform(-bound, bound)
-
-
-def _regulariser(weight_decay: float) -> tf.keras.regularizers.Regularizer | None:
-    return tf.keras.regularizers.L2(weight_decay / 2) if weight_decay else None
-
-
-def _check_rates(**rates: float) -> None:
-    for name, rate in rates.items():
-        if not 0 <= rate < 1:
-            raise ValueError(f"{name}={rate!r} must be at least 0 and less than 1.")

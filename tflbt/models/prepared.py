@@ -1,0 +1,180 @@
+"""How any Keras model is regularised: weight decay on its kernels and (ghost) batch normalisation."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from tflbt import checks
+from tflbt.models.ghost_batch_norm import GhostBatchNormalization
+
+# The options that `prepares` adds to a network, with their defaults.
+DEFAULTS: dict[str, Any] = {
+    "weight_decay": 0.0,
+    "bn_momentum": 0.9,
+    "bn_epsilon": 1e-5,
+    "ghost_batch_size": None,
+}
+_DOCUMENTED = {
+    "weight_decay": "b >= 0 of an L2 loss `b/2 * |w|^2` on kernels; 0 when the optimizer decays weights.",
+    "bn_momentum": "Share of a moving statistic kept per sub-batch (or ghost), 0 .. 1.",
+    "bn_epsilon": "Added to the variance.",
+    "ghost_batch_size": "Samples that are normalised together in training (`tflbt.models.GhostBatchNormalization`); "
+    "None: the whole sub-batch.",
+}
+# The argument that regularises a layer's kernel, and the attribute that holds the kernel. A depthwise kernel decays
+# only beside a pointwise one (SeparableConv2D): MobileNet's paper says to decay those of DepthwiseConv2D "very little
+# or not at all", since they have so few parameters.
+_KERNELS = {
+    "kernel_regularizer": "kernel",
+    "recurrent_regularizer": "recurrent_kernel",
+    "embeddings_regularizer": "embeddings",
+    "depthwise_regularizer": "depthwise_kernel",
+    "pointwise_regularizer": "pointwise_kernel",
+}
+
+
+def prepared(
+    model: tf.keras.Model,
+    *,
+    weight_decay: float = 0.0,
+    ghost_batch_size: int | None = None,
+    bn_momentum: float | None = None,
+    bn_epsilon: float | None = None,
+) -> tf.keras.Model:
+    """Gives a model's kernels weight decay and changes its batch normalisation.
+
+    The model's own layers are changed, before it is compiled. A clone would draw new random numbers: this way
+    weights, dropout and every later draw stay as the seed made them, subclassed models work too, and nothing is
+    built twice. Saved models and clones keep what is set here.
+
+    Args:
+        model: Any Keras model, such as one of `tf.keras.applications`.
+        weight_decay: b >= 0 of an L2 loss `b/2 * |w|^2` whose gradient is `b * w` (Keras's `L2(c)` is `c * |w|^2`, so
+            c = b/2), on all kernels: of convolutions, dense, recurrent and embedding layers, but not of
+            `DepthwiseConv2D`. Kernels that have a regulariser already keep theirs. Default 0: none; right when the
+            optimizer decays weights.
+        ghost_batch_size: Samples that are normalised together in training, at least 1: every `BatchNormalization`
+            layer becomes a `GhostBatchNormalization`. Train on multiples of it. Default None: the whole sub-batch.
+        bn_momentum: Share of a moving statistic kept per sub-batch (or ghost), 0 .. 1. Keras's 0.99 lags some hundred
+            sub-batches, which in large batches are many epochs. Default None: as the model has it.
+        bn_epsilon: Added to the variance, at least 0. Default None: as the model has it.
+
+    Returns:
+        The same model.
+
+    Raises:
+        ValueError: If an option is out of its range, or ghosts find no layer, or one that they cannot replace.
+
+    Example:
+        >>> from tflbt import models
+        >>> network = tf.keras.applications.MobileNet(weights=None, classifier_activation=None)
+        >>> network = models.prepared(network, weight_decay=5e-4, ghost_batch_size=64, bn_momentum=0.9)
+        >>> len(network.losses)  # the first convolution, 13 pointwise ones and the logits' kernel
+        15
+    """
+    check(weight_decay, ghost_batch_size, bn_momentum, bn_epsilon)
+    layers = [layer for layer in model.submodules if isinstance(layer, tf.keras.layers.Layer)]
+    if weight_decay:
+        for layer in layers:
+            _decay(layer, tf.keras.regularizers.L2(weight_decay / 2))
+    normalisations = [
+        layer for layer in layers if isinstance(layer, tf.keras.layers.BatchNormalization)
+    ]
+    if ghost_batch_size is not None and not normalisations:
+        raise ValueError(
+            f"ghost_batch_size={ghost_batch_size!r} needs BatchNormalization layers, and {model.name!r} has none "
+            "(alexnet and vgg16 have them with batch_norm=True)."
+        )
+    for layer in normalisations:
+        layer.momentum = layer.momentum if bn_momentum is None else bn_momentum
+        layer.epsilon = layer.epsilon if bn_epsilon is None else bn_epsilon
+        if ghost_batch_size is not None:
+            GhostBatchNormalization.replace(layer, ghost_batch_size)
+    return model
+
+
+def check(
+    weight_decay: float = 0.0,
+    ghost_batch_size: int | None = None,
+    bn_momentum: float | None = None,
+    bn_epsilon: float | None = None,
+) -> None:
+    """Raises ValueError if an option of `prepared` is out of its range."""
+    checks.number("weight_decay", weight_decay, at_least=0)
+    if ghost_batch_size is not None:
+        checks.whole("ghost_batch_size", ghost_batch_size, at_least=1)
+    if bn_momentum is not None:
+        checks.number("bn_momentum", bn_momentum, at_least=0, at_most=1)
+    if bn_epsilon is not None:
+        checks.number("bn_epsilon", bn_epsilon, at_least=0)
+
+
+def prepares(*names: str, **defaults: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Adds options of `prepared` to a network's function: arguments, documentation, and what they do.
+
+    Args:
+        *names: Of the options; none: all of `DEFAULTS`.
+        **defaults: Of options whose default is another than in `DEFAULTS`.
+
+    Returns:
+        A decorator. The function's signature lists the options with their defaults.
+
+    Example:
+        >>> import inspect
+        >>> @prepares("weight_decay")
+        ... def line(inputs=1):
+        ...     return tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(inputs,))])
+        >>> str(inspect.signature(line)), len(line(weight_decay=0.1).losses)
+        ('(inputs=1, *, weight_decay=0.0)', 1)
+    """
+    defaults = {**{name: DEFAULTS[name] for name in names or DEFAULTS}, **defaults}
+
+    def decorate(network: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(network)
+        def build(*arguments: Any, **options: Any) -> tf.keras.Model:
+            chosen = {name: options.pop(name, default) for name, default in defaults.items()}
+            check(**chosen)  # before anything is built
+            return prepared(network(*arguments, **options), **chosen)
+
+        build.__signature__ = _with(inspect.signature(network), defaults)  # type: ignore[attr-defined]
+        documented = "".join(f"    {name}: {_DOCUMENTED[name]}\n" for name in defaults)
+        build.__doc__ = inspect.cleandoc(network.__doc__ or "").replace(
+            "\nReturns:", f"{documented}\nReturns:", 1
+        )
+        return build
+
+    return decorate
+
+
+def _with(signature: inspect.Signature, defaults: dict[str, Any]) -> inspect.Signature:
+    """A signature and further keyword-only parameters."""
+    keyword_only = inspect.Parameter.KEYWORD_ONLY
+    added = [inspect.Parameter(name, keyword_only, default=defaults[name]) for name in defaults]
+    return signature.replace(parameters=[*signature.parameters.values(), *added])
+
+
+def _decay(layer: tf.keras.layers.Layer, regulariser: tf.keras.regularizers.Regularizer) -> None:
+    """Regularises a layer's kernels as if its constructor had been given the regulariser."""
+    if isinstance(layer, tf.keras.layers.RNN):
+        return  # its cell holds the kernels, and is a layer too
+    for argument, attribute in _KERNELS.items():
+        if getattr(layer, argument, regulariser) is not None:
+            continue
+        if argument == "depthwise_regularizer" and not hasattr(layer, "pointwise_regularizer"):
+            continue
+        kernel = getattr(layer, attribute, None)
+        if kernel is not None:
+            layer.add_loss(functools.partial(_penalty, regulariser, kernel))
+        if kernel is not None or not layer.built:  # a kernel to come takes its regulariser along
+            setattr(layer, argument, regulariser)
+
+
+def _penalty(regulariser: Any, kernel: tf.Variable) -> tf.Tensor:
+    """The loss of a kernel, under the names that Keras gives it: graphs then add up losses in the same order."""
+    with tf.name_scope(f"{kernel.name.split(':')[0]}/Regularizer"):
+        return regulariser(kernel)
