@@ -7,6 +7,7 @@ import runpy
 import subprocess
 from pathlib import Path
 
+import ml_collections
 import pytest
 
 from tests.documents import DOCUMENTS, HOROVOD_SCRIPT, README, ROOT, accuracy, blocks, run, train_py
@@ -14,6 +15,24 @@ from tflbt import recipes
 from tflbt.report import RunDirectory, figure_style
 
 WITH_PYTHON = ("features", "your_script")
+
+
+def is_recipe(name: str) -> bool:
+    """Says whether a file's name, with or without a variant, is that of a recipe."""
+    return (ROOT / "hparams" / name.partition(":")[0]).exists()
+
+
+def flat(config: ml_collections.ConfigDict, prefix: str = "") -> list[str]:
+    """Returns a configuration's keys with dots between the levels."""
+    return [
+        name
+        for key, value in config.items()
+        for name in (
+            flat(value, f"{prefix}{key}.")
+            if isinstance(value, ml_collections.ConfigDict)
+            else [f"{prefix}{key}"]
+        )
+    ]
 
 
 def test_the_readme_is_a_screen_and_a_half() -> None:
@@ -91,11 +110,15 @@ def test_the_command_that_trains_a_recipe_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.stem)
-def test_the_recipes_that_a_document_names_load(document: Path) -> None:
-    """Each `hparams/FILE.py:VARIANT`, and each file without a variant."""
-    named = set(re.findall(r"hparams/[a-z]\w+\.py(?::\w+)?", document.read_text()))
-    for name in named:
-        recipes.load(str(ROOT / name))
+def test_the_recipes_that_a_document_names_load_and_have_the_keys_that_it_sets(
+    document: Path,
+) -> None:
+    """Each `hparams/FILE.py:VARIANT`, or FILE.py where a variable stands for the variant; each `--config.KEY=`."""
+    text = document.read_text()
+    named = set(re.findall(r"(?:hparams/|`)([a-z]\w+\.py(?::[a-z]\w*(?![\w$]))?)", text))
+    configs = [recipes.load(str(ROOT / "hparams" / name)) for name in named if is_recipe(name)]
+    keys = {key for config in configs for key in flat(config)}
+    assert set(re.findall(r"--config\.([\w.]+)=", text)) <= keys
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.stem)

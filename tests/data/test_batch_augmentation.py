@@ -1,4 +1,4 @@
-"""Batch augmentation deals every instance of every sample once, where it is told to, whatever the split."""
+"""Batch augmentation deals every instance of every sample once, where its placement says, whatever the split."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_the_first_instance_draws_what_it_would_alone_and_a_resumed_epoch_what_a
         (BatchAugmentation(4, "ranks"), (3, 8, 2), "multiple of 32 .* got 48"),
     ],
 )
-def test_a_split_that_tears_a_sample_is_told_with_one_that_does_not(augmentation, split, says):
+def test_a_split_that_tears_a_sample_is_named_with_one_that_does_not(augmentation, split, says):
     with pytest.raises(ValueError, match=says):
         augmentation.check(*split)
 

@@ -86,15 +86,15 @@ def test_starting_at_an_epoch_goes_on_as_the_uninterrupted_run():
     whole = _deal(11, 4, 2, epochs=4, seed=9, transform=shifted)
     resumed = _deal(11, 4, 2, epochs=4, initial_epoch=2, seed=9, transform=shifted)
     for rank in range(2):
-        kept = whole[rank][2 * steps_per_epoch(11, 4, 2) :]
-        assert [part.tolist() for part in resumed[rank]] == [part.tolist() for part in kept]
+        chosen = whole[rank][2 * steps_per_epoch(11, 4, 2) :]
+        assert [part.tolist() for part in resumed[rank]] == [part.tolist() for part in chosen]
 
 
 def test_a_finished_run_has_nothing_left():
     assert _deal(11, 4, 1, epochs=4, initial_epoch=4) == [[]]
 
 
-def test_structures_types_and_static_shapes_are_kept():
+def test_structures_types_and_static_shapes_are_preserved():
     arrays = (
         {"a": np.zeros([6, 2], np.float16), "b": np.arange(6)},
         [np.arange(6.0), np.arange(6)],

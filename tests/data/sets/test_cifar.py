@@ -206,7 +206,7 @@ def test_a_missing_file_is_named_and_what_it_should_be(tmp_path, version):
         load("cifar10", tmp_path)
 
 
-def test_a_missing_folder_or_set_is_told_with_what_is_expected(tmp_path):
+def test_a_missing_folder_or_set_is_named_with_what_is_expected(tmp_path):
     for name in FILES:
         with pytest.raises(ValueError, match=f"not given. It should hold .*{FOLDER[name]}-binary"):
             load(name)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tflbt import recipes
+from tflbt.callbacks.curvature_probe import load_data
 from tflbt.data import ImageData, load, load_image_folder, with_holdout
 from tflbt.recipes import build as recipe_build
 
@@ -32,12 +33,15 @@ def numbers(images: np.ndarray) -> np.ndarray:
 )
 def test_every_sample_is_in_exactly_one_part_with_its_label(total, count):
     images = numbered(total)
-    kept = with_holdout(images, count)
-    assert (len(kept.x_train), len(kept.x_test)) == (total - count, count)
-    train, out = numbers(kept.x_train), numbers(kept.x_test)
+    divided = with_holdout(images, count)
+    assert (len(divided.x_train), len(divided.x_test)) == (total - count, count)
+    train, out = numbers(divided.x_train), numbers(divided.x_test)
     assert sorted([*train, *out]) == list(range(total))
     assert (np.diff(train) > 0).all() and (np.diff(out) > 0).all()  # in their order
-    for x, y, where in ((kept.x_train, kept.y_train, train), (kept.x_test, kept.y_test, out)):
+    for x, y, where in (
+        (divided.x_train, divided.y_train, train),
+        (divided.x_test, divided.y_test, out),
+    ):
         np.testing.assert_array_equal(x, images.x_train[where])
         np.testing.assert_array_equal(y, images.y_train[where])
 
@@ -54,28 +58,28 @@ def test_they_are_spread_evenly(count):
 
 def test_of_sorted_data_every_class_is_held_out_by_its_share():
     labels = np.repeat(np.arange(10), [300, 20, 100, 100, 80, 150, 50, 100, 60, 40])
-    kept = with_holdout(numbered(1000, labels), 100)
-    np.testing.assert_array_equal(np.bincount(kept.y_test), np.bincount(labels) // 10)
-    assert set(kept.y_train) == set(range(10))
+    divided = with_holdout(numbered(1000, labels), 100)
+    np.testing.assert_array_equal(np.bincount(divided.y_test), np.bincount(labels) // 10)
+    assert set(divided.y_train) == set(range(10))
 
 
 def test_of_the_digits_every_class_is_held_out():
     digits = load("digits")
-    kept = with_holdout(digits, 200)
-    assert np.bincount(kept.y_test).min() >= 10 and np.bincount(kept.y_test).sum() == 200
+    divided = with_holdout(digits, 200)
+    assert np.bincount(divided.y_test).min() >= 10 and np.bincount(divided.y_test).sum() == 200
     test_images = {image.tobytes() for image in digits.x_test}
-    assert not any(image.tobytes() in test_images for image in (*kept.x_train, *kept.x_test))
+    assert not any(image.tobytes() in test_images for image in (*divided.x_train, *divided.x_test))
 
 
 def test_what_was_given_stays_as_it_is():
     images = numbered(20)
     copies = [array.copy() for array in (images.x_train, images.y_train, images.x_test)]
-    kept = with_holdout(images, 5)
+    divided = with_holdout(images, 5)
     for array, copy in zip((images.x_train, images.y_train, images.x_test), copies):
         np.testing.assert_array_equal(array, copy)
-    assert (kept.classes, kept.name, kept.image_shape) == (10, "numbered", (8, 8, 1))
+    assert (divided.classes, divided.name, divided.image_shape) == (10, "numbered", (8, 8, 1))
     again = with_holdout(images, 5)
-    np.testing.assert_array_equal(again.x_test, kept.x_test)
+    np.testing.assert_array_equal(again.x_test, divided.x_test)
 
 
 def test_files_of_a_folder_are_held_out_too(tmp_path):
@@ -86,17 +90,21 @@ def test_files_of_a_folder_are_held_out_too(tmp_path):
             for number in range(count):
                 (folder / f"{number}.JPEG").touch()
     images = load_image_folder(tmp_path, image_size=8)
-    kept = with_holdout(images, 15)
-    assert (len(kept.x_train), len(kept.x_test)) == (45, 15)
-    assert sorted([*kept.x_train, *kept.x_test]) == sorted(images.x_train)
-    for names, labels in ((kept.x_train, kept.y_train), (kept.x_test, kept.y_test)):
+    divided = with_holdout(images, 15)
+    assert (len(divided.x_train), len(divided.x_test)) == (45, 15)
+    assert sorted([*divided.x_train, *divided.x_test]) == sorted(images.x_train)
+    for names, labels in ((divided.x_train, divided.y_train), (divided.x_test, divided.y_test)):
         assert [int(name.split(b"/")[1][1:]) for name in names] == labels.tolist()
-    assert not any(name.startswith(b"val") for name in kept.x_test)
-    assert (kept.root, kept.class_names, kept.image_size) == (tmp_path, ("n0", "n1", "n2"), 8)
+    assert not any(name.startswith(b"val") for name in divided.x_test)
+    assert (divided.root, divided.class_names, divided.image_size) == (
+        tmp_path,
+        ("n0", "n1", "n2"),
+        8,
+    )
 
 
 @pytest.mark.parametrize("count", [0, -1, 10, 11])
-def test_a_count_that_leaves_a_part_empty_is_told(count):
+def test_a_count_that_leaves_a_part_empty_is_reported(count):
     with pytest.raises(
         ValueError, match=f"^holdout={count} must be at least 1 and less than the 10"
     ):
@@ -117,14 +125,14 @@ def built(images, **values):
     return recipe_build.build(config, images=images)
 
 
-def everything(made):
-    """All numbers of samples that a made recipe holds: what it trains on, evaluates on and measures curvature on."""
-    some = made.train[0][:5]
+def everything(recipe):
+    """All samples that a built recipe trains on, evaluates on and measures curvature on."""
+    some = recipe.train[0][:5]
     return [
-        *made.train,
-        *made.test,
-        made.transform(some).numpy(),
-        *made.schedules[0].curvature.data,
+        *recipe.train,
+        *recipe.test,
+        recipe.transform(some).numpy(),
+        *load_data(recipe.schedules[0].curvature.source),
     ]
 
 
@@ -133,25 +141,27 @@ def test_a_recipe_with_a_holdout_never_sees_the_test_set():
     images = numbered(100)
     others = numbered(100, test=30, seed=1)
     other = dataclasses.replace(images, x_test=others.x_test, y_test=others.y_test)
-    first, second = (everything(built(one, **{"data.holdout": 20})) for one in (images, other))
+    first, second = (
+        everything(built(source, **{"data.holdout": 20})) for source in (images, other)
+    )
     for a, b in zip(first, second):
         np.testing.assert_array_equal(a, b)
-    without = [everything(built(one)) for one in (images, other)]
+    without = [everything(built(source)) for source in (images, other)]
     assert len(without[0][2]) == 7 and len(without[1][2]) == 30
 
 
 def test_a_recipe_trains_without_what_it_evaluates_on():
     images = numbered(100)
-    kept = with_holdout(images, 20)
-    made = built(images, **{"data.holdout": 20, "data.standardize": "per_channel"})
-    np.testing.assert_array_equal(made.train[0], kept.x_train)
-    np.testing.assert_array_equal(made.test[1], kept.y_test)
-    mean, scale = kept.x_train.mean(), kept.x_train.std()  # of what is left to train on
-    expected = (kept.x_test.astype("float32") - mean) / scale
-    np.testing.assert_allclose(made.test[0], expected, rtol=1e-4, atol=1e-5)
-    samples, labels = made.schedules[0].curvature.data
-    np.testing.assert_array_equal(labels, kept.y_train[:16])
-    np.testing.assert_allclose(samples, made.transform(kept.x_train[:16]).numpy())
+    divided = with_holdout(images, 20)
+    recipe = built(images, **{"data.holdout": 20, "data.standardize": "per_channel"})
+    np.testing.assert_array_equal(recipe.train[0], divided.x_train)
+    np.testing.assert_array_equal(recipe.test[1], divided.y_test)
+    mean, scale = divided.x_train.mean(), divided.x_train.std()  # of what is left to train on
+    expected = (divided.x_test.astype("float32") - mean) / scale
+    np.testing.assert_allclose(recipe.test[0], expected, rtol=1e-4, atol=1e-5)
+    samples, labels = load_data(recipe.schedules[0].curvature.source)
+    np.testing.assert_array_equal(labels, divided.y_train[:16])
+    np.testing.assert_allclose(samples, recipe.transform(divided.x_train[:16]).numpy())
 
 
 def test_a_recipe_tells_a_holdout_that_cannot_be():

@@ -1,4 +1,4 @@
-"""Class folders of images: what is listed, what the ranks get, and what is told when folders are wrong."""
+"""Class folders of images: what is listed, what the ranks get, and errors that name wrong folders."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_a_damaged_file_is_named_when_it_is_read(root):
         load("imagenet", root, image_size=8).some_training_images(9)
 
 
-def test_folders_that_are_wrong_are_told(root):
+def test_folders_that_are_wrong_are_reported(root):
     with pytest.raises(
         ValueError, match="data_dir is not given. It should hold the folders train/CLASS"
     ):

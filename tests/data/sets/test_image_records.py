@@ -1,4 +1,4 @@
-"""ImageNet as TFRecord files: the same crops as of the JPEG files, and what is told when files are wrong."""
+"""ImageNet as TFRecord files: the same crops as of the JPEG files, and errors that name wrong files."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def write(folder, first=1, label=lambda number: number % 3, shards=SHARDS):
 
 
 def numbers(names, root):
-    """The images that names stand for, told by their JPEGs."""
+    """The images for which names stand, recognised by their JPEGs."""
     known = {jpeg(number): number for number in [*range(12), *range(100, 108)]}
     paths = [f"{root}/{name.decode()}" for name in names]
     return [known[ImageRecords.contents(tf.constant(path)).numpy()] for path in paths]
@@ -134,15 +134,15 @@ def test_two_ranks_see_what_one_sees(tmp_path):
     crops, labels = seen(1, 12)
     assert crops.shape == (24, 8, 8, 3)
     assert sorted(labels[:12]) == sorted(labels[12:]) == sorted(images.y_train)
-    for one, two in zip((crops, labels), seen(2, 5)):
-        np.testing.assert_array_equal(two, one)
+    for on_one, on_two in zip((crops, labels), seen(2, 5)):
+        np.testing.assert_array_equal(on_two, on_one)
 
 
 def test_a_part_can_be_held_out(tmp_path):
     images = load("imagenet", write(tmp_path), image_size=8)
-    kept = with_holdout(images, 4)
-    assert isinstance(kept, ImageRecords)
-    assert sorted([*kept.x_train, *kept.x_test]) == sorted(images.x_train)
+    chosen = with_holdout(images, 4)
+    assert isinstance(chosen, ImageRecords)
+    assert sorted([*chosen.x_train, *chosen.x_test]) == sorted(images.x_train)
 
 
 @pytest.mark.parametrize("damage", ["flipped byte", "no JPEG", "no image", "cut", "gone"])
@@ -181,7 +181,7 @@ def test_a_record_that_cannot_be_read_is_named(tmp_path, damage):
         (1, 0, "validation-00001-of-00002 holds the label 0; it should be 1 .. 1000"),
     ],
 )
-def test_a_label_out_of_range_is_told(tmp_path, first, last, message):
+def test_a_label_out_of_range_is_reported(tmp_path, first, last, message):
     write(tmp_path, first, lambda number: last - first if number == 106 else number % 3)
     with pytest.raises(ValueError, match=f"{tmp_path}/{message}"):
         load("imagenet", tmp_path)
@@ -229,7 +229,7 @@ def test_missing_and_stray_and_empty_files_are_named(tmp_path):
         load("imagenet", tmp_path)
 
 
-def test_either_form_is_found_and_neither_is_told(tmp_path):
+def test_either_form_is_found_and_neither_is_reported(tmp_path):
     with pytest.raises(FileNotFoundError, match="train/CLASS .* or TFRecord files .* no train"):
         load("imagenet", tmp_path)
     for split in ("train", "val"):

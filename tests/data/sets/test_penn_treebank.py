@@ -139,7 +139,7 @@ def test_a_damaged_archive_is_named(tmp_path, packing):
         load_penn_treebank(tmp_path, window=3)
 
 
-def test_wrong_arguments_are_told(tmp_path):
+def test_wrong_arguments_are_reported(tmp_path):
     write(tmp_path)
     with pytest.raises(ValueError, match="^held_out='train' must be one of 'test', 'valid'"):
         load_penn_treebank(tmp_path, held_out="train")

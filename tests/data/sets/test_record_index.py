@@ -1,4 +1,4 @@
-"""Where records begin and what their labels are: equal to TensorFlow's own reading, and damage told."""
+"""Where records begin and what their labels are: equal to TensorFlow's own reading, and damage reported."""
 
 from __future__ import annotations
 
@@ -94,20 +94,20 @@ def test_a_label_stored_unpacked_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("label", [None, [], [1, 2]])
-def test_a_record_without_one_label_is_told(tmp_path, label):
+def test_a_record_without_one_label_is_reported(tmp_path, label):
     path = write(tmp_path / "records", example(3), example(label))
     says = f"{path} has a record, at byte .*, without one int64 'image/class/label'. It should be"
     with pytest.raises(ValueError, match=says):
         index_records(path)
 
 
-def test_an_empty_file_is_told(tmp_path):
+def test_an_empty_file_is_reported(tmp_path):
     (tmp_path / "records").touch()
     with pytest.raises(ValueError, match=f"{tmp_path}/records is empty"):
         index_records(tmp_path / "records")
 
 
-def test_every_cut_is_told(tmp_path):
+def test_every_cut_is_reported(tmp_path):
     """But one at the end of a record: a file may end there."""
     path = write(tmp_path / "records", example(1, b"J" * 30), example(2, b"J" * 30))
     whole = path.read_bytes()
@@ -120,7 +120,7 @@ def test_every_cut_is_told(tmp_path):
                 index_records(path)
 
 
-def test_every_flipped_bit_of_a_length_is_told(tmp_path):
+def test_every_flipped_bit_of_a_length_is_reported(tmp_path):
     path = write(tmp_path / "records", example(1), example(2))
     whole = path.read_bytes()
     for bit in range(12 * 8):
@@ -135,13 +135,13 @@ def test_every_flipped_bit_of_a_length_is_told(tmp_path):
     "data",
     [b"", b"text", b"\x0a", b"\x0a\xff\xff", b"\x0a\x02\x0a\x09", b"\x0a\x05\x0a\x03\xff\xff\xff"],
 )
-def test_records_of_something_else_are_told(tmp_path, data):
+def test_records_of_something_else_are_reported(tmp_path, data):
     path = write(tmp_path / "records", data)
     with pytest.raises((OSError, ValueError), match=f"{path} (is damaged|has a record)"):
         index_records(path)
 
 
-def test_a_compressed_file_is_told(tmp_path):
+def test_a_compressed_file_is_reported(tmp_path):
     path = tmp_path / "records"
     with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
         writer.write(example(1))

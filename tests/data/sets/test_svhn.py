@@ -100,10 +100,12 @@ def test_axes_are_exchanged_in_the_memory_that_the_file_was_read_into():
 def test_one_part_is_handed_over_in_the_memory_that_scipy_read_it_into(tmp_path, monkeypatch):
     """There is never a second copy of 531,131 images."""
     write(tmp_path)
-    read, held = svhn._matlab, []
-    monkeypatch.setattr(svhn, "_matlab", lambda path: held.append(read(path)) or dict(held[-1]))
+    read, contents = svhn._matlab, []
+    monkeypatch.setattr(
+        svhn, "_matlab", lambda path: contents.append(read(path)) or dict(contents[-1])
+    )
     data = load("svhn_extra", tmp_path)
-    assert np.shares_memory(data.x_train, held[0]["X"])
+    assert np.shares_memory(data.x_train, contents[0]["X"])
 
 
 @pytest.mark.parametrize(
@@ -171,7 +173,7 @@ def test_a_missing_file_is_named_before_any_is_read(tmp_path, monkeypatch, part)
         load("svhn", tmp_path)
 
 
-def test_a_missing_folder_or_unknown_part_is_told(tmp_path):
+def test_a_missing_folder_or_unknown_part_is_reported(tmp_path):
     with pytest.raises(ValueError, match="data_dir is not given. It should hold SVHN's files"):
         load("svhn")
     for parts in ((), ("test",), "train"):

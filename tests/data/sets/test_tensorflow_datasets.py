@@ -1,4 +1,4 @@
-"""TensorFlow Datasets as a source: a set that is written here, and what is told where there is none."""
+"""TensorFlow Datasets as a source: a set that is written here, and errors where there is none."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_set_of_another_kind_is_refused(tmp_path):
         load("tfds:tiny", tmp_path / "splits")
 
 
-def test_a_damaged_file_is_told(tmp_path):
+def test_a_damaged_file_is_reported(tmp_path):
     folder = prepare(tmp_path)
     (path,) = folder.glob("*train*")
     content = bytearray(path.read_bytes())

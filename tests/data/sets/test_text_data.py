@@ -66,6 +66,6 @@ def test_training_windows_can_be_held_out():
         ),
     ],
 )
-def test_parts_that_do_not_fit_are_told(changes, message):
+def test_parts_that_do_not_fit_are_reported(changes, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(data(), **changes)

@@ -170,7 +170,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_is_wrong_is_told_with_its_file(change, packed, root, tmp_path):
+def test_what_is_wrong_is_named_with_its_file(change, packed, root, tmp_path):
     do, (kind, message) = CHANGES[change]
     do(root)
     place = packed()
@@ -208,7 +208,7 @@ def test_a_flipped_byte_in_a_zip_is_noticed(root, tmp_path, stored):
         load("tiny_imagenet", tmp_path)
 
 
-def test_a_missing_folder_or_set_is_told(tmp_path):
+def test_a_missing_folder_or_set_is_reported(tmp_path):
     with pytest.raises(ValueError, match="data_dir is not given. It should hold TinyImageNet's"):
         load("tiny_imagenet")
     with pytest.raises(FileNotFoundError, match=f"{tmp_path} should hold TinyImageNet's wnids.txt"):

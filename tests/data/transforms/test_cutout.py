@@ -52,7 +52,7 @@ def test_equals_a_loop(size, count, shape, dtype):
     np.testing.assert_array_equal(cut.numpy(), _by_hand(images, rows, columns, size))
 
 
-def test_bfloat16_is_kept():
+def test_bfloat16_is_preserved():
     images = tf.cast(_images(9, (8, 8, 3)), tf.bfloat16)
     cut = Cutout(4)(images, _seeds(9))
     assert cut.dtype == tf.bfloat16
