@@ -155,13 +155,14 @@ CASES = [
     Case("nested", nested_net, "sparse_categorical_crossentropy", vectors(labels)),
     Case("skip", skip_net, from_logits, vectors(labels)),
     Case("layers_after", norm_net, "sparse_categorical_crossentropy", vectors(labels)),
-    Case("subclassed", lambda: Subclassed(False), from_logits, vectors(labels)),
+    Case("subclassed", lambda: Subclassed(False), from_logits, vectors(labels), cut=False),
     Case("subclassed_uncut", lambda: Subclassed(True), from_logits, vectors(labels), cut=False),
     Case(
         "recurrent",
         recurrent_net,
         from_logits,
         lambda rng: (rng.integers(0, 9, (40, 7)), labels(rng)),
+        cut=False,  # A mask enters its last layer.
     ),
     Case(
         "two_outputs",

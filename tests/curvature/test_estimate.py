@@ -85,7 +85,7 @@ def test_sub_batches_do_not_matter(named_case, name, method):
 def test_large_features_are_taken_in_chunks(named_case, monkeypatch):
     model, x, y = named_case("convolution").build()
     whole = top_eigenvalue(model, x, y).eigenvalue
-    monkeypatch.setattr("tflbt.curvature.head_operator.CHUNK_BYTES", 0)
+    monkeypatch.setattr("tflbt.curvature.block.CHUNK_BYTES", 0)
     chunked = top_eigenvalue(model, x, y, sub_batch_size=4).eigenvalue
     assert chunked == pytest.approx(whole, rel=5e-4)
 

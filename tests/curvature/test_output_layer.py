@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from tflbt.curvature import top_eigenvalue
 from tflbt.curvature.block import block_of
-from tflbt.curvature.head import Head
-from tflbt.curvature.recording import recorded_calls
+from tflbt.curvature.halves import Head, float_type
 from tflbt.curvature.samples import Samples
+from tflbt.curvature.selection import watched_calls
 
 layers = tf.keras.layers
 
@@ -39,18 +39,19 @@ def test_head_reproduces_the_model(case):
     output = block_of(model, samples)
     assert (output.reason is None) == case.cut
     if case.cut:
-        output.head.load()
-        ours = output.head(output.run_features(samples))
+        head = output.head(float_type(output.layers))
+        head.load()
+        ours = head(output.run_features(samples))
         theirs = model(x, training=False)
         tf.nest.map_structure(
             lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), ours, theirs
         )
 
 
-def test_recording_is_undone_also_after_an_exception():
+def test_watching_is_undone_also_after_an_exception():
     model = small(layers.Lambda(lambda x: 2.0 * x))
     before = [layer.__dict__.get("call") for layer in model.layers]
-    with pytest.raises(KeyError), recorded_calls(model):
+    with pytest.raises(KeyError), watched_calls(model):
         raise KeyError
     assert [layer.__dict__.get("call") for layer in model.layers] == before
 
@@ -85,7 +86,7 @@ def test_mixed_precision_is_measured_in_float32(policy):
     loss = "sparse_categorical_crossentropy"
     output = block_of(model, Samples.of(x, y))
     assert output.reason is None
-    assert all(spec.dtype == tf.float32 for spec in output.head.feature_specs())
+    assert all(spec.dtype == tf.float32 for spec in output.halves.specs())
     mixed = top_eigenvalue(model, x, y, loss=loss, iterations=30)
     exact = top_eigenvalue(model, x, y, loss=loss, iterations=30, method="exact")
     assert mixed.eigenvalue == pytest.approx(exact.eigenvalue, rel=5e-3)
@@ -230,7 +231,7 @@ def test_features_that_are_not_one_row_a_sample_fall_back():
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((10, 3, 6)), rng.integers(0, 4, 10)
     result = top_eigenvalue(model, x, y, loss=cross_entropy(), iterations=30)
-    assert "row a sample" in block_of(model, Samples.of(x, y)).reason
+    assert "one row per sample" in block_of(model, Samples.of(x, y)).reason
     exact = top_eigenvalue(
         model,
         x,
@@ -245,6 +246,6 @@ def test_features_that_are_not_one_row_a_sample_fall_back():
 
 def test_weights_of_the_head_are_its_own():
     model = small()
-    output = block_of(model, Samples.of(*data()))
-    assert isinstance(output.head, Head)
-    assert not {id(v) for v in output.head.variables} & {id(v) for v in model.weights}
+    head = block_of(model, Samples.of(*data())).head(tf.float64)
+    assert isinstance(head, Head)
+    assert not {id(v) for v in head.variables} & {id(v) for v in model.weights}

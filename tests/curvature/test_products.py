@@ -7,8 +7,13 @@ import pytest
 import tensorflow as tf
 
 from tests.curvature.dense_softmax import dense_softmax_product
-from tflbt.curvature.finite_difference import central_difference, input_squares, step_length
-from tflbt.curvature.hessian import gradient, hessian_product
+from tflbt.curvature.products import (
+    central_difference,
+    gradient,
+    hessian_product,
+    input_squares,
+    step_length,
+)
 
 
 def layer(sharpness, scale, weighted):

@@ -14,14 +14,13 @@ import tensorflow as tf
 from absl import logging
 
 from tflbt.curvature.block import Block, block_of
-from tflbt.curvature.cut import Uncuttable
-from tflbt.curvature.finite_difference import DEFAULT_STEPS, input_squares, step_length
-from tflbt.curvature.kept_variables import kept
+from tflbt.curvature.halves import Uncuttable
 from tflbt.curvature.power_iteration import MatVec, power_loop
+from tflbt.curvature.products import DEFAULT_STEPS, input_squares, step_length
 from tflbt.curvature.samples import Samples, without_nones
 from tflbt.curvature.selection import variables_of
 from tflbt.curvature.total_loss import TotalLoss, total_loss_of
-from tflbt.curvature.whole_model import whole_model
+from tflbt.curvature.whole_model import preserved, whole_model
 from tflbt.distributed import comm
 
 
@@ -193,11 +192,11 @@ class _Task:
         options = self.total_loss, self.samples, self.regularization
         whole = whole_model(self.model, variables, *options)
         shapes, dtype = _shapes(variables), variables[0].dtype
-        with kept(whole.moved()):
+        with preserved(whole.moved()):
             if self.method == "exact" or block is None:
                 yield Hessian(shapes, dtype, whole.exact(self.samples, self.reduction))
                 return
-            with kept([*variables, *block.moved]):
+            with preserved(variables):
                 step = self._uncut_step(block, variables)
                 matvec = whole.finite_difference(self.samples, step, self.reduction)
                 yield Hessian(shapes, dtype, matvec)
@@ -206,8 +205,8 @@ class _Task:
         """Fit the step to the size of the layer's inputs, as the cut model does."""
         dtype = variables[0].dtype
         sums = input_squares([], variables, dtype)
-        for x, _, _ in self.samples.sub_batches():
-            part = input_squares(block.features(x), variables, dtype)
+        for inputs in block.last_inputs(self.samples):
+            part = input_squares(inputs, variables, dtype)
             sums = [total + more for total, more in zip(sums, part)]
         total = comm.all_reduce_sum(sums, "tflbt.curvature.scale", self.reduction)
         return step_length(tf.constant(self._step(dtype), dtype), *total)

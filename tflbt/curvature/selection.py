@@ -1,13 +1,13 @@
-"""Which weights `layers=` means: the output layer, the last n weighted layers, named ones, or all."""
+"""Which weights `layers=` means: the output layer's, those of the last n layers, of named layers, or all."""
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import tensorflow as tf
-
-from tflbt.curvature.recording import LayerCall
 
 
 def variables_of(model: tf.keras.Model, layers: str | Sequence[str]) -> list[tf.Variable]:
@@ -80,15 +80,15 @@ def last_count(layers: str | Sequence[str]) -> int | None:
     return int(match[1]) if match else None
 
 
-def last_variables(calls: Sequence[LayerCall], count: int) -> list[tf.Variable]:
+def last_variables(called: Sequence[tf.keras.layers.Layer], count: int) -> list[tf.Variable]:
     """Return the trainable weights of the last layers called that have a trainable kernel.
 
-    A kernel is a weight of rank 2 or more: normalisation between two convolutions does not count,
-    and is not part of the block. Where no layer has one, those with any trainable weight count.
+    A kernel is a weight of rank 2 or more: normalisation between two convolutions does not count, and is not part of
+    the block. Where no layer has a kernel, layers with any trainable weight count.
 
     Args:
-        calls: The recorded calls of one trace.
-        count: Layers wanted.
+        called: The layers in the order of their calls; a layer that is called twice appears twice.
+        count: How many layers.
 
     Returns:
         The weights, layer by layer in the order of the layers' last calls.
@@ -96,7 +96,7 @@ def last_variables(calls: Sequence[LayerCall], count: int) -> list[tf.Variable]:
     Raises:
         ValueError: Fewer such layers are called.
     """
-    order = {id(call.layer): call.layer for call in reversed(calls) if call.layer.trainable_weights}
+    order = {id(layer): layer for layer in reversed(called) if layer.trainable_weights}
     trainable = list(order.values())[::-1]
     with_kernel = [
         layer for layer in trainable if any(w.shape.rank >= 2 for w in layer.trainable_weights)
@@ -114,3 +114,54 @@ def last_variables(calls: Sequence[LayerCall], count: int) -> list[tf.Variable]:
             f'give "last_{len(weighted)}" or less, or "all"'
         )
     return [weight for layer in weighted[-count:] for weight in layer.trainable_weights]
+
+
+@contextlib.contextmanager
+def watched_calls(model: tf.keras.Model) -> Iterator[list[tuple[tf.keras.layers.Layer, tuple]]]:
+    """Note which layers a model calls inside the `with` block, and with what.
+
+    It is for models whose code alone knows the order of their layers. A layer that is made of layers counts as one
+    layer, a model inside the model as its layers. Each layer's `call` is put back also after an exception.
+
+    Args:
+        model: The model.
+
+    Yields:
+        The list to which every call appends the layer and its positional arguments.
+
+    Example:
+        >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1, name="a", input_shape=(2,))])
+        >>> with watched_calls(model) as calls:
+        ...     _ = model(tf.ones([1, 2]))
+        >>> [layer.name for layer, _ in calls]
+        ['a']
+    """
+    calls: list[tuple[tf.keras.layers.Layer, tuple]] = []
+    layers = _leaves(model)
+    own = {id(layer): vars(layer).get("call") for layer in layers}
+    try:
+        for layer in layers:
+            layer.call = _watched(layer, layer.call, calls)
+        yield calls
+    finally:
+        for layer in layers:
+            vars(layer).pop("call", None)
+            if own[id(layer)] is not None:
+                layer.call = own[id(layer)]
+
+
+def _watched(layer, call, calls):
+    def watched(*args: Any, **kwargs: Any):
+        calls.append((layer, args))
+        return call(*args, **kwargs)
+
+    return watched
+
+
+def _leaves(model: tf.keras.Model) -> list[tf.keras.layers.Layer]:
+    """Return a model's layers, those of models inside it in their model's place, each once."""
+    leaves: dict[int, tf.keras.layers.Layer] = {}
+    for layer in model.layers:
+        inside = _leaves(layer) if isinstance(layer, tf.keras.Model) else [layer]
+        leaves.update({id(leaf): leaf for leaf in inside})
+    return list(leaves.values())

@@ -2,20 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import tensorflow as tf
+from absl import logging
 
-from tflbt.curvature.finite_difference import central_difference
-from tflbt.curvature.full_precision import run_in_full_precision
-from tflbt.curvature.hessian import gradient, hessian_product
-from tflbt.curvature.kept_variables import moved_variables
 from tflbt.curvature.power_iteration import MatVec, Vector
+from tflbt.curvature.products import (
+    central_difference,
+    gradient,
+    hessian_product,
+    mean_over_samples,
+)
 from tflbt.curvature.samples import Samples, with_nones, without_nones
 from tflbt.curvature.total_loss import TotalLoss, with_penalties
 from tflbt.distributed import comm
 
-_ATTRIBUTE = "_tflbt_whole_model"
+Result = TypeVar("Result")
+
+#: What is compiled for each model. It holds the model's layers but only a weak reference to the model, so that it goes
+#: when the model goes.
+_COMPILED: weakref.WeakKeyDictionary[tf.keras.Model, dict[Any, tuple[Any, Any]]] = (
+    weakref.WeakKeyDictionary()
+)
+#: A bound on these, for models that something compiled keeps alive all the same, such as a loss that is their method.
+_MODELS = 8
+
+
+def compiled(model: tf.keras.Model, kind: Any, key: Any, make: Callable[[], Result]) -> Result:
+    """Return what was compiled for a model, made anew if `key` has changed since.
+
+    Args:
+        model: The model.
+        kind: Which of the things compiled for it; the last one of each kind is stored.
+        key: What it depends on.
+        make: Compiles it. What it returns must not hold the model.
+
+    Returns:
+        What `make` returned, now or earlier.
+    """
+    entries = _COMPILED.setdefault(model, {})
+    last, result = entries.get(kind, (None, None))
+    if last != key:
+        result = make()
+        entries[kind] = (key, result)
+        while len(_COMPILED) > _MODELS:
+            del _COMPILED[next(iter(_COMPILED))]
+    return result
 
 
 class WholeModel:
@@ -39,14 +75,16 @@ class WholeModel:
     ):
         """Set up what is traced at first use."""
         self.variables = list(variables)
+        reference = weakref.ref(model)
         shapes = [tf.TensorSpec(v.shape, v.dtype) for v in self.variables]
         inputs, *structure = specs
         batch = [inputs, without_nones(structure)]
 
         def total(x, targets):
             y, weight = with_nones(structure, targets)
-            outputs = run_in_full_precision(model, lambda: model(x, training=False))
-            losses = model.losses if regularization else None
+            net = reference()
+            outputs = run_in_full_precision(net, lambda: net(x, training=False))
+            losses = net.losses if regularization else None
             value = tf.cast(total_loss(y, outputs, weight), self.variables[0].dtype)
             return with_penalties(value, losses, outputs)
 
@@ -73,11 +111,11 @@ class WholeModel:
         if 0 < samples.count <= samples.sub_batch_size:
             ((x, *targets),) = samples.sub_batches()
             second = self._linearised(x, without_nones(targets))
-            return lambda vector: self._mean(second(vector), samples.count, reduction)
+            return lambda vector: mean_over_samples(second(vector), samples.count, reduction)
 
         def matvec(vector: Vector) -> Vector:
             sums = self._over(samples, lambda *batch: self.product(*batch, vector))
-            return self._mean(sums, samples.count, reduction)
+            return mean_over_samples(sums, samples.count, reduction)
 
         return matvec
 
@@ -96,7 +134,7 @@ class WholeModel:
     def finite_difference(self, samples: Samples, step: float, reduction: comm.Reduction) -> MatVec:
         """Return ``v -> Hv`` by central differences, moving the model's own variables.
 
-        Use it inside ``kept(variables)``.
+        Use it inside `preserved(variables)`.
         """
         values = [tf.identity(variable) for variable in self.variables]
 
@@ -104,7 +142,7 @@ class WholeModel:
             sums = central_difference(
                 lambda: self._over(samples, self.gradient), self.variables, values, vector, step
             )
-            return self._mean(sums, samples.count, reduction)
+            return mean_over_samples(sums, samples.count, reduction)
 
         return matvec
 
@@ -119,11 +157,6 @@ class WholeModel:
             sums = [total + part for total, part in zip(sums, parts)]
         return sums
 
-    def _mean(self, sums: Vector, count: int, reduction: comm.Reduction) -> Vector:
-        mine = [*sums, tf.constant(count, sums[0].dtype)]
-        *totals, samples = comm.all_reduce_sum(mine, "tflbt.curvature", reduction)
-        return [total / samples for total in totals]
-
 
 def whole_model(
     model: tf.keras.Model,
@@ -132,7 +165,7 @@ def whole_model(
     samples: Samples,
     regularization: bool = False,
 ) -> WholeModel:
-    """Return the compiled `WholeModel` kept with the model, made anew if anything changed.
+    """Return the compiled `WholeModel` for a model, made anew if anything has changed.
 
     Args:
         model: A built model.
@@ -145,10 +178,110 @@ def whole_model(
         The compiled sums.
     """
     specs = samples.specs()
-    chosen = tuple(id(v) for v in variables)
-    key = (chosen, total_loss.key, repr(specs), regularization, id(model))
-    last, whole = model.__dict__.get(_ATTRIBUTE, (None, None))
-    if last != key:
-        whole = WholeModel(model, variables, total_loss, specs, regularization)
-        model.__dict__[_ATTRIBUTE] = (key, whole)
-    return whole
+    chosen = tuple(id(variable) for variable in variables)
+    key = (chosen, total_loss.key, repr(specs), regularization)
+    return compiled(
+        model, None, key, lambda: WholeModel(model, variables, total_loss, specs, regularization)
+    )
+
+
+def moved_variables(graph: tf.Graph) -> list[tf.Variable]:
+    """Return the variables a traced function might write: all it reads, if it writes any.
+
+    In inference only a stateful recurrent layer, or a layer of the user's, writes at all.
+    """
+    definition = graph.as_graph_def()
+    nodes = [node.op for node in definition.node]
+    nodes += [node.op for function in definition.library.function for node in function.node_def]
+    return list(graph.variables) if any(op.startswith("Assign") for op in nodes) else []
+
+
+@contextlib.contextmanager
+def preserved(variables: Sequence[tf.Variable]) -> Iterator[None]:
+    """Put ``variables`` back, bit for bit, at the end of the block, also after an exception.
+
+    Args:
+        variables: What the block may write.
+
+    Example:
+        >>> w = tf.Variable(1.0)
+        >>> with preserved([w]):
+        ...     _ = w.assign(2.0)
+        >>> float(w)
+        1.0
+    """
+    copies = [tf.identity(variable) for variable in variables]
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, copies):
+            variable.assign(value)
+
+
+@contextlib.contextmanager
+def full_precision(model: tf.keras.Model) -> Iterator[None]:
+    """Let the model's mixed-precision layers compute in float32 inside the block.
+
+    It is meant for the time of a trace: the graph recorded then computes in float32 for good, while
+    the model, its weights (float32 anyway) and all it has compiled stay as they are. The layers'
+    policies are put back also after an exception. Layers whose *weights* have 16 bits, and casts that
+    a model's own code spells out, are left alone.
+
+    Args:
+        model: A built model.
+
+    Example:
+        >>> policy = tf.keras.mixed_precision.Policy("mixed_bfloat16")
+        >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1, dtype=policy, input_shape=(2,))])
+        >>> with full_precision(model):
+        ...     inside = model(tf.ones([1, 2])).dtype.name
+        >>> inside, model(tf.ones([1, 2])).dtype.name
+        ('float32', 'bfloat16')
+    """
+    mixed = [layer for layer in _layers(model) if _is_mixed(layer)]
+    policies = [layer.dtype_policy for layer in mixed]
+    try:
+        for layer in mixed:
+            layer._set_dtype_policy("float32")
+        yield
+    finally:
+        for layer, policy in zip(mixed, policies):
+            layer._set_dtype_policy(policy)
+
+
+def run_in_full_precision(model: tf.keras.Model, run: Callable[[], Result]) -> Result:
+    """Return ``run()`` traced in float32, or, after a notice, in the model's own precision.
+
+    Code that spells out its 16 bits (``tf.cast(x, "bfloat16")`` before a product with a weight, say)
+    does not run in float32.
+
+    Args:
+        model: A built model.
+        run: Traces the model; it may be called twice.
+
+    Returns:
+        What ``run`` returns.
+    """
+    try:
+        with full_precision(model):
+            return run()
+    except (TypeError, ValueError, tf.errors.InvalidArgumentError) as error:
+        if not any(_is_mixed(layer) for layer in _layers(model)):
+            raise
+        reason = error
+    result = run()
+    logging.warning(
+        "Curvature of %r is measured in the model's own precision, in which it is rough, as float32 "
+        "is refused: %s", model.name, str(reason).split("\n")[0],
+    )  # fmt: skip
+    return result
+
+
+def _layers(model: tf.keras.Model) -> list[tf.keras.layers.Layer]:
+    parts = [model, *model.submodules, *model.layers]
+    layers = [part for part in parts if isinstance(part, tf.keras.layers.Layer)]
+    return list({id(layer): layer for layer in layers}.values())
+
+
+def _is_mixed(layer: tf.keras.layers.Layer) -> bool:
+    return layer.compute_dtype in ("float16", "bfloat16") and layer.variable_dtype == "float32"
