@@ -23,10 +23,8 @@ ALLOWED: dict[str, tuple[str, set[str]]] = {
     "callbacks/rate_curve.py": (LOGS, {"_steps_per_execution", "_supports_tf_logs"}),
     "callbacks/run_log.py": (LOGS, {"_supports_tf_logs"}),
     "callbacks/time_account.py": (LOGS, {"_supports_tf_logs"}),
-    "curvature/cut.py": ("where a mask enters a layer", {"_keras_mask"}),
-    "curvature/full_precision.py": ("a layer's precision cannot be changed", {"_set_dtype_policy"}),
-    "curvature/head.py": ("nor that of its inputs", {"_autocast"}),
     "curvature/total_loss.py": ("what compile was given as loss_weights", {"_user_loss_weights"}),
+    "curvature/whole_model.py": ("a layer's precision cannot be changed", {"_set_dtype_policy"}),
     "distributed/wrapped_optimizer.py": ("Horovod does not tell what it wraps", {"_local_vars"}),
     "models/ghost_batch_norm.py": (OVERRIDES, {"_get_training_value", "_param_dtype"}),
     "optimizers/base.py": (
