@@ -14,7 +14,6 @@ to m4.
 from __future__ import annotations
 
 import ml_collections
-from ml_collections import config_dict
 
 from tflbt import recipes
 
@@ -34,19 +33,10 @@ def get_config(variant: str = "m4") -> ml_collections.ConfigDict:
     config.data.update({"name": "cifar100", "standardize": "per_channel"})
     config.data.update({"padding": 4, "flip": True})
     config.schedule.update({"name": "step", "epochs": (150, 225), "factor": 0.1})
-    with config.unlocked():
-        config.model = {
-            "name": "densenet",
-            "depth": 100,
-            "growth_rate": 12,
-            "weight_decay": 1e-4,
-            "ghost_batch_size": config_dict.placeholder(int),
-        }
-        config.optimizer = {
-            "name": "SGD",
-            "learning_rate": 0.1,
-            "momentum": 0.9,
-            "nesterov": True,
-            "global_clipnorm": config_dict.placeholder(float),
-        }
+    config.model = recipes.section(
+        "model", "densenet", depth=100, growth_rate=12, weight_decay=1e-4
+    )
+    config.optimizer = recipes.section(
+        "optimizer", "SGD", learning_rate=0.1, momentum=0.9, nesterov=True
+    )
     return config

@@ -10,7 +10,6 @@ On R ranks add --config.sub_batch_size=N with N = 128 / R.
 from __future__ import annotations
 
 import ml_collections
-from ml_collections import config_dict
 
 from tflbt import recipes
 from tflbt.recipes.strategies import STRATEGIES, apply_strategy
@@ -26,19 +25,10 @@ def get_config(variant: str = "absa") -> ml_collections.ConfigDict:
     config.data.update(
         {"name": "cifar100", "standardize": "per_channel", "padding": 4, "flip": True}
     )
-    with config.unlocked():
-        config.model = {
-            "name": "resnet18",
-            "stem": "cifar",
-            "ghost_batch_size": config_dict.placeholder(int),
-        }
-        config.optimizer = {
-            "name": "SGD",
-            "learning_rate": 0.1,
-            "momentum": 0.9,
-            "global_clipnorm": config_dict.placeholder(float),
-        }
+    config.model = recipes.section("model", "resnet18", stem="cifar")
+    config.optimizer = recipes.section("optimizer", "SGD", learning_rate=0.1, momentum=0.9)
     # The largest batch of Table VII.
     apply_strategy(config, variant, largest=2048, decay_epochs=(80, 120), decay_ratio=10)
-    config.batch_schedule.curvature_samples = 1024
+    if config.batch_schedule.name == "adaptive":
+        config.batch_schedule.curvature_samples = 1024
     return config

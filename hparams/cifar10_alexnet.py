@@ -20,7 +20,6 @@ On R ranks add --config.sub_batch_size=N with N = 512 / R to first_epoch_8192; t
 from __future__ import annotations
 
 import ml_collections
-from ml_collections import config_dict
 
 from tflbt import recipes
 from tflbt.schedules import linear_scaling
@@ -43,22 +42,22 @@ def get_config(variant: str = "first_epoch_8192") -> ml_collections.ConfigDict:
     config.batch_size = int(variant.rpartition("_")[2])
     config.sub_batch_size = 512 if config.batch_size == LARGE else 250
     config.data.update({"name": "cifar10", "standardize": "per_channel"})
-    with config.unlocked():
-        config.model = {
-            "name": "alexnet",
-            "form": "cifar",
-            "filters": (64, 192, 384, 256, 256),
-            "units": (4096, 4096),
-            "dropout": 0.5,
-            "batch_norm": False,  # the paper says nothing of it; without, the loss begins to fall late
-            "weight_decay": 0.0,
-        }
-        config.optimizer = {
-            "name": "SGD",
-            "learning_rate": linear_scaling(RATE, config.batch_size, LARGE),
-            "momentum": 0.9,
-            "global_clipnorm": config_dict.placeholder(float),
-        }
+    config.model = recipes.section(
+        "model",
+        "alexnet",
+        form="cifar",
+        filters=(64, 192, 384, 256, 256),
+        units=(4096, 4096),
+        dropout=0.5,
+        batch_norm=False,  # the paper says nothing of it; without, the loss begins to fall late
+        weight_decay=0.0,
+    )
+    config.optimizer = recipes.section(
+        "optimizer",
+        "SGD",
+        learning_rate=linear_scaling(RATE, config.batch_size, LARGE),
+        momentum=0.9,
+    )
     if variant.startswith("discard"):
         config.small_loss.update({"share": 0.3, "epochs": 100, "scope": "update"})
     if variant.startswith("first"):

@@ -14,7 +14,6 @@ to m10.
 from __future__ import annotations
 
 import ml_collections
-from ml_collections import config_dict
 
 from tflbt import recipes
 
@@ -34,17 +33,8 @@ def get_config(variant: str = "m10") -> ml_collections.ConfigDict:
     config.data.update({"name": "cifar10", "standardize": "per_channel"})
     config.data.update({"padding": 4, "flip": True, "cutout_size": 16})
     config.schedule.update({"name": "cosine", "grain": "epoch"})
-    with config.unlocked():
-        config.model = {
-            "name": "darts",
-            "drop_path": 0.2,
-            "weight_decay": 3e-4,
-            "ghost_batch_size": config_dict.placeholder(int),
-        }
-        config.optimizer = {
-            "name": "SGD",
-            "learning_rate": 0.025,
-            "momentum": 0.9,
-            "global_clipnorm": 5.0,
-        }
+    config.model = recipes.section("model", "darts", drop_path=0.2, weight_decay=3e-4)
+    config.optimizer = recipes.section(
+        "optimizer", "SGD", learning_rate=0.025, momentum=0.9, global_clipnorm=5.0
+    )
     return config

@@ -12,7 +12,6 @@ pixels padded, cropped, flipped.
 from __future__ import annotations
 
 import ml_collections
-from ml_collections import config_dict
 
 from tflbt import recipes
 
@@ -32,19 +31,14 @@ def get_config(variant: str = "median_curvature") -> ml_collections.ConfigDict:
     config.data.update({"padding": 4, "flip": True})
     config.warmup.epochs = 5.0
     config.schedule.name = "cosine"
-    with config.unlocked():
-        config.model = {
-            "name": "resnet18",
-            "stem": "cifar",
-            "ghost_batch_size": config_dict.placeholder(int),
-        }
-        config.optimizer = {
-            **OPTIMIZERS[variant],
-            "learning_rate": 0.01,
-            "momentum": 0.9,
-            "weight_decay": 5e-4,
-            "exclude_from_weight_decay": ("bias", "gamma", "beta"),
-            "exclude_from_adaptation": ("bias", "gamma", "beta"),
-            "global_clipnorm": config_dict.placeholder(float),
-        }
+    config.model = recipes.section("model", "resnet18", stem="cifar")
+    config.optimizer = recipes.section(
+        "optimizer",
+        **OPTIMIZERS[variant],
+        learning_rate=0.01,
+        momentum=0.9,
+        weight_decay=5e-4,
+        exclude_from_weight_decay=("bias", "norm"),
+        exclude_from_adaptation=("bias", "norm"),
+    )
     return config

@@ -16,7 +16,6 @@ decay, projection shortcuts.
 from __future__ import annotations
 
 import ml_collections
-from ml_collections import config_dict
 
 from tflbt import recipes
 from tflbt.recipes.strategies import STRATEGIES, apply_strategy
@@ -47,19 +46,8 @@ def _c1(config: ml_collections.ConfigDict, strategy: str) -> ml_collections.Conf
     config.epochs = 90
     config.batch_size = config.sub_batch_size = 128
     config.data.update({"name": "cifar10", "standardize": "divide_255"})
-    with config.unlocked():
-        config.model = {
-            "name": "cifar_resnet",
-            "depth": 20,
-            "shortcut": "B",
-            "ghost_batch_size": config_dict.placeholder(int),
-        }
-        config.optimizer = {
-            "name": "SGD",
-            "learning_rate": 0.1,
-            "momentum": 0.9,
-            "global_clipnorm": config_dict.placeholder(float),
-        }
+    config.model = recipes.section("model", "cifar_resnet", depth=20, shortcut="B")
+    config.optimizer = recipes.section("optimizer", "SGD", learning_rate=0.1, momentum=0.9)
     # The largest batch of Table IV; --config.batch_schedule.max_batch_size=3200 is its third row.
     apply_strategy(config, strategy, largest=16_000, decay_epochs=(30, 60, 80), decay_ratio=5)
     return config
@@ -72,32 +60,16 @@ def _table_2(config: ml_collections.ConfigDict, variant: str) -> ml_collections.
         config.sub_batch_size = 128
     config.data.update({"name": "cifar10", "standardize": "per_pixel", "padding": 4, "flip": True})
     layer_wise = variant.endswith("lars")
-    with config.unlocked():
-        # Weights decay once: in the loss under SGD, in the optimizer under LARS.
-        config.model = {
-            "name": "cifar_resnet",
-            "depth": 20,
-            "weight_decay": 0.0 if layer_wise else WEIGHT_DECAY,
-            "ghost_batch_size": config_dict.placeholder(int),
-        }
-        if layer_wise:
-            config.optimizer = {
-                "name": "LARS",
-                "learning_rate": LEARNING_RATE[variant],
-                "momentum": 0.9,
-                "weight_decay": WEIGHT_DECAY,
-                "trust_coefficient": 0.01,
-                "exclude_from_weight_decay": ("bias", "gamma", "beta"),
-                "exclude_from_adaptation": ("bias", "gamma", "beta"),
-            }
-        else:
-            config.optimizer = {
-                "name": "SGD",
-                "learning_rate": LEARNING_RATE[variant],
-                "momentum": 0.9,
-                "nesterov": False,
-            }
-        config.optimizer.global_clipnorm = config_dict.placeholder(float)
+    # Weights decay once: in the loss under SGD, in the optimizer under LARS.
+    config.model = recipes.section(
+        "model", "cifar_resnet", depth=20, weight_decay=0.0 if layer_wise else WEIGHT_DECAY
+    )
+    if layer_wise:
+        config.optimizer = recipes.lars(LEARNING_RATE[variant], WEIGHT_DECAY, 0.01)
+    else:
+        config.optimizer = recipes.section(
+            "optimizer", "SGD", learning_rate=LEARNING_RATE[variant], momentum=0.9, nesterov=False
+        )
     config.warmup.epochs = 10.0
     if variant.startswith("two_phase"):
         config.schedule.name = "two_phase"

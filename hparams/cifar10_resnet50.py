@@ -47,9 +47,8 @@ def get_config(variant: str = "optimization_4") -> ml_collections.ConfigDict:
         {"name": "cifar10", "standardize": "per_channel", "padding": 4, "flip": True}
     )
     config.schedule.name = "cosine"
-    with config.unlocked():
-        config.model = {"name": "resnet50", "stem": "cifar", "weight_decay": WEIGHT_DECAY}
-        config.optimizer = {"name": "SGD", "learning_rate": RATE, "momentum": 0.9}
+    config.model = recipes.section("model", "resnet50", stem="cifar", weight_decay=WEIGHT_DECAY)
+    config.optimizer = recipes.section("optimizer", "SGD", learning_rate=RATE, momentum=0.9)
     config.batch_size = SMALL
     if variant != "baseline":
         config.batch_size = FULL if variant.startswith("full") else HUGE
@@ -70,21 +69,11 @@ def _optimize(config: ml_collections.ConfigDict, number: int) -> None:
         config.label_smoothing = 0.1
     if number >= 4:
         _take_lars(config)
-    with config.unlocked():
-        config.model.ghost_batch_size = GHOST
-        config.optimizer.global_clipnorm = CLIP
+    config.model.ghost_batch_size = GHOST
+    config.optimizer.global_clipnorm = CLIP
 
 
 def _take_lars(config: ml_collections.ConfigDict) -> None:
     """Puts LARS in the place of SGD; weights decay once, in the optimizer."""
     config.model.weight_decay = 0.0
-    with config.unlocked():
-        config.optimizer = {
-            "name": "LARS",
-            "learning_rate": LARS_RATE,
-            "momentum": LARS_MOMENTUM,
-            "weight_decay": WEIGHT_DECAY,
-            "trust_coefficient": 0.001,
-            "exclude_from_weight_decay": ("bias", "gamma", "beta"),
-            "exclude_from_adaptation": ("bias", "gamma", "beta"),
-        }
+    config.optimizer = recipes.lars(LARS_RATE, WEIGHT_DECAY, 0.001, momentum=LARS_MOMENTUM)

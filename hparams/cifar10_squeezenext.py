@@ -10,7 +10,6 @@ On R ranks add --config.sub_batch_size=N with N = 128 / R.
 from __future__ import annotations
 
 import ml_collections
-from ml_collections import config_dict
 
 from tflbt import recipes
 from tflbt.recipes.strategies import STRATEGIES, apply_strategy
@@ -26,18 +25,8 @@ def get_config(variant: str = "absa") -> ml_collections.ConfigDict:
     config.epochs = 200
     config.batch_size = config.sub_batch_size = 128
     config.data.update({"name": "cifar10", "standardize": "divide_255", "padding": 4, "flip": True})
-    with config.unlocked():
-        config.model = {
-            "name": "squeezenext",
-            "width": 2.0 if wide else 1.0,
-            "ghost_batch_size": config_dict.placeholder(int),
-        }
-        config.optimizer = {
-            "name": "SGD",
-            "learning_rate": 0.1,
-            "momentum": 0.9,
-            "global_clipnorm": config_dict.placeholder(float),
-        }
+    config.model = recipes.section("model", "squeezenext", width=2.0 if wide else 1.0)
+    config.optimizer = recipes.section("optimizer", "SGD", learning_rate=0.1, momentum=0.9)
     apply_strategy(
         config,
         variant[len(WIDE) :] if wide else variant,

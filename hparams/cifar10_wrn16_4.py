@@ -10,7 +10,6 @@ On R ranks add --config.sub_batch_size=N with N = 128 / R.
 from __future__ import annotations
 
 import ml_collections
-from ml_collections import config_dict
 
 from tflbt import recipes
 from tflbt.recipes.strategies import STRATEGIES, apply_strategy
@@ -24,19 +23,8 @@ def get_config(variant: str = "absa") -> ml_collections.ConfigDict:
     config.epochs = 90
     config.batch_size = config.sub_batch_size = 128
     config.data.update({"name": "cifar10", "standardize": "divide_255"})
-    with config.unlocked():
-        config.model = {
-            "name": "wide_resnet",
-            "depth": 16,
-            "width": 4,
-            "ghost_batch_size": config_dict.placeholder(int),
-        }
-        config.optimizer = {
-            "name": "SGD",
-            "learning_rate": 0.1,
-            "momentum": 0.9,
-            "global_clipnorm": config_dict.placeholder(float),
-        }
+    config.model = recipes.section("model", "wide_resnet", depth=16, width=4)
+    config.optimizer = recipes.section("optimizer", "SGD", learning_rate=0.1, momentum=0.9)
     # The largest batch of Table V.
     apply_strategy(config, variant, largest=16_000, decay_epochs=(30, 60, 80), decay_ratio=5)
     return config

@@ -13,7 +13,6 @@ instances of a sample share a sub-batch; where M * B does not fit into memory, a
 from __future__ import annotations
 
 import ml_collections
-from ml_collections import config_dict
 
 from tflbt import recipes
 from tflbt.schedules import regime_adaptation
@@ -30,8 +29,8 @@ def get_config(variant: str = "cutout_m8") -> ml_collections.ConfigDict:
     config = recipes.start(__file__, variant, VARIANTS)
     name = "cifar100" if variant.startswith("cifar100_") else "cifar10"
     row = variant.replace("cifar100_", "")
-    config.epochs, config.schedule.epochs = EPOCHS, DECAY_EPOCHS
-    config.schedule.update({"name": "step", "factor": 0.1})
+    config.epochs = EPOCHS
+    config.schedule = recipes.section("schedule", "step", epochs=DECAY_EPOCHS, factor=0.1)
     config.batch_size = B * INSTANCES.get(row, 1)
     config.batch_augmentation.instances = INSTANCES.get(row, 1)
     if row == "regime_adaptation":
@@ -41,17 +40,6 @@ def get_config(variant: str = "cutout_m8") -> ml_collections.ConfigDict:
     config.data.update({"name": name, "standardize": "per_channel", "padding": 4, "flip": True})
     if row.startswith("cutout"):
         config.data.cutout_size = 16 if name == "cifar10" else 8
-    with config.unlocked():
-        config.model = {
-            "name": "cifar_resnet",
-            "depth": 44,
-            "weight_decay": 1e-4,
-            "ghost_batch_size": config_dict.placeholder(int),
-        }
-        config.optimizer = {
-            "name": "SGD",
-            "learning_rate": 0.1,
-            "momentum": 0.9,
-            "global_clipnorm": config_dict.placeholder(float),
-        }
+    config.model = recipes.section("model", "cifar_resnet", depth=44, weight_decay=1e-4)
+    config.optimizer = recipes.section("optimizer", "SGD", learning_rate=0.1, momentum=0.9)
     return config

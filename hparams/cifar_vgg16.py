@@ -15,7 +15,6 @@ memory, add --config.sub_batch_size=N with a multiple of 32.
 from __future__ import annotations
 
 import ml_collections
-from ml_collections import config_dict
 
 from tflbt import recipes
 
@@ -34,18 +33,8 @@ def get_config(variant: str = "cutout_m32") -> ml_collections.ConfigDict:
     config.data.update({"name": "cifar100" if hundred else "cifar10", "standardize": "per_channel"})
     config.data.update({"padding": 4, "flip": True, "cutout_size": 8 if hundred else 16})
     config.schedule.update({"name": "step", "epochs": (60, 120, 160), "factor": 0.2})
-    with config.unlocked():
-        config.model = {
-            "name": "vgg16",
-            "units": (4096, 4096),
-            "dropout": 0.5,
-            "weight_decay": 5e-4,
-            "ghost_batch_size": config_dict.placeholder(int),
-        }
-        config.optimizer = {
-            "name": "SGD",
-            "learning_rate": 0.1,
-            "momentum": 0.9,
-            "global_clipnorm": config_dict.placeholder(float),
-        }
+    config.model = recipes.section(
+        "model", "vgg16", units=(4096, 4096), dropout=0.5, weight_decay=5e-4
+    )
+    config.optimizer = recipes.section("optimizer", "SGD", learning_rate=0.1, momentum=0.9)
     return config

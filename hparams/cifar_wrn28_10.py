@@ -18,7 +18,6 @@ On R ranks add --config.sub_batch_size=N with N = 128 / R to those with instance
 from __future__ import annotations
 
 import ml_collections
-from ml_collections import config_dict
 
 from tflbt import recipes
 from tflbt.schedules import linear_scaling
@@ -38,20 +37,13 @@ def get_config(variant: str = "two_phase_lars") -> ml_collections.ConfigDict:
     """Returns the configuration of a variant."""
     config = recipes.start(__file__, variant, VARIANTS)
     config.data.update({"name": "cifar100", "padding": 4, "flip": True})
-    with config.unlocked():
-        config.model = {
-            "name": "wide_resnet",
-            "depth": 28,
-            "width": 10,
-            "weight_decay": WEIGHT_DECAY,
-            "ghost_batch_size": config_dict.placeholder(int),
-        }
+    config.model = recipes.section(
+        "model", "wide_resnet", depth=28, width=10, weight_decay=WEIGHT_DECAY
+    )
     if variant in INSTANCES:
         _batch_augmentation(config, variant)
     else:
         _table_3(config, variant)
-    with config.unlocked():
-        config.optimizer.global_clipnorm = config_dict.placeholder(float)
     return config
 
 
@@ -65,13 +57,9 @@ def _batch_augmentation(config: ml_collections.ConfigDict, variant: str) -> None
     config.data.cutout_size = 8
     if not variant.startswith("cifar100"):
         config.data.update({"name": "cifar10", "cutout_size": 16})
-    with config.unlocked():
-        config.optimizer = {
-            "name": "SGD",
-            "learning_rate": 0.1,
-            "momentum": 0.9,
-            "nesterov": True,
-        }
+    config.optimizer = recipes.section(
+        "optimizer", "SGD", learning_rate=0.1, momentum=0.9, nesterov=True
+    )
     config.schedule.update({"name": "step", "epochs": (60, 120, 160), "factor": 0.2})
 
 
@@ -82,19 +70,10 @@ def _table_3(config: ml_collections.ConfigDict, variant: str) -> None:
         config.sub_batch_size = 128
     config.data.standardize = "per_pixel"
     rate = LEARNING_RATE.get(variant, linear_scaling(0.1, LARGE, SMALL))  # 6.4
-    with config.unlocked():
-        config.optimizer = {"name": "SGD", "learning_rate": rate, "momentum": 0.9}
-        if variant.endswith("lars"):  # weights decay once: in the loss under SGD, else here
-            config.model.weight_decay = 0.0
-            config.optimizer = {
-                "name": "LARS",
-                "learning_rate": rate,
-                "momentum": 0.9,
-                "weight_decay": WEIGHT_DECAY,
-                "trust_coefficient": 0.01,
-                "exclude_from_weight_decay": ("bias", "gamma", "beta"),
-                "exclude_from_adaptation": ("bias", "gamma", "beta"),
-            }
+    config.optimizer = recipes.section("optimizer", "SGD", learning_rate=rate, momentum=0.9)
+    if variant.endswith("lars"):  # weights decay once: in the loss under SGD, else here
+        config.model.weight_decay = 0.0
+        config.optimizer = recipes.lars(rate, WEIGHT_DECAY, 0.01)
     config.warmup.epochs = 10.0
     if variant.startswith("two_phase"):
         config.schedule.update({"name": "two_phase", "beta": 0.5})

@@ -6,7 +6,6 @@ The demonstration of the whole path; its hyper-parameters are ours, found by a f
 from __future__ import annotations
 
 import ml_collections
-from ml_collections import config_dict
 
 from tflbt import recipes
 from tflbt.schedules import linear_scaling
@@ -24,32 +23,16 @@ def get_config(variant: str = "two_phase_lars") -> ml_collections.ConfigDict:
     config.data.name = "digits"
     config.data.padding = 1
     layer_wise = variant.endswith("lars")
-    with config.unlocked():
-        config.model = {
-            "name": "digits_resnet",
-            "depth": 8,
-            "weight_decay": 0.0 if layer_wise else 5e-4,
-            "ghost_batch_size": config_dict.placeholder(int),
-        }
-        if layer_wise:
-            config.optimizer = {
-                "name": "LARS",
-                "learning_rate": 1.0,
-                "momentum": 0.9,
-                "weight_decay": 5e-4,
-                "trust_coefficient": 0.01,
-                "exclude_from_weight_decay": ("bias", "gamma", "beta"),
-                "exclude_from_adaptation": ("bias", "gamma", "beta"),
-            }
-        else:
-            rate = linear_scaling(0.02, config.batch_size, SMALL)
-            config.optimizer = {
-                "name": "SGD",
-                "learning_rate": rate,
-                "momentum": 0.9,
-                "nesterov": True,
-            }
-        config.optimizer.global_clipnorm = config_dict.placeholder(float)
+    config.model = recipes.section(
+        "model", "digits_resnet", depth=8, weight_decay=0.0 if layer_wise else 5e-4
+    )
+    if layer_wise:
+        config.optimizer = recipes.lars(1.0, 5e-4, 0.01)
+    else:
+        rate = linear_scaling(0.02, config.batch_size, SMALL)
+        config.optimizer = recipes.section(
+            "optimizer", "SGD", learning_rate=rate, momentum=0.9, nesterov=True
+        )
     config.warmup.epochs = 0.0 if variant == "small_batch" else 5.0
     if variant.startswith("two_phase"):
         config.schedule.name = "two_phase"

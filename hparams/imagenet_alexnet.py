@@ -18,7 +18,6 @@ On R ranks add --config.sub_batch_size=N with N = 256 / R (512 / R). We have not
 from __future__ import annotations
 
 import ml_collections
-from ml_collections import config_dict
 
 from tflbt import recipes
 from tflbt.recipes.strategies import STRATEGIES, apply_strategy
@@ -44,14 +43,8 @@ def _i2(config: ml_collections.ConfigDict, strategy: str) -> None:
     config.epochs = 90
     config.batch_size = config.sub_batch_size = 256
     config.data.crop_area = (0.08, 1.0)
-    with config.unlocked():
-        config.model = {"name": "alexnet", "form": "imagenet", "weight_decay": 1e-4}
-        config.optimizer = {
-            "name": "SGD",
-            "learning_rate": 0.01,
-            "momentum": 0.9,
-            "global_clipnorm": config_dict.placeholder(float),
-        }
+    config.model = recipes.section("model", "alexnet", form="imagenet", weight_decay=1e-4)
+    config.optimizer = recipes.section("optimizer", "SGD", learning_rate=0.01, momentum=0.9)
     apply_strategy(
         config,
         strategy,
@@ -62,29 +55,15 @@ def _i2(config: ml_collections.ConfigDict, strategy: str) -> None:
         tuned_warmup=20.0,
     )
     config.schedule.update({"name": "polynomial", "power": 2.0, "end_factor": 0.01, "until": 60.0})
-    config.batch_schedule.curvature_samples = 4096
+    if config.batch_schedule.name == "adaptive":
+        config.batch_schedule.curvature_samples = 4096
 
 
 def _table_2(config: ml_collections.ConfigDict, variant: str) -> None:
     config.epochs = 100
     config.batch_size, config.sub_batch_size = int(variant.partition("_")[2]), 512
     config.data.resize_then_crop = True
-    with config.unlocked():
-        config.model = {
-            "name": "alexnet",
-            "form": "imagenet",
-            "batch_norm": True,
-            "ghost_batch_size": config_dict.placeholder(int),
-        }
-        config.optimizer = {
-            "name": "LARS",
-            "learning_rate": TABLE_2[variant],
-            "momentum": 0.9,
-            "weight_decay": 5e-4,
-            "trust_coefficient": 0.001,
-            "exclude_from_weight_decay": ("bias", "gamma", "beta"),
-            "exclude_from_adaptation": ("bias", "gamma", "beta"),
-            "global_clipnorm": config_dict.placeholder(float),
-        }
+    config.model = recipes.section("model", "alexnet", form="imagenet", batch_norm=True)
+    config.optimizer = recipes.lars(TABLE_2[variant], 5e-4, 0.001)
     config.warmup.epochs = 5.0
     config.schedule.update({"name": "polynomial", "power": 2.0})

@@ -16,7 +16,6 @@ sub-batch. On 8 ranks add --config.sub_batch_size=32 to resnet50_m4. We have not
 from __future__ import annotations
 
 import ml_collections
-from ml_collections import config_dict
 
 from tflbt import recipes
 
@@ -47,16 +46,6 @@ def get_config(variant: str = "resnet50_m4") -> ml_collections.ConfigDict:
         config.sub_batch_size = 64
         config.batch_augmentation.placement = "rank"
     config.schedule.update({"name": "step", "epochs": (30, 60, 80), "factor": 0.1})
-    with config.unlocked():
-        config.model = {
-            **NETWORKS[network],
-            "weight_decay": 1e-4,
-            "ghost_batch_size": config_dict.placeholder(int),
-        }
-        config.optimizer = {
-            "name": "SGD",
-            "learning_rate": 0.1,
-            "momentum": 0.9,
-            "global_clipnorm": config_dict.placeholder(float),
-        }
+    config.model = recipes.section("model", **NETWORKS[network], weight_decay=1e-4)
+    config.optimizer = recipes.section("optimizer", "SGD", learning_rate=0.1, momentum=0.9)
     return config

@@ -12,7 +12,6 @@ On R ranks add --config.sub_batch_size=N with N = 256 / R. We have not run these
 from __future__ import annotations
 
 import ml_collections
-from ml_collections import config_dict
 
 from tflbt import recipes
 from tflbt.recipes.strategies import STRATEGIES, apply_strategy
@@ -27,19 +26,8 @@ def get_config(variant: str = "absa") -> ml_collections.ConfigDict:
     config.batch_size = config.sub_batch_size = 256
     config.data.update({"name": "imagenet", "standardize": "imagenet"})
     config.data.update({"image_size": 224, "flip": True, "crop_area": (0.08, 1.0)})
-    with config.unlocked():
-        config.model = {
-            "name": "resnet18",
-            "stem": "imagenet",
-            "weight_decay": 1e-4,
-            "ghost_batch_size": config_dict.placeholder(int),
-        }
-        config.optimizer = {
-            "name": "SGD",
-            "learning_rate": 0.1,
-            "momentum": 0.9,
-            "global_clipnorm": config_dict.placeholder(float),
-        }
+    config.model = recipes.section("model", "resnet18", stem="imagenet", weight_decay=1e-4)
+    config.optimizer = recipes.section("optimizer", "SGD", learning_rate=0.1, momentum=0.9)
     apply_strategy(
         config,
         variant,
@@ -49,5 +37,6 @@ def get_config(variant: str = "absa") -> ml_collections.ConfigDict:
         tuned_batch_size=4096,
         tuned_warmup=20.0,
     )
-    config.batch_schedule.curvature_samples = 4096
+    if config.batch_schedule.name == "adaptive":
+        config.batch_schedule.curvature_samples = 4096
     return config

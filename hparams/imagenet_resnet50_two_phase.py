@@ -16,7 +16,6 @@ rows is on kernels alone. We have not run these.
 from __future__ import annotations
 
 import ml_collections
-from ml_collections import config_dict
 
 from tflbt import recipes
 from tflbt.schedules import linear_scaling
@@ -42,28 +41,20 @@ def get_config(variant: str = "two_phase_lars") -> ml_collections.ConfigDict:
     config.data.update({"image_size": 224, "resize_then_crop": True})
     config.data.update({"brightness": 32 / 255, "hue": 0.1, "saturation": 0.4, "contrast": 0.4})
     layer_wise = variant.endswith("lars")
-    with config.unlocked():
-        # Weights decay once: in the loss under SGD, in the optimizer under LARS.
-        config.model = {
-            "name": "resnet50",
-            "stem": "imagenet",
-            "zero_init_last_gamma": True,
-            "weight_decay": 0.0 if layer_wise else WEIGHT_DECAY,
-            "ghost_batch_size": config_dict.placeholder(int),
-        }
-        rate = LEARNING_RATE.get(variant, linear_scaling(0.1, LARGE, SMALL))  # 6.4
-        config.optimizer = {"name": "SGD", "learning_rate": rate, "momentum": 0.9}
-        if layer_wise:
-            config.optimizer = {
-                "name": "LARS",
-                "learning_rate": rate,
-                "momentum": 0.9,
-                "weight_decay": WEIGHT_DECAY,
-                "trust_coefficient": 0.001,
-                "exclude_from_weight_decay": ("gamma", "beta"),
-                "exclude_from_adaptation": ("bias", "gamma", "beta"),
-            }
-        config.optimizer.global_clipnorm = config_dict.placeholder(float)
+    # Weights decay once: in the loss under SGD, in the optimizer under LARS.
+    config.model = recipes.section(
+        "model",
+        "resnet50",
+        stem="imagenet",
+        zero_init_last_gamma=True,
+        weight_decay=0.0 if layer_wise else WEIGHT_DECAY,
+    )
+    rate = LEARNING_RATE.get(variant, linear_scaling(0.1, LARGE, SMALL))  # 6.4
+    config.optimizer = recipes.section("optimizer", "SGD", learning_rate=rate, momentum=0.9)
+    if layer_wise:
+        config.optimizer = recipes.lars(
+            rate, WEIGHT_DECAY, 0.001, exclude_from_weight_decay=("norm",)
+        )
     config.warmup.epochs = 10.0
     if variant.startswith("two_phase"):
         config.schedule.update({"name": "two_phase", "beta": 0.5})

@@ -12,7 +12,6 @@ hparams/RESULTS.md says how the rates were found and what came out.
 from __future__ import annotations
 
 import ml_collections
-from ml_collections import config_dict
 
 from tflbt import recipes
 from tflbt.schedules import linear_scaling
@@ -68,22 +67,12 @@ def _two_phase_row(config: ml_collections.ConfigDict, variant: str) -> None:
     config.sub_batch_size = 128 if variant == "small_batch" else 512
     config.data.padding = 2
     layer_wise = variant.endswith("lars")
-    with config.unlocked():
-        config.model = {"name": "lenet", "weight_decay": 0.0 if layer_wise else 1e-4}
-        if layer_wise:
-            config.optimizer = {
-                "name": "LARS",
-                "learning_rate": 1.0,
-                "momentum": 0.9,
-                "weight_decay": 1e-4,
-                "trust_coefficient": 0.01,
-                "exclude_from_weight_decay": ("bias",),
-                "exclude_from_adaptation": (),
-            }
-        else:
-            rate = linear_scaling(0.02, config.batch_size, SMALL)
-            config.optimizer = {"name": "SGD", "learning_rate": rate, "momentum": 0.9}
-        config.optimizer.global_clipnorm = config_dict.placeholder(float)
+    config.model = recipes.section("model", "lenet", weight_decay=0.0 if layer_wise else 1e-4)
+    if layer_wise:
+        config.optimizer = recipes.lars(1.0, 1e-4, 0.01, exclude_from_adaptation=())
+    else:
+        rate = linear_scaling(0.02, config.batch_size, SMALL)
+        config.optimizer = recipes.section("optimizer", "SGD", learning_rate=rate, momentum=0.9)
     config.warmup.epochs = 0.0 if variant == "small_batch" else 3.0
     if variant.startswith("two_phase"):
         config.schedule.name = "two_phase"
@@ -98,10 +87,8 @@ def _table_3(config: ml_collections.ConfigDict, variant: str) -> None:
     config.batch_size, config.sub_batch_size = sizes.get(variant.partition("_")[0], (LARGE, 512))
     config.data.padding = 1
     rate, config.warmup.epochs = TUNED[variant]
-    with config.unlocked():
-        config.model = {"name": "lenet", "filters": (16, 32), "units": 256, "padding": "valid"}
-        config.optimizer = {"learning_rate": rate, **_optimizer(variant)}
-        config.optimizer.global_clipnorm = config_dict.placeholder(float)
+    config.model = recipes.section("model", "lenet", filters=(16, 32), units=256, padding="valid")
+    config.optimizer = recipes.section("optimizer", **_optimizer(variant), learning_rate=rate)
     config.schedule.name = "polynomial"
     config.schedule.power = 1.0
 

@@ -15,7 +15,6 @@ than all samples, as --config.batch_size=6906 --config.sub_batch_size=3453.
 from __future__ import annotations
 
 import ml_collections
-from ml_collections import config_dict
 
 from tflbt import recipes
 from tflbt.recipes.strategies import apply_strategy
@@ -32,13 +31,8 @@ def get_config(variant: str = "abs") -> ml_collections.ConfigDict:
     config.epochs = 90
     config.batch_size = config.sub_batch_size = ALL if variant == "full_gradient" else SGD
     config.data.update({"name": "mushroom", "standardize": "divide_255"})
-    with config.unlocked():
-        config.model = {"name": "logistic_regression", "initial_weights": "zeros"}
-        config.optimizer = {
-            "name": "SGD",
-            "learning_rate": RATE_OF_ONE_LOGIT / 2,
-            "global_clipnorm": config_dict.placeholder(float),
-        }
+    config.model = recipes.section("model", "logistic_regression", initial_weights="zeros")
+    config.optimizer = recipes.section("optimizer", "SGD", learning_rate=RATE_OF_ONE_LOGIT / 2)
     apply_strategy(
         config,
         "bl" if variant in ("full_gradient", "sgd") else variant,

@@ -33,20 +33,17 @@ def get_config(variant: str = "m10") -> ml_collections.ConfigDict:
     config.batch_size = B * INSTANCES[variant]
     config.batch_augmentation.instances = INSTANCES[variant]
     config.data.name = "penn_treebank"
-    with config.unlocked():
-        config.model = {
-            "name": "word_lstm",
-            "embedding": 400,
-            "units": 1150,
-            "layers": 3,
-            "dropout_input": 0.4,
-            "dropout_hidden": 0.25,
-            "tie_weights": True,
-        }
-        config.optimizer = {
-            "name": "SGD",
-            "learning_rate": 30.0,
-            "weight_decay": 1.2e-6,
-            "global_clipnorm": 0.25,
-        }
+    config.model = recipes.section(
+        "model",
+        "word_lstm",
+        embedding=400,
+        units=1150,
+        layers=3,
+        dropout_input=0.4,
+        dropout_hidden=0.25,
+        tie_weights=True,
+    )
+    config.optimizer = recipes.section(
+        "optimizer", "SGD", learning_rate=30.0, weight_decay=1.2e-6, global_clipnorm=0.25
+    )
     return config

@@ -11,7 +11,6 @@ On R ranks add --config.sub_batch_size=N with N = 128 / R.
 from __future__ import annotations
 
 import ml_collections
-from ml_collections import config_dict
 
 from tflbt import recipes
 from tflbt.recipes.strategies import STRATEGIES, apply_strategy
@@ -25,14 +24,8 @@ def get_config(variant: str = "absa") -> ml_collections.ConfigDict:
     config.epochs = 20
     config.batch_size = config.sub_batch_size = 128
     config.data.update({"name": "svhn_extra", "standardize": "divide_255"})
-    with config.unlocked():
-        config.model = {"name": "small_alexnet", "ghost_batch_size": config_dict.placeholder(int)}
-        config.optimizer = {
-            "name": "SGD",
-            "learning_rate": 0.01,
-            "momentum": 0.9,
-            "global_clipnorm": config_dict.placeholder(float),
-        }
+    config.model = recipes.section("model", "small_alexnet")
+    config.optimizer = recipes.section("optimizer", "SGD", learning_rate=0.01, momentum=0.9)
     # The largest batch of Table III.
     apply_strategy(config, variant, largest=131_072, decay_epochs=(5, 10, 15), decay_ratio=5)
     if config.batch_schedule.name == "adaptive":

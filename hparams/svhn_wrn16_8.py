@@ -9,7 +9,6 @@ nothing, is Zagoruyko and Komodakis' 5e-4.
 from __future__ import annotations
 
 import ml_collections
-from ml_collections import config_dict
 
 from tflbt import recipes
 
@@ -27,29 +26,19 @@ def get_config(variant: str = "two_phase_lars") -> ml_collections.ConfigDict:
         config.sub_batch_size = 128
     config.data.update({"name": "svhn", "standardize": "per_pixel"})
     layer_wise = variant.endswith("lars")
-    with config.unlocked():
-        # Weights decay once: in the loss under SGD, in the optimizer under LARS.
-        config.model = {
-            "name": "wide_resnet",
-            "depth": 16,
-            "width": 8,
-            "dropout": 0.5,
-            "weight_decay": 0.0 if layer_wise else WEIGHT_DECAY,
-            "ghost_batch_size": config_dict.placeholder(int),
-        }
-        rate = 0.01 if variant == "small_batch" else 0.32
-        config.optimizer = {"name": "SGD", "learning_rate": rate, "momentum": 0.9}
-        if layer_wise:
-            config.optimizer = {
-                "name": "LARS",
-                "learning_rate": rate,
-                "momentum": 0.9,
-                "weight_decay": WEIGHT_DECAY,
-                "trust_coefficient": 0.001,
-                "exclude_from_weight_decay": ("bias", "gamma", "beta"),
-                "exclude_from_adaptation": ("bias", "gamma", "beta"),
-            }
-        config.optimizer.global_clipnorm = config_dict.placeholder(float)
+    # Weights decay once: in the loss under SGD, in the optimizer under LARS.
+    config.model = recipes.section(
+        "model",
+        "wide_resnet",
+        depth=16,
+        width=8,
+        dropout=0.5,
+        weight_decay=0.0 if layer_wise else WEIGHT_DECAY,
+    )
+    rate = 0.01 if variant == "small_batch" else 0.32
+    config.optimizer = recipes.section("optimizer", "SGD", learning_rate=rate, momentum=0.9)
+    if layer_wise:
+        config.optimizer = recipes.lars(rate, WEIGHT_DECAY, 0.001)
     config.warmup.epochs = 10.0
     if variant.startswith("two_phase"):
         config.schedule.update({"name": "two_phase", "beta": 0.5})

@@ -12,7 +12,6 @@ On R ranks add --config.sub_batch_size=N with N = 128 / R.
 from __future__ import annotations
 
 import ml_collections
-from ml_collections import config_dict
 
 from tflbt import recipes
 from tflbt.recipes.strategies import STRATEGIES, apply_strategy
@@ -27,19 +26,10 @@ def get_config(variant: str = "absa") -> ml_collections.ConfigDict:
     config.batch_size = config.sub_batch_size = 128
     config.data.update({"name": "tiny_imagenet", "standardize": "per_channel"})
     config.data.update({"padding": 8, "flip": True})
-    with config.unlocked():
-        config.model = {
-            "name": "resnet50",
-            "stem": "cifar",
-            "ghost_batch_size": config_dict.placeholder(int),
-        }
-        config.optimizer = {
-            "name": "SGD",
-            "learning_rate": 0.1,
-            "momentum": 0.9,
-            "global_clipnorm": config_dict.placeholder(float),
-        }
+    config.model = recipes.section("model", "resnet50", stem="cifar")
+    config.optimizer = recipes.section("optimizer", "SGD", learning_rate=0.1, momentum=0.9)
     # The largest batch of Table VIII.
     apply_strategy(config, variant, largest=16_384, decay_epochs=(60, 90), decay_ratio=10)
-    config.batch_schedule.curvature_samples = 2048
+    if config.batch_schedule.name == "adaptive":
+        config.batch_schedule.curvature_samples = 2048
     return config

@@ -1,4 +1,4 @@
-"""What the commands share: flags are read, and what a person can mend is told in one line."""
+"""What the commands share: the flags that name a recipe, and errors in one line where a person can mend them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from absl import app, flags, logging
+from ml_collections import config_flags
 
-from tflbt import recipes
 from tflbt.distributed.errors import another_rank_ended, one_line
 from tflbt.distributed.launcher import rank_by_launcher
 
@@ -20,6 +21,45 @@ EXPECTED = (ValueError, OSError, FloatingPointError, ImportError, flags.Error)
 # the chief may be writing a report. One that a rank meets alone is told by that rank after this time.
 PATIENCE_SECONDS = 20.0
 _HELP = {"--help", "-help", "-h", "--helpshort", "-helpshort"}
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "A recipe and variant, hparams/FILE.py:VARIANT; --config.KEY=VALUE changes one of its values.",
+    lock_config=True,
+)
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "The directory of the run or the search; a new one, or the one to resume."
+)
+RESUME = flags.DEFINE_bool("resume", False, "Go on with what --workdir holds, where its files end.")
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the data sets lie (digits need none).")
+
+
+class RecipeParser(flags.ArgumentParser):
+    """Reads a recipe; sections get the keys of the classes that the command line names, before keys are looked at."""
+
+    def __init__(self, argv: Sequence[str] | None = None) -> None:
+        """Takes the command line; default: that of this process."""
+        self.argv = argv
+        self.checked: Any = None  # the recipe that `check_recipe` has read
+
+    def parse(self, argument: str) -> Any:
+        """Returns the recipe's configuration."""
+        from tflbt import recipes
+
+        config, self.checked = self.checked, None
+        if config is None:
+            argv = flags.FLAGS.read_flags_from_files(self.argv or sys.argv, force_gnu=False)
+            config = set_names(recipes.load(argument), argv)
+        return config
+
+    def flag_type(self) -> str:
+        """What the help text calls it."""
+        return "config object"
+
+
+_PARSER = RecipeParser()
+flags.FLAGS["config"].parser = _PARSER
 
 
 def run(main: Callable[[], None], required: Sequence[str] = ()) -> None:
@@ -58,7 +98,7 @@ def parse(argv: list[str]) -> list[str]:
         sys.exit(0)
     try:
         argv = flags.FLAGS.read_flags_from_files(argv, force_gnu=False)
-        check_recipe(argv)
+        _PARSER.checked = check_recipe(argv)
         rest = flags.FLAGS(argv)
         if len(rest) > 1:
             raise ValueError(
@@ -69,10 +109,11 @@ def parse(argv: list[str]) -> list[str]:
     return rest
 
 
-def check_recipe(argv: Sequence[str]) -> None:
-    """Raises if `--config` names no recipe, or `--config.KEY` no key of it.
+def check_recipe(argv: Sequence[str]) -> Any:
+    """Reads the recipe of `--config`; the flag's own parser would tell errors with a traceback.
 
-    The flag's own parser would do so with a traceback.
+    Returns:
+        Its configuration with the names of sections that `--config.SECTION.name` gives; None without `--config`.
 
     Raises:
         ValueError: If the variant or a key is unknown; the message lists those that there are.
@@ -84,13 +125,24 @@ def check_recipe(argv: Sequence[str]) -> None:
         ...
         FileNotFoundError: ... the recipe cannot be read: 'hparams/nothing.py'
     """
+    from tflbt import recipes
+
     words = "\n".join(argv[1:])
     found = re.search(r"^--?config[=\n](.*)$", words, re.MULTILINE)
     if found is None:
-        return
-    config = recipes.load(found[1])
+        return None
+    config = set_names(recipes.load(found[1]), argv)
     for key in re.findall(r"^--?(?:no)?config\.([^=\n]*)", words, re.MULTILINE):
         recipes.require_key(config, key)
+    return config
+
+
+def set_names(config: Any, argv: Sequence[str]) -> Any:
+    """Sets the names of sections that the command line gives, as --config.schedule.name=cosine."""
+    words = "\n".join(argv[1:])
+    for section, name in re.findall(r"^--?config\.([\w.]+)\.name[=\n](.*)$", words, re.MULTILINE):
+        config.update_from_flattened_dict({f"{section}.name": name})
+    return config
 
 
 def fail(error: Exception) -> None:

@@ -12,9 +12,8 @@ from typing import Any
 from absl import flags, logging
 
 from tflbt import command_line
-from tflbt.recipes import flags as recipe_flags
 
-flags.adopt_module_key_flags(recipe_flags)  # so that --help shows them
+flags.adopt_module_key_flags(command_line)  # so that --help shows them
 
 
 def train(config: Any, workdir: Any, *, resume: bool = False, data_dir: str | None = None) -> Any:
@@ -35,18 +34,17 @@ def train(config: Any, workdir: Any, *, resume: bool = False, data_dir: str | No
     Raises:
         ValueError: If the configuration cannot be, or is another than that of the run to resume.
         OSError: If data, the run directory or a checkpoint cannot be read or written.
-        FloatingPointError: If the loss is no longer a number.
+        FloatingPointError: If the loss is NaN or infinite.
     """
     from tflbt.distributed import comm
-    from tflbt.recipes import build as recipe_build
-    from tflbt.recipes import run as recipe_run
+    from tflbt.recipes import build
 
-    recipe_build.prepare_process(config)
-    made = recipe_build.build(config, data_dir)
-    chief = comm.is_chief()  # asked now, for after another rank's death Horovod could not say
-    directory = recipe_run.claim(workdir, config, resume)
+    build.prepare_process(config)
+    recipe = build.build(config, data_dir)
+    chief = comm.is_chief()  # now, for after another rank's death Horovod could not say
+    directory = build.claim(workdir, config, resume)
     try:
-        return recipe_run.fit(made, directory, resume=resume)
+        return recipe.fit(directory=directory, resume=resume)
     finally:
         if chief and directory.metrics_csv.exists() and not _is_current(directory):
             _write_report(directory)
@@ -76,10 +74,10 @@ def _write_report(directory: Any) -> None:
 def main() -> None:
     """Trains what the flags say."""
     train(
-        recipe_flags.CONFIG.value,
-        recipe_flags.WORKDIR.value,
-        resume=recipe_flags.RESUME.value,
-        data_dir=recipe_flags.DATA_DIR.value,
+        command_line.CONFIG.value,
+        command_line.WORKDIR.value,
+        resume=command_line.RESUME.value,
+        data_dir=command_line.DATA_DIR.value,
     )
 
 

@@ -17,15 +17,15 @@ trained with --seeds other seeds, and a table shows mean and spread.
 from __future__ import annotations
 
 import ast
+import sys
 from typing import Any
 
 from absl import flags, logging
 from ml_collections import config_flags
 
-from tflbt import command_line, recipes
-from tflbt.recipes import flags as recipe_flags
+from tflbt import command_line
 
-flags.adopt_module_key_flags(recipe_flags)  # so that --help shows them
+flags.adopt_module_key_flags(command_line)  # so that --help shows them
 _SPACE = flags.DEFINE_string(
     "space", "hparams/spaces/default.py", "What to search: hparams/spaces/FILE.py[:NAME]."
 )
@@ -70,14 +70,26 @@ _RECIPE_FIRST = flags.DEFINE_bool(
 _EPOCH_LINES = flags.DEFINE_bool("epoch_lines", False, "Show a line for every epoch.")
 
 
-def tune(config: Any, space: str, workdir: Any, **options: Any) -> Any:
+def tune(
+    config: Any,
+    space: str,
+    workdir: Any,
+    *,
+    data_dir: str | None = None,
+    epoch_lines: bool = False,
+    ranks_per_trial: int | None = None,
+    **options: Any,
+) -> Any:
     """Tunes a recipe into a search directory; under Horovod every rank must call it alike.
 
     Args:
         config: A recipe's `ConfigDict`.
         space: "hparams/spaces/FILE.py:NAME".
         workdir: The search directory.
-        **options: `data_dir`, `max_trials`, `ranks_per_trial`, `epoch_lines`, and others of `tflbt.tuning.Search`.
+        data_dir: Where the data sets lie.
+        epoch_lines: Show a line for every epoch; default False.
+        ranks_per_trial: Ranks that train a trial together; default None: all.
+        **options: More arguments of `tflbt.tuning.Search`, such as `max_trials`.
 
     Returns:
         A `tflbt.tuning.Result`.
@@ -87,33 +99,44 @@ def tune(config: Any, space: str, workdir: Any, **options: Any) -> Any:
             fail.
         OSError: If a file cannot be read or written.
     """
-    group = _start(options.get("ranks_per_trial"))
+    group = _start(ranks_per_trial)
     from tflbt.distributed import comm
-    from tflbt.recipes import tune as recipe_tune
+    from tflbt.recipes.tune import RecipeTrainer, report_search, tune_recipe
 
-    chief = comm.is_chief()  # asked now, for after another rank's death Horovod could not say
-    trainer = recipe_tune.RecipeTrainer(
-        config, options.pop("data_dir", None), int(options.pop("epoch_lines", False))
-    )
-    max_trials, result = options.pop("max_trials", None), None
+    chief = comm.is_chief()  # now, for after another rank's death Horovod could not say
+    trainer = RecipeTrainer(config, data_dir, int(epoch_lines))
+    result = None
     try:
-        result = recipe_tune.tune_recipe(
-            config, space, workdir, trainer=trainer, group=group, max_trials=max_trials, options=options
-        )  # fmt: skip
+        result = tune_recipe(
+            trainer, space, workdir, group=group, ranks_per_trial=ranks_per_trial, **options
+        )
     finally:
         if chief:
-            recipe_tune.report_search(workdir, result)
+            report_search(workdir, result)
     return result
 
 
-def compare(configs: Any, space: str, workdir: Any, seeds: int, **options: Any) -> Any:
+def compare(
+    configs: Any,
+    space: str,
+    workdir: Any,
+    seeds: int,
+    *,
+    data_dir: str | None = None,
+    epoch_lines: bool = False,
+    ranks_per_trial: int | None = None,
+    **options: Any,
+) -> Any:
     """Tunes several recipes with as many trials each and trains the best of each with several seeds.
 
     Args:
         configs: The recipes' `ConfigDict`s.
         space: "hparams/spaces/FILE.py:NAME".
         workdir: The directory.
-        seeds: Trainings of each one's best.
+        seeds: Trainings of each recipe's best.
+        data_dir: As of `tune`.
+        epoch_lines: As of `tune`.
+        ranks_per_trial: As of `tune`.
         **options: As of `tune`; `max_trials` is needed.
 
     Returns:
@@ -125,13 +148,14 @@ def compare(configs: Any, space: str, workdir: Any, seeds: int, **options: Any) 
     """
     if options.get("max_trials") is None:
         raise ValueError("--compare needs --max_trials, the same for every recipe.")
-    group = _start(options.get("ranks_per_trial"))
-    from tflbt.recipes import compare as recipe_compare
+    group = _start(ranks_per_trial)
+    from tflbt.recipes.compare import compare_recipes
+    from tflbt.recipes.tune import RecipeTrainer
 
-    return recipe_compare.compare_recipes(
-        configs, space, workdir,
-        max_trials=options.pop("max_trials"), seeds=seeds, group=group, data_dir=options.pop("data_dir", None),
-        verbose=int(options.pop("epoch_lines", False)), options=options,
+    trainers = [RecipeTrainer(config, data_dir, int(epoch_lines)) for config in configs]
+    return compare_recipes(
+        trainers, space, workdir,
+        seeds=seeds, group=group, ranks_per_trial=ranks_per_trial, **options,
     )  # fmt: skip
 
 
@@ -184,20 +208,22 @@ def main() -> None:
         "stop_hopeless": _STOP_HOPELESS.value,
         "keep_checkpoints": _KEEP.value,
         "baseline": _RECIPE_FIRST.value,
-        "resume": recipe_flags.RESUME.value,
-        "data_dir": recipe_flags.DATA_DIR.value,
+        "resume": command_line.RESUME.value,
+        "data_dir": command_line.DATA_DIR.value,
         "epoch_lines": _EPOCH_LINES.value,
     }
     if _COMPARE.value:
-        configs = [recipe_flags.CONFIG.value, *(_with_changes(name) for name in _COMPARE.value)]
-        compare(configs, _SPACE.value, recipe_flags.WORKDIR.value, _SEEDS.value, **options)
+        configs = [command_line.CONFIG.value, *(_with_changes(name) for name in _COMPARE.value)]
+        compare(configs, _SPACE.value, command_line.WORKDIR.value, _SEEDS.value, **options)
     else:
-        tune(recipe_flags.CONFIG.value, _SPACE.value, recipe_flags.WORKDIR.value, **options)
+        tune(command_line.CONFIG.value, _SPACE.value, command_line.WORKDIR.value, **options)
 
 
 def _with_changes(name: str) -> Any:
     """A recipe to compare, with the values that --config.KEY=VALUE changes in the first."""
-    config = recipes.load(name)
+    from tflbt import recipes
+
+    config = command_line.set_names(recipes.load(name), sys.argv)
     for key, value in config_flags.get_override_values(flags.FLAGS["config"]).items():
         recipes.require_key(config, key)
         config.update_from_flattened_dict({key: value})

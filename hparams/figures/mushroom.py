@@ -17,7 +17,7 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from tflbt import data, recipes
-from tflbt.recipes import build as recipe_build
+from tflbt.recipes import build
 from tflbt.report import figure_style
 
 HERE = Path(__file__).resolve().parent
@@ -63,9 +63,9 @@ def losses(images: data.ImageData, variant: str, rate: float, epochs: int | None
     config.optimizer.learning_rate *= rate / 1.2
     config.epochs, config.seed = epochs or config.epochs, seed
     tf.keras.backend.clear_session()
-    recipe_build.prepare_process(config)
+    build.prepare_process(config)
     noted = Losses(images)
-    dataclasses.replace(recipe_build.build(config, images=images), test=None).fit([noted])
+    dataclasses.replace(build.build(config, images=images), test=None).fit([noted])
     values = np.array(noted.values)
     reached = [int(np.argmax(values <= level)) or "-" for level in LEVELS]
     print(variant, rate, seed, len(values) - 1, *reached, f"{values[-1]:.6f}", flush=True)

@@ -19,7 +19,7 @@ import math
 import keras_tuner
 import ml_collections
 
-from tflbt.recipes import build as recipe_build
+from tflbt.recipes import build
 from tflbt.tuning import space
 
 
@@ -42,8 +42,12 @@ def _default(hp: keras_tuner.HyperParameters, config: ml_collections.ConfigDict)
         hp.Float("warmup.epochs", high / 4, high, default=own)
     for key in ("optimizer.trust_coefficient", "optimizer.weight_decay", "model.weight_decay"):
         section, name = key.split(".")
-        if config[section].get(name):
-            _around(hp, key, config[section][name], 4)
+        value = config[section].get(name)
+        # A coefficient of 1 beside a rate is none, but for LARS, whose updates are as large as the weights.
+        if value and not (
+            name == "trust_coefficient" and value == 1 and config.optimizer.name != "LARS"
+        ):
+            _around(hp, key, value, 4)
 
 
 def _learning_rate_beta(hp: keras_tuner.HyperParameters, config: ml_collections.ConfigDict) -> None:
@@ -113,12 +117,12 @@ def _around(hp: keras_tuner.HyperParameters, key: str, own: float, times: float)
 
 def _end(config: ml_collections.ConfigDict) -> float:
     """The epoch before which a warm-up must end."""
-    return min(config.epochs, config.schedule.until or config.epochs)
+    return min(config.epochs, config.schedule.get("until") or config.epochs)
 
 
 def _passes(config: ml_collections.ConfigDict) -> bool:
     try:
-        recipe_build.check(config)
+        build.check(config)
     except ValueError:
         return False
     return True

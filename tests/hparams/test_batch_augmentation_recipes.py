@@ -9,7 +9,7 @@ import pytest
 from tflbt import recipes
 from tflbt.control.batch_plan import BatchPlan
 from tflbt.data import BatchAugmentation
-from tflbt.recipes import build as recipe_build
+from tflbt.recipes import build
 
 HPARAMS = Path(__file__).resolve().parents[2] / "hparams"
 CIFAR_STEPS, GOYAL = ("step", (60, 120, 160), 0.2), ("step", (30, 60, 80), 0.1)
@@ -86,10 +86,11 @@ def test_table_1(network, augmented):
     assert config.batch_augmentation.instances == m and config.batch_size == m * b
     assert (config.epochs, config.optimizer.learning_rate) == (epochs, rate)
     assert config.optimizer.get("momentum", 0) == (0 if network == "LSTM" else 0.9)
-    schedule = (config.schedule.name, tuple(config.schedule.epochs), config.schedule.factor)
-    assert schedule[: len(decay)] == decay
-    decays = config.model.get("weight_decay", 0), config.optimizer.get("weight_decay", 0)
-    assert max(decays) == weight_decay
+    schedule = config.schedule
+    steps = (tuple(schedule.epochs), schedule.factor) if schedule.name == "step" else ()
+    assert (schedule.name, *steps)[: len(decay)] == decay
+    decays = config.model.get("weight_decay", 0), config.optimizer.get("weight_decay")
+    assert max(decay or 0 for decay in decays) == weight_decay
     assert (config.data.name, config.data.cutout_size) == (name, pixels)
     if name.startswith("cifar"):
         shifted = {"padding": 4, "flip": True, "standardize": "per_channel"}
@@ -185,7 +186,7 @@ def test_the_lstm_trains_on_files(tmp_path):
         config.model.update({"embedding": 4, "units": 4, "layers": 1})
     config.update_from_flattened_dict({"epochs": 1, "batch_size": 4})
     config.batch_augmentation.instances = 2
-    made = recipe_build.build(config, tmp_path)
+    made = build.build(config, tmp_path)
     made.model.run_eagerly = True
     history = made.fit([]).history
     assert made.train[0].shape == (4, 70)  # windows: 2 an update, 2 instances of each

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tflbt import recipes
 from tflbt.data import ImageFolder, fit_standardize, load
-from tflbt.recipes import build as recipe_build
+from tflbt.recipes import build
 
 RECIPE = Path(__file__).resolve().parents[2] / "hparams" / "imagenet_resnet50.py"
 
@@ -44,7 +44,7 @@ def small_config(**values):
 
 
 def test_the_recipe_trains_and_validates_on_files(root):
-    made = recipe_build.build(small_config(), root)
+    made = build.build(small_config(), root)
     history = made.fit([])
     assert int(made.model.optimizer.iterations) == 2 * 3  # 4 + 4 + 1 of 9 samples
     assert made.model.output_shape == (None, 2)
@@ -60,7 +60,7 @@ def test_the_recipe_trains_and_validates_on_files(root):
 
 def test_curvature_is_measured_on_files_that_are_read(root):
     values = {"schedule.name": "two_phase", "schedule.curvature_samples": 3}
-    made = recipe_build.build(small_config(**values), root)
+    made = build.build(small_config(**values), root)
     x, y = made.schedules[-1].curvature.data
     assert x.shape == (3, 16, 16, 3)
     np.testing.assert_array_equal(y, made.train[1][:3])
@@ -68,7 +68,7 @@ def test_curvature_is_measured_on_files_that_are_read(root):
 
 
 def test_the_batch_may_exceed_the_data_set(root):
-    made = recipe_build.build(small_config(batch_size=64), root)
+    made = build.build(small_config(batch_size=64), root)
     made.fit([])
     assert int(made.model.optimizer.iterations) == 2
     assert made.model.samples_seen == 2 * 9
@@ -77,6 +77,6 @@ def test_the_batch_may_exceed_the_data_set(root):
 def test_a_damaged_file_ends_the_training_with_its_name(root):
     path = root / "imagenet/train/n01/2.JPEG"
     path.write_bytes(path.read_bytes()[:50])
-    made = recipe_build.build(small_config(), root)
+    made = build.build(small_config(), root)
     with pytest.raises(OSError, match=rf"JPEG nor PNG: {re.escape(str(path))}[.]$"):
         made.fit([])

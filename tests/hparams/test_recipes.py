@@ -13,7 +13,7 @@ import tensorflow as tf
 from tflbt import recipes
 from tflbt.control.batch_plan import BatchPlan
 from tflbt.data import ImageData, TextData
-from tflbt.recipes import build as recipe_build
+from tflbt.recipes import build
 
 HPARAMS = Path(__file__).resolve().parents[2] / "hparams"
 FILES = sorted(HPARAMS.glob("*.py"))
@@ -79,12 +79,12 @@ def test_variant_builds_and_takes_an_update(file, variant):
     config = recipes.load(f"{file}:{variant}")
     assert config.name == f"{file.stem}:{variant}"
     assert config.is_locked
-    recipe_build.check(config)
+    build.check(config)
     with config.unlocked():
         config.model.update(SMALLER.get(config.model.name, {}))
     instances = min(config.batch_augmentation.instances, 2)
     config.batch_augmentation.instances = instances
-    made = recipe_build.build(config, images=two_samples(config.data.name))
+    made = build.build(config, images=two_samples(config.data.name))
     made.model.run_eagerly = True  # a graph of one step would take longer to make than to use
     x, y = made.train
     if made.transform is not None:  # likewise, and the input pipeline's of transforms
@@ -214,8 +214,8 @@ def test_resnet50s_on_cifar10_are_table_2():
     assert [config.batch_size for config in (small, huge, full)] == [128, 25_000, 50_000]
     assert [config.epochs for config in (small, huge, full)] == [200] * 3
     assert huge.optimizer.learning_rate == pytest.approx(0.1 * 25_000 / 128)
-    assert small.model.to_dict() == {"name": "resnet50", "stem": "cifar", "weight_decay": 5e-4}
-    assert small.optimizer.to_dict() == {"name": "SGD", "learning_rate": 0.1, "momentum": 0.9}
+    assert small.model == recipes.section("model", "resnet50", stem="cifar", weight_decay=5e-4)
+    assert small.optimizer == recipes.section("optimizer", "SGD", learning_rate=0.1, momentum=0.9)
 
 
 def test_resnet50s_on_imagenet_are_tables_2_and_4():
@@ -232,7 +232,7 @@ def test_resnet50s_on_imagenet_are_tables_2_and_4():
     assert (large.optimizer.weight_decay, large.label_smoothing) == (0.0001, 0.1)
     assert huge.optimizer.learning_rate == pytest.approx(320)
     assert full.optimizer.learning_rate == pytest.approx(0.1 * 1_281_167 / 256)
-    assert small.optimizer.to_dict() == {"name": "SGD", "learning_rate": 0.1, "momentum": 0.9}
+    assert small.optimizer == recipes.section("optimizer", "SGD", learning_rate=0.1, momentum=0.9)
 
 
 def test_every_recipe_has_images_to_try_it_on():

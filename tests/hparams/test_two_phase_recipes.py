@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tflbt import recipes
 from tflbt.control.batch_plan import BatchPlan
-from tflbt.recipes import build as recipe_build
+from tflbt.recipes import build
 
 HPARAMS = Path(__file__).resolve().parents[2] / "hparams"
 SHIFTED = {"standardize": "per_pixel", "padding": 4, "flip": True}
@@ -59,7 +59,7 @@ def test_row(table, row):
     expected = layer_rate if layer_wise else rates.get(row, rate)
     assert optimizer.learning_rate == pytest.approx(expected) and optimizer.momentum == 0.9
     assert optimizer.get("trust_coefficient") == (coefficient if layer_wise else None)
-    assert max(config.model.weight_decay, optimizer.get("weight_decay", 0)) == weight_decay
+    assert max(config.model.weight_decay, optimizer.weight_decay or 0) == weight_decay
     schedule = config.schedule
     if row.startswith("two_phase"):
         assert (schedule.name, schedule.beta) == ("two_phase", 0.5)
@@ -83,10 +83,10 @@ def test_tables_1_6_and_7_are_settings(file):
         config = recipes.load(f"{HPARAMS}/{file}.py:two_phase_lars")
         values = {"schedule.extra_fraction": fraction, "schedule.beta": beta}
         config.update_from_flattened_dict(values)
-        recipe_build.check(config)
+        build.check(config)
     config = recipes.load(f"{HPARAMS}/{file}.py:large_batch")
     config.schedule.epochs = (200, 250)
-    recipe_build.check(config)
+    build.check(config)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_crops_of_resized_images_are_imagenets_alone(values, says):
     config = load(5, "lars")
     config.update_from_flattened_dict(values)
     with pytest.raises(ValueError, match=f"^config.data.resize_then_crop=True .*{says}"):
-        recipe_build.check(config)
+        build.check(config)
 
 
 def test_imagenet_is_resized_and_then_cropped(tmp_path):
@@ -116,7 +116,7 @@ def test_imagenet_is_resized_and_then_cropped(tmp_path):
         config.model.update({"blocks": (1,), "widths": (4,)})
     colours = {"brightness": 0.0, "hue": 0.0, "saturation": 0.0, "contrast": 0.0}
     config.data.update({"image_size": 28, "flip": False, **colours})
-    made = recipe_build.build(config, tmp_path)
+    made = build.build(config, tmp_path)
     seeds = tf.constant([[0, 1], [2, 3]], tf.int32)
     crops = made.transform(made.train[0], seeds).numpy()
     assert crops.shape == (2, 28, 28, 3)

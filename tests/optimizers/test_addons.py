@@ -79,13 +79,12 @@ def test_they_are_imported_only_when_asked_for_and_in_silence():
         import ml_collections
         import tflbt
         from tflbt import optimizers
-        from tflbt.recipes import build as recipe_build
-        from tflbt.recipes.optimizer import build_optimizer
+        from tflbt.recipes import sections
 
-        build_optimizer(ml_collections.ConfigDict({"name": "LAMB"}))
+        sections.build(ml_collections.ConfigDict({"optimizer": {"name": "LAMB"}}), "optimizer")
         assert "tensorflow_addons" not in sys.modules
         warnings.simplefilter("error")
-        build_optimizer(ml_collections.ConfigDict({"name": "tfa.LAMB"}))
+        sections.build(ml_collections.ConfigDict({"optimizer": {"name": "tfa.LAMB"}}), "optimizer")
         assert "tensorflow_addons" in sys.modules
         print("asked")
     """

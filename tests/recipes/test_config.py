@@ -11,12 +11,13 @@ def test_defaults_are_locked_and_new_each_time():
     config = recipes.default_config()
     with pytest.raises(AttributeError, match="batchsize"):
         config.batchsize = 1
-    config.schedule.beta = 0.25
-    assert recipes.default_config().schedule.beta == 0.5
+    config.stability.tolerance = 0.25
+    assert recipes.default_config().stability.tolerance == 0.02
 
 
 def test_placeholders_take_their_type_only():
     config = recipes.default_config()
+    config.schedule.name = "two_phase"
     assert config.sub_batch_size is None and config.schedule.patience is None
     config.sub_batch_size, config.schedule.patience = 64, 3
     with pytest.raises(TypeError):
@@ -66,4 +67,4 @@ def test_a_key_that_there_is_not_is_told_with_its_neighbours(key, says):
     with pytest.raises(ValueError) as error:
         recipes.require_key(recipes.default_config(), key)
     assert says in str(error.value)
-    recipes.require_key(recipes.default_config(), "schedule.patience")
+    recipes.require_key(recipes.default_config(), "small_loss.epochs")

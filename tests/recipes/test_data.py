@@ -19,7 +19,7 @@ from tflbt.data import (
     chain,
 )
 from tflbt.data.sample_seeds import sample_seeds
-from tflbt.recipes import build as recipe_build
+from tflbt.recipes import build
 from tflbt.recipes import data as recipe_data
 
 
@@ -70,8 +70,8 @@ def test_text_is_taken_as_it_is():
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
-        ("data.padding", -1, "data.padding=-1 must be at least 0"),
-        ("data.cutout_size", -1, "data.cutout_size=-1 must be at least 0"),
+        ("data.padding", -1, "data.padding=-1: padding must be at least 0"),
+        ("data.cutout_size", -1, "data.cutout_size=-1 must be at least 1"),
         ("data.crop_area", (0.1,), "data.crop_area=(0.1,) must be two shares"),
         ("data.crop_area", (2.0, 3.0), "data.crop_area=(2.0, 3.0) must be"),
         ("data.brightness", -1.0, "data.brightness=-1.0 must be"),
@@ -80,20 +80,24 @@ def test_text_is_taken_as_it_is():
         ("batch_augmentation.placement", "x", "batch_augmentation.placement='x' must be one of"),
         ("small_loss.share", 1.0, "small_loss.share=1.0 must be at least 0 and less than 1"),
         ("small_loss.scope", "rank", "small_loss.scope='rank' must be one of"),
-        ("stability.every", -1, "stability.every=-1 must be a number of epochs"),
+        (
+            "stability.every",
+            -1,
+            "stability.every=-1 must be a whole number, at least 1; or 0 for none",
+        ),
     ],
 )
 def test_values_that_cannot_be_are_told_by_key(key, value, says):
     config = recipes.default_config()
     config.update_from_flattened_dict({key: value})
     with pytest.raises(ValueError, match=f"^config.{re.escape(says)}"):
-        recipe_build.check(config)
+        build.check(config)
 
 
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
-        ("first_batch_size", None, "first_batch_size=None must be the batch of the first epochs"),
+        ("first_batch_size", None, "first_batch_size=None must be given"),
         ("first_batch_size", 100, "first_batch_size=100 is not a multiple of"),
         ("first_learning_rate", 0.0, "first_learning_rate=0.0 must be more than 0"),
         ("first_epochs", 0, "first_epochs=0 must be a whole number"),
@@ -105,7 +109,7 @@ def test_the_first_epochs_batch_is_checked_early(key, value, says):
     config.batch_schedule.first_batch_size = 64
     config.update_from_flattened_dict({f"batch_schedule.{key}": value})
     with pytest.raises(ValueError, match=f"^config.batch_schedule.{re.escape(says)}"):
-        recipe_build.check(config)
+        build.check(config)
 
 
 def test_a_recipe_fits_what_it_says():
@@ -118,8 +122,8 @@ def test_a_recipe_fits_what_it_says():
     config.batch_schedule.update({"first_batch_size": 4, "first_learning_rate": 0.05})
     with config.unlocked():
         config.model = {"name": "logistic_regression"}
-    recipe_build.check(config)
-    made = recipe_build.build(config, images=images())
+    build.check(config)
+    made = build.build(config, images=images())
     history = made.fit([]).history
     assert int(made.model.optimizer.iterations) == 3 + 2  # 12 instances in batches of 4, then 8
     assert made.model.samples_seen == 24

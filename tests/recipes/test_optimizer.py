@@ -9,8 +9,7 @@ import tensorflow as tf
 from ml_collections import config_dict
 
 from tflbt import data, optimizers, recipes
-from tflbt.recipes import build as recipe_build
-from tflbt.recipes.optimizer import build_optimizer
+from tflbt.recipes import build, sections
 
 
 def section(name, **options):
@@ -19,6 +18,13 @@ def section(name, **options):
 
 def layer_wise(inner, **options):
     return section("LayerWise", inner=inner, **options)
+
+
+def build_optimizer(optimizer):
+    """The optimizer of a section that a recipe assigns."""
+    config = recipes.default_config()
+    config.optimizer = optimizer
+    return sections.build(config, "optimizer")
 
 
 def error_of(config):
@@ -84,14 +90,16 @@ def test_a_section_without_a_name_is_told():
 @pytest.mark.parametrize("name", ["LARS", "SGD", "MedianCurvature"])
 def test_an_unknown_argument_is_told_with_those_that_there_are(name):
     told = error_of(section(name, momentun=0.9))
-    assert told.startswith(f"config.optimizer.momentun is no argument of {name}: it takes ")
-    listed = told.rstrip(".").split("it takes ")[1].split(", ")
+    assert told.startswith(f"config.optimizer.momentun=0.9 is no key of {name}: it has ")
+    listed = told.rstrip(".").split("it has ")[1].split(", ")
     assert {"learning_rate", "momentum", "nesterov", "clipnorm", "global_clipnorm"} <= set(listed)
     assert not {"kwargs", "name"} & set(listed) and len(set(listed)) == len(listed)
 
 
 def test_what_an_optimizer_says_of_a_value_is_passed_on():
-    assert error_of(section("PercentDelta", floor=1.0)).startswith("floor=1.0 must be")
+    assert error_of(section("PercentDelta", floor=1.0)).startswith(
+        "config.optimizer.floor=1.0 must be"
+    )
 
 
 @pytest.mark.parametrize("clipping", ["clipnorm", "clipvalue", "global_clipnorm"])
@@ -128,12 +136,15 @@ def test_the_inner_optimizer_gets_the_learning_rate_and_its_own_arguments():
         ({"momentum": 0.9}, "config.optimizer.inner needs a name"),
         ("Adam", "config.optimizer.inner='Adam' must be a section"),
         ({"name": "Adan"}, "config.optimizer.inner.name='Adan' is no optimizer: use "),
-        ({"name": "SGD", "beta_1": 0.9}, "config.optimizer.inner.beta_1 is no argument of SGD"),
+        (
+            {"name": "SGD", "beta_1": 0.9},
+            "config.optimizer.inner.beta_1=0.9 is no key of SGD: it has ",
+        ),
         (
             {"name": "SGD", "learning_rate": 0.5},
             "config.optimizer.inner.learning_rate=0.5 must be given as config.optimizer.learning_rate",
         ),
-        ({"name": "LAMB"}, "inner=LAMB is layer-wise already"),
+        ({"name": "LAMB"}, "config.optimizer.inner=LAMB is layer-wise already"),
     ],
 )
 def test_slips_in_the_inner_section_are_told_by_key(inner, says):
@@ -143,7 +154,7 @@ def test_slips_in_the_inner_section_are_told_by_key(inner, says):
 def test_a_layer_wise_without_inner_section_and_with_the_wrong_argument():
     assert "config.optimizer.inner needs a name" in error_of(section("LayerWise"))
     told = error_of(layer_wise({"name": "SGD"}, momentum=0.9))
-    assert told.startswith("config.optimizer.momentum is no argument of LayerWise: it takes inner")
+    assert told.startswith("config.optimizer.momentum=0.9 is no key of LayerWise: it has bound_on")
 
 
 # Training.
@@ -157,7 +168,7 @@ def train_on_digits(name):
         config.optimizer = {"name": name, "learning_rate": 0.1, "epsilon": 1e-6}
     config.batch_size, config.sub_batch_size, config.epochs = 240, 120, 3
     tf.keras.utils.set_random_seed(0)
-    made = recipe_build.build(config, images=data.load("digits"))
+    made = build.build(config, images=data.load("digits"))
     history = made.fit([]).history
     return history["loss"], made.model
 

@@ -8,14 +8,9 @@ import numpy as np
 import pytest
 
 from tflbt import recipes
-from tflbt.recipes import build as recipe_build
-from tflbt.recipes.optimizer import build_optimizer
+from tflbt.recipes import build
+from tflbt.recipes.sections import USED_WITH
 from tflbt.tuning import space
-
-
-def check_config(config):
-    recipe_build.check(config)
-    build_optimizer(config.optimizer)
 
 
 @pytest.fixture
@@ -41,7 +36,7 @@ def hp():
 
 def says(hp, config, text):
     with pytest.raises(ValueError) as error:
-        space.check(hp, config, check_config)
+        space.check(hp, config, build.check, USED_WITH)
     assert text in str(error.value)
 
 
@@ -89,7 +84,7 @@ def test_elements_of_tuples_in_tuples_are_set():
         ("optimizer.ratio_bounds.-1", 2.0, "(0.1, 10.0) has the elements 0 to 1"),
         ("optimizer.ratio_bounds.0.0", 2.0, "before .0 there is 0.1"),
         ("optimizer.learning_rate.x", 2.0, "before .x there is 0.5"),
-        ("schedule.gamma", 2.0, "schedule.gamma is no key of this recipe: config.schedule has after"),
+        ("schedule.gamma", 2.0, "schedule.gamma is no key of this recipe: config.schedule has beta, "),
         ("learning_rate", 2.0, "learning_rate is no key of this recipe: config has adversarial, "),
         ("warmup", 2.0, "warmup is a whole section of this recipe: search its keys, as warmup.epochs"),
     ],
@@ -100,7 +95,7 @@ def test_a_value_that_does_not_fit_is_named(config, hp, name, value, says):
     assert str(error.value).startswith(name) and says in str(error.value)
     hp.Fixed(name, value)
     with pytest.raises(ValueError) as error:
-        space.check(hp, config, check_config)
+        space.check(hp, config, build.check, USED_WITH)
     assert says in str(error.value)
 
 
@@ -126,7 +121,7 @@ def test_a_good_space_passes(config, hp):
     hp.Int("batch_size", 64, 512, step=2, sampling="log")
     hp.Boolean("optimizer.nesterov")
     hp.Choice("optimizer.ratio_bounds.0", [0.01, 0.1])
-    space.check(hp, config, check_config)
+    space.check(hp, config, build.check, USED_WITH)
 
 
 def test_an_empty_space_is_refused(config, hp):
@@ -144,13 +139,13 @@ def test_an_empty_space_is_refused(config, hp):
         (lambda hp: hp.Float("schedule.beta", 0.3, 0.7, step=0), "schedule.beta: step=0 leaves one"),
         (lambda hp: hp.Float("schedule.beta", 0.3, 0.7, default=0.8), "schedule.beta: default=0.8 is not"),
         (lambda hp: hp.Choice("schedule.beta", [0.3, 0.5, 0.3]), "must have each value once"),
-        (lambda hp: hp.Float("schedule.beta", 0.5, 1.0), "schedule.beta=1.0 must be between 0 and 1"),
-        (lambda hp: hp.Float("schedule.beta", 0.0, 0.5), "schedule.beta=0.0 must be between 0 and 1"),
-        (lambda hp: hp.Choice("schedule.beta", [0.3, 1.5]), "schedule.beta=1.5 must be between 0 and 1"),
-        (lambda hp: hp.Float("optimizer.learning_rate", 0.0, 1.0), "optimizer.learning_rate=0.0 must be more"),
-        (lambda hp: hp.Choice("optimizer.momentum", [0.9, 1.1]), "optimizer.momentum=1.1 cannot be: momentum"),
-        (lambda hp: hp.Int("epochs", 0, 5), "epochs=0 cannot be: config.epochs=0 must be at least 1"),
-        (lambda hp: hp.Choice("optimizer.ratio_bounds.0", [0.1, 20.0]), "ratio_bounds.0=20.0 cannot be: ratio"),
+        (lambda hp: hp.Float("schedule.beta", 0.5, 1.0), "config.schedule.beta=1.0 must be between 0 and 1"),
+        (lambda hp: hp.Float("schedule.beta", 0.0, 0.5), "config.schedule.beta=0.0 must be between 0 and 1"),
+        (lambda hp: hp.Choice("schedule.beta", [0.3, 1.5]), "config.schedule.beta=1.5 must be between 0 and 1"),
+        (lambda hp: hp.Float("optimizer.learning_rate", 0.0, 1.0), "config.optimizer.learning_rate=0.0 must be more"),
+        (lambda hp: hp.Choice("optimizer.momentum", [0.9, 1.1]), "momentum=1.1 cannot be: config.optimizer.momentum="),
+        (lambda hp: hp.Int("epochs", 0, 5), "epochs=0 cannot be: config.epochs=0 must be a whole number, at least 1"),
+        (lambda hp: hp.Choice("optimizer.ratio_bounds.0", [0.1, 20.0]), "bounds.0=20.0 cannot be: config.optimizer."),
         (lambda hp: hp.Choice("schedule.name", ["constant", "steady"]), "schedule.name='steady' cannot be: config.sch"),
         (lambda hp: hp.Float("epochs", 1, 2.5), "epochs=2.5 must be of type int"),
     ],
@@ -163,10 +158,10 @@ def test_ranges_and_values_that_cannot_be_are_refused(config, hp, make, text):
 def test_both_ends_of_steps_and_the_value_between_are_tried(config, hp):
     config.sub_batch_size = 64
     hp.Int("batch_size", 64, 1000, step=64)  # 1000 is never reached
-    space.check(hp, config, check_config)
+    space.check(hp, config, build.check, USED_WITH)
     free = keras_tuner.HyperParameters()
     free.Int("batch_size", 64, 1024)
-    says(free, config, "batch_size=65 cannot be: batch_size=65 is not a multiple")
+    says(free, config, "batch_size=65 cannot be: config.batch_size=65 is not a multiple")
     free = keras_tuner.HyperParameters()
     free.Int("batch_size", 64, 1024, sampling="log")
     says(free, config, "batch_size=65 cannot be")
@@ -177,18 +172,18 @@ def test_a_value_may_need_another_hyper_parameters_default(config, hp):
     hp.Choice("epochs", [5, 10])  # 5 epochs do not go with the recipe's warm-up of 8
     says(hp, config, "epochs=5 cannot be: config.warmup.epochs=8.0 must be less than")
     hp.Choice("warmup.epochs", [1.0, 2.0])
-    space.check(hp, config, check_config)
+    space.check(hp, config, build.check, USED_WITH)
 
 
 @pytest.mark.parametrize(
     ("name", "values", "text", "switch"),
     [
-        ("schedule.beta", [0.3, 0.5], "whose schedule.name is 'step'", ("schedule.name", ["two_phase", "step"])),
-        ("schedule.extra_fraction", [0.3, 0.5], "where it is two_phase, set --config.schedule.name", None),
-        ("schedule.end_factor", [0.3, 0.5], "where it is polynomial or cosine", ("schedule.name", ["cosine"])),
+        ("schedule.beta", [0.3, 0.5], "has epochs, factor, name", ("schedule.name", ["two_phase", "step"])),
+        ("schedule.extra_fraction", [0.3, 0.5], "config.schedule has epochs, factor, name", None),
+        ("schedule.end_factor", [0.3, 0.5], "has epochs, factor, name", ("schedule.name", ["cosine"])),
         ("schedule.epochs.0", [1, 2], None, None),
         ("warmup.shape", ["linear", "cosine"], "whose warmup.epochs is 0.0", ("warmup.epochs", [0.0, 1.0])),
-        ("batch_schedule.kappa", [5, 10], "whose batch_schedule.name is 'constant'", None),
+        ("batch_schedule.kappa", [5, 10], "config.batch_schedule has name", None),
         ("batch_augmentation.placement", ["rank", "sub_batch"], "where it is more than 1",
          ("batch_augmentation.instances", [2, 4])),
         ("small_loss.scope", ["update", "sub_batch"], "whose small_loss.share is 0.0", ("small_loss.share", [0.3])),
@@ -200,31 +195,32 @@ def test_a_key_that_the_recipe_does_not_use_is_refused(config, hp, name, values,
     config.schedule.name, config.schedule.epochs = "step", (3, 6)
     hp.Choice(name, values)
     if text is None:
-        space.check(hp, config, check_config)
+        space.check(hp, config, build.check, USED_WITH)
         return
-    says(hp, config, f"{name} is not used by this recipe")
+    used = "no key of" if name.startswith(("schedule", "batch_schedule")) else "not used by"
+    says(hp, config, f"{name} is {used} this recipe")
     says(hp, config, text)
     if switch:
         hp.Choice(*switch)
-        space.check(hp, config, check_config)
+        space.check(hp, config, build.check, USED_WITH)
 
 
 def test_a_recipe_that_fails_by_itself_is_no_hyper_parameters_fault(config, hp):
     config.sub_batch_size = 100  # of 128
     hp.Choice("schedule.beta", [0.3, 0.5])
     with pytest.raises(
-        ValueError, match="^batch_size=128 is not a multiple of 1 ranks x sub_batch_size=100"
+        ValueError, match="^config.batch_size=128 is not a multiple of 1 ranks x sub_batch_size=100"
     ):
-        space.check(hp, config, check_config)
+        space.check(hp, config, build.check, USED_WITH)
     hp.Choice("sub_batch_size", [32, 64])
-    space.check(hp, config, check_config)
+    space.check(hp, config, build.check, USED_WITH)
 
 
 def test_beta_is_refused_whatever_the_schedule(config, hp):
     config.schedule.name = "constant"
     hp.Choice("schedule.name", ["constant", "two_phase"])
     hp.Choice("schedule.beta", [0.5, 1.5])
-    says(hp, config, "schedule.beta=1.5 must be between 0 and 1")
+    says(hp, config, "config.schedule.beta=1.5 must be between 0 and 1")
 
 
 def test_a_conditional_hyper_parameter_is_tried_with_its_parents(config, hp):
@@ -232,7 +228,7 @@ def test_a_conditional_hyper_parameter_is_tried_with_its_parents(config, hp):
     hp.Choice("schedule.name", ["constant", "polynomial", "two_phase"])
     with hp.conditional_scope("schedule.name", ["polynomial"]):
         hp.Choice("schedule.power", [1.0, 2.0])
-    space.check(hp, config, check_config)
+    space.check(hp, config, build.check, USED_WITH)
     with hp.conditional_scope("schedule.name", ["polynomial"]):
         hp.Choice("schedule.until", [5.0, 0.0])  # only a decay must not end before it begins
     says(hp, config, "schedule.until=0.0 cannot be")

@@ -3,10 +3,14 @@
 from tflbt.recipes.config import (
     TABLE_ROWS,
     default_config,
+    lars,
     load,
     read_function,
     require_key,
     start,
 )
+from tflbt.recipes.sections import section
 
-__all__ = ["TABLE_ROWS", "default_config", "load", "read_function", "require_key", "start"]
+__all__ = [
+    "TABLE_ROWS", "default_config", "lars", "load", "read_function", "require_key", "section", "start",
+]  # fmt: skip

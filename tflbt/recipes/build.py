@@ -1,8 +1,10 @@
-"""What a recipe makes: the process set up, and the model, data and callbacks that it says."""
+"""What a recipe makes: the process set up, the model, data and callbacks that it says, and their training."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +12,13 @@ import ml_collections
 import numpy as np
 import tensorflow as tf
 
-from tflbt import data, models
+from tflbt import callbacks, checks, data
 from tflbt.control.batch_plan import BatchPlan
 from tflbt.distributed import comm, watchdog
-from tflbt.recipes.batch import (
-    build_adversarial,
-    build_batch,
-    build_batch_augmentation,
-    build_small_loss,
-    check_batch,
-)
+from tflbt.recipes import sections
+from tflbt.recipes.config import check_keys
 from tflbt.recipes.data import Samples, build_samples, check_data
-from tflbt.recipes.monitors import build_monitors, check_monitors
-from tflbt.recipes.optimizer import build_optimizer
-from tflbt.recipes.schedules import build_schedules, check_schedules
+from tflbt.runs.run_directory import RunDirectory
 from tflbt.training import (
     FGSM,
     LargeBatchModel,
@@ -32,6 +27,8 @@ from tflbt.training import (
 )
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+# What may change between the start of a run and its resumption: nothing that the result depends on.
+_MAY_DIFFER = ("stall_limit", "checkpoint.every", "checkpoint.keep")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +39,12 @@ class Recipe:
         config: The resolved configuration.
         model: The compiled model.
         train: Training images (or names of their files) and labels, as loaded.
-        test: held-out images, standardised, and labels; of image files a data set of this rank's share.
+        test: Held-out images, standardised, and labels; of image files a data set of this rank's share.
         transform: Standardisation and augmentation of training sub-batches; of image files also reading and cropping.
         schedules: The callbacks that set learning rate and batch size.
         monitors: The callbacks that measure, before the schedules change anything.
         adversarial: How adversarial samples are made, or None.
-        batch_augmentation: How many instances of each sample an update has.
+        batch_augmentation: How many instances of each sample an update has, or None.
         small_loss: How samples with small losses are discarded, or None.
     """
 
@@ -59,18 +56,67 @@ class Recipe:
     schedules: list[tf.keras.callbacks.Callback]
     monitors: list[tf.keras.callbacks.Callback] = dataclasses.field(default_factory=list)
     adversarial: FGSM | None = None
-    batch_augmentation: data.BatchAugmentation = data.BatchAugmentation()
+    batch_augmentation: data.BatchAugmentation | None = None
     small_loss: SmallLossDiscarding | None = None
 
     def fit(
+        self,
+        more_callbacks: Iterable[tf.keras.callbacks.Callback] = (),
+        directory: RunDirectory | None = None,
+        *,
+        resume: bool = False,
+        verbose: int = 1,
+    ) -> tf.keras.callbacks.History | None:
+        """Trains as the recipe says, with logs and checkpoints in a directory of `claim`; all ranks call it alike.
+
+        Args:
+            more_callbacks: Such as may end the training early; checkpoints keep the state of those that have one, and
+                one that says `over` after that is restored ends the training before it begins.
+            directory: Where metrics, checkpoints and TensorBoard's files go; default None: nothing is written.
+            resume: Go on where the newest good checkpoint ends, if there is one.
+            verbose: 1 (default) shows bars and a line per epoch, 0 nothing.
+
+        Returns:
+            Keras's History of the epochs trained now; None if there were none left.
+
+        Raises:
+            FloatingPointError: If the loss is NaN or infinite.
+            OSError: If a file cannot be written.
+        """
+        more_callbacks = [*more_callbacks]
+        if directory is None:
+            return self._fit(more_callbacks)
+        checkpoint = sections.build(
+            self.config, "checkpoint",
+            directory=directory.checkpoints, callbacks=[*self.schedules, *more_callbacks],
+        )  # fmt: skip
+        finished = checkpoint.resume(self.model) if resume else 0
+        if resume and verbose and comm.is_chief():
+            epochs = f"{finished} of {self.config.epochs} epochs"
+            print(f"resume: {epochs} are done in {directory.path}", flush=True)
+        over = any(getattr(callback, "over", False) for callback in more_callbacks)
+        if finished >= self.config.epochs or over:
+            return None
+        ratios, account = callbacks.TrustRatioMonitor(), callbacks.TimeAccount()
+        measuring = (*self.monitors, *self.schedules, ratios, account)
+        sources = [source for source in measuring if hasattr(source, "epoch_columns")]
+        log = callbacks.RunLog(directory, sources, verbose)
+        watching = [callbacks.NonFiniteLoss(), ratios, account, log, *more_callbacks, checkpoint]
+        try:
+            return self._fit(watching, finished, checkpoint.batch_size)
+        except FloatingPointError:
+            log.diverged()
+            raise
+
+    def _fit(
         self,
         more_callbacks: list[tf.keras.callbacks.Callback],
         initial_epoch: int = 0,
         batch_size: int | None = None,
     ) -> tf.keras.callbacks.History:
-        """Trains as the recipe says; a resumed run gives where to begin and the batch size it had reached."""
+        """Trains from an epoch on; a resumed run begins with the batch size that it had reached."""
         config = self.config
-        # A resumed run begins with another batch, but computes on as many samples at a time as it did before.
+        # It computes on as many samples at a time as it did before.
         plan = BatchPlan(config.batch_size, config.sub_batch_size, comm.size())
         with data.unreadable_named():
             return self.model.fit(
@@ -92,7 +138,7 @@ class Recipe:
 
 
 def prepare_process(config: ml_collections.ConfigDict) -> None:
-    """Starts Horovod if launched under it, checks the numbers, and sets seeds, determinism and precision.
+    """Starts Horovod if launched under it, checks the recipe, and sets seeds, determinism and precision.
 
     Call it before anything else touches TensorFlow.
 
@@ -130,69 +176,89 @@ def build(
         ValueError: If a name or an option is unknown, or an option out of its range.
         OSError: If data cannot be read.
     """
-    optimizer = build_optimizer(config.optimizer)
+    optimizer = sections.build(config, "optimizer")
     samples = samples or build_samples(config, data_dir, images)
-    model = build_model(config.model, samples.source)
+    model = build_model(config, samples.source)
     model.compile(
         optimizer,
         build_loss(config.label_smoothing),
         metrics=["accuracy"],
         jit_compile=config.jit_compile or None,
     )
-
-    def first(wanted: bool, count: int) -> Any:
-        """The first training samples, where they are needed."""
-        return samples.first(count) if wanted else None
-
-    schedule, growth, stability = config.schedule, config.batch_schedule, config.stability
     return Recipe(
         config=config,
         model=model,
         train=samples.train,
         test=samples.test,
         transform=samples.transform,
-        schedules=[
-            *build_schedules(
-                config, first(schedule.name == "two_phase", schedule.curvature_samples)
-            ),
-            *build_batch(config, first(growth.name == "adaptive", growth.curvature_samples)),
-        ],
-        monitors=build_monitors(
-            config, first(stability.every > 0, stability.batches * stability.batch_size)
-        ),
-        adversarial=build_adversarial(config, samples.standardize),
-        batch_augmentation=build_batch_augmentation(config),
-        small_loss=build_small_loss(config),
+        schedules=build_schedules(config, samples),
+        monitors=build_monitors(config, samples),
+        adversarial=sections.build(config, "adversarial", standardize=samples.standardize),
+        batch_augmentation=sections.build(config, "batch_augmentation"),
+        small_loss=sections.build(config, "small_loss"),
     )
 
 
+def build_schedules(
+    config: ml_collections.ConfigDict, samples: Samples | None = None
+) -> list[tf.keras.callbacks.Callback]:
+    """The callbacks that set learning rate, warm-up first, and batch size; without samples they can only be checked."""
+    callbacks_made = [sections.build(config, "warmup")]
+    begin = config.warmup.epochs if config.schedule.get("after_warmup") else 0.0
+    for kind in ("schedule", "batch_schedule"):
+        first = _first(samples, config[kind].get("curvature_samples"))
+        options = {"begin": begin, "epochs": config.epochs, "seed": config.seed}
+        callbacks_made.append(sections.build(config, kind, curvature_data=first, **options))
+    return [callback for callback in callbacks_made if callback is not None]
+
+
+def build_monitors(
+    config: ml_collections.ConfigDict, samples: Samples | None = None
+) -> list[tf.keras.callbacks.Callback]:
+    """The callbacks that measure; they go before those that change the learning rate at an epoch's end."""
+    stability = config.stability
+    first = _first(samples, stability.batches * (stability.batch_size or 0) * bool(stability.every))
+    monitor = sections.build(config, "stability", curvature_data=first)
+    return [] if monitor is None else [monitor]
+
+
+def _first(samples: Samples | None, count: int | None) -> Callable[[], Any]:
+    """What returns the first training samples, on which curvature is measured from the start of `fit` on."""
+
+    def first() -> Any:
+        assert samples is not None and count
+        return samples.first(count)
+
+    return first
+
+
 def check(config: ml_collections.ConfigDict) -> None:
-    """Raises for values that cannot be, before anything is read, built or written; after `comm.init`.
+    """Builds all that needs no data, before anything is read or written; after `comm.init`.
 
     Raises:
         ValueError: Naming the key, its value and what would do.
     """
-    plan = BatchPlan(config.batch_size, config.sub_batch_size, comm.size())
-    _check_ghosts(config.model.get("ghost_batch_size"), plan)
-    watchdog.configured_limit(config.stall_limit)
-    _one_of("precision", config.precision, PRECISIONS)
-    checkpoint = config.checkpoint
-    for name, value, least in (
-        ("epochs", config.epochs, 1),
-        ("seed", config.seed, 0),
-        ("checkpoint.every", checkpoint.every, 1),
-        ("checkpoint.keep", checkpoint.keep, 1),
-    ):
-        if not value >= least:
-            raise ValueError(f"config.{name}={value!r} must be at least {least}.")
-    if not 0 <= config.label_smoothing < 1:
-        raise ValueError(
-            f"config.label_smoothing={config.label_smoothing!r} must be at least 0 and less than 1."
-        )
+    check_keys(config)
+    with sections.naming("", config):
+        plan = BatchPlan(config.batch_size, config.sub_batch_size, comm.size())
+        watchdog.configured_limit(config.stall_limit)
+    checks.whole("config.epochs", config.epochs, at_least=1)
+    checks.whole("config.seed", config.seed, at_least=0)
+    checks.one_of("config.precision", config.precision, PRECISIONS)
+    checks.number("config.label_smoothing", config.label_smoothing, at_least=0, less_than=1)
     check_data(config)
-    check_schedules(config)
-    check_batch(config)
-    check_monitors(config)
+    sections.check(config, "model")
+    _check_ghosts(config.model.get("ghost_batch_size"), plan)
+    sections.build(config, "optimizer")
+    _check_schedules(config, plan)
+    build_schedules(config)
+    build_monitors(config)
+    for kind in ("adversarial", "small_loss", "checkpoint"):
+        sections.build(config, kind, directory="")
+    instances = sections.build(config, "batch_augmentation")
+    if instances is not None:
+        with sections.naming("batch_augmentation", config.batch_augmentation):
+            instances.check(plan.sub_batches, plan.samples_a_rank_computes, plan.ranks)
 
 
 def build_model(
@@ -203,38 +269,73 @@ def build_model(
     Raises:
         ValueError: If the name or an option is unknown.
     """
-    options = {"input_shape": images.image_shape, "classes": images.classes, **config.to_dict()}
-    return LargeBatchModel.from_model(models.build(options.pop("name"), **options))
+    shape = {"input_shape": images.image_shape, "classes": images.classes}
+    return LargeBatchModel.from_model(sections.build(config, "model", **shape))
 
 
 def build_loss(label_smoothing: float) -> tf.keras.losses.Loss:
-    """Cross-entropy of logits and integer labels, smoothed if asked for.
-
-    Raises:
-        ValueError: If the share is not at least 0 and less than 1.
-    """
+    """Cross-entropy of logits and integer labels, smoothed if the share is more than 0."""
     if label_smoothing:
         return SmoothedSparseCategoricalCrossentropy(label_smoothing)
     return tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def claim(path: str | os.PathLike[str], config: Any, resume: bool) -> RunDirectory:
+    """Makes the directory of a new run, or opens that of the one to resume; every rank must call it alike.
+
+    Raises:
+        FileExistsError: If it is a new run and the directory holds one.
+        FileNotFoundError: If it is one to resume and there is none.
+        ValueError: If the run to resume has another configuration.
+        OSError: If it cannot be read or written.
+    """
+    return comm.on_chief(
+        lambda: (
+            RunDirectory.open(path, config, _MAY_DIFFER)
+            if resume
+            else RunDirectory.create(path, config)
+        ),
+        "tflbt.run_directory",
+    )
+
+
+def _check_schedules(config: ml_collections.ConfigDict, plan: BatchPlan) -> None:
+    """Raises where the schedules go neither together nor with the batch."""
+    schedule, growth = config.schedule, config.batch_schedule
+    until = schedule.get("until")
+    end = config.epochs if until is None else until
+    if schedule.get("after_warmup") and config.warmup.epochs >= end:
+        key = "epochs" if until is None else "schedule.until"
+        raise ValueError(
+            f"config.warmup.epochs={config.warmup.epochs!r} must be less than config.{key}={end!r}, as "
+            f"config.schedule.name={schedule.name!r} begins where the warm-up ends; or set "
+            "config.schedule.after_warmup to False."
+        )
+    largest = growth.get("max_batch_size", config.batch_size)
+    if largest is None or largest < config.batch_size:
+        raise ValueError(
+            f"config.batch_schedule.max_batch_size={largest!r} must be at least "
+            f"config.batch_size={config.batch_size!r}."
+        )
+    if growth.get("first_batch_size"):
+        with sections.naming("batch_schedule", growth, {"batch_size": "first_batch_size"}):
+            plan.with_batch_size(growth.first_batch_size)
+    if growth.name == "adaptive" and schedule.name == "two_phase":
+        raise ValueError(
+            "config.schedule.name='two_phase' does not go with config.batch_schedule.name='adaptive': both measure "
+            "an eigenvalue, and metrics.csv has one column for it."
+        )
 
 
 def _check_ghosts(size: int | None, plan: BatchPlan) -> None:
     """Raises where no sub-batch holds a whole ghost: the run would silently have smaller ones."""
     if size is None:
         return
+    checks.whole("config.model.ghost_batch_size", size, at_least=1)
     computed = plan.samples_a_rank_computes
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise ValueError(
-            f"config.model.ghost_batch_size={size!r} must be a positive number of samples."
-        )
     if size > computed:
         raise ValueError(
             f"config.model.ghost_batch_size={size} is more than the {computed} samples that a rank computes at a time, "
             f"so that no ghost would have {size}: use at most {computed}, or a config.sub_batch_size (or a larger "
             f"share of config.batch_size={plan.batch_size}) that is a multiple of {size}."
         )
-
-
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"config.{name}={value!r} must be one of {', '.join(known)}.")

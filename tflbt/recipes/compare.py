@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import ml_collections
 
 from tflbt import report
 from tflbt.distributed import comm
@@ -20,33 +18,31 @@ from tflbt.tuning.search_directory import SearchDirectory
 
 
 def compare_recipes(
-    configs: Sequence[ml_collections.ConfigDict],
+    trainers: Sequence[RecipeTrainer],
     space: str,
     workdir: str | os.PathLike[str],
     *,
     max_trials: int,
     seeds: int = 3,
     group: Any = None,
-    data_dir: str | Path | None = None,
-    verbose: int = 0,
-    options: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    **options: Any,
 ) -> list[Tuned]:
-    """Tunes recipes with the same budget and trains each one's best with other seeds; all ranks call it alike.
+    """Tunes recipes with the same budget and trains each recipe's best with other seeds; all ranks call it alike.
 
     The trials of a recipe are in `WORKDIR/NAME/`, the trainings with other seeds in `WORKDIR/NAME/seeds/SEED/`, the
     table in `WORKDIR/comparison.csv` and `report.html`. The trainings evaluate on the test set also where the trials
     did on held-out training samples (`config.data.holdout`); what counts is the objective of their last epoch.
 
     Args:
-        configs: The recipes, each with a name of its own.
+        trainers: Of the recipes, each with a name of its own.
         space: "hparams/spaces/FILE.py:NAME", for all of them.
-        workdir: The directory; with the option `resume` what is there is gone on with.
+        workdir: The directory.
         max_trials: Trials of each.
-        seeds: Trainings of each one's best, at least 1: with the recipe's seed + 1, + 2 and so on.
+        seeds: Trainings of each recipe's best, at least 1: with the recipe's seed + 1, + 2 and so on.
         group: This rank's process set, of `comm.init_groups`, where ranks are split into groups.
-        data_dir: Where the data sets lie.
-        verbose: 1 shows every epoch, 0 (default) does not.
-        options: More arguments of `tflbt.tuning.Search`.
+        resume: Go on with what the directory holds.
+        **options: More arguments of `tflbt.tuning.Search`.
 
     Returns:
         A row for each recipe, in their order.
@@ -56,30 +52,28 @@ def compare_recipes(
             has an objective.
         OSError: If a file cannot be read or written.
     """
-    workdir, options = Path(workdir), dict(options or {})
-    names = [config.name.replace(":", "-") or "recipe" for config in configs]
+    workdir = Path(workdir)
+    names = [trainer.config.name.replace(":", "-") or "recipe" for trainer in trainers]
     if len(set(names)) < len(names):
         raise ValueError(f"compare has a recipe twice: {', '.join(names)}.")
     found = []
-    for name, config in zip(names, configs):
-        resume = options.get("resume") and comm.on_chief(
-            lambda: (workdir / name / "search.json").exists(),  # noqa: B023
+    for name, trainer in zip(names, trainers):
+        folder, recipe = workdir / name, trainer.config.name
+        started = resume and comm.on_chief(
+            lambda: (folder / "search.json").exists(),  # noqa: B023
             "tflbt.compare.resume",
         )
-        _tell(f"{config.name}: {max_trials} trials in {workdir / name}")
-        trainer = RecipeTrainer(config, data_dir, verbose)
-        result = tune_recipe(
-            config, space, workdir / name,
-            trainer=trainer, group=group, max_trials=max_trials, options={**options, "resume": bool(resume)},
-        )  # fmt: skip
+        _print(f"{recipe}: {max_trials} trials in {folder}")
+        options.update(group=group, max_trials=max_trials, resume=bool(started))
+        result = tune_recipe(trainer, space, folder, **options)
         if comm.is_chief():
-            report_search(workdir / name, result)
+            report_search(folder, result)
         if result.number is None:
             raise ValueError(
-                f"config.name={config.name!r}: none of its {result.trials} trials has an objective; see "
-                f"{workdir / name / 'trials.csv'}."
+                f"config.name={recipe!r}: none of its {result.trials} trials has an objective; see "
+                f"{folder / 'trials.csv'}."
             )
-        found.append((name, config, trainer, result))
+        found.append((name, trainer, result))
     groups = 1 if group is None else comm.size() // group.size()
     with comm.process_set_scope(group):
         _train_seeds(workdir, found, seeds, group, groups)
@@ -89,32 +83,36 @@ def compare_recipes(
 
 def _train_seeds(
     workdir: Path,
-    found: Sequence[tuple[str, Any, RecipeTrainer, Result]],
+    found: Sequence[tuple[str, RecipeTrainer, Result]],
     seeds: int,
     group: Any,
     groups: int,
 ) -> None:
-    """Trains the winners; of several groups of ranks each takes its share."""
-    tasks = [(one, seed) for one in found for seed in range(1, seeds + 1)]
+    """Trains the winners; each of several groups of ranks takes its share."""
+    tasks = [(winner, seed) for winner in found for seed in range(1, seeds + 1)]
     first = 0 if group is None else group.ranks[0] // comm.size()
-    for (name, config, trainer, result), number in tasks[first::groups]:
+    for (name, trainer, result), number in tasks[first::groups]:
+        config = trainer.config
         best = spaces.apply(config, result.values)
         best.seed, best.data.holdout = config.seed + number, 0
-        _tell(f"{config.name}: the best with seed {best.seed}")
+        _print(f"{config.name}: the best with seed {best.seed}")
         folder = workdir / name / "seeds" / str(best.seed)
         try:
             trainer.train(best, folder, [])
         except FloatingPointError as error:
-            _tell(str(error))
+            _print(str(error))
 
 
 def _rows(
-    workdir: Path, found: Sequence[tuple[str, Any, RecipeTrainer, Result]], seeds: int
+    workdir: Path, found: Sequence[tuple[str, RecipeTrainer, Result]], seeds: int
 ) -> list[Tuned]:
+    """The table of the winners, printed and written."""
     rows = []
-    for name, config, _, result in found:
+    for name, trainer, result in found:
+        config = trainer.config
         about = SearchDirectory(workdir / name).about
-        runs = [workdir / name / "seeds" / str(config.seed + one) for one in range(1, seeds + 1)]
+        own = range(config.seed + 1, config.seed + 1 + seeds)
+        runs = [workdir / name / "seeds" / str(seed) for seed in own]
         rows.append(
             Tuned(
                 name=config.name,
@@ -139,6 +137,7 @@ def _last(run: Path, objective: str) -> float:
     return value if isinstance(value, float) else math.nan
 
 
-def _tell(line: str) -> None:
+def _print(line: str) -> None:
+    """Prints a line on rank 0."""
     if comm.is_chief():
         print(line, flush=True)

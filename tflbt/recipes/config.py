@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,44 +12,66 @@ from typing import Any
 import ml_collections
 from ml_collections import config_dict
 
+from tflbt.recipes import sections
+
 # The rows of the two-phase paper's tables 2 to 5, which every file in hparams/ has as variants.
 TABLE_ROWS = ("small_batch", "large_batch", "lars", "two_phase", "two_phase_lars")
 
 
-def default_config() -> ml_collections.ConfigDict:
+class Config(ml_collections.ConfigDict):
+    """A recipe's configuration: a dictionary that is assigned to a section gets the keys of the class it names."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        """Sets a value or a section."""
+        if key in sections.KINDS and sections.is_plain(value):
+            value = sections.complete(key, value)
+            if self.is_locked:
+                value.lock()
+        super().__setitem__(key, value)
+
+
+def default_config() -> Config:
     """Every key that a recipe may set, with its default; a key that is not here is an error.
 
-    `model` and `optimizer` hold a name and the arguments of that model (`tflbt.models`) or optimizer
-    (`tflbt.optimizers`, else `tf.keras.optimizers`): a recipe lists those it sets or wants to be settable. Among them:
+    Each section is a name and the arguments of the class of that name (`tflbt.recipes.section`). Assigning another
+    name, as `config.schedule.name = "cosine"`, brings the keys of that class with their defaults:
 
-    - `model.ghost_batch_size`: samples that batch normalisation normalises together, whatever the sub-batch; at
-      most, and best a divisor of, the samples a rank computes at a time. None: the whole sub-batch.
-    - `optimizer.global_clipnorm`: largest norm of an update's whole gradient, which is clipped to it once, after the
-      sum over sub-batches and ranks. None: not clipped.
+    - `model`: of `tflbt.models`. `ghost_batch_size` is the number of samples that batch normalisation normalises
+      together, whatever the sub-batch; at most, and best a divisor of, the samples that a rank computes at a time.
+      None: the whole sub-batch.
+    - `optimizer`: of `tflbt.optimizers`, else of `tf.keras.optimizers`; "tfa.NAME" is TensorFlow Addons'.
+      `global_clipnorm` is the largest norm of an update's whole gradient, which is clipped to it once, after the sum
+      over sub-batches and ranks. None: not clipped. `LayerWise` has a section `inner` for the optimizer inside it.
+    - `schedule`, of the learning rate: constant, step, two_phase, polynomial, cosine, cyclical. The last three begin
+      where the warm-up ends (`after_warmup`), and the first two of them end with the training, or at epoch `until`.
+    - `batch_schedule`: constant, grow (GG), adaptive (ABS), first_epochs.
+    - `warmup`, off with 0 `epochs`; `stability`, off with `every` 0 epochs; `adversarial` and `small_loss`, off with
+      `share` 0; `batch_augmentation`, off with 1 of `instances` (`batch_size` counts them); `checkpoint`.
 
     Returns:
         A locked `ConfigDict`.
 
     Example:
         >>> config = default_config()
-        >>> config.schedule.name, config.schedule.beta
-        ('constant', 0.5)
+        >>> config.schedule.name = "two_phase"
+        >>> config.schedule.beta
+        0.5
     """
-    config = ml_collections.ConfigDict()
+    config = Config()
     config.name = ""  # of the recipe and variant, for the report
     config.seed = 0  # of the initial weights, the order of samples, augmentation, dropout
     config.deterministic = True  # same seed, same ranks: same run, bit for bit
     config.precision = "float32"  # or mixed_bfloat16, mixed_float16
     config.jit_compile = False  # XLA for the computation of a sub-batch
     config.epochs = 1
-    config.batch_size = 128  # samples an update, over all ranks
+    config.batch_size = 128  # samples per update, over all ranks
     config.sub_batch_size = config_dict.placeholder(int)  # samples in memory; None: a rank's share
     config.stall_limit = 600.0  # seconds without progress that end a job of several ranks; 0: never
     config.data = ml_collections.ConfigDict(
         {
             "name": "digits",  # see tflbt.data.load
-            "image_size": config_dict.placeholder(int),  # imagenet: pixels a side; None: 224
-            # What share of an image random crops show, as (0.08, 1.0); (): images are whole, imagenet's as here
+            "image_size": config_dict.placeholder(int),  # imagenet: pixels per side; None: 224
+            # The share of an image that random crops show, as (0.08, 1.0); (): whole images, imagenet's as here
             "crop_area": (),
             "resize_then_crop": False,  # imagenet: crops of a resized image, in place of those of crop_area
             "brightness": 0.0,  # colours: largest change, of 1
@@ -57,103 +81,20 @@ def default_config() -> ml_collections.ConfigDict:
             "standardize": "per_pixel",  # or per_channel, divide_255, imagenet (goes with image files)
             "padding": 0,  # pixels for random crops; 0: none
             "flip": False,  # mirror half of the images
-            "cutout_size": 0,  # pixels a side of the squares that are cut out; 0: none
+            "cutout_size": 0,  # pixels per side of the squares that are cut out; 0: none
             "cutout_count": 1,
             "holdout": 0,  # training samples, spread evenly, to evaluate on in place of the test set, for tuning
         }
     )
     # Share of the targets spread over all classes, 0 <= s < 1; val_loss is then the smoothed loss too.
     config.label_smoothing = 0.0
-    config.model = ml_collections.ConfigDict({"name": "digits_resnet"})
-    config.optimizer = ml_collections.ConfigDict({"name": "SGD", "learning_rate": 0.1})
-    config.warmup = ml_collections.ConfigDict(
-        {
-            "epochs": 0.0,  # 0: none
-            "initial_factor": 0.0,  # of the full rate
-            "shape": "linear",  # or cosine
-        }
-    )
-    config.schedule = ml_collections.ConfigDict(
-        {
-            "name": "constant",  # step, two_phase, polynomial, cosine, cyclical
-            "epochs": (),  # step: decay after these epochs
-            "factor": 0.1,  # step: by this factor
-            "after_warmup": True,  # polynomial, cosine, cyclical: begin where it ends; False: at epoch 0
-            "end_factor": 0.0,  # polynomial, cosine: of the full rate, at the end
-            "until": config_dict.placeholder(
-                float
-            ),  # polynomial, cosine: epoch of the end; None: the training's
-            "power": 2.0,  # polynomial
-            "grain": "update",  # cosine: a new rate every update, or every epoch
-            "length": 10.0,  # cyclical: epochs of a cycle, down and up
-            "lowest_factor": 0.1,  # cyclical: of the full rate
-            "shape": "triangular",  # cyclical: or cosine
-            "beta": 0.5,  # two_phase: decay factor
-            "patience": config_dict.placeholder(int),  # two_phase: None: 5% of the epochs
-            "extra_fraction": 1 / 3,  # two_phase: extra epochs over those up to the plateau
-            "min_delta": 0.0,
-            "min_learning_rate": 0.0,
-            "measure_exploration": True,  # for the figure; the schedule needs it from the switch on
-            "iterations": 10,  # power iterations an estimate
-            "method": "finite_difference",  # or exact
-            "curvature_samples": 1024,  # the first of the training set; more cost more, see the README
-        }
-    )
-    config.batch_schedule = ml_collections.ConfigDict(
-        {
-            "name": "constant",  # grow (GG), adaptive (ABS), first_epochs
-            "first_batch_size": config_dict.placeholder(int),  # first_epochs: samples an update
-            "first_learning_rate": config_dict.placeholder(float),  # first_epochs; None: scaled
-            "first_epochs": 1,  # first_epochs: how many
-            "max_batch_size": config_dict.placeholder(int),  # grow, adaptive: the largest
-            "epochs": (),  # grow: after these epochs
-            "factor": 5.0,  # grow: by this factor
-            "alpha": 2.0,  # adaptive: eigenvalue decay ratio
-            "beta": 2.0,  # adaptive: by how much batch and learning rate grow
-            "kappa": 10,  # adaptive: measurements without growth after which they grow all the same
-            "omega": 2.0,  # adaptive: by how much the adversarial share falls at each growth
-            "tau": config_dict.placeholder(
-                int
-            ),  # adaptive: epochs with adversarial samples; None: half of all
-            "measure_every": config_dict.placeholder(
-                int
-            ),  # adaptive: samples; None: after each epoch
-            "reference": "initialization",  # or first_epoch
-            "layers": "all",  # whose Hessian; or last_2, output, a layer's name
-            "method": "exact",  # or finite_difference with layers output
-            "iterations": 20,  # the most products of a measurement
-            "tolerance": 0.05,  # relative residual that ends it earlier
-            "curvature_samples": 128,  # the first of the training set
-        }
-    )
-    # The largest eigenvalue of several mini-batches against 2 / learning rate; see tflbt.callbacks.StabilityMonitor.
-    config.stability = ml_collections.ConfigDict(
-        {
-            "every": 0,  # epochs; 0: never
-            "batches": 4,
-            "batch_size": 128,  # samples of a mini-batch, the first of the training set
-            "layers": "all",
-            "iterations": 20,
-            "tolerance": 0.02,
-        }
-    )
-    # M instances of each sample; batch_size counts them.
-    config.batch_augmentation = ml_collections.ConfigDict(
-        {
-            "instances": 1,
-            "placement": "sub_batch",  # side by side; or rank, ranks: in different sub-batches
-        }
-    )
-    config.small_loss = ml_collections.ConfigDict(
-        {
-            "share": 0.0,  # of the samples of an update, those with the smallest losses, to discard
-            "epochs": config_dict.placeholder(int),  # for the first epochs only; None: all
-            "scope": "sub_batch",  # what is compared; or the whole update
-        }
-    )
-    # Share of FGSM samples at the start, and their size with pixels in [0, 1].
-    config.adversarial = ml_collections.ConfigDict({"share": 0.0, "epsilon": 0.005})
-    config.checkpoint = ml_collections.ConfigDict({"every": 1, "keep": 2})
+    config.model = sections.section("model", "digits_resnet")
+    config.optimizer = sections.section("optimizer", "SGD", learning_rate=0.1)
+    for kind in ("schedule", "batch_schedule"):
+        config[kind] = sections.section(kind, "constant")
+    for kind, names in sections.SECTIONS.items():
+        if "" in names:
+            config[kind] = sections.section(kind)
     return config.lock()
 
 
@@ -164,7 +105,7 @@ def start(
 
     Args:
         file: The recipe's `__file__`.
-        variant: The variant that was asked for.
+        variant: The variant to load.
         variants: Those that there are; default: the rows of the two-phase paper's tables.
 
     Returns:
@@ -184,6 +125,29 @@ def start(
     return config
 
 
+def lars(
+    learning_rate: float, weight_decay: float, trust_coefficient: float = 0.01, **values: Any
+) -> sections.Section:
+    """The optimizer section of LARS as the papers use it: biases and normalisation neither decay nor are adapted.
+
+    Args:
+        learning_rate: The full learning rate.
+        weight_decay: Of all other variables.
+        trust_coefficient: Default 0.01.
+        **values: More keys of `tflbt.optimizers.LARS`, or other values of them.
+
+    Example:
+        >>> lars(1.0, 5e-4).exclude_from_adaptation
+        ('bias', 'norm')
+    """
+    free = ("bias", "norm")
+    excluded = {"exclude_from_weight_decay": free, "exclude_from_adaptation": free}
+    options = {"momentum": 0.9, "trust_coefficient": trust_coefficient, **excluded, **values}
+    return sections.section(
+        "optimizer", "LARS", learning_rate=learning_rate, weight_decay=weight_decay, **options
+    )
+
+
 def load(recipe: str) -> ml_collections.ConfigDict:
     """Reads a recipe as `--config` names it.
 
@@ -194,7 +158,7 @@ def load(recipe: str) -> ml_collections.ConfigDict:
         What the file's `get_config` returns, locked.
 
     Raises:
-        ValueError: If the file is no recipe, or has no such variant.
+        ValueError: If the file is no recipe, has no such variant, or sets a key that there is not.
         OSError: If the file cannot be read.
 
     Example:
@@ -205,15 +169,27 @@ def load(recipe: str) -> ml_collections.ConfigDict:
     """
     file, colon, variant = recipe.partition(":")
     get_config = read_function(file, "get_config", "recipe")
-    return get_config(*([variant] if colon else [])).lock()
+    try:
+        config = get_config(*([variant] if colon else [])).lock()
+    except (KeyError, AttributeError, TypeError) as error:
+        raise ValueError(f"{file}: {type(error).__name__}: {error}") from error
+    for kind in sections.KINDS:
+        unused = getattr(config.get(kind), "_waiting", {})
+        for key, value in unused.items():
+            logging.warning(
+                "%s: config.%s.%s=%r is not used, for config.%s.name=%r has no such key; leave it out",
+                recipe, kind, key, value, kind, config[kind].name,
+            )  # fmt: skip
+        unused.clear()
+    return config
 
 
 def read_function(file: str, name: str, what: str) -> Callable[..., Any]:
-    """A function of a Python file that a flag names.
+    """Returns a function of a Python file that a flag names.
 
     Args:
         file: The file's path.
-        name: The function's.
+        name: The function's name.
         what: What the file should be, for messages: "recipe" or "space".
 
     Returns:
@@ -267,3 +243,21 @@ def require_key(config: ml_collections.ConfigDict, key: str) -> None:
                 f"config.{key} is no key of this recipe: {path} has {', '.join(sorted(here))}."
             )
         here, path = here[part], f"{path}.{part}"
+
+
+def check_keys(config: ml_collections.ConfigDict) -> None:
+    """Raises ValueError for keys that a recipe file has invented, or left out, outside its sections."""
+    for path, found, known in (
+        ("config", config, default_config()),
+        ("config.data", config.data, default_config().data),
+    ):
+        for key in found:
+            if key not in known:
+                near = difflib.get_close_matches(key, list(known), 1, 0.75)
+                meant = f"did you mean {path}.{near[0]}? " if near else ""
+                raise ValueError(
+                    f"{path}.{key}={found[key]!r} is no key of a recipe: {meant}{path} has {', '.join(sorted(known))}."
+                )
+        for key in known:
+            if key not in found:
+                raise ValueError(f"{path}.{key} is missing: a recipe begins with recipes.start.")

@@ -11,9 +11,11 @@ import ml_collections
 import numpy as np
 import tensorflow as tf
 
-from tflbt import data
+from tflbt import checks, data
 from tflbt.control.batch_plan import BatchPlan
+from tflbt.data.transforms.standardize import MODES
 from tflbt.distributed import comm
+from tflbt.recipes import sections
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Samples:
         source: The data set as loaded, with `classes` and `image_shape`.
         standardize: What inputs go through; None where they are no images.
         transform: What training sub-batches go through: reading, colours, standardisation, augmentation.
-        test: held-out inputs, standardised, and labels; of stored images a data set of this rank's share.
+        test: Held-out inputs, standardised, and labels; of stored images a data set of this rank's share.
     """
 
     source: Any
@@ -53,6 +55,9 @@ def build_samples(
         data_dir: Where the data sets lie.
         source: Samples to use in place of those that `config.data.name` names.
 
+    Returns:
+        The samples.
+
     Raises:
         ValueError: If the name is unknown, or an option does not go with these data.
         OSError: If data cannot be read.
@@ -78,23 +83,14 @@ def check_data(config: ml_collections.ConfigDict) -> None:
         ValueError: Naming the key, its value and what would do.
     """
     options = config.data
-    for name in ("padding", "holdout", "cutout_size"):
-        if not options[name] >= 0:
-            raise ValueError(f"config.data.{name}={options[name]!r} must be at least 0.")
-    if len(options.crop_area) not in (0, 2):
-        raise ValueError(
-            f"config.data.crop_area={options.crop_area!r} must be two shares, as (0.08, 1.0), or ()."
-        )
+    checks.whole("config.data.holdout", options.holdout, at_least=0)
+    checks.one_of("config.data.standardize", options.standardize, MODES)
     if options.resize_then_crop and (options.crop_area or options.name != "imagenet"):
         raise ValueError(
             f"config.data.resize_then_crop=True is for imagenet without crop_area, not for {options.name} "
             f"with {options.crop_area!r}."
         )
-    for build, keys in ((_crops, "crop_"), (_colours, ""), (_cutout, "cutout_")):
-        try:
-            build(options)
-        except ValueError as error:  # it names the argument, which is the end of the key
-            raise ValueError(f"config.data.{keys}{error}") from error
+    _transforms(options)
 
 
 def _stored_crop_area(options: ml_collections.ConfigDict) -> tuple[float, ...]:
@@ -106,30 +102,48 @@ def _transform(
     options: ml_collections.ConfigDict, stored: bool, source: Any, standardize: Any
 ) -> Callable[..., Any]:
     """Reading or cropping, colours (in grey levels), standardisation, shifts and flips, squares cut out."""
-    steps = _crops(options)
+    crops, colours, shifts, cutout = _transforms(options)
     if stored:
-        steps = [source.resized_random_crops if options.resize_then_crop else source.random_crops]
-    steps += [*_colours(options), standardize]
-    if options.padding or options.flip:
-        steps.append(data.PadCropFlip(options.padding, options.flip))
-    steps += _cutout(options)
+        crops = [source.resized_random_crops if options.resize_then_crop else source.random_crops]
+    steps = [*crops, *colours, standardize, *shifts, *cutout]
     return data.chain(*steps) if len(steps) > 1 else standardize
 
 
-def _crops(options: ml_collections.ConfigDict) -> list[Any]:
-    return [data.RandomResizedCrop(area=tuple(options.crop_area))] if options.crop_area else []
-
-
-def _colours(options: ml_collections.ConfigDict) -> list[Any]:
+def _transforms(options: ml_collections.ConfigDict) -> list[list[Any]]:
+    """Crops, colours, shifts and cutouts, each a list of one transform or none; errors name the key."""
     amounts = {key: options[key] for key in ("brightness", "contrast", "saturation", "hue")}
-    jitter = data.ColourJitter(**amounts)
-    return [jitter] if any(amounts.values()) else []
+    named: tuple[tuple[Any, Callable[[], Any], dict[str, str]], ...] = (
+        (
+            options.crop_area,
+            lambda: data.RandomResizedCrop(area=_area(options)),
+            {"area": "crop_area"},
+        ),
+        (any(amounts.values()), lambda: data.ColourJitter(**amounts), {}),
+        (
+            options.padding or options.flip,
+            lambda: data.PadCropFlip(options.padding, options.flip),
+            {},
+        ),
+        (
+            options.cutout_size,
+            lambda: data.Cutout(options.cutout_size, options.cutout_count),
+            {"size": "cutout_size", "count": "cutout_count"},
+        ),
+    )
+    steps = []
+    for wanted, make, renamed in named:
+        with sections.naming("data", options, renamed):
+            steps.append([make()] if wanted else [])
+    return steps
 
 
-def _cutout(options: ml_collections.ConfigDict) -> list[Any]:
-    if not options.cutout_size:
-        return []
-    return [data.Cutout(options.cutout_size, options.cutout_count)]
+def _area(options: ml_collections.ConfigDict) -> tuple[float, ...]:
+    """The least and largest share of an image that a crop shows."""
+    if len(options.crop_area) != 2:
+        raise ValueError(
+            f"area={options.crop_area!r} must be two shares, as (0.08, 1.0), or () for none."
+        )
+    return tuple(options.crop_area)
 
 
 def _test(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import ml_collections
 
+from tflbt.recipes.sections import section
 from tflbt.schedules import linear_scaling
 
 # Appendix B of `abs-absa.txt`; the tuned warm-up is section IV-C.
@@ -46,24 +47,22 @@ def apply_strategy(
     Source: appendix B and section IV-C of `abs-absa.txt`.
     """
     base = config.batch_size
-    config.schedule.name = "step"
-    config.schedule.epochs = tuple(decay_epochs)
-    config.schedule.factor = 1 / decay_ratio
+    epochs = tuple(decay_epochs)
+    config.schedule = section("schedule", "step", epochs=epochs, factor=1 / decay_ratio)
     if strategy == "fb":
         _scale(config, largest, 5.0)
     elif strategy == "gg":
-        config.schedule.name = "constant"
-        config.batch_schedule.update(
-            {
-                "name": "grow",
-                "epochs": tuple(decay_epochs),
-                "factor": float(decay_ratio),
-                "max_batch_size": largest,
-            }
+        config.schedule = section("schedule", "constant")
+        config.batch_schedule = section(
+            "batch_schedule",
+            "grow",
+            epochs=epochs,
+            factor=float(decay_ratio),
+            max_batch_size=largest,
         )
     elif strategy != "bl":
-        config.batch_schedule.update(
-            {"name": "adaptive", "max_batch_size": largest, "reference": reference}
+        config.batch_schedule = section(
+            "batch_schedule", "adaptive", max_batch_size=largest, reference=reference
         )
     if strategy == "absa_tuned":
         _scale(config, tuned_batch_size or 15 * base, tuned_warmup)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,10 @@ from absl import logging
 
 from tflbt import recipes, report
 from tflbt.distributed import comm
-from tflbt.recipes import build as recipe_build
-from tflbt.recipes import run as recipe_run
+from tflbt.recipes import build
 from tflbt.recipes import space as recipe_space
 from tflbt.recipes.data import Samples, build_samples
-from tflbt.recipes.optimizer import build_optimizer
+from tflbt.recipes.sections import USED_WITH
 from tflbt.runs.config import as_plain
 from tflbt.tuning import space as spaces
 from tflbt.tuning.ledger import Result
@@ -54,51 +52,39 @@ class RecipeTrainer:
 
     def train(self, config: ml_collections.ConfigDict, folder: Path, callbacks: list[Any]) -> None:
         """Trains a configuration into a run directory, or goes on with the one that is there."""
-        recipe_build.prepare_process(config)
-        made = recipe_build.build(config, self.data_dir, samples=self._loaded(config))
+        build.prepare_process(config)
+        recipe = build.build(config, self.data_dir, samples=self._loaded(config))
         resume = comm.on_chief(lambda: (folder / "config.json").exists(), "tflbt.tuning.resume")
-        directory = recipe_run.claim(folder, config, resume)
-        recipe_run.fit(
-            made, directory, resume=resume, more_callbacks=callbacks, verbose=self.verbose
-        )
+        directory = build.claim(folder, config, resume)
+        recipe.fit(callbacks, directory, resume=resume, verbose=self.verbose)
 
     def _loaded(self, config: ml_collections.ConfigDict) -> Samples:
         """The samples, loaded anew only where the trial's hyper-parameters concern them."""
-        told = json.dumps(
+        key = json.dumps(
             [as_plain(config.data), config.batch_size, config.sub_batch_size], sort_keys=True
         )
-        if self._samples is None or self._samples[0] != told:
+        if self._samples is None or self._samples[0] != key:
             self._samples = None  # first let go of the old ones
-            self._samples = told, build_samples(config, self.data_dir)
+            self._samples = key, build_samples(config, self.data_dir)
         return self._samples[1]
 
 
-def check_recipe(config: ml_collections.ConfigDict) -> None:
-    """Raises ValueError for a configuration that no trial could train with."""
-    recipe_build.check(config)
-    build_optimizer(config.optimizer)
-
-
 def tune_recipe(
-    config: ml_collections.ConfigDict,
+    trainer: RecipeTrainer,
     space: str,
     workdir: str | os.PathLike[str],
     *,
-    trainer: RecipeTrainer,
     group: Any = None,
-    max_trials: int | None = None,
-    options: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> Result:
     """Searches the space for the recipe's best values and writes the winner as a recipe; all ranks call it alike.
 
     Args:
-        config: The recipe.
+        trainer: Trains the recipe.
         space: "hparams/spaces/FILE.py:NAME".
         workdir: The search directory.
-        trainer: Of this recipe.
         group: This rank's process set, of `comm.init_groups`, where ranks are split into groups.
-        max_trials: The most trials; None: until the tuner has no more.
-        options: More arguments of `tflbt.tuning.Search`.
+        **options: More arguments of `tflbt.tuning.Search`, such as `max_trials`.
 
     Returns:
         The best trial's number, values and objective.
@@ -107,10 +93,11 @@ def tune_recipe(
         ValueError: If space or recipe cannot be; before anything is written.
         OSError: If a file cannot be read or written.
     """
+    config = trainer.config
     with comm.process_set_scope(group):
-        check_recipe(config)
+        build.check(config)
         searched: keras_tuner.HyperParameters = recipe_space.load(space, config)
-        spaces.check(searched, config, check_recipe)
+        spaces.check(searched, config, build.check, USED_WITH)
     workdir = Path(workdir)
 
     def write_best(trial: Trial, value: float) -> None:
@@ -126,7 +113,6 @@ def tune_recipe(
     search = Search(
         workdir,
         searched,
-        max_trials=max_trials,
         epochs=config.epochs,
         grace=_grace(config, searched),
         group=group,
@@ -136,7 +122,7 @@ def tune_recipe(
             "config": as_plain(config),
         },
         write_best=write_best,
-        **(options or {}),
+        **options,
     )
     return search.run(trainer)
 
@@ -144,14 +130,14 @@ def tune_recipe(
 def _grace(config: ml_collections.ConfigDict, searched: keras_tuner.HyperParameters) -> int:
     """The epoch before which no trial is hopeless: a third of all, or the end of the longest warm-up."""
     warmups = [config.warmup.epochs]
-    for one in searched.space:
-        if one.name == "warmup.epochs":
-            warmups += [float(value) for value in one.values]
+    for parameter in searched.space:
+        if parameter.name == "warmup.epochs":
+            warmups += [float(value) for value in parameter.values]
     return min(config.epochs, math.ceil(max(config.epochs / 3, *warmups)))
 
 
 def report_search(workdir: str | os.PathLike[str], result: Result | None) -> None:
-    """Says what a search found and writes its page; on rank 0. A failure here must not hide how the search ended."""
+    """Prints what a search found and writes its page; on rank 0. A failure here must not hide how the search ended."""
     workdir = Path(workdir)
     if result is not None:
         for line in summary(workdir, result):
@@ -164,7 +150,7 @@ def report_search(workdir: str | os.PathLike[str], result: Result | None) -> Non
 
 
 def summary(workdir: Path, result: Result) -> list[str]:
-    """What the screen says at the end of a search."""
+    """The lines that the screen shows at the end of a search."""
     if result.number is None:
         return [f"{result.trials} trials, none with an objective"]
     lines = [

@@ -34,8 +34,10 @@ def apply(
         (0.1, 5.0)
     """
     changed = copy.deepcopy(config)
-    for name, value in values.items():
-        if name.startswith(_OF_THE_TUNER):
+    # A section's name comes first: it says which keys the section has. Keys of another name's class do nothing.
+    for name in sorted(values, key=lambda name: not name.endswith(".name")):
+        value = values[name]
+        if name.startswith(_OF_THE_TUNER) or _of_another_class(changed, name, values):
             continue
         section, key, indices = _find(changed, name)
         if indices:
@@ -70,7 +72,26 @@ def defaults(hp: keras_tuner.HyperParameters, config: ml_collections.ConfigDict)
     Raises:
         ValueError: If a hyper-parameter is no key of the recipe.
     """
-    return {one.name: value_of(config, one.name) for one in hp.space}
+    return {
+        parameter.name: value_of(apply(config, bringing(hp, config, parameter)), parameter.name)
+        for parameter in hp.space
+    }
+
+
+def bringing(
+    hp: keras_tuner.HyperParameters, config: ml_collections.ConfigDict, parameter: Any
+) -> dict[str, Any]:
+    """The searched values with which a recipe has a hyper-parameter's key: its parents', or a name of its section."""
+    name_key = f"{parameter.name.partition('.')[0]}.name"
+    changes = [{condition.name: condition.values[0] for condition in parameter.conditions}]
+    changes += [{name_key: v} for other in hp.space if other.name == name_key for v in other.values]
+    for change in ({}, *changes):
+        try:
+            value_of(apply(config, change), parameter.name)
+        except ValueError:
+            continue
+        return change
+    return {}
 
 
 def in_words(values: Mapping[str, Any]) -> str:
@@ -85,6 +106,14 @@ def in_words(values: Mapping[str, Any]) -> str:
         for name, value in values.items()
         if not name.startswith(_OF_THE_TUNER)
     )
+
+
+def _of_another_class(
+    config: ml_collections.ConfigDict, name: str, values: Mapping[str, Any]
+) -> bool:
+    """True if a trial names the class of a section, and this key belongs to another class."""
+    section, _, key = name.partition(".")
+    return f"{section}.name" in values and key.partition(".")[0] not in config.get(section, {})
 
 
 def _find(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 from collections.abc import Iterator
@@ -48,10 +49,9 @@ def write_winner(
 ) -> None:
     """Writes a configuration as a recipe file whose one variant is `best`.
 
-    The file sets what differs from the defaults, a key a line. A section whose keys are not those of the defaults
-    (`model`, `optimizer`) is written whole, so that none of the defaults' is left in it. `tflbt.recipes.load` gives
-    back an equal configuration, its name too; keys that are None keep their kind and can still be set on the command
-    line.
+    The file sets what differs from the defaults, one key per line, the name of a section first. A section that has
+    other keys than its name brings is written whole. `tflbt.recipes.load` returns an equal configuration, with the same
+    name; keys that are None keep their kind and can still be set on the command line.
 
     Args:
         path: The file, whose name must end in .py; one that is there is replaced, whole or not at all.
@@ -97,32 +97,44 @@ def write_winner(
 def _lines(config: ConfigDict, defaults: ConfigDict) -> Iterator[str]:
     """What turns the defaults into a configuration; the name always, for `recipes.start` sets another."""
     yield f"config.name = {_literal(config.name, 'name')}"
-    same = [key for key in config if key in defaults and _is_same_kind(key, config, defaults)]
+    start = copy.deepcopy(defaults)  # as the file's own has become by the line that is written next
+    named = [key for key in config if _has_other_name(config[key], start.get(key))]
+    for key in named:
+        start[key].name = config[key].name  # which brings the keys of its class
+    same = [key for key in config if key in start and _is_same_kind(key, config, start)]
     for key in same:
+        if key in named:
+            yield f"config.{key}.name = {_literal(config[key].name, f'config.{key}.name')}"
         if key != "name":
-            yield from _changes(key, config, defaults, f"config.{key}")
-    other = [*_replacements(config, defaults, same)]
+            yield from _changes(key, config, start, f"config.{key}")
+    other = [*_replacements(config, start, same)]
     if other:
         yield "with config.unlocked():"
         yield from (_INDENT + line for line in other)
 
 
+def _has_other_name(section: Any, default: Any) -> bool:
+    """True if both are sections with names, and these differ."""
+    both = isinstance(section, ConfigDict) and isinstance(default, ConfigDict)
+    return both and bool(section.get("name")) and "name" in default and section.name != default.name
+
+
 def _is_same_kind(key: str, config: ConfigDict, defaults: ConfigDict) -> bool:
-    """Whether a key can be set where the defaults stand: sections have the same keys, and values the same type."""
-    one, default = config[key], defaults[key]
-    if isinstance(one, ConfigDict) and isinstance(default, ConfigDict):
-        return set(one) == set(default) and all(_is_same_kind(k, one, default) for k in one)
-    return one is None or isinstance(one, defaults.get_type(key))
+    """True if a key can be set where the defaults stand: sections have the same keys, and values the same type."""
+    value, default = config[key], defaults[key]
+    if isinstance(value, ConfigDict) and isinstance(default, ConfigDict):
+        return set(value) == set(default) and all(_is_same_kind(k, value, default) for k in value)
+    return value is None or isinstance(value, defaults.get_type(key))
 
 
 def _changes(key: str, config: ConfigDict, defaults: ConfigDict, place: str) -> Iterator[str]:
     """An assignment for each value, at any depth, that differs from its default."""
-    one, default = config[key], defaults[key]
-    if isinstance(one, ConfigDict):
-        for inner in one:
-            yield from _changes(inner, one, default, f"{place}.{inner}")
-    elif one != default:
-        yield f"{place} = {_literal(one, place)}"
+    value, default = config[key], defaults[key]
+    if isinstance(value, ConfigDict):
+        for inner in value:
+            yield from _changes(inner, value, default, f"{place}.{inner}")
+    elif value != default:
+        yield f"{place} = {_literal(value, place)}"
 
 
 def _replacements(config: ConfigDict, defaults: ConfigDict, same: list[str]) -> Iterator[str]:
@@ -131,7 +143,7 @@ def _replacements(config: ConfigDict, defaults: ConfigDict, same: list[str]) -> 
         if key in same:
             continue
         place = f"config.{key}"
-        both = [isinstance(one.get(key), ConfigDict) for one in (config, defaults)]
+        both = [isinstance(side.get(key), ConfigDict) for side in (config, defaults)]
         if key in defaults and not all(both):
             yield f"del {place}"  # a value of another kind could not take its place
         if key in config:
@@ -148,7 +160,7 @@ def _field(section: ConfigDict, key: str, place: str) -> str:
     if not isinstance(value, ConfigDict):
         return _literal(value, place)
     lines = ["{"]
-    for inner in sorted(value, key=lambda one: (one != "name", one)):
+    for inner in sorted(value, key=lambda key: (key != "name", key)):
         text = f"{_literal(inner, place)}: {_field(value, inner, f'{place}.{inner}')},"
         lines += [_INDENT + line for line in text.splitlines()]
     return "\n".join([*lines, "}"])
@@ -166,10 +178,10 @@ def _literal(value: Any, place: str) -> str:
     if value is None or type(value) in (bool, int, float):
         return repr(value)
     if type(value) is list:
-        return f"[{', '.join(_literal(one, place) for one in value)}]"
+        return f"[{', '.join(_literal(item, place) for item in value)}]"
     if type(value) is tuple:
         comma = "," if len(value) == 1 else ""
-        return f"({', '.join(_literal(one, place) for one in value)}{comma})"
+        return f"({', '.join(_literal(item, place) for item in value)}{comma})"
     raise ValueError(
         f"{place}={value!r} cannot be written to a recipe file; "
         "give a number, text, True, False, None or a tuple or list of these."

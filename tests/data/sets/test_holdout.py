@@ -10,7 +10,7 @@ import pytest
 from tflbt import recipes
 from tflbt.callbacks.curvature_probe import load_data
 from tflbt.data import ImageData, load, load_image_folder, with_holdout
-from tflbt.recipes import build as recipe_build
+from tflbt.recipes import build
 
 
 def numbered(total: int, labels=None, test: int = 7, seed: int = 0) -> ImageData:
@@ -121,8 +121,8 @@ def built(images, **values):
     config.update_from_flattened_dict(
         {"schedule.name": "two_phase", "schedule.curvature_samples": 16, **values}
     )
-    recipe_build.check(config)
-    return recipe_build.build(config, images=images)
+    build.check(config)
+    return build.build(config, images=images)
 
 
 def everything(recipe):
