@@ -139,9 +139,9 @@ def test_an_empty_space_is_refused(config, hp):
         (lambda hp: hp.Float("schedule.beta", 0.3, 0.7, step=0), "schedule.beta: step=0 leaves one"),
         (lambda hp: hp.Float("schedule.beta", 0.3, 0.7, default=0.8), "schedule.beta: default=0.8 is not"),
         (lambda hp: hp.Choice("schedule.beta", [0.3, 0.5, 0.3]), "must have each value once"),
-        (lambda hp: hp.Float("schedule.beta", 0.5, 1.0), "config.schedule.beta=1.0 must be between 0 and 1"),
-        (lambda hp: hp.Float("schedule.beta", 0.0, 0.5), "config.schedule.beta=0.0 must be between 0 and 1"),
-        (lambda hp: hp.Choice("schedule.beta", [0.3, 1.5]), "config.schedule.beta=1.5 must be between 0 and 1"),
+        (lambda hp: hp.Float("schedule.beta", 0.5, 1.0), "config.schedule.beta=1.0 must be more than 0 and less than 1"),
+        (lambda hp: hp.Float("schedule.beta", 0.0, 0.5), "config.schedule.beta=0.0 must be more than 0 and less than 1"),
+        (lambda hp: hp.Choice("schedule.beta", [0.3, 1.5]), "config.schedule.beta=1.5 must be more than 0 and less than 1"),
         (lambda hp: hp.Float("optimizer.learning_rate", 0.0, 1.0), "config.optimizer.learning_rate=0.0 must be more"),
         (lambda hp: hp.Choice("optimizer.momentum", [0.9, 1.1]), "momentum=1.1 cannot be: config.optimizer.momentum="),
         (lambda hp: hp.Int("epochs", 0, 5), "epochs=0 cannot be: config.epochs=0 must be a whole number, at least 1"),
@@ -220,7 +220,7 @@ def test_beta_is_refused_whatever_the_schedule(config, hp):
     config.schedule.name = "constant"
     hp.Choice("schedule.name", ["constant", "two_phase"])
     hp.Choice("schedule.beta", [0.5, 1.5])
-    says(hp, config, "config.schedule.beta=1.5 must be between 0 and 1")
+    says(hp, config, "config.schedule.beta=1.5 must be more than 0 and less than 1")
 
 
 def test_a_conditional_hyper_parameter_is_tried_with_its_parents(config, hp):
