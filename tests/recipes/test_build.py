@@ -51,7 +51,7 @@ def test_schedules_are_those_that_the_recipe_names(images):
     (schedule,) = build.build(config_with(**two_phase, **samples), images=images).schedules
     assert isinstance(schedule, TwoPhaseSchedule)
     assert (schedule.beta, schedule.patience, schedule.extra_fraction) == (0.25, 7, 1 / 3)
-    assert schedule.curvature.data[0].shape == (16, 8, 8, 1)
+    assert schedule.curvature.source()[0].shape == (16, 8, 8, 1)
 
 
 CURVES = {
@@ -175,8 +175,8 @@ def test_a_fit_follows_the_recipe(images):
         ("epochs", 0, "config.epochs=0 must be a whole number, at least 1"),
         ("seed", -1, "config.seed=-1 must be a whole number, at least 0"),
         ("data.padding", -1, "config.data.padding=-1"),
-        ("warmup.epochs", float("nan"), "config.warmup.epochs=nan must be finite"),
-        ("warmup.epochs", float("inf"), "config.warmup.epochs=inf must be finite"),
+        ("warmup.epochs", float("nan"), "config.warmup.epochs=nan must be more than 0"),
+        ("warmup.epochs", float("inf"), "config.warmup.epochs=inf must be"),
         ("warmup.initial_factor", 1.5, "config.warmup.initial_factor=1.5 must be between 0 and 1"),
         (
             "warmup.shape",

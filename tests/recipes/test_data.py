@@ -70,8 +70,8 @@ def test_text_is_taken_as_it_is():
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
-        ("data.padding", -1, "data.padding=-1: padding must be at least 0"),
-        ("data.cutout_size", -1, "data.cutout_size=-1 must be at least 1"),
+        ("data.padding", -1, "data.padding=-1 must be a whole number, at least 0"),
+        ("data.cutout_size", -1, "data.cutout_size=-1 must be a whole number, at least 1"),
         ("data.crop_area", (0.1,), "data.crop_area=(0.1,) must be two shares"),
         ("data.crop_area", (2.0, 3.0), "data.crop_area=(2.0, 3.0) must be"),
         ("data.brightness", -1.0, "data.brightness=-1.0 must be"),

@@ -304,7 +304,7 @@ def naming(path: str, values: Any, renamed: Mapping[str, str] | None = None) -> 
         for word in re.findall(r"\w+", text):
             key = (renamed or {}).get(word, word)
             if key in values and key != "name":
-                if key == switch:
+                if key == switch and "for none" not in text:
                     text = f"{text.rstrip('.')}; or {off} for none."
                 if text.startswith(f"{word}="):
                     raise ValueError(f"{start}{key}{text[len(word) :]}") from error
