@@ -72,11 +72,11 @@ def test_a_baseline_adds_the_regime_to_terminal_and_page(trained, capsys):
     linear = trained("linear", 40, 0.9)
     words = ["report_run", str(run.path)]
     assert report_run.main(words, baseline.path, [linear.path]) == 0
-    told = (
+    line = (
         "batch 80 is large: 0.9927 is at least 99.5% of the baseline's 0.9922 (batch 10) in as many epochs; "
         "linear scaling alone fails at batch 40"
     )
-    assert capsys.readouterr().out.splitlines() == [str(run.report_html), told]
+    assert capsys.readouterr().out.splitlines() == [str(run.report_html), line]
     page = run.report_html.read_text()
     assert "<p>Batch 80 is large: 0.9927 is at least 99.5% of the baseline&#x27;s" in page
     assert report_run.main(words) == 0

@@ -42,20 +42,27 @@ def test_every_kind_of_value_comes_back_as_the_space_has_it(folder):
     names = "optimizer.learning_rate,warmup.epochs,optimizer.name,optimizer.nesterov,seed,"
     first = '1,completed,0.25,3,4,31.5,,0.30000000000000004,5,1,True,7,"a, b"'
     history = table(folder, names, first, "2,diverged,,,1,,1,2,0,SGD,False,7,nan")
-    one, two = history.trials
-    assert dict(one.values) == {
+    first, second = history.trials
+    assert dict(first.values) == {
         "optimizer.learning_rate": 0.1 + 0.2,
         "warmup.epochs": 5,
         "optimizer.name": "1",
         "optimizer.nesterov": True,
         "seed": 7,
     }
-    assert isinstance(one.values["optimizer.name"], str)
-    assert one.values["optimizer.nesterov"] is True and two.values["optimizer.nesterov"] is False
-    assert (one.objective, one.best_epoch, one.epochs, one.seconds) == (0.25, 3, 4, 31.5)
-    assert (one.continues, two.continues, one.message, two.message) == (None, 1, "a, b", "nan")
-    assert math.isnan(two.objective) and math.isnan(two.seconds) and two.best_epoch is None
-    found = {one.name: (one.kind, one.log) for one in history.hyper_parameters}
+    assert isinstance(first.values["optimizer.name"], str)
+    assert (
+        first.values["optimizer.nesterov"] is True and second.values["optimizer.nesterov"] is False
+    )
+    assert (first.objective, first.best_epoch, first.epochs, first.seconds) == (0.25, 3, 4, 31.5)
+    assert (first.continues, second.continues, first.message, second.message) == (
+        None,
+        1,
+        "a, b",
+        "nan",
+    )
+    assert math.isnan(second.objective) and math.isnan(second.seconds) and second.best_epoch is None
+    found = {entry.name: (entry.kind, entry.log) for entry in history.hyper_parameters}
     assert found["optimizer.learning_rate"] == ("Float", True)
     assert found["warmup.epochs"] == ("Int", False) and "seed" not in found
 

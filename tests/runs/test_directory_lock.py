@@ -59,7 +59,7 @@ def test_runs_and_searches_of_another_process_are_left_alone_until_it_is_killed(
     ):
         with pytest.raises(BlockingIOError, match=rf"process \d+ on .* is writing here.*{path}"):
             taking(path)
-    assert sorted(one.name for one in (tmp_path / "new").iterdir()) == [".lock"]
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [".lock"]
     for process in processes:
         process.kill()
         process.wait()

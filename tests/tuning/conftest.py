@@ -16,7 +16,7 @@ from tflbt.tuning.study import Study
 from tflbt.tuning.trial import Outcome, Trial
 
 
-class MadeUpSearch:
+class InventedSearch:
     """Studies of a learning rate and beta; a trial's objective is the higher the nearer the two are to 0.1 and 0.5."""
 
     def __init__(self, folder):
@@ -77,8 +77,8 @@ class MadeUpSearch:
 
 
 @pytest.fixture
-def made_up(tmp_path, monkeypatch):
-    """A made-up search, in which Bayesian optimization takes the best of its start points (seconds a trial else)."""
+def invented(tmp_path, monkeypatch):
+    """An invented search, in which Bayesian optimization takes the best of its start points (seconds a trial else)."""
     monkeypatch.setattr(os, "fsync", lambda file: None)  # no power will fail here
     real = scipy.optimize.minimize
 
@@ -88,4 +88,4 @@ def made_up(tmp_path, monkeypatch):
         return scipy.optimize.OptimizeResult(x=x0, fun=function(x0))
 
     monkeypatch.setattr(scipy.optimize, "minimize", minimize)
-    return MadeUpSearch(tmp_path)
+    return InventedSearch(tmp_path)

@@ -244,7 +244,7 @@ def test_what_is_declared_under_conditions_and_in_loops_is_found_and_tried(tmp_p
         (("callbacks",), "^initial_epoch=0 must be 2, where the trial was left"),
     ],
 )
-def test_a_fit_that_drops_its_arguments_is_told(tmp_path, forwards, message):
+def test_a_fit_that_drops_its_arguments_is_refused(tmp_path, forwards, message):
     trial = Trial(1, {})
     HyperModelTrainer(WithAFit(), X, Y)(trial, tmp_path / "good", [])
     folder = tmp_path / ("good" if forwards else "new")
@@ -252,12 +252,12 @@ def test_a_fit_that_drops_its_arguments_is_told(tmp_path, forwards, message):
         HyperModelTrainer(WithAFit(forwards), X, Y)(trial, folder, [])
 
 
-def test_what_no_trial_varies_is_told_once(tmp_path, caplog):
+def test_what_no_trial_varies_is_reported_once(tmp_path, caplog):
     trainer = HyperModelTrainer(plain, X, Y)
     for number in (1, 2):
         trainer(Trial(number, {"rate": 0.1}), tmp_path / str(number), [])
-    told = [record.getMessage() for record in caplog.records]
-    assert [line.split(":")[0] for line in told if "not in the space" in line] == ["units"]
+    warnings = [record.getMessage() for record in caplog.records]
+    assert [line.split(":")[0] for line in warnings if "not in the space" in line] == ["units"]
 
 
 def test_nan_is_a_trial_that_diverged_and_the_rest_goes_on(tmp_path):

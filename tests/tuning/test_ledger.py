@@ -13,13 +13,13 @@ from tflbt.tuning.trial import Outcome
 
 
 @pytest.fixture
-def ledger(made_up, tmp_path):
+def ledger(invented, tmp_path):
     """Makes the ledger of a search of three trials after a baseline, and the list of its best ones."""
 
     def make(verbose=1, keep_checkpoints="best"):
         directory = SearchDirectory.create(tmp_path / "search", {"defaults": {}})
         best = []
-        study = made_up.study(max_trials=3, baseline=True)
+        study = invented.study(max_trials=3, baseline=True)
         return Ledger(
             study,
             directory,
@@ -72,8 +72,8 @@ def test_the_result_and_the_checkpoints_of_the_best(ledger, capsys):
     result = book.result()
     assert (result.number, result.objective, result.trials, result.baseline) == (3, 0.7, 3, 0.4)
     assert result.values == book.study.trials[3].values
-    kept = [path.parent.name for path in book.directory.path.glob("trials/*/checkpoints")]
-    assert kept == ["0003"] and capsys.readouterr().out == ""
+    names = [path.parent.name for path in book.directory.path.glob("trials/*/checkpoints")]
+    assert names == ["0003"] and capsys.readouterr().out == ""
 
 
 def test_all_checkpoints_are_kept_if_wanted(ledger):

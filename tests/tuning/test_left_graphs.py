@@ -11,7 +11,7 @@ import tflbt
 from tflbt.tuning.left_graphs import free_left_graphs
 
 
-def train_one() -> None:
+def train_a_model() -> None:
     model = tflbt.LargeBatchModel.from_model(
         tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(2,))])
     )
@@ -23,14 +23,14 @@ def train_one() -> None:
 def graphs() -> int:
     """Graphs that hold something; TensorFlow keeps an empty shell of each."""
     kind = tf.__internal__.FuncGraph
-    found = [one for one in gc.get_objects() if issubclass(type(one), kind)]
-    return sum(bool(one.get_operations()) for one in found)
+    found = [graph for graph in gc.get_objects() if issubclass(type(graph), kind)]
+    return sum(bool(graph.get_operations()) for graph in found)
 
 
 def test_graphs_do_not_pile_up_from_model_to_model():
     left = []
     for _ in range(4):
-        train_one()
+        train_a_model()
         tf.keras.backend.clear_session()
         free_left_graphs()
         left.append(graphs())
@@ -44,17 +44,17 @@ def test_what_can_still_be_called_works_afterwards():
     def branch(x):
         return x * variable if x > 0 else x - variable
 
-    kept = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(2,))])
-    kept.compile("sgd", "mse")
-    kept.fit(tf.ones([8, 2]), tf.ones([8, 1]), verbose=0)
-    data = iter(tf.data.Dataset.range(5).map(lambda one: one + 1))
+    model = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(2,))])
+    model.compile("sgd", "mse")
+    model.fit(tf.ones([8, 2]), tf.ones([8, 1]), verbose=0)
+    data = iter(tf.data.Dataset.range(5).map(lambda number: number + 1))
     assert [float(branch(tf.constant(1.0))), int(next(data))] == [2.0, 1]
     concrete = branch.get_concrete_function(tf.TensorSpec([], tf.float32))
-    train_one()
+    train_a_model()
     free_left_graphs()
     assert [float(branch(tf.constant(-1.0))), int(next(data))] == [-3.0, 2]
     assert float(concrete(tf.constant(3.0))) == 6.0
     with tf.GradientTape() as tape:
         value = branch(tf.constant(4.0))
     assert float(tape.gradient(value, variable)) == 4.0
-    kept.fit(tf.ones([8, 2]), tf.ones([8, 1]), verbose=0)
+    model.fit(tf.ones([8, 2]), tf.ones([8, 1]), verbose=0)

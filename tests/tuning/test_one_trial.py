@@ -78,8 +78,8 @@ def test_the_warning_of_retraces_is_silent_only_inside(caplog):
         logger.removeHandler(caplog.handler)
 
 
-def test_an_outcome_without_a_finite_objective_has_none(made_up):
-    study = made_up.study()
+def test_an_outcome_without_a_finite_objective_has_none(invented):
+    study = invented.study()
     study.next()
     study.end(1, Outcome("diverged", (math.nan,)))
     assert study.value(1) is None and study.best() is None

@@ -1,4 +1,4 @@
-"""Every tuner by name: what it proposes, and that this hangs on its seed and what it was told alone."""
+"""Every tuner by name: what it proposes, and that this depends on its seed and the results alone."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tflbt.tuning.trial import Outcome
 
 
 @pytest.mark.parametrize("tuner", TUNERS)
-def test_every_tuner_proposes_as_many_different_trials_of_the_space_as_wanted(made_up, tuner):
-    study = made_up.study(tuner, max_trials=13)
-    trials = made_up.drive(study)
+def test_every_tuner_proposes_as_many_different_trials_of_the_space_as_wanted(invented, tuner):
+    study = invented.study(tuner, max_trials=13)
+    trials = invented.drive(study)
     assert list(trials) == list(range(1, 14)) and study.next() == DONE
     seen = set()
     for values, _, continues in trials.values():
@@ -28,21 +28,23 @@ def test_every_tuner_proposes_as_many_different_trials_of_the_space_as_wanted(ma
 
 
 @pytest.mark.parametrize("tuner", TUNERS)
-def test_the_same_seed_gives_the_same_trials(made_up, tuner):
-    told = {
-        seed: made_up.drive(made_up.study(tuner, seed=seed, max_trials=6)) for seed in (0, 1, 2)
+def test_the_same_seed_gives_the_same_trials(invented, tuner):
+    results = {
+        seed: invented.drive(invented.study(tuner, seed=seed, max_trials=6)) for seed in (0, 1, 2)
     }
     for seed in (0, 1):
-        assert made_up.drive(made_up.study(tuner, seed=seed, max_trials=6)) == told[seed]
-    rates = [[values["learning_rate"] for values, _, _ in told[seed].values()] for seed in (0, 1)]
+        assert invented.drive(invented.study(tuner, seed=seed, max_trials=6)) == results[seed]
+    rates = [
+        [values["learning_rate"] for values, _, _ in results[seed].values()] for seed in (0, 1)
+    ]
     if tuner == "GridSearch":
-        assert told[0] == told[1] == told[2]
+        assert results[0] == results[1] == results[2]
     else:
         assert not set(rates[0]) & set(rates[1]), "neighbouring seeds share trials"
-        assert told[0] != told[2]
+        assert results[0] != results[2]
 
 
-def test_grid_search_covers_the_grid_once_each_and_begins_with_the_defaults(made_up):
+def test_grid_search_covers_the_grid_once_each_and_begins_with_the_defaults(invented):
     space = keras_tuner.HyperParameters()
     space.Choice("beta", [0.3, 0.5, 0.7], default=0.5)
     space.Int("warmup", 0, 4, step=2, default=2)
@@ -50,34 +52,38 @@ def test_grid_search_covers_the_grid_once_each_and_begins_with_the_defaults(made
     with space.conditional_scope("name", ["b"]):
         space.Boolean("nesterov")
     for groups in (1, 2):
-        trials = made_up.drive(made_up.study("GridSearch", space=space, groups=groups))
-        values = [one for one, _, _ in trials.values()]
+        trials = invented.drive(invented.study("GridSearch", space=space, groups=groups))
+        values = [tried for tried, _, _ in trials.values()]
         assert values[0] == {"beta": 0.5, "warmup": 2, "name": "a"}
-        tails = [{"name": "a"}, *({"name": "b", "nesterov": one} for one in (False, True))]
+        tails = [
+            {"name": "a"},
+            *({"name": "b", "nesterov": nesterov} for nesterov in (False, True)),
+        ]
         grid = [
             {"beta": beta, "warmup": warmup, **tail}
             for beta, warmup, tail in itertools.product([0.3, 0.5, 0.7], [0, 2, 4], tails)
         ]
-        assert len(values) == len(grid) and all(one in values for one in grid)
+        assert len(values) == len(grid) and all(point in values for point in grid)
 
 
-def test_a_random_trial_hangs_on_seed_and_number_alone(made_up):
+def test_a_random_trial_depends_on_seed_and_number_alone(invented):
     def oracle():
-        return make_oracle("RandomSearch", made_up.space, "val_accuracy")
+        return make_oracle("RandomSearch", invented.space, "val_accuracy")
 
-    asked = [ask(one, number) for one in [oracle()] for number in range(1, 6)]
-    assert ask(oracle(), 5).hyperparameters.values == asked[-1].hyperparameters.values
+    same = oracle()
+    trials = [ask(same, number) for number in range(1, 6)]
+    assert ask(oracle(), 5).hyperparameters.values == trials[-1].hyperparameters.values
 
 
 def test_what_bayesian_optimization_guesses_of_running_trials_is_guessed_again(
-    made_up, monkeypatch
+    invented, monkeypatch
 ):
     targets = []
 
     def second_of_a_round(known):
-        study = made_up.study("BayesianOptimization", max_trials=3)
+        study = invented.study("BayesianOptimization", max_trials=3)
         study.oracle.gpr.n_restarts_optimizer = 2
-        made_up.drive(study)
+        invented.drive(study)
         for number in study._unreported:
             study._report(number)
         fit = study.oracle.gpr.fit
@@ -92,9 +98,9 @@ def test_what_bayesian_optimization_guesses_of_running_trials_is_guessed_again(
     assert list(targets[-1]) == list(live)
 
 
-def test_an_answer_in_vain_leaves_the_oracle_as_it_was(made_up):
+def test_an_answer_in_vain_leaves_the_oracle_as_it_was(invented):
     oracle = make_oracle(
-        "Hyperband", made_up.small, "val_accuracy", "max", epochs=4, options={"factor": 2}
+        "Hyperband", invented.small, "val_accuracy", "max", epochs=4, options={"factor": 2}
     )
     answers = []
     for number in range(1, 12):
@@ -106,17 +112,17 @@ def test_an_answer_in_vain_leaves_the_oracle_as_it_was(made_up):
     assert "IDLE" in answers and answers.count("RUNNING") >= 4
 
 
-def hyperband(made_up, ends):
-    """The trials of a Hyperband study whose trials end as told, and the study."""
-    study = made_up.study("Hyperband")
+def hyperband(invented, ends):
+    """The trials of a Hyperband study whose trials end as `ends` says, and the study."""
+    study = invented.study("Hyperband")
     while (trial := study.next()) != DONE:
         study.end(trial.number, ends(trial))
     return study.trials, study
 
 
-def test_hyperband_doubles_the_epochs_of_the_better_half(made_up):
+def test_hyperband_doubles_the_epochs_of_the_better_half(invented):
     trials, study = hyperband(
-        made_up, lambda trial: Outcome("completed", (trial.values["learning_rate"],))
+        invented, lambda trial: Outcome("completed", (trial.values["learning_rate"],))
     )
     # Brackets of KerasTuner for 4 epochs and factor 2: 4, 2, 1 trials; 3, 2; 3.
     assert [trial.epochs for trial in trials.values()] == [1] * 4 + [2] * 2 + [4] + [2] * 3 + [
@@ -138,14 +144,14 @@ def test_hyperband_doubles_the_epochs_of_the_better_half(made_up):
 
 @pytest.mark.parametrize("status", ["failed", "diverged"])
 def test_hyperband_fills_its_brackets_though_trials_fail_and_prefers_those_that_do_not(
-    made_up, status
+    invented, status
 ):
     def ends(trial):
         if trial.number in (1, 3, 8, 9):
             return Outcome(status, (9.0,), message="no")
         return Outcome("completed", (0.5,))
 
-    trials, _ = hyperband(made_up, ends)
+    trials, _ = hyperband(invented, ends)
     assert len(trials) == 15
     assert {trials[5].continues, trials[6].continues} == {2, 4}
     assert {trials[11].continues, trials[12].continues} == {10, 8}
@@ -153,18 +159,18 @@ def test_hyperband_fills_its_brackets_though_trials_fail_and_prefers_those_that_
 
 @pytest.mark.parametrize("tuner", TUNERS)
 @pytest.mark.parametrize("groups", [1, 2])
-def test_the_end_of_a_small_space_ends_the_search(made_up, tuner, groups):
-    study = made_up.study(tuner, space=made_up.small, groups=groups)
-    trials = made_up.drive(study)
+def test_the_end_of_a_small_space_ends_the_search(invented, tuner, groups):
+    study = invented.study(tuner, space=invented.small, groups=groups)
+    trials = invented.drive(study)
     rates = [values["learning_rate"] for values, _, continues in trials.values() if not continues]
     assert len(rates) == len(set(rates)) and set(rates) <= {0.01, 0.1, 0.5, 0.8, 1.0}
     assert len(rates) == 5 or tuner == "Hyperband"
     assert study.next() == DONE and not study.running
 
 
-def test_bayesian_optimization_stays_away_from_where_trials_fail(made_up):
+def test_bayesian_optimization_stays_away_from_where_trials_fail(invented):
     def rates(ends):
-        study = made_up.study(
+        study = invented.study(
             "BayesianOptimization", tuner_options={"num_initial_points": 5}, max_trials=11
         )
         study.oracle.gpr.n_restarts_optimizer = 5
@@ -192,21 +198,21 @@ def test_bayesian_optimization_stays_away_from_where_trials_fail(made_up):
             assert score < min(good) and score == pytest.approx(min(good))
 
 
-def test_bayesian_optimization_goes_on_without_fitting_the_old_trials_again(made_up, monkeypatch):
-    study = made_up.study("BayesianOptimization", max_trials=8)
-    trials = made_up.drive(study)
-    again = made_up.study("BayesianOptimization", study.journal.path, max_trials=8)
-    assert made_up.trials(again) == trials
+def test_bayesian_optimization_goes_on_without_fitting_the_old_trials_again(invented, monkeypatch):
+    study = invented.study("BayesianOptimization", max_trials=8)
+    trials = invented.drive(study)
+    again = invented.study("BayesianOptimization", study.journal.path, max_trials=8)
+    assert invented.trials(again) == trials
     fits = []
     gpr = type(again.oracle.gpr)
     monkeypatch.setattr(gpr, "fit", lambda self, x, y: fits.append(len(x)))
-    made_up.study("BayesianOptimization", study.journal.path, max_trials=8)
+    invented.study("BayesianOptimization", study.journal.path, max_trials=8)
     assert not fits
 
 
-def test_what_no_oracle_takes_is_named(made_up):
-    def made(tuner="RandomSearch", objective="val_accuracy", **more):
-        return make_oracle(tuner, made_up.space, objective, **more)
+def test_what_no_oracle_takes_is_named(invented):
+    def oracle(tuner="RandomSearch", objective="val_accuracy", **more):
+        return make_oracle(tuner, invented.space, objective, **more)
 
     for arguments, message in [
         ({"tuner": "Sklearn"}, "tuner='Sklearn' must be one of 'RandomSearch', 'Bayes"),
@@ -219,7 +225,7 @@ def test_what_no_oracle_takes_is_named(made_up):
         ({"seed": True}, "seed=True must be"),
     ]:
         with pytest.raises(ValueError, match=message):
-            made(**arguments)
-    assert made(objective="val_loss").objective.direction == "min"
-    assert made("Hyperband", epochs=20).max_epochs == 20
-    assert made(keras_tuner.oracles.RandomSearchOracle).max_trials is None
+            oracle(**arguments)
+    assert oracle(objective="val_loss").objective.direction == "min"
+    assert oracle("Hyperband", epochs=20).max_epochs == 20
+    assert oracle(keras_tuner.oracles.RandomSearchOracle).max_trials is None

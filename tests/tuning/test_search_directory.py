@@ -15,8 +15,8 @@ from tflbt.tuning.search_directory import SearchDirectory
 from tflbt.tuning.trial import Outcome
 
 
-def told(made_up, **more):
-    """What `search.json` says."""
+def described(invented, **more):
+    """The content of `search.json`."""
     return {
         "name": "digits_resnet:two_phase",
         "objective": "val_accuracy",
@@ -28,7 +28,7 @@ def told(made_up, **more):
         "ranks": 2,
         "ranks_per_trial": 2,
         "defaults": {"learning_rate": 0.3, "beta": None},
-        "space": made_up.space.get_config(),
+        "space": invented.space.get_config(),
         "config": {"model": {"widths": (16, 32)}},
         **more,
     }
@@ -42,23 +42,23 @@ def content(folder):
     }
 
 
-def test_a_directory_of_something_else_is_taken_as_it_is(made_up, tmp_path):
+def test_a_directory_of_something_else_is_taken_as_it_is(invented, tmp_path):
     path = tmp_path / "runs" / "search"
     path.mkdir(parents=True)
     (path / "slurm.log").write_text("mine")
-    directory = SearchDirectory.create(path, told(made_up))
+    directory = SearchDirectory.create(path, described(invented))
     assert (path / "slurm.log").read_text() == "mine"
     assert json.loads(directory.search_json.read_text()) == directory.about
     assert directory.about["config"] == {"model": {"widths": [16, 32]}}
-    assert SearchDirectory.create(tmp_path / "a" / "b", told(made_up)).search_json.exists()
+    assert SearchDirectory.create(tmp_path / "a" / "b", described(invented)).search_json.exists()
     assert directory.trial(12) == path / "trials" / "0012"
 
 
 @pytest.mark.parametrize("mark", ["search", "journal", "run", "metrics"])
-def test_the_directory_of_a_search_or_run_is_refused_and_untouched(made_up, tmp_path, mark):
+def test_the_directory_of_a_search_or_run_is_refused_and_untouched(invented, tmp_path, mark):
     path, hint = tmp_path / "taken", "or give another directory"
     if mark == "search":
-        SearchDirectory.create(path, told(made_up, seed=5))
+        SearchDirectory.create(path, described(invented, seed=5))
         hint = "holds a search; go on with it by --resume"
     elif mark == "run":
         RunDirectory.create(path, {"epochs": 1})
@@ -68,36 +68,36 @@ def test_the_directory_of_a_search_or_run_is_refused_and_untouched(made_up, tmp_
         (path / name).write_text("somebody's")
     before = content(path)
     with pytest.raises(FileExistsError, match=hint):
-        SearchDirectory.create(path, told(made_up))
+        SearchDirectory.create(path, described(invented))
     assert content(path) == before
 
 
-def test_what_cannot_be_a_directory_is_named(made_up, tmp_path):
+def test_what_cannot_be_a_directory_is_named(invented, tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(NotADirectoryError, match="the search directory is a file.*/file"):
-        SearchDirectory.create(tmp_path / "file", told(made_up))
+        SearchDirectory.create(tmp_path / "file", described(invented))
     with pytest.raises(OSError, match="cannot make the search directory.*file/below"):
-        SearchDirectory.create(tmp_path / "file" / "below", told(made_up))
+        SearchDirectory.create(tmp_path / "file" / "below", described(invented))
     with pytest.raises(ValueError, match="space"):
-        SearchDirectory.create(tmp_path / "new", told(made_up, space={1, 2}))
+        SearchDirectory.create(tmp_path / "new", described(invented, space={1, 2}))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
     with pytest.raises(FileNotFoundError, match=r"search.json is missing.*without --resume.*/new"):
-        SearchDirectory.open(tmp_path / "new", told(made_up))
+        SearchDirectory.open(tmp_path / "new", described(invented))
     with pytest.raises(FileNotFoundError):
         SearchDirectory.open(tmp_path / "file")
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "search.json").write_text('{"seed"')
     with pytest.raises(ValueError, match="damaged/search.json is damaged"):
-        SearchDirectory.open(tmp_path / "damaged", told(made_up))
+        SearchDirectory.open(tmp_path / "damaged", described(invented))
 
 
-def test_another_search_is_refused_and_every_difference_named(made_up, tmp_path):
-    SearchDirectory.create(tmp_path / "search", told(made_up))
+def test_another_search_is_refused_and_every_difference_named(invented, tmp_path):
+    SearchDirectory.create(tmp_path / "search", described(invented))
     before = content(tmp_path)
-    space = made_up.space.get_config()
+    space = invented.space.get_config()
     space["space"][0]["config"]["max_value"] = 2.0
     space["space"][1]["config"]["name"] = "gamma"
-    other = told(made_up, seed=1, max_trials=99, space=space, config={"model": {"depth": 3}})
+    other = described(invented, seed=1, max_trials=99, space=space, config={"model": {"depth": 3}})
     with pytest.raises(ValueError) as error:
         SearchDirectory.open(tmp_path / "search", other)
     message = str(error.value)
@@ -115,29 +115,29 @@ def test_another_search_is_refused_and_every_difference_named(made_up, tmp_path)
     assert content(tmp_path) == before
 
 
-def test_hyperparameters_of_one_name_under_several_conditions_are_held_apart(made_up, tmp_path):
+def test_hyperparameters_declared_under_several_conditions_stay_apart(invented, tmp_path):
     def space(second):
-        config = made_up.space.get_config()
+        config = invented.space.get_config()
         config["space"] += [
             {"class_name": "Fixed", "config": {"name": "b", "value": value}}
             for value in (1, second)
         ]
         return config
 
-    SearchDirectory.create(tmp_path, told(made_up, space=space(2)))
-    SearchDirectory.open(tmp_path, told(made_up, space=space(2)))
+    SearchDirectory.create(tmp_path, described(invented, space=space(2)))
+    SearchDirectory.open(tmp_path, described(invented, space=space(2)))
     with pytest.raises(ValueError, match=r"one: space.b \(2\).value was 2, is now 3. Go on"):
-        SearchDirectory.open(tmp_path, told(made_up, space=space(3)))
+        SearchDirectory.open(tmp_path, described(invented, space=space(3)))
 
 
-def test_more_trials_and_other_ranks_are_allowed_and_written_down(made_up, tmp_path):
-    SearchDirectory.create(tmp_path, told(made_up))
+def test_more_trials_and_other_ranks_are_allowed_and_written_down(invented, tmp_path):
+    SearchDirectory.create(tmp_path, described(invented))
     written = (tmp_path / "search.json").stat().st_mtime_ns
     assert SearchDirectory.open(tmp_path).about["max_trials"] == 12
-    SearchDirectory.open(tmp_path, told(made_up))
+    SearchDirectory.open(tmp_path, described(invented))
     assert (tmp_path / "search.json").stat().st_mtime_ns == written
     more = {"max_trials": None, "ranks": 4, "ranks_per_trial": 1}
-    directory = SearchDirectory.open(tmp_path, told(made_up, **more))
+    directory = SearchDirectory.open(tmp_path, described(invented, **more))
     for name, value in {**more, "seed": 0}.items():
         assert directory.about[name] == value
     assert {path.name for path in tmp_path.iterdir()} == {".lock", "search.json"}
@@ -149,9 +149,9 @@ def rows(directory):
         return list(csv.DictReader(file))
 
 
-def test_the_table_has_a_row_a_trial(made_up, tmp_path):
-    directory = SearchDirectory.create(tmp_path / "search", told(made_up))
-    study = made_up.study("Hyperband", baseline=True)
+def test_the_table_has_a_row_a_trial(invented, tmp_path):
+    directory = SearchDirectory.create(tmp_path / "search", described(invented))
+    study = invented.study("Hyperband", baseline=True)
     message = 'ValueError: "a", b\nsecond line\r\nthird\u2028,; ä'
     ends = {
         0: Outcome("completed", (0.1, 0.25), 1.5),
@@ -188,13 +188,13 @@ def test_the_table_has_a_row_a_trial(made_up, tmp_path):
     assert names == [".lock", "search.json", "trials.csv"]
 
 
-def test_a_hyperparameter_that_a_trial_has_not_is_an_empty_cell(made_up, tmp_path):
-    space = made_up.small
+def test_a_hyperparameter_that_a_trial_has_not_is_an_empty_cell(invented, tmp_path):
+    space = invented.small
     space.Choice("name", ["a", "b"])
     with space.conditional_scope("name", ["b"]):
         space.Boolean("nesterov")
-    directory = SearchDirectory.create(tmp_path / "search", told(made_up))
-    study = made_up.study("GridSearch", space=space)
+    directory = SearchDirectory.create(tmp_path / "search", described(invented))
+    study = invented.study("GridSearch", space=space)
     for _ in range(3):
         study.next()
     directory.write_table(study)
@@ -210,8 +210,8 @@ def make_trial(directory, number):
     (directory.trial(number) / "metrics.csv").write_text("epoch\n12\n")
 
 
-def test_safe_epochs_are_those_of_the_newest_whole_checkpoint(made_up, tmp_path):
-    directory = SearchDirectory.create(tmp_path, told(made_up))
+def test_safe_epochs_are_those_of_the_newest_whole_checkpoint(invented, tmp_path):
+    directory = SearchDirectory.create(tmp_path, described(invented))
     assert directory.safe_epochs(1) == 0
     make_trial(directory, 1)
     checkpoints = directory.trial(1) / "checkpoints"
@@ -225,8 +225,8 @@ def test_safe_epochs_are_those_of_the_newest_whole_checkpoint(made_up, tmp_path)
     assert directory.safe_epochs(1) == 0 and (directory.trial(1) / "metrics.csv").exists()
 
 
-def test_a_copy_of_a_trial_is_whole_or_absent(made_up, tmp_path, monkeypatch):
-    directory = SearchDirectory.create(tmp_path, told(made_up))
+def test_a_copy_of_a_trial_is_whole_or_absent(invented, tmp_path, monkeypatch):
+    directory = SearchDirectory.create(tmp_path, described(invented))
     make_trial(directory, 1)
     copy_all = shutil.copytree
 
@@ -254,8 +254,8 @@ def test_a_copy_of_a_trial_is_whole_or_absent(made_up, tmp_path, monkeypatch):
     assert (directory.trial(2) / "metrics.csv").read_text() == "further on"
 
 
-def test_a_copy_that_fails_leaves_nothing_and_says_what_it_was(made_up, tmp_path, monkeypatch):
-    directory = SearchDirectory.create(tmp_path, told(made_up))
+def test_a_copy_that_fails_leaves_nothing_and_says_what_it_was(invented, tmp_path, monkeypatch):
+    directory = SearchDirectory.create(tmp_path, described(invented))
     directory.copy_trial(1, 2)  # failed before it had a directory: trial 2 begins anew
     assert not (tmp_path / "trials").exists()
     make_trial(directory, 1)
@@ -272,9 +272,9 @@ def test_a_copy_that_fails_leaves_nothing_and_says_what_it_was(made_up, tmp_path
     assert [path.name for path in (tmp_path / "trials").iterdir()] == ["0001"]
 
 
-def test_a_table_that_cannot_be_written_leaves_the_old_one(made_up, tmp_path, monkeypatch):
-    directory = SearchDirectory.create(tmp_path / "search", told(made_up))
-    study = made_up.study()
+def test_a_table_that_cannot_be_written_leaves_the_old_one(invented, tmp_path, monkeypatch):
+    directory = SearchDirectory.create(tmp_path / "search", described(invented))
+    study = invented.study()
     study.next()
     directory.write_table(study)
     before = directory.trials_csv.read_bytes()

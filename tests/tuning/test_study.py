@@ -15,36 +15,36 @@ from tflbt.tuning.trial import Outcome, Trial
 NAN = math.nan
 
 
-def prefixes(study, made_up):
+def prefixes(study, invented):
     """Files that hold the first 0, 1, 2 ... events of a study's journal."""
     lines = study.journal.path.read_text().splitlines(keepends=True)
     for length in range(len(lines) + 1):
-        path = made_up.path()
+        path = invented.path()
         path.write_text("".join(lines[:length]))
         yield path
 
 
 @pytest.mark.parametrize("groups", [1, 2, 3])
 @pytest.mark.parametrize("case", [*TUNERS, "with a baseline", "tiny Hyperband", "tiny Bayesian"])
-def test_goes_on_after_any_kill_as_if_there_had_been_none(made_up, case, groups):
+def test_goes_on_after_any_kill_as_if_there_had_been_none(invented, case, groups):
     tuner, more = {
         "with a baseline": ("Hyperband", {"baseline": True}),
-        "tiny Hyperband": ("Hyperband", {"space": made_up.tiny}),  # is asked in vain
-        "tiny Bayesian": ("BayesianOptimization", {"space": made_up.tiny}),  # would repeat a trial
+        "tiny Hyperband": ("Hyperband", {"space": invented.tiny}),  # is asked in vain
+        "tiny Bayesian": ("BayesianOptimization", {"space": invented.tiny}),  # would repeat a trial
     }.get(case, (case, {}))
     most = 6 if tuner == "BayesianOptimization" and groups < 3 else 8
 
     def study(path=None):
-        return made_up.study(tuner, path, groups=groups, max_trials=most, **more)
+        return invented.study(tuner, path, groups=groups, max_trials=most, **more)
 
     whole = study()
-    trials = made_up.drive(whole)
+    trials = invented.drive(whole)
     statuses = {outcome.status for outcome in whole.outcomes.values()}
     assert {"completed", "diverged", "failed"} == statuses
-    for number, path in enumerate(prefixes(whole, made_up)):
+    for number, path in enumerate(prefixes(whole, invented)):
         events = path.read_text()
         again = study(path)
-        assert made_up.drive(again, last_first=number % 2 == 1) == trials, events
+        assert invented.drive(again, last_first=number % 2 == 1) == trials, events
         assert again.best() == whole.best() and again.next() == DONE
         assert path.read_text().startswith(events)
         ended = [event["trial"] for event in again.journal.events() if event["event"] == "end"]
@@ -52,25 +52,25 @@ def test_goes_on_after_any_kill_as_if_there_had_been_none(made_up, case, groups)
 
 
 @pytest.mark.parametrize("tuner", TUNERS)
-def test_the_trials_do_not_depend_on_the_order_in_which_they_end(made_up, tuner):
+def test_the_trials_do_not_depend_on_the_order_in_which_they_end(invented, tuner):
     for groups in (2, 3):
-        told = [
-            made_up.drive(
-                made_up.study(tuner, groups=groups, baseline=True, max_trials=8), last_first
+        results = [
+            invented.drive(
+                invented.study(tuner, groups=groups, baseline=True, max_trials=8), last_first
             )
             for last_first in (False, True)
         ]
-        assert told[0] == told[1]
+        assert results[0] == results[1]
         if tuner in ("RandomSearch", "GridSearch"):
-            assert told[0] == made_up.drive(made_up.study(tuner, baseline=True, max_trials=8))
+            assert results[0] == invented.drive(invented.study(tuner, baseline=True, max_trials=8))
 
 
-def test_only_tuners_that_learn_wait_for_a_round(made_up):
+def test_only_tuners_that_learn_wait_for_a_round(invented):
     for tuner in ("RandomSearch", "GridSearch"):
-        study = made_up.study(tuner, groups=2, max_trials=5)
+        study = invented.study(tuner, groups=2, max_trials=5)
         assert [study.next().number for _ in range(4)] == [1, 2, 3, 4]
     for tuner in ("BayesianOptimization", "Hyperband"):
-        study = made_up.study(tuner, groups=2, max_trials=5)
+        study = invented.study(tuner, groups=2, max_trials=5)
         assert [study.next().number for _ in range(2)] == [1, 2]
         study.end(2, Outcome("completed", (0.5,)))
         assert study.next() == WAIT
@@ -78,23 +78,23 @@ def test_only_tuners_that_learn_wait_for_a_round(made_up):
         assert study.next().number == 3
 
 
-def test_a_resumed_search_may_have_other_groups_and_more_trials(made_up):
+def test_a_resumed_search_may_have_other_groups_and_more_trials(invented):
     for tuner in TUNERS:
-        path = made_up.path()
-        first = made_up.study(tuner, path, groups=3, max_trials=4)
+        path = invented.path()
+        first = invented.study(tuner, path, groups=3, max_trials=4)
         begun = [first.next() for _ in range(2)]
         first.end(begun[1].number, Outcome("completed", (0.5,)))
         for groups, most in ((1, 5), (2, 7)):
-            trials = made_up.drive(made_up.study(tuner, path, groups=groups, max_trials=most))
+            trials = invented.drive(invented.study(tuner, path, groups=groups, max_trials=most))
             assert list(trials) == list(range(1, most + 1))
-            assert all(trials[one.number][0] == one.values for one in begun)
+            assert all(trials[trial.number][0] == trial.values for trial in begun)
 
 
-def test_the_number_of_trials_is_kept_to(made_up):
-    study = made_up.study(groups=2, max_trials=3)
+def test_there_are_no_more_trials_than_wanted(invented):
+    study = invented.study(groups=2, max_trials=3)
     assert [study.next().number for _ in range(3)] == [1, 2, 3]
     assert study.next() == DONE  # others still run, but nothing will be left for this group
-    study = made_up.study("GridSearch", space=made_up.small, groups=2)
+    study = invented.study("GridSearch", space=invented.small, groups=2)
     for _ in range(5):
         study.next()
     assert study.next() == WAIT  # KerasTuner waits for hyper-parameters that may still turn up
@@ -103,55 +103,55 @@ def test_the_number_of_trials_is_kept_to(made_up):
     assert study.next() == DONE
 
 
-def test_a_trial_begun_three_times_without_progress_fails_and_the_search_goes_on(made_up):
-    path = made_up.path()
+def test_a_trial_begun_three_times_without_progress_fails_and_the_search_goes_on(invented):
+    path = invented.path()
     for attempt in range(3):
-        study = made_up.study(path=path, max_trials=2)
+        study = invented.study(path=path, max_trials=2)
         trial = study.next()
         assert (trial.number, trial.attempts) == (1, attempt)
-    study = made_up.study(path=path, max_trials=2)
+    study = invented.study(path=path, max_trials=2)
     assert study.next().number == 2
     assert study.outcomes[1].status == "failed"
     assert "killed 3 times during this trial" in study.outcomes[1].message
-    assert made_up.study(path=path, max_trials=2).outcomes[1] == study.outcomes[1]
+    assert invented.study(path=path, max_trials=2).outcomes[1] == study.outcomes[1]
 
 
-def test_a_job_that_kills_the_trials_of_all_its_groups_does_not_end_the_search(made_up):
-    path = made_up.path()
+def test_a_job_that_kills_the_trials_of_all_its_groups_does_not_end_the_search(invented):
+    path = invented.path()
     for _ in range(3):
-        study = made_up.study(path=path, groups=3)
+        study = invented.study(path=path, groups=3)
         assert [study.next().number for _ in range(3)] == [1, 2, 3]
-    study = made_up.study(path=path, groups=3)
+    study = invented.study(path=path, groups=3)
     assert [study.next().number for _ in range(2)] == [4, 5]
 
 
-def test_a_trial_that_gets_on_may_be_killed_as_often_as_it_likes(made_up):
-    path = made_up.path()
+def test_a_trial_that_gets_on_may_be_killed_as_often_as_it_likes(invented):
+    path = invented.path()
     for safe in (0, 0, 0, 1, 1, 1, 2, 5, 5, 5):
-        study = made_up.study(path=path, progress=lambda number, safe=safe: safe)
+        study = invented.study(path=path, progress=lambda number, safe=safe: safe)
         assert study.next().number == 1
-    study = made_up.study(path=path, progress=lambda number: 5)
+    study = invented.study(path=path, progress=lambda number: 5)
     assert study.next().number == 2 and study.outcomes[1].status == "failed"
 
 
-def test_three_errors_in_a_row_end_the_search_but_three_divergences_do_not(made_up):
+def test_three_errors_in_a_row_end_the_search_but_three_divergences_do_not(invented):
     def drive(study, *statuses):
         for status in statuses:
             number = study.next().number
             study.end(number, Outcome(status, (), message=f"{status} {number}"))
 
-    study = made_up.study()
+    study = invented.study()
     drive(study, *["diverged"] * 4, "failed", "failed", "completed", "failed", "failed", "diverged")
     drive(study, *["failed"] * 3)
     for _ in range(2):
         with pytest.raises(ValueError, match=r"the last 3 trials failed.* error: failed 13"):
             study.next()
-    again = made_up.study(path=study.journal.path)  # something may have been mended meanwhile
+    again = invented.study(path=study.journal.path)  # something may have been mended meanwhile
     assert again.next().number == 14
 
 
-def test_the_baseline_is_tried_first_and_counts_for_nothing(made_up):
-    study = made_up.study("BayesianOptimization", baseline=True, max_trials=2)
+def test_the_baseline_is_tried_first_and_counts_for_nothing(invented):
+    study = invented.study("BayesianOptimization", baseline=True, max_trials=2)
     first = study.next()
     assert (first.number, first.values, first.epochs) == (0, {}, None)
     study.end(0, Outcome("completed", (0.5, 99.0, 1.0)))
@@ -161,13 +161,13 @@ def test_the_baseline_is_tried_first_and_counts_for_nothing(made_up):
     study.end(1, Outcome("completed", (0.1,)))
     assert study.best() == 1 and study.next().number == 2 and study.next() == DONE
     assert len(study.oracle.trials) == 2
-    beside = made_up.study("Hyperband", baseline=True, groups=2)
+    beside = invented.study("Hyperband", baseline=True, groups=2)
     assert [beside.next().number for _ in range(3)] == [0, 1, 2]  # nobody waits for it
 
 
 @pytest.mark.parametrize(("direction", "best"), [("max", 3), ("min", 2)])
-def test_the_best_is_the_earliest_of_equals_and_of_those_that_count(made_up, direction, best):
-    study = made_up.study(direction=direction)
+def test_the_best_is_the_earliest_of_equals_and_of_those_that_count(invented, direction, best):
+    study = invented.study(direction=direction)
     ends = [
         Outcome("completed", (0.5, 0.4)),
         Outcome("stopped", (0.1, NAN, 0.3)),
@@ -189,31 +189,31 @@ def test_the_best_is_the_earliest_of_equals_and_of_those_that_count(made_up, dir
     assert study.value(5) == {"max": 5.0, "min": -5.0}[direction]  # it has one, and does not win
 
 
-def test_of_equals_the_earlier_wins_though_it_ends_later(made_up):
-    study = made_up.study(groups=2)
+def test_of_equals_the_earlier_wins_though_it_ends_later(invented):
+    study = invented.study(groups=2)
     for number in (study.next().number, study.next().number):
         study.end(3 - number, Outcome("completed", (0.5,)))
     assert list(study.outcomes) == [2, 1] and study.best() == 1
 
 
-def test_only_completed_trials_are_told_to_the_stopping_rule(made_up):
-    study = made_up.study(in_rounds=True, groups=2, max_trials=6)
+def test_only_completed_trials_reach_the_stopping_rule(invented):
+    study = invented.study(in_rounds=True, groups=2, max_trials=6)
     first, second = study.next(), study.next()
     assert first.finished == second.finished == ()
     study.end(2, Outcome("completed", (0.2, 0.3)))
     study.end(1, Outcome("stopped", (0.1,)))
     assert [study.next().finished for _ in range(2)] == [((0.2, 0.3),)] * 2
     study.end(4, Outcome("completed", (0.4,)))
-    resumed = made_up.study(path=study.journal.path, in_rounds=True, groups=2, max_trials=6)
+    resumed = invented.study(path=study.journal.path, in_rounds=True, groups=2, max_trials=6)
     again = resumed.next()
     assert (again.number, again.finished) == (3, ((0.2, 0.3),))  # as if it had not been killed
     resumed.end(3, Outcome("completed", (0.3, NAN)))
-    told = resumed.next().finished
-    assert [len(history) for history in told] == [2, 2, 1] and math.isnan(told[1][1])
+    results = resumed.next().finished
+    assert [len(history) for history in results] == [2, 2, 1] and math.isnan(results[1][1])
 
 
-def test_a_trial_ends_once_and_only_if_it_runs(made_up):
-    study = made_up.study()
+def test_a_trial_ends_once_and_only_if_it_runs(invented):
+    study = invented.study()
     with pytest.raises(ValueError, match=r"number=1 is no running trial: \[\] are"):
         study.end(1, Outcome("completed"))
     study.next()
@@ -234,25 +234,25 @@ def changed(path, number, **values):
 
 
 @pytest.mark.parametrize("tuner", TUNERS)
-def test_the_journal_of_another_search_is_refused_and_untouched(made_up, tuner):
-    study = made_up.study(tuner, max_trials=6)
-    made_up.drive(study)
+def test_the_journal_of_another_search_is_refused_and_untouched(invented, tuner):
+    study = invented.study(tuner, max_trials=6)
+    invented.drive(study)
     path = study.journal.path
     text = path.read_bytes()
-    others = [{"space": made_up.small}] + [{"seed": 1}] * (tuner != "GridSearch")
+    others = [{"space": invented.small}] + [{"seed": 1}] * (tuner != "GridSearch")
     for other in others:
         with pytest.raises(ValueError, match=r"journal_0.jsonl: trial 1 had .* but now the tuner"):
-            made_up.study(tuner, path, **other)
+            invented.study(tuner, path, **other)
     for number, event in enumerate(text.splitlines()):  # the last new one is of a model's making
         if json.loads(event)["event"] == "new":
             last = number
     changed(path, last, values={"learning_rate": 0.2, "beta": 0.5, "momentum": 0.9})
     with pytest.raises(ValueError, match="trial 6 had .*momentum"):
-        made_up.study(tuner, path)
+        invented.study(tuner, path)
     assert path.read_bytes() != text
 
 
-def test_a_journal_that_is_none_of_a_search_is_named(made_up):
+def test_a_journal_that_is_none_of_a_search_is_named(invented):
     whole = {"event": "new", "trial": 1, "values": {}}
     for events, message in [
         ([{"event": "start"}], "{'event': 'start'} is not an event of a search"),
@@ -260,33 +260,33 @@ def test_a_journal_that_is_none_of_a_search_is_named(made_up):
         ([{"event": "begin", "trial": 1, "epochs": 0}], "'begin' of trial 1, which is not running"),
         ([{**whole, "trial": 2}], "trial 2 had {}, but now"),
     ]:
-        path = made_up.path()
+        path = invented.path()
         path.write_text("".join(json.dumps(event) + "\n" for event in events))
         with pytest.raises(ValueError, match=message) as error:
-            made_up.study(path=path)
+            invented.study(path=path)
         assert str(error.value).startswith(str(path))
 
 
-def test_a_search_goes_on_where_another_machine_rounds_otherwise(made_up):
-    study = made_up.study("BayesianOptimization", max_trials=5)
-    made_up.drive(study)
+def test_a_search_goes_on_where_another_machine_rounds_otherwise(invented):
+    study = invented.study("BayesianOptimization", max_trials=5)
+    invented.drive(study)
     path = study.journal.path
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     last = max(n for n, line in enumerate(lines) if line["event"] == "new")
     values = lines[last]["values"]
     values["learning_rate"] = math.nextafter(values["learning_rate"], 0)
     changed(path, last, values=values)
-    again = made_up.study("BayesianOptimization", path, max_trials=7)
+    again = invented.study("BayesianOptimization", path, max_trials=7)
     assert again.trials[5].values == values
     assert isinstance(again.next(), Trial)
 
 
-def test_the_class_of_an_oracle_does_as_well_as_its_name(made_up):
+def test_the_class_of_an_oracle_does_as_well_as_its_name(invented):
     import keras_tuner
 
     class Mine(keras_tuner.oracles.RandomSearchOracle):
         pass
 
-    study = Study(make_oracle(Mine, made_up.space, "loss"), Journal(made_up.path()), max_trials=2)
-    assert made_up.drive(study) == made_up.drive(made_up.study(max_trials=2))
+    study = Study(make_oracle(Mine, invented.space, "loss"), Journal(invented.path()), max_trials=2)
+    assert invented.drive(study) == invented.drive(invented.study(max_trials=2))
     assert (study.objective, study.direction) == ("loss", "min")

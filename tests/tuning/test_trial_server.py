@@ -34,19 +34,19 @@ print(trial, flush=True)
 
 
 @pytest.fixture
-def told():
-    """What a server has told of its trials."""
+def events():
+    """The beginnings and ends that a server has reported."""
     return []
 
 
 @pytest.fixture
-def server(made_up, told):
+def server(invented, events):
     """A server of 12 trials at random."""
-    study = made_up.study(groups=2, max_trials=12)
+    study = invented.study(groups=2, max_trials=12)
     return TrialServer(
         study,
-        lambda trial: told.append(f"begun {trial.number}"),
-        lambda n: told.append(f"ended {n}"),
+        lambda trial: events.append(f"begun {trial.number}"),
+        lambda n: events.append(f"ended {n}"),
     )
 
 
@@ -54,23 +54,25 @@ def test_one_process_needs_no_connection(server):
     assert connect(server) is server
 
 
-def test_tells_of_every_beginning_and_end(server, told):
+def test_tells_of_every_beginning_and_end(server, events):
     first, second = server.next(), server.next()
     server.end(second.number, Outcome("completed", (0.5,)))
     server.end(second.number, Outcome("failed"))  # another rank of its group, too late
     with pytest.raises(ValueError, match="number=7 is no running trial"):
         server.end(7, Outcome("completed"))
-    assert first.number == 1 and told == ["begun 1", "begun 2", "ended 2"]
+    assert first.number == 1 and events == ["begun 1", "begun 2", "ended 2"]
 
 
-def test_tells_of_a_trial_that_fails_as_it_keeps_killing_its_job(made_up, told):
-    path = made_up.path()
+def test_tells_of_a_trial_that_fails_as_it_keeps_killing_its_job(invented, events):
+    path = invented.path()
     for _ in range(3):
-        made_up.study(path=path).next()
+        invented.study(path=path).next()
     server = TrialServer(
-        made_up.study(path=path), lambda trial: told.append(trial.number), lambda n: told.append(-n)
+        invented.study(path=path),
+        lambda trial: events.append(trial.number),
+        lambda n: events.append(-n),
     )
-    assert server.next().number == 2 and told == [-1, 2]
+    assert server.next().number == 2 and events == [-1, 2]
 
 
 def test_two_processes_never_get_the_same_trial(server):
@@ -158,8 +160,8 @@ def ranks(monkeypatch):
 
         with ThreadPoolExecutor(len(actions)) as pool:
             return [
-                one.result(30)
-                for one in [pool.submit(as_rank, n, one) for n, one in enumerate(actions)]
+                future.result(30)
+                for future in [pool.submit(as_rank, n, act) for n, act in enumerate(actions)]
             ]
 
     return run

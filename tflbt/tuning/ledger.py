@@ -155,17 +155,3 @@ class Ledger:
             parts.append(f"about {duration(passed / self._ended_now * left)} left")
         why = f"; {outcome.message}" if outcome.message else ""
         return f"trial {number}: {', '.join(parts)}{why}"
-
-
-def _duration(seconds: float) -> str:
-    """Seconds as a person says them.
-
-    Example:
-        >>> _duration(75), _duration(3 * 3600 + 61)
-        ('1 min 15 s', '3 h 1 min')
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
