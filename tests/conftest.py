@@ -72,34 +72,39 @@ def rank_environment(**more: str) -> dict[str, str]:
     }
 
 
+def start_ranks(
+    program: Path,
+    folder: Path,
+    n: int = 2,
+    *,
+    controller: str = "gloo",
+    timeout: float = 300,
+    args: Sequence[str] = (),
+    env: dict[str, str] | None = None,
+    check: bool = True,
+) -> subprocess.CompletedProcess[str]:
+    """Runs a program on `n` real Horovod ranks in a folder and returns its output and exit status."""
+    launcher = shutil.which("horovodrun", path=rank_environment()["PATH"])
+    assert launcher, "horovodrun is not installed: run mpi/install.sh"
+    done = subprocess.run(
+        [launcher, "-np", str(n), f"--{controller}", sys.executable, str(program), *args],
+        env=rank_environment(**(env or {})), cwd=folder, timeout=timeout, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    if check:
+        assert done.returncode == 0, done.stdout[-6000:]
+    return done
+
+
 @pytest.fixture
 def run_ranks(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs a script, or the text of one, on `n` real Horovod ranks and returns its output and exit status."""
+    """`start_ranks` in the test's folder; a program may also be text."""
 
-    def run(
-        script: str | Path,
-        n: int = 2,
-        *,
-        controller: str = "gloo",
-        timeout: float = 180,
-        args: Sequence[str] = (),
-        env: dict[str, str] | None = None,
-        check: bool = True,
-    ) -> subprocess.CompletedProcess[str]:
+    def run(script: str | Path, n: int = 2, **options) -> subprocess.CompletedProcess[str]:
         if isinstance(script, str):
             path = tmp_path / "ranks.py"
             path.write_text(textwrap.dedent(script))
-        else:
-            path = script
-        launcher = shutil.which("horovodrun", path=rank_environment()["PATH"])
-        assert launcher, "horovodrun is not installed: run mpi/install.sh"
-        done = subprocess.run(
-            [launcher, "-np", str(n), f"--{controller}", sys.executable, str(path), *args],
-            env=rank_environment(**(env or {})), cwd=tmp_path, timeout=timeout, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        if check:
-            assert done.returncode == 0, done.stdout[-6000:]
-        return done
+            script = path
+        return start_ranks(script, tmp_path, n, **options)
 
     return run

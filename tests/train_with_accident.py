@@ -107,8 +107,6 @@ def prepare(how: str, epoch: int, workdir: Path, rank: int) -> None:
         after_rows(workdir, epoch, lambda: send(signal.SIGTERM, [os.getpid()]))
     if how == "kill_while_writing" and rank == 0:
         kill_while_writing(epoch)
-    if how == "diverge":
-        at_epoch_begin(epoch, lambda model: setattr(model.optimizer, "learning_rate", 1e38))
     if (
         how == "fill_disk"
     ):  # no file may grow beyond this; metrics.csv is far from it, a checkpoint is not

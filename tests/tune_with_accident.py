@@ -37,10 +37,10 @@ def prepare(accidents: list[tuple[str, int, int]], rank: int) -> None:
 
 
 if __name__ == "__main__":
-    told = [word.split(":") for word in sys.argv[1].split(",") if word]
+    accidents = [word.split(":") for word in sys.argv[1].split(",") if word]
     sys.argv = ["tflbt.tune", *sys.argv[2:]]
     prepare(
-        [(how, int(trial), int(epoch)) for how, trial, epoch in told],
+        [(how, int(trial), int(epoch)) for how, trial, epoch in accidents],
         int(os.environ["HOROVOD_RANK"]),
     )
     runpy.run_module("tflbt.tune", run_name="__main__", alter_sys=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,40 +9,15 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
+from tests.conftest import rank_environment
 from tflbt.distributed import comm, wrapped_optimizer
-
-WITHOUT_HOROVOD = """
-import os, sys
-sys.modules["horovod"] = None  # importing it raises ImportError
-import numpy as np
-import tensorflow as tf
-import tflbt
-
-tflbt.init()
-inputs = tf.keras.Input([3])
-model = tflbt.LargeBatchModel(inputs, tf.keras.layers.Dense(1)(inputs))
-model.compile("sgd", "mse")
-x = np.ones([8, 3], "float32")
-model.fit(x, x[:, :1], batch_size=8, sub_batch_size=2, verbose=0, validation_split=0.5)
-assert int(model.optimizer.iterations) == 1
-for variable in ("HOROVOD_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK"):
-    os.environ[variable] = "0"
-    for call in (tflbt.init, tflbt.size, lambda: model.fit(x, x[:, :1], verbose=0)):
-        try:
-            call()
-        except RuntimeError as error:
-            assert "Horovod cannot be imported" in str(error) and "mpi/install.sh" in str(error), error
-        else:
-            raise AssertionError("launched, but trains alone")
-    del os.environ[variable]
-"""
 
 
 def test_one_process_needs_no_horovod_and_a_launched_one_is_told():
-    environment = {k: v for k, v in os.environ.items() if k not in comm.LAUNCHER_VARIABLES}
+    environment = {k: v for k, v in rank_environment().items() if k not in comm.LAUNCHER_VARIABLES}
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_HOROVOD],
+        [sys.executable, str(Path(__file__).with_name("without_horovod.py"))],
         cwd=root,
         env=environment,
         capture_output=True,

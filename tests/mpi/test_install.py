@@ -223,9 +223,7 @@ def test_install_then_ready_then_changed(project: Project) -> None:
     assert str(wheel) in horovod
     assert f"-e {project.root}" in itself
 
-    begun = time.monotonic()
     assert "is ready" in project.run().stdout  # without --dev: what is there is more than asked for
-    assert time.monotonic() - begun < 5
     assert len(calls.read_text().splitlines()) == 3
 
     with (project.root / "mpi" / "constraints.txt").open("a") as constraints:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -15,110 +14,6 @@ import pytest
 import tensorflow as tf
 
 from tflbt.training.checkpoint import Checkpoints, damage
-
-# One process loads TensorFlow and forks a child for each way to die, before any of them computes.
-WRITER = """
-import json, os, pathlib, random, resource, signal, sys, time, traceback
-import numpy as np, tensorflow as tf
-from tflbt.training import checkpoint
-
-def prepare(folder):
-    global write, checkpoints, model
-    model = tf.keras.Sequential([tf.keras.Input([3]), tf.keras.layers.Dense(4)])
-    model.compile(tf.keras.optimizers.SGD(0.1), "mse")
-    checkpoints = checkpoint.Checkpoints(folder, keep=2)
-
-    def write(epoch, value):
-        model.set_weights([np.full(w.shape, value, w.dtype) for w in model.get_weights()])
-        checkpoints.write(model, epoch, {"value": value})
-
-    for epoch in (1, 2):
-        write(epoch, float(epoch))
-
-def die():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-def die_at(name, number):
-    real, calls = getattr(checkpoint, name), []
-    def dying(*arguments):
-        calls.append(arguments)
-        if len(calls) == number:
-            die()
-        return real(*arguments)
-    setattr(checkpoint, name, dying)
-
-def before_the_manifest():
-    die_at("_fingerprint", 2)
-    write(3, 3.0)
-
-def while_flushing():
-    die_at("_flush", 2)
-    write(3, 3.0)
-
-def before_the_rename():
-    die_at("_put_in_place", 1)
-    write(3, 3.0)
-
-def between_the_renames():
-    real = pathlib.Path.rename
-    def rename(path, target):
-        real(path, target)
-        if path.name == "epoch_00002":
-            die()
-    pathlib.Path.rename = rename
-    write(2, 22.0)
-
-def while_removing():
-    real = checkpoint.shutil.rmtree
-    def rmtree(path, **options):
-        if "epoch_00001" in str(path) and path.exists():
-            (path / "state.json").unlink()
-            die()
-        real(path, **options)
-    checkpoint.shutil.rmtree = rmtree
-    write(3, 3.0)
-
-def at_any_moment():
-    end = time.monotonic() + 60  # should nobody kill it
-    epoch = 3
-    while time.monotonic() < end:
-        write(epoch, float(epoch))
-        epoch += 1
-
-def full_disk():
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
-    try:
-        write(3, 3.0)
-    except OSError as error:
-        caught = [type(error).__name__, error.filename, str(error)]
-    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
-    left = sorted(os.listdir(checkpoints.directory))
-    restored = checkpoints.restore_newest(model)["epochs"]
-    write(3, 3.0)
-    pathlib.Path(f"{checkpoints.directory}.json").write_text(json.dumps([caught, left, restored]))
-
-root, *ways = sys.argv[1:]
-children = {}
-for way in ways:
-    children[way] = os.fork()
-    if children[way] == 0:
-        try:
-            prepare(f"{root}/{way}")
-            globals()[way]()
-            os._exit(0)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-statuses = {}
-for way, child in children.items():
-    if way == "at_any_moment":
-        while not list(pathlib.Path(root, way).glob("epoch_00003")) and os.waitpid(child, os.WNOHANG)[0] == 0:
-            time.sleep(0.005)
-        time.sleep(random.uniform(0, 0.1))
-        os.kill(child, signal.SIGKILL)
-    statuses[way] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-print(json.dumps(statuses))
-"""
 
 KILLS = {  # what must be restored afterwards
     "before_the_manifest": (2, 2.0),
@@ -133,8 +28,7 @@ KILLS = {  # what must be restored afterwards
 def deaths(tmp_path_factory):
     """The folder in which each way to die left its checkpoints, and the exit statuses."""
     folder = tmp_path_factory.mktemp("deaths")
-    path = folder / "writer.py"
-    path.write_text(textwrap.dedent(WRITER))
+    path = Path(__file__).with_name("dying_writer.py")
     root = Path(__file__).resolve().parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root), "TF_CPP_MIN_LOG_LEVEL": "2"}
     done = subprocess.run(
