@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tflbt.curvature import hessian_vector_product, top_eigenvalue, top_eigenvalues
 from tflbt.curvature.block import block_of
-from tflbt.curvature.samples import Samples
+from tflbt.curvature.samples import MeasuredSamples
 
 layers = tf.keras.layers
 
@@ -29,7 +29,7 @@ def test_blocks_against_the_dense_hessian(named_case, dense, name):
     chosen = "last_2"
     model, x, y = named_case(name).build()
     before = state(model)
-    block = block_of(model, Samples.of(x, y), chosen)
+    block = block_of(model, MeasuredSamples.of(x, y), chosen)
     matrix = dense(model, block.variables, x, y)
     vector = [np.random.default_rng(3).standard_normal(v.shape) for v in block.variables]
     image = hessian_vector_product(model, x, y, vector, layers=chosen, sub_batch_size=9)
@@ -40,11 +40,11 @@ def test_blocks_against_the_dense_hessian(named_case, dense, name):
 
 def test_the_last_layers_are_those_with_a_kernel_in_the_order_called(named_case):
     model, x, y = named_case("convolution").build()
-    samples = Samples.of(x, y)
+    samples = MeasuredSamples.of(x, y)
     assert names(block_of(model, samples, "last_1")) == ["classes"]
     assert names(block_of(model, samples, "last_2")) == [model.layers[1].name, "classes"]
     net, x, y = named_case("sparse_from_logits").build()
-    block = block_of(net, Samples.of(x, y), "last_2")
+    block = block_of(net, MeasuredSamples.of(x, y), "last_2")
     assert names(block) == [net.layers[0].name, net.layers[3].name]
     assert [id(v) for v in block.variables] == [
         id(v) for v in [*net.layers[0].weights, *net.layers[3].weights]
@@ -115,7 +115,7 @@ def test_a_block_that_starts_at_the_inputs_is_measured_whole_without_a_notice(ca
         block = top_eigenvalue(model, x, y, loss="mse", layers="last_2", method="exact")
         whole = top_eigenvalue(model, x, y, loss="mse", layers="all", method="exact")
     assert not caplog.records
-    assert block_of(model, Samples.of(x, y), "last_2").saves_nothing
+    assert block_of(model, MeasuredSamples.of(x, y), "last_2").saves_nothing
     assert block.eigenvalue == pytest.approx(whole.eigenvalue, rel=1e-5)
 
 
@@ -157,11 +157,11 @@ def test_operations_after_the_block_fall_back_to_the_whole_model(caplog, dense):
 def test_blocks_are_compiled_once_each(named_case):
     model, x, y = named_case("nested").build()
     for chosen in ("last_2", "last_1", "output"):
-        block = block_of(model, Samples.of(x, y), chosen)
+        block = block_of(model, MeasuredSamples.of(x, y), chosen)
         first = top_eigenvalue(model, x, y, layers=chosen, method="exact", iterations=3)
         operator = block._operators["exact"][1]
         again = top_eigenvalue(model, x[:9], y[:9], layers=chosen, method="exact", iterations=5)
-        assert block_of(model, Samples.of(x, y), chosen) is block
+        assert block_of(model, MeasuredSamples.of(x, y), chosen) is block
         assert block._operators["exact"][1] is operator
         assert operator.product.experimental_get_tracing_count() == 1
         assert (first.iterations, again.iterations) == (3, 5)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tflbt.curvature import EigenResult, top_eigenvalue
 from tflbt.curvature.block import block_of
-from tflbt.curvature.samples import Samples
+from tflbt.curvature.samples import MeasuredSamples
 
 
 def state(model):
@@ -17,7 +17,7 @@ def state(model):
 
 def test_against_the_dense_hessian(case, dense_top):
     model, x, y = case.build()
-    layer = block_of(model, Samples.of(x, y)).layers[-1]
+    layer = block_of(model, MeasuredSamples.of(x, y)).layers[-1]
     truth = dense_top(model, layer.trainable_variables, x, y)
     before = state(model)
     difference = top_eigenvalue(model, x, y, iterations=80)

@@ -14,7 +14,7 @@ from tflbt.curvature import (
     trace,
 )
 from tflbt.curvature.block import block_of
-from tflbt.curvature.samples import Samples
+from tflbt.curvature.samples import MeasuredSamples
 
 layers = tf.keras.layers
 CROSS_ENTROPY = "sparse_categorical_crossentropy"
@@ -219,7 +219,7 @@ def test_loss_terms_of_the_model_itself_are_not_lost(caplog):
         for count in (False, True)
     )
     assert added[0] - plain[0] == pytest.approx(1.0, abs=1e-4)
-    assert "loss terms of its own" in str(block_of(model, Samples.of(x, y)).reason)
+    assert "loss terms of its own" in str(block_of(model, MeasuredSamples.of(x, y)).reason)
 
 
 def no_second_derivative(after):

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tflbt.curvature import top_eigenvalue
 from tflbt.curvature.block import block_of
 from tflbt.curvature.halves import Head, float_type
-from tflbt.curvature.samples import Samples
+from tflbt.curvature.samples import MeasuredSamples
 from tflbt.curvature.selection import watched_calls
 
 layers = tf.keras.layers
@@ -35,7 +35,7 @@ def cross_entropy():
 
 def test_head_reproduces_the_model(case):
     model, x, y = case.build()
-    samples = Samples.of(x, y, sub_batch_size=5)
+    samples = MeasuredSamples.of(x, y, sub_batch_size=5)
     output = block_of(model, samples)
     assert (output.reason is None) == case.cut
     if case.cut:
@@ -58,19 +58,19 @@ def test_watching_is_undone_also_after_an_exception():
 
 def test_the_last_kernel_is_the_output_layer_and_normalisation_is_not():
     model = small(layers.BatchNormalization(), layers.Softmax())
-    output = block_of(model, Samples.of(*data()))
+    output = block_of(model, MeasuredSamples.of(*data()))
     assert output.layers[-1] is model.layers[1]
 
 
 def test_frozen_layers_do_not_count():
     model = small()
     model.layers[1].trainable = False
-    assert block_of(model, Samples.of(*data())).layers[-1] is model.layers[0]
+    assert block_of(model, MeasuredSamples.of(*data())).layers[-1] is model.layers[0]
     model.layers[1].trainable = True
-    assert block_of(model, Samples.of(*data())).layers[-1] is model.layers[1]
+    assert block_of(model, MeasuredSamples.of(*data())).layers[-1] is model.layers[1]
     model.trainable = False
     with pytest.raises(ValueError, match="trainable"):
-        block_of(model, Samples.of(*data()))
+        block_of(model, MeasuredSamples.of(*data()))
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
@@ -84,7 +84,7 @@ def test_mixed_precision_is_measured_in_float32(policy):
     plain = small(layers.Activation("softmax"))
     plain.set_weights(model.get_weights())
     loss = "sparse_categorical_crossentropy"
-    output = block_of(model, Samples.of(x, y))
+    output = block_of(model, MeasuredSamples.of(x, y))
     assert output.reason is None
     assert all(spec.dtype == tf.float32 for spec in output.halves.specs())
     mixed = top_eigenvalue(model, x, y, loss=loss, iterations=30)
@@ -116,7 +116,7 @@ def test_a_loss_that_refuses_float64_is_differenced_in_float32():
     model, (x, y) = small(), data(30)
     result = top_eigenvalue(model, x, y, loss=stubborn, iterations=30)
     exact = top_eigenvalue(model, x, y, loss=stubborn, iterations=30, method="exact")
-    output = block_of(model, Samples.of(x, y))
+    output = block_of(model, MeasuredSamples.of(x, y))
     assert output._operators["finite_difference"][1].head.dtype == tf.float32
     assert result.eigenvalue == pytest.approx(exact.eigenvalue, rel=1e-3)
 
@@ -137,14 +137,14 @@ def test_compiled_once_and_never_again():
     model, (x, y) = small(), data(30)
     model.compile("sgd", cross_entropy())
     first = top_eigenvalue(model, x, y, sub_batch_size=8)
-    output = block_of(model, Samples.of(x, y))
+    output = block_of(model, MeasuredSamples.of(x, y))
     _, operator = output._operators["finite_difference"]
     counts = [f.experimental_get_tracing_count() for f in (output.features, operator.solve)]
     for size in (8, 7, 30, 100):
         top_eigenvalue(model, x[:size], y[:size], iterations=size, sub_batch_size=size, step=0.01)
     tf.keras.backend.clear_session()
     again = top_eigenvalue(model, x, y, sub_batch_size=8)
-    assert block_of(model, Samples.of(x, y)) is output
+    assert block_of(model, MeasuredSamples.of(x, y)) is output
     assert output._operators["finite_difference"][1] is operator
     assert counts == [1, 1]
     after = [f.experimental_get_tracing_count() for f in (output.features, operator.solve)]
@@ -231,7 +231,7 @@ def test_features_that_are_not_one_row_a_sample_fall_back():
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((10, 3, 6)), rng.integers(0, 4, 10)
     result = top_eigenvalue(model, x, y, loss=cross_entropy(), iterations=30)
-    assert "one row per sample" in block_of(model, Samples.of(x, y)).reason
+    assert "one row per sample" in block_of(model, MeasuredSamples.of(x, y)).reason
     exact = top_eigenvalue(
         model,
         x,
@@ -246,6 +246,6 @@ def test_features_that_are_not_one_row_a_sample_fall_back():
 
 def test_weights_of_the_head_are_its_own():
     model = small()
-    head = block_of(model, Samples.of(*data())).head(tf.float64)
+    head = block_of(model, MeasuredSamples.of(*data())).head(tf.float64)
     assert isinstance(head, Head)
     assert not {id(v) for v in head.variables} & {id(v) for v in model.weights}

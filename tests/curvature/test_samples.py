@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tflbt.curvature.samples import Samples
+from tflbt.curvature.samples import MeasuredSamples
 
 
 def test_every_sample_once_in_order():
     x = {"a": np.arange(10), "b": np.arange(20.0).reshape(10, 2)}
-    samples = Samples.of(x, np.arange(10), np.ones(10), sub_batch_size=4)
+    samples = MeasuredSamples.of(x, np.arange(10), np.ones(10), sub_batch_size=4)
     parts = list(samples.sub_batches())
     assert [len(y) for _, y, _ in parts] == [4, 4, 2]
     assert np.concatenate([x["a"] for x, _, _ in parts]).tolist() == list(range(10))
@@ -20,7 +20,7 @@ def test_every_sample_once_in_order():
 
 
 def test_specs_leave_the_number_open():
-    x, y, weight = Samples.of(np.zeros((5, 2)), np.zeros(5, "int32")).specs()
+    x, y, weight = MeasuredSamples.of(np.zeros((5, 2)), np.zeros(5, "int32")).specs()
     assert (x, y, weight) == (
         tf.TensorSpec([None, 2], tf.float32),
         tf.TensorSpec([None], tf.int32),
@@ -29,7 +29,7 @@ def test_specs_leave_the_number_open():
 
 
 def test_no_samples_are_allowed():
-    assert list(Samples.of(np.zeros((0, 2)), np.zeros(0)).sub_batches()) == []
+    assert list(MeasuredSamples.of(np.zeros((0, 2)), np.zeros(0)).sub_batches()) == []
 
 
 @pytest.mark.parametrize(
@@ -46,4 +46,4 @@ def test_no_samples_are_allowed():
 )
 def test_errors_name_the_argument(arguments, message):
     with pytest.raises(ValueError, match=message):
-        Samples.of(*arguments)
+        MeasuredSamples.of(*arguments)

@@ -1,9 +1,9 @@
-"""What augmenting whole batches saves over mapping one image at a time: images a second of one core, through tf.data.
+"""What augmenting whole batches saves over mapping one image at a time: images per second and core, through tf.data.
 
 python -m tflbt.benchmarks augmentation [--rounds N] [--images N] [--batch_size N]
 
 The floor is for the ops that people would take for one image: tf.image's, and TensorFlow Addons' cutout where it is
-installed; the same with a leaner cutout of one's own is beside it.
+installed; a leaner cutout written by hand is measured beside them.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def cuts() -> dict[str, Cut]:
     """The ways to cut out of one image: TensorFlow Addons' first, where it is installed."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it says that it has ended
+            warnings.simplefilter("ignore")  # Its notice that it is no longer developed.
             from tensorflow_addons.image import random_cutout
     except ImportError:
         return {"a padded mask": masked}
@@ -106,11 +106,11 @@ def compared(x: np.ndarray, batch_size: int, rounds: int, colour: bool) -> Targe
             for by, cut in cuts().items()
         }
         pipelines = {**singles, WHOLE: whole_batches(images, batch_size, colour)}
-    made, copied = (np.ones([batch_size, *SHAPE], np.float32) for _ in range(2))
+    source, target = (np.ones([batch_size, *SHAPE], np.float32) for _ in range(2))
 
     def copies() -> None:
         for _ in range(0, len(x), batch_size):
-            np.copyto(copied, made)
+            np.copyto(target, source)
 
     runs = {name: functools.partial(_drained, pipeline) for name, pipeline in pipelines.items()}
     seconds = cpu_medians({**runs, "one copy of the batches in memory (the limit)": copies}, rounds)

@@ -26,13 +26,13 @@ STATM = Path("/proc/self/statm")
 
 @dataclasses.dataclass
 class Epoch:
-    """What was measured of an epoch.
+    """What was measured in one epoch.
 
     Attributes:
-        batch_size: Samples an update.
-        updates: Of the epoch.
-        traces: Of the train function since it was made.
-        resident: MiB of the process at the epoch's end; nan where the system does not say.
+        batch_size: Samples per update.
+        updates: Updates in the epoch.
+        traces: Traces of the train function so far.
+        resident: MiB of the process at the epoch's end; NaN where the system does not say.
         change: Milliseconds that assigning the next batch size took; 0 in the last epoch.
     """
 
@@ -44,7 +44,7 @@ class Epoch:
 
 
 class Doubling(tf.keras.callbacks.Callback):
-    """Doubles the batch size at each epoch's end, and keeps account."""
+    """Doubles the batch size at each epoch's end, and records each epoch."""
 
     def __init__(self, largest: int) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Doubling(tf.keras.callbacks.Callback):
 
 
 def resident_mib() -> float:
-    """Resident memory of this process in MiB; nan where /proc does not say."""
+    """Resident memory of this process in MiB; NaN where /proc does not say."""
     if not STATM.exists():
         return float("nan")
     return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
@@ -81,7 +81,7 @@ def grow(samples: int, largest: int) -> list[Epoch]:
         largest: The last batch size, 128 times a power of two.
 
     Returns:
-        An epoch a batch size; two of the last, so that the last growth has something after it.
+        One epoch per batch size, and two with the last, so that memory after the last growth is measured too.
     """
     generator = np.random.default_rng(0)
     x = generator.normal(size=(samples, 784)).astype("float32")
@@ -111,7 +111,7 @@ def targets(epochs: list[Epoch]) -> list[Target]:
     ]
     grown = [epoch.resident for epoch in epochs[1:]]
     if grown[0] == grown[0]:
-        # 1%: what an allocator keeps or gives back between two looks.
+        # 1%: what an allocator may keep or return between two measurements.
         growth = max(grown) / grown[0]
         found.append(Target("resident memory, largest / after the first growth", growth, 1.01))
     return found

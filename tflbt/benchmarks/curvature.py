@@ -35,13 +35,13 @@ def main(argv: Sequence[str] = ()) -> int:
     Times are medians of rounds that run everything once each, in one process, so that a slow
     moment of the machine touches all alike. A "whole-model difference" is one gradient of the
     output layer's weights through the whole model, a sub-batch at a time: the least that the
-    two-phase paper's method needs an iteration. An epoch is 390.6 gradients of 128 images, without
+    two-phase paper's method needs per iteration. An epoch is 390.6 gradients of 128 images, without
     updates, augmentation or reading data. Between the measurements that the ABSA figures are medians
     of, the network is trained with batch 128 at learning rate 0.1 (the paper's): each starts from
     the last one's eigenvector, as a callback does.
 
     Args:
-        argv: Command-line arguments, see ``--help``. ``--data_dir`` (default ../shared/data) has
+        argv: Command-line arguments, see `--help`. `--data_dir` (default ../shared/data) has
             CIFAR-10; empty: random images, whose curvature is another, but no product's time is.
 
     Returns:
@@ -69,7 +69,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
 
 
 class _Network:
-    """A residual network, images, and what a training loop does with them, one function each."""
+    """A residual network, its images, and one function for each thing that a training loop does with them."""
 
     def __init__(self, options: argparse.Namespace):
         """Build the network and train it for 16 steps, so that its curvature is not a start's."""
@@ -85,7 +85,7 @@ class _Network:
         self.train(16)
 
     def train(self, steps: int) -> None:
-        """Take steps on batches drawn at random."""
+        """Take training steps on batches drawn at random."""
         rows = np.random.default_rng(self.model.optimizer.iterations.numpy()).choice(
             len(self.x), (steps, SUB_BATCH_SIZE)
         )
@@ -174,7 +174,7 @@ def _output_layer(network: _Network, options: argparse.Namespace) -> int:
 
 
 def _products(network: _Network, options: argparse.Namespace) -> int:
-    """One exact product: of the whole model from scratch and once more, of the last two layers."""
+    """One exact product of the whole model, the first and a later one, and of the last two layers."""
     model, (x, y) = network.model, network.batch
     vector = [np.ones(variable.shape) for variable in model.trainable_variables]
     with contextlib.ExitStack() as stack:
@@ -200,7 +200,7 @@ def _products(network: _Network, options: argparse.Namespace) -> int:
 
 
 def _epochs(network: _Network, options: argparse.Namespace) -> int:
-    """ABSA's measurement once an epoch, and how many products it takes the other solvers."""
+    """ABSA's measurement once per epoch, and how many products the other solvers take."""
     model, (x, y) = network.model, network.batch
     model.optimizer.learning_rate = 0.1
     shares: dict[str, list[float]] = {"all": [], "last_2": []}
@@ -214,20 +214,20 @@ def _epochs(network: _Network, options: argparse.Namespace) -> int:
         cold = _cold_products(model, x, y)
         products = {name: products[name] + cold[name] for name in products}
         epoch = medians({"gradient": gradient}, 3, 0)["gradient"] * EPOCH_SAMPLES / SUB_BATCH_SIZE
-        for layers, kept in shares.items():
+        for layers, share in shares.items():
             begin = time.perf_counter()
             vector = last[layers].eigenvector if turn else None
             search = {**EVERY_EPOCH, "layers": layers, "start_vector": vector}
             result = last[layers] = top_eigenvalue(model, x, y, **search)
-            kept.append((time.perf_counter() - begin) / epoch)
+            share.append((time.perf_counter() - begin) / epoch)
             limit = {**EVERY_EPOCH, "iterations": 60, "tolerance": 1e-3}
             truth = top_eigenvalue(model, x, y, layers=layers, **limit).eigenvalue
             print(
                 f"  {layers:<7} {result.eigenvalue:8.4g}, off by {result.eigenvalue / truth - 1:.2%}"
-                f", {result.iterations} products, {kept[-1]:.2%} of an epoch"
+                f", {result.iterations} products, {share[-1]:.2%} of an epoch"
             )
     print(f"products to 1% residual from random starts, {options.measurements} in all: {products}")
-    whole, block = (statistics.median(kept[1:] or kept) for kept in shares.values())
+    whole, block = (statistics.median(share[1:] or share) for share in shares.values())
     saved = products["lanczos"] / products["plain power"]
     return hold_against(
         Target("whole Hessian / ABSA epoch", whole, 0.04),

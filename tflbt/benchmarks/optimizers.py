@@ -130,8 +130,8 @@ def makers() -> dict[str, Callable[[], Any]]:
 def targets(seconds: dict[str, float]) -> list[Target]:
     """The figures to keep, as ratios of two of these."""
     return [
-        Target(f"{one} / {other}", seconds[one] / seconds[other], bound)
-        for one, other, bound in (
+        Target(f"{name} / {other}", seconds[name] / seconds[other], bound)
+        for name, other, bound in (
             ("LARS", "Keras SGD, momentum", 1.0),
             ("LayerWise(SGD, momentum)", "Keras SGD, momentum", 1.3),
             ("LAMB", "Keras Adam", 1.1),

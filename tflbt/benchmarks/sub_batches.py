@@ -34,7 +34,7 @@ def images(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def compiled(model: tf.keras.Model) -> Any:
-    """The model ready to train."""
+    """Returns the model, compiled."""
     model.compile(
         tf.keras.optimizers.SGD(0.01, momentum=0.9),
         tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -73,7 +73,7 @@ def throughput(count: int, rounds: int, depth: int) -> Target:
 
 
 def peak_memory(sub_batches: int, count: int, depth: int) -> int:
-    """Peak resident KiB of a process that trains on `count` images in updates of this many sub-batches."""
+    """Peak resident KiB of a process that trains on `count` images with this many sub-batches per update."""
     options = {"--train": sub_batches, "--images": count, "--depth": depth}
     words = [f"{name}={value}" for name, value in options.items()]
     command = [sys.executable, "-m", MODULE, *words]
@@ -83,7 +83,7 @@ def peak_memory(sub_batches: int, count: int, depth: int) -> int:
 
 
 def train_and_print_peak(sub_batches: int, count: int, depth: int) -> None:
-    """What that process does."""
+    """Train as that process does, and print its peak memory."""
     large_batch_model(depth).fit(
         *images(count),
         batch_size=sub_batches * SUB_BATCH,
@@ -95,7 +95,7 @@ def train_and_print_peak(sub_batches: int, count: int, depth: int) -> None:
 
 
 def memory(count: int, depth: int) -> Target:
-    """Peak memory at 64 sub-batches an update against 1."""
+    """Peak memory at 64 sub-batches per update against 1."""
     peaks = {sub_batches: peak_memory(sub_batches, count, depth) for sub_batches in (1, 64)}
     for sub_batches, peak in peaks.items():
         print(
@@ -105,7 +105,7 @@ def memory(count: int, depth: int) -> Target:
 
 
 def count_reductions(depth: int) -> None:
-    """On each rank: the Horovod operations in the graph of one update; a while loop's body counts as inside."""
+    """Prints, on each rank, the Horovod operations in the graph of one update, bodies of loops included."""
     init()
     x, y = images(SUB_BATCH * size() * 4)
     for sub_batches in (1, 4):
@@ -124,7 +124,7 @@ def count_reductions(depth: int) -> None:
 
 
 def reductions(depth: int) -> None:
-    """All-reduces an update on two real ranks."""
+    """Prints the all-reduces per update on two real ranks."""
     launcher = shutil.which("horovodrun")
     if launcher is None:
         print("all-reduces an update: not counted, horovodrun is not on PATH")

@@ -26,7 +26,7 @@ SETTLED = 5  # trials after which memory should grow no more
 
 
 def search(trials: int, epochs: int, tuner: str, ranks_per_trial: int | None = None) -> list[Any]:
-    """Runs a search of a small ResNet on digits; (start, end, resident MiB) of each trial's training."""
+    """Runs a search of a small ResNet on digits; returns (start, end, resident MiB) of each trial's training."""
     from tflbt import recipes
     from tflbt.distributed import comm
 
@@ -55,13 +55,13 @@ def search(trials: int, epochs: int, tuner: str, ranks_per_trial: int | None = N
 
 
 def cost(trials: int, epochs: int, tuner: str) -> list[Target]:
-    """Seconds of a trial that are not its training, and what memory the later trials took."""
+    """Measures the seconds of a trial that are not its training, and the memory that later trials add."""
     seen = search(trials, epochs, tuner)
     # What tflbt.train would do too: the model built, pipeline and functions traced, epochs, checkpoints.
     training = statistics.median(end - begin for begin, end, _ in seen)
-    # From the end of a trial's training to the begin of the next: all that a search adds.
+    # From the end of a trial's training to the start of the next: all that a search adds.
     overhead = statistics.median(after[0] - before[1] for before, after in zip(seen, seen[1:]))
-    memory = [one[2] for one in seen]
+    memory = [resident for _, _, resident in seen]
     print(f"{trials} trials of {epochs} epochs, {tuner}: medians")
     print(f"{'training':<48} {training:8.2f} s")
     print(f"{'beside the training':<48} {overhead:8.2f} s")
@@ -77,7 +77,7 @@ def cost(trials: int, epochs: int, tuner: str) -> list[Target]:
 
 
 def throughput(trials: int, epochs: int) -> list[Target]:
-    """Trials a second of two ranks with a trial each, over those of one rank with as many cores as each of them."""
+    """Measures trials per second of two ranks with one trial each, against one rank with as many cores."""
     launcher = shutil.which("horovodrun")
     if launcher is None:
         print("trials a second in groups: not measured, horovodrun is not on PATH")
@@ -89,13 +89,13 @@ def throughput(trials: int, epochs: int) -> list[Target]:
         [launcher, "-np", "2", "--gloo", *program, "--print_rate", "--ranks_per_trial", "1"],
         check=True, capture_output=True, text=True,
     )  # fmt: skip
-    one, two = (
-        sum(float(line.split()[-1]) for line in done.stdout.splitlines() if "trials/s" in line)
-        for done in (alone, both)
+    alone_rate, both_rate = (
+        sum(float(line.split()[-1]) for line in process.stdout.splitlines() if "trials/s" in line)
+        for process in (alone, both)
     )
-    print(f"{f'one rank with {cores} of the cores':<48} {60 * one:8.1f} trials/min")
-    print(f"{'two ranks, a trial each':<48} {60 * two:8.1f} trials/min")
-    return [Target("trials/s of two ranks / of one", two / one, 1.8, at_least=True)]
+    print(f"{f'one rank with {cores} of the cores':<48} {60 * alone_rate:8.1f} trials/min")
+    print(f"{'two ranks, a trial each':<48} {60 * both_rate:8.1f} trials/min")
+    return [Target("trials/s of two ranks / of one", both_rate / alone_rate, 1.8, at_least=True)]
 
 
 def _resident() -> float:
@@ -124,7 +124,7 @@ def main(argv: list[str]) -> int:
         first = half * rank_by_launcher() % len(cores)
         os.sched_setaffinity(0, cores[first : first + half])
         seen = search(options.trials, options.epochs, options.tuner, options.ranks_per_trial)
-        # Without the first, in which TensorFlow starts; of few trials a rank may have had that one or none.
+        # Without the first trial, in which TensorFlow starts; of few trials a rank may have run that one or none.
         rate = (len(seen) - 1) / (seen[-1][1] - seen[0][1]) if len(seen) > 1 else 0.0
         print("trials/s", rate)
         return 0

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tflbt.curvature import top_eigenvalue
 from tflbt.curvature.estimate import check_options
-from tflbt.curvature.samples import Samples
+from tflbt.curvature.samples import MeasuredSamples
 from tflbt.distributed import comm
 
 
@@ -123,7 +123,7 @@ def load_data(source: Any) -> tuple[Any, ...]:
         data = source()
         data = check_data(data, f"a function that returned {type(data).__name__}")
     try:
-        Samples.of(*data)
+        MeasuredSamples.of(*data)
     except ValueError as error:
         raise ValueError(f"curvature_data: {error}") from error
     return data

@@ -12,7 +12,7 @@ from tflbt import checks
 from tflbt.callbacks.curvature_probe import CurvatureProbe, load_data
 from tflbt.callbacks.learning_rate import learning_rate, plain_optimizer
 from tflbt.control.stability import StabilityWatch, stability_limit
-from tflbt.curvature.samples import Samples
+from tflbt.curvature.samples import MeasuredSamples
 from tflbt.distributed import comm
 
 SGD = (tf.keras.optimizers.SGD, tf.keras.optimizers.legacy.SGD)
@@ -196,7 +196,7 @@ def mini_batches(data: Any, batches: int, batch_size: int | None = None) -> list
         >>> [y.tolist() for _, y in mini_batches((np.zeros([5, 2]), np.arange(5)), batches=2)]
         [[0, 1], [2, 3]]
     """
-    count = Samples.of(*data).count
+    count = MeasuredSamples.of(*data).count
     size = int(batch_size or count // batches)
     if not 1 <= size * batches <= count:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The loss's second order: eigenvalues, trace, spectrum and products of a block's Hessian, or all layers'."""
+"""Second derivatives of the loss: eigenvalues, trace, spectrum and products of the Hessian of some or all layers."""
 
 from __future__ import annotations
 

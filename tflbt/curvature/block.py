@@ -19,7 +19,7 @@ from tflbt.curvature.products import (
     mean_over_samples,
     step_length,
 )
-from tflbt.curvature.samples import Samples, with_nones, without_nones
+from tflbt.curvature.samples import MeasuredSamples, with_nones, without_nones
 from tflbt.curvature.selection import last_count, last_variables, variables_of, watched_calls
 from tflbt.curvature.total_loss import TotalLoss, with_penalties
 from tflbt.curvature.whole_model import compiled, moved_variables, preserved, run_in_full_precision
@@ -47,7 +47,7 @@ class Block:
         features: The compiled body: inputs -> list of features.
         reason: Why the model cannot be cut there; None if it can.
         saves_nothing: Whether the head is the whole model, so that nothing can be run once.
-        noticed: Whether the user has been told so.
+        noticed: Whether the user has been warned of that.
     """
 
     def __init__(self, model: tf.keras.Model, inputs: Any, layers: str | Sequence[str]) -> None:
@@ -126,7 +126,7 @@ class Block:
         body = tf.function(run, input_signature=[self._inputs])
         return body, moved_variables(body.get_concrete_function().graph)
 
-    def last_inputs(self, samples: Samples) -> list[list[tf.Tensor]]:
+    def last_inputs(self, samples: MeasuredSamples) -> list[list[tf.Tensor]]:
         """Return what the block's last layer reads of each sub-batch, as far as a trace shows it.
 
         Args:
@@ -140,7 +140,7 @@ class Block:
         with preserved(self._moved):
             return [self._last_inputs(x) for x, _, _ in samples.sub_batches()]
 
-    def run_features(self, samples: Samples) -> list[tf.Tensor]:
+    def run_features(self, samples: MeasuredSamples) -> list[tf.Tensor]:
         """Run the body once over the samples, one sub-batch at a time, and keep the features.
 
         Args:
@@ -180,7 +180,7 @@ class Block:
         self,
         total_loss: TotalLoss,
         method: str,
-        samples: Samples,
+        samples: MeasuredSamples,
         reduction: comm.Reduction,
         regularization: bool = False,
     ) -> HeadOperator:
@@ -323,18 +323,9 @@ class HeadOperator:
 
 
 def block_of(
-    model: tf.keras.Model, samples: Samples, layers: str | Sequence[str] = "output"
+    model: tf.keras.Model, samples: MeasuredSamples, layers: str | Sequence[str] = "output"
 ) -> Block:
-    """Return the `Block` compiled for a model, made anew if the model has changed.
-
-    Args:
-        model: A built model.
-        samples: The samples, for the shapes of their inputs.
-        layers: Default "output"; or "last_n", or names.
-
-    Returns:
-        The block.
-    """
+    """Return the `Block` compiled for a model and `layers`, made anew if the model has changed."""
     inputs = samples.specs()[0]
     trainable = tuple(id(variable) for variable in model.trainable_variables)
     chosen = layers if isinstance(layers, str) else tuple(layers)

@@ -42,29 +42,30 @@ def top_eigenvalue(
 ) -> EigenResult:
     r"""Estimate an outer Hessian eigenvalue, by default the one of largest size, with its sign.
 
-    .. math:: H = \nabla^2 F(w), \qquad
-        F = \frac1N \sum_{i=1}^N s_i\, \ell(y_i, f_w(x_i)), \qquad
-        v \leftarrow \frac{Hv}{|Hv|}, \quad \lambda = v^\top H v
+    $$H = \nabla^2 F(w), \qquad
+    F = \frac1N \sum_{i=1}^N s_i\, \ell(y_i, f_w(x_i)), \qquad
+    v \leftarrow \frac{Hv}{|Hv|}, \quad \lambda = v^\top H v$$
 
     F is the loss as Keras averages it; w are the variables of the layers chosen. The model runs in
-    inference mode (BatchNorm, dropout and augmentation layers as in ``predict``), mixed precision as
+    inference mode (BatchNorm, dropout and augmentation layers as in `predict`), mixed precision as
     float32. Afterwards, also after an exception, every weight, BatchNorm statistics included, is what
     it was, bit for bit.
 
     For a block (anything but "all") the network is run over the samples **once**; the iteration then
     works on a copy of the block's layers and what follows them (float64 for differences, float32
     for exact products), so ten iterations of the output layer cost little more than one forward
-    pass. A model that cannot be cut there (see `cut`) is evaluated whole at every iteration, after a
-    logged notice, with the same meaning. A product of the whole model takes about 3 gradients' time,
+    pass. A model that cannot be cut there, such as a subclassed one (see `halves`), is evaluated
+    whole at every iteration, after a logged notice, with the same result. A product of the whole
+    model takes about 3 gradients' time,
     or 2 after one for all where the samples fit one sub-batch.
 
-    Under Horovod every rank gives its own samples (none is allowed) and must make the same call; the
-    samples of all ranks count alike, one all-reduce a product, and every rank gets the same answer.
-    Weights are taken to be equal on all ranks.
+    Under Horovod every rank passes its own samples, possibly none, and must make the same call; the
+    samples of all ranks count alike, one all-reduce per product, and every rank gets the same
+    answer. Weights are taken to be equal on all ranks.
 
     Args:
-        model: Any built Keras model, compiled unless ``loss`` is given.
-        x: Inputs, ``[samples, ...]``, an array or a list, tuple or dict of arrays.
+        model: Any built Keras model, compiled unless `loss` is given.
+        x: Inputs, `[samples, ...]`, an array or a list, tuple or dict of arrays.
         y: Targets, likewise.
         layers: Default "output": the last layer called that has a trainable kernel. "last_2" (or
             another number): the last two such layers, as in Fig. 6 of the ABSA paper; normalisation
@@ -79,36 +80,36 @@ def top_eigenvalue(
             the most negative.
         iterations: Default 10. The largest number of Hessian-vector products, at least 1.
             A few products give the size; hundreds of the output layer's still cost milliseconds.
-        tolerance: Default None: take all ``iterations``. Above 0: stop when the residual is at most
-            that times :math:`|\lambda|`. ``converged`` is judged by it, or by 1e-2 if it is None.
+        tolerance: Default None: take all `iterations`. Above 0: stop when the residual is at most
+            that times `|\lambda|`. `converged` is judged by it, or by 1e-2 if it is None.
             The eigenvalue itself is far more exact than the residual, see `EigenResult`.
         seed: Default 0. Draws the start vector. Compare values only across calls with the same
             samples, seed or start vector, and number of iterations.
-        sample_weight: Default None. s, ``[samples]``, as Keras takes it.
+        sample_weight: Default None. s, `[samples]`, as Keras takes it.
         sub_batch_size: Default None: 256. Samples that go through the network at once, at least 1;
             the last sub-batch may be smaller. It changes memory and speed, not the answer.
-        loss: Default None: the loss the model was compiled with. Else what ``compile`` takes.
-        start_vector: Default None. The ``eigenvector`` of an earlier result, a head start. With a
-            loose tolerance it goes on following its eigenvalue for a while after another has become
-            the largest.
-        step: Default None: 0.001, or 0.02 where float64 is not possible. How far differences move
-            the layer's output, roughly, in its own unit; see `finite_difference.step_length`.
+        loss: Default None: the loss the model was compiled with. Else what `compile` takes.
+        start_vector: Default None. The `eigenvector` of an earlier result, a head start. With a
+            loose tolerance it follows its eigenvalue for a while after another has become the
+            largest.
+        step: Default None: 0.001, or 0.02 where float64 is not possible. Roughly how far differences
+            move the layer's output, in its own unit; see `products.step_length`.
         reduction: Default None: all ranks. A `comm.Reduction` names fewer by its process set.
-        regularization: Default False. Whether the loss terms of regularisers and ``add_loss``
-            (``model.losses``) are part of F; they count once, as in ``fit``.
+        regularization: Default False. Whether the loss terms of regularisers and `add_loss`
+            (`model.losses`) are part of F; they count once, as in `fit`.
 
     Returns:
-        An `EigenResult`. ``eigenvector`` has one array a variable, kernel before bias.
-        Where the samples yield NaN or infinity, ``eigenvalue`` is NaN and ``converged`` False.
+        An `EigenResult`. `eigenvector` has one array per variable, kernel before bias.
+        Where the samples yield NaN or infinity, `eigenvalue` is NaN and `converged` False.
 
     Raises:
         ValueError: An argument out of range, arrays that do not fit together or the model, a model
-            that is not built, or neither compiled nor given a ``loss``, an unknown layer, finite
+            that is not built, or neither compiled nor given a `loss`, an unknown layer, finite
             differences asked of anything but the output layer, or an operation without a second
             derivative (its name is in the message).
 
-    For one measurement an epoch of the whole Hessian: ``layers="all", method="exact",
-    solver="lanczos", iterations=20, tolerance=0.05``, ``start_vector`` the last result's eigenvector,
+    For one measurement per epoch of the whole Hessian: ``layers="all", method="exact",
+    solver="lanczos", iterations=20, tolerance=0.05`, `start_vector`` the last result's eigenvector,
     and one batch in one sub-batch: 3 to 6 products, 2 to 4% of a CIFAR-10 epoch with ResNet-20.
 
     Example:
@@ -159,12 +160,12 @@ def top_eigenvalues(
 
     One space of products holds them all, so k eigenvalues take far fewer products than k searches.
     It keeps one vector as large as the weights chosen for every product taken: 4 bytes x
-    ``iterations`` x weights (30 products of ResNet-20's 270,000 weights: 32 MB), in the process's
-    memory. What is said of samples, ranks, blocks and precision at `top_eigenvalue` holds here too.
+    `iterations` x weights (30 products of ResNet-20's 270,000 weights: 32 MB), in the process's
+    memory. MeasuredSamples, ranks, blocks and precision are treated as in `top_eigenvalue`.
 
     Args:
-        model: Any built Keras model, compiled unless ``loss`` is given.
-        x: Inputs, ``[samples, ...]``.
+        model: Any built Keras model, compiled unless `loss` is given.
+        x: Inputs, `[samples, ...]`.
         y: Targets, likewise.
         k: How many, from 1 to the number of weights.
         layers: Default "output"; see `top_eigenvalue`.
@@ -172,14 +173,14 @@ def top_eigenvalues(
             the most negative, saddle directions.
         iterations: Default None: 10 + 5 k. The largest number of products, at least k.
         tolerance: Default None: take all. Above 0: stop when every one of the k has a residual of at
-            most that times its size. ``converged`` is judged by it, or by 1e-2, one by one.
+            most that times its size. `converged` is judged by it, or by 1e-2, one by one.
         seed: Default 0. Draws the start vector.
         start_vector: Default None. A head start: the sum of the earlier eigenvectors, say.
-        **options: ``sample_weight``, ``sub_batch_size``, ``loss``, ``reduction`` and
-            ``regularization`` of `top_eigenvalue`.
+        **options: `sample_weight`, `sub_batch_size`, `loss`, `reduction` and
+            `regularization` of `top_eigenvalue`.
 
     Returns:
-        k results, best first; each names all products as its ``iterations``. NaN in the samples
+        k results, best first; each names all products as its `iterations`. NaN in the samples
         makes all eigenvalues NaN, and none converged.
 
     Raises:

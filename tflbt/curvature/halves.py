@@ -174,7 +174,7 @@ class Head:
             copies = {key: _copy(layer, dtype) for key, layer in layers.items()}
             run = _runner(halves.features, halves.calls, halves.outputs, copies)
             self._layer = _Part(list(copies.values()), run)
-            # Not as an argument: a bound method would have to be weakly referenced.
+            # A lambda, because tf.function would reference a bound method weakly.
             tf.function(lambda features: self(features)).get_concrete_function(halves.specs())
         except Uncuttable:
             raise

@@ -1,4 +1,4 @@
-"""Open the Hessian of a model's loss: the one door through which every estimate gets its products."""
+"""Open the Hessian of a model's loss, from which every estimate gets its products."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tflbt.curvature.block import Block, block_of
 from tflbt.curvature.halves import Uncuttable
 from tflbt.curvature.power_iteration import MatVec, power_loop
 from tflbt.curvature.products import DEFAULT_STEPS, input_squares, step_length
-from tflbt.curvature.samples import Samples, without_nones
+from tflbt.curvature.samples import MeasuredSamples, without_nones
 from tflbt.curvature.selection import variables_of
 from tflbt.curvature.total_loss import TotalLoss, total_loss_of
 from tflbt.curvature.whole_model import preserved, whole_model
@@ -31,9 +31,9 @@ class Hessian:
     Args:
         shapes: The weights' shapes.
         dtype: The type of vectors and products.
-        matvec: Gives Hv for one tensor a weight; every rank must call it together.
-        loop: `power_loop` around ``matvec`` as one compiled function
-            ``(start, iterations, tolerance)``, where there is one.
+        matvec: Gives Hv for one tensor per weight; every rank must call it together.
+        loop: `power_loop` around `matvec` as one compiled function
+            `(start, iterations, tolerance)`, where there is one.
     """
 
     shapes: list[tuple[int, ...]]
@@ -52,19 +52,23 @@ class Hessian:
         return np.concatenate([part.numpy().ravel() for part in image])
 
     def split(self, flat: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Cut a flat vector into one array a weight."""
+        """Cut a flat vector into one array per weight."""
         ends = np.cumsum([math.prod(shape) for shape in self.shapes])[:-1]
         return tuple(p.reshape(shape) for p, shape in zip(np.split(flat, ends), self.shapes))
 
     def checked(self, name: str, vector: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return a vector of the user's in our type, or say what does not fit."""
-        given = [np.shape(part) for part in vector]
-        if given != self.shapes:
-            raise ValueError(f"{name} has shapes {given}, the variables have {self.shapes}")
+        """Return a caller's vector in the Hessian's type.
+
+        Raises:
+            ValueError: Its shapes are not those of the variables.
+        """
+        shapes = [np.shape(part) for part in vector]
+        if shapes != self.shapes:
+            raise ValueError(f"{name} has shapes {shapes}, the variables have {self.shapes}")
         return [np.asarray(part, self.dtype.as_numpy_dtype) for part in vector]
 
     def start(self, seed: int, vector: Sequence[np.ndarray] | None) -> list[np.ndarray]:
-        """Return the start vector: the one given, or normal numbers, the same on every rank."""
+        """Return the caller's start vector, or normal numbers, the same on every rank."""
         if vector is None:
             random = np.random.default_rng(seed)
             dtype = self.dtype.as_numpy_dtype
@@ -75,7 +79,7 @@ class Hessian:
         return checked
 
     def power(self, start: Sequence[np.ndarray], iterations: int, tolerance: float) -> tuple:
-        """Run `power_loop` from ``start``."""
+        """Run `power_loop` from `start`."""
         vector = [tf.constant(part) for part in start]
         if self.loop is None:
             return power_loop(self.matvec, vector, iterations, tolerance)
@@ -97,7 +101,7 @@ def hessian_of(
     reduction: comm.Reduction | None = None,
     regularization: bool = False,
 ) -> Iterator[Hessian]:
-    """Check the arguments, cut or trace the model, and give the Hessian at its present weights.
+    """Check the arguments, cut or trace the model, and yield the Hessian at its present weights.
 
     What the model's passes may write is put back at the end of the block, also after an exception.
 
@@ -120,13 +124,13 @@ def hessian_of(
     Raises:
         ValueError: As `estimate.top_eigenvalue`.
     """
-    samples = Samples.of(x, y, sample_weight, sub_batch_size)
+    samples = MeasuredSamples.of(x, y, sample_weight, sub_batch_size)
     if not model.built:
         raise ValueError(f"model {model.name!r} is not built: call it on a batch, or build it")
     total_loss = total_loss_of(model, loss)
     # Gradients may be compressed on their way between ranks; differences of them may not.
     agreed = (reduction or comm.EVERYONE).uncompressed
-    task = _Task(model, samples, total_loss, method, step, agreed, regularization)
+    task = _Request(model, samples, total_loss, method, step, agreed, regularization)
     try:
         with task.open(layers) as hessian:
             yield hessian
@@ -143,11 +147,11 @@ def hessian_of(
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Task:
+class _Request:
     """Arguments, checked, and the ways to a Hessian."""
 
     model: tf.keras.Model
-    samples: Samples
+    samples: MeasuredSamples
     total_loss: TotalLoss
     method: str
     step: float | None

@@ -11,7 +11,7 @@ from tflbt.curvature.lanczos import FlatProduct
 
 @dataclasses.dataclass(frozen=True)
 class TraceResult:
-    """An estimated trace and how far it may be trusted.
+    """An estimated trace and how far to trust it.
 
     Args:
         trace: The estimate, in the unit of the loss per squared weight.
@@ -29,10 +29,10 @@ class TraceResult:
 
 
 def hutchinson(product: FlatProduct, size: int, products: int, seed: int, dtype) -> TraceResult:
-    r"""Average :math:`g^\top H g` over random signs g.
+    r"""Average `g^\top H g` over random signs g.
 
-    .. math:: \operatorname{tr} H = \mathbb E\, g^\top H g, \qquad
-        \operatorname{Var}(g^\top H g) = 2 \sum_{i \ne j} H_{ij}^2
+    $$\operatorname{tr} H = \mathbb E\, g^\top H g, \qquad
+    \operatorname{Var}(g^\top H g) = 2 \sum_{i \ne j} H_{ij}^2$$
 
     Args:
         product: Gives Hv for a flat vector.
@@ -42,7 +42,7 @@ def hutchinson(product: FlatProduct, size: int, products: int, seed: int, dtype)
         dtype: The type of vectors.
 
     Returns:
-        The estimate. Its error falls with the root of ``products``.
+        The estimate. Its error falls with the root of `products`.
 
     Example:
         >>> hutchinson(lambda v: np.array([1.0, 5.0]) * v, 2, 3, 0, float).trace
@@ -61,8 +61,8 @@ def hutch_plus_plus(
 
     With Q an orthonormal basis of HS, S a third of the probes,
 
-    .. math:: \operatorname{tr} H = \operatorname{tr} Q^\top H Q
-        + \operatorname{tr} (I - Q Q^\top) H (I - Q Q^\top).
+    $$\operatorname{tr} H = \operatorname{tr} Q^\top H Q
+    + \operatorname{tr} (I - Q Q^\top) H (I - Q Q^\top).$$
 
     A Hessian of a classifier has few large eigenvalues: that is what Q catches.
 
@@ -74,9 +74,9 @@ def hutch_plus_plus(
         dtype: The type of vectors.
 
     Returns:
-        The estimate; exact, after ``2 size`` products, where Q can span the whole space. The error
-        falls with ``products`` itself, not its root, where all eigenvalues have one sign. Memory:
-        two thirds of ``products`` vectors.
+        The estimate; exact, after `2 size` products, where Q can span the whole space. The error
+        falls with `products` itself, not its root, where all eigenvalues have one sign. Memory:
+        two thirds of `products` vectors.
 
     Example:
         >>> result = hutch_plus_plus(lambda v: np.array([1.0, 5.0]) * v, 2, 9, 0, float)

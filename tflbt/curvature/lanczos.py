@@ -1,4 +1,4 @@
-"""Lanczos on anything that multiplies a vector by a symmetric matrix: outer eigenvalues, or all at a glance."""
+"""Lanczos for any function that multiplies a vector by a symmetric matrix: outer eigenvalues, or all at a glance."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ WHICH = ("magnitude", "largest", "smallest")
 
 
 class Tridiagonal:
-    r"""A symmetric matrix H seen from a start vector: :math:`Q H Q^\top = T`, a product at a time.
+    r"""A symmetric matrix H seen from a start vector: `Q H Q^\top = T`, one product at a time.
 
-    The rows of Q are orthonormal and span :math:`v, Hv, H^2 v, \dots`; T is tridiagonal,
+    The rows of Q are orthonormal and span `v, Hv, H^2 v, \dots`; T is tridiagonal,
 
-    .. math:: \beta_{j} q_{j+1} = H q_j - \alpha_j q_j - \beta_{j-1} q_{j-1}.
+    $$\beta_{j} q_{j+1} = H q_j - \alpha_j q_j - \beta_{j-1} q_{j-1}.$$
 
     Every new row is made orthogonal to *all* others, twice: without that float32 loses the
     orthogonality within some ten products and eigenvalues come back a second time. Where the space
-    is used up (:math:`\beta_j = 0`) it goes on from a random direction, so that eigenvalues the start
-    vector knows nothing of, and the copies of a multiple one, are found too.
+    is used up (`\beta_j = 0`) it goes on from a random direction, so that eigenvectors orthogonal to
+    the start vector, and the copies of a multiple eigenvalue, are found too.
 
     Args:
         product: Gives Hv for a flat vector.
-        start: The start vector, ``[parameters]``, not zero; its length does not matter.
+        start: The start vector, `[parameters]`, not zero; its length does not matter.
         capacity: Products at most, at least 1. Q is kept in this process's memory (not the GPU's):
             4 bytes x capacity x parameters in float32, allocated as it fills.
 
@@ -63,16 +63,16 @@ class Tridiagonal:
 
     @property
     def full(self) -> bool:
-        """Whether there is no room, or no direction, for another product, or the last gave NaN."""
+        """True if no row or direction is left for another product, or the last product was not finite."""
         return self.size == len(self._basis) or not self.finite
 
     @property
     def finite(self) -> bool:
-        """Whether all products were numbers."""
+        """Whether all products were finite."""
         return bool(np.isfinite(self.alphas[-1:] + self.betas[-1:]).all())
 
     def extend(self) -> None:
-        """Take one product more."""
+        """Take one more product."""
         row = self.size
         self._basis[row] = self._next
         image = self._product(self._basis[row])
@@ -95,8 +95,8 @@ class Tridiagonal:
         r"""Return T's eigenvalues, its eigenvectors, and how far they are from being H's.
 
         Returns:
-            The values, ascending, ``[size]``; T's unit eigenvectors s as columns, ``[size, size]``;
-            and :math:`|H v - \theta v| = \beta |s_{last}|` of each :math:`v = Q^\top s`, ``[size]``.
+            The values, ascending, `[size]`; T's unit eigenvectors s as columns, `[size, size]`;
+            and `|H v - \theta v| = \beta |s_{last}|` of each `v = Q^\top s`, `[size]`.
         """
         off = self.betas[:-1]
         values, columns = np.linalg.eigh(np.diag(self.alphas) + np.diag(off, 1) + np.diag(off, -1))
@@ -117,7 +117,7 @@ class Tridiagonal:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pair:
-    """An approximate eigenpair: value, unit vector ``[parameters]``, and the residual's length."""
+    """An approximate eigenpair: value, unit vector `[parameters]`, and the residual's length."""
 
     value: float
     vector: np.ndarray
@@ -137,13 +137,13 @@ def lanczos(
 
     Args:
         product: Gives Hv for a flat vector.
-        start: The start vector, ``[parameters]``, not zero.
-        count: Default 1. Eigenpairs wanted, at most ``iterations``.
+        start: The start vector, `[parameters]`, not zero.
+        count: Default 1. Eigenpairs wanted, at most `iterations`.
         which: Default "magnitude": those largest in size. "largest": those most positive; "smallest":
             those most negative (or the least positive).
         iterations: Default 10. Products at most.
         tolerance: Default None: take all. Else stop once each pair wanted has
-            :math:`|Hv - \theta v| \le \text{tolerance} \cdot |\theta|`.
+            `|Hv - \theta v| \le \text{tolerance} \cdot |\theta|`.
 
     Returns:
         The pairs, best first, and the products taken. After a product that is not finite all values

@@ -1,4 +1,4 @@
-"""What else can be asked of a Hessian: its trace, its spectrum, its product with a vector."""
+"""The trace of a Hessian, its spectrum, and its product with a vector."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ def hessian_vector_product(
 ) -> tuple[np.ndarray, ...]:
     r"""Multiply the Hessian of the model's loss by a vector, exactly, without forming it.
 
-    .. math:: H v = \nabla_w \big( \nabla_w F(w)^\top v \big)
+    $$H v = \nabla_w \big( \nabla_w F(w)^\top v \big)$$
 
-    What is said of samples, ranks, blocks and precision at `top_eigenvalue` holds here too.
+    MeasuredSamples, ranks, blocks and precision are treated as in `top_eigenvalue`.
 
     Args:
-        model: Any built Keras model, compiled unless ``loss`` is given.
-        x: Inputs, ``[samples, ...]``.
+        model: Any built Keras model, compiled unless `loss` is given.
+        x: Inputs, `[samples, ...]`.
         y: Targets, likewise.
-        vector: v, one array a variable of ``layers``, shaped like it; any length.
+        vector: v, one array per variable of `layers`, shaped like it; any length.
         layers: Default "output"; see `top_eigenvalue`.
-        **options: ``sample_weight``, ``sub_batch_size``, ``loss``, ``reduction`` and
-            ``regularization`` of `top_eigenvalue`.
+        **options: `sample_weight`, `sub_batch_size`, `loss`, `reduction` and
+            `regularization` of `top_eigenvalue`.
 
     Returns:
-        Hv, shaped like ``vector``; NaN where the samples yield NaN.
+        Hv, shaped like `vector`; NaN where the samples yield NaN.
 
     Raises:
-        ValueError: As `top_eigenvalue`, or shapes of ``vector`` that do not fit.
+        ValueError: As `top_eigenvalue`, or shapes of `vector` that do not fit.
 
     Example:
         >>> layer = tf.keras.layers.Dense(1, use_bias=False, input_shape=(2,))
@@ -74,20 +74,20 @@ def trace(
 ) -> TraceResult:
     """Estimate the trace of the Hessian, with a standard error.
 
-    What is said of samples, ranks, blocks and precision at `top_eigenvalue` holds here too.
+    MeasuredSamples, ranks, blocks and precision are treated as in `top_eigenvalue`.
 
     Args:
-        model: Any built Keras model, compiled unless ``loss`` is given.
-        x: Inputs, ``[samples, ...]``.
+        model: Any built Keras model, compiled unless `loss` is given.
+        x: Inputs, `[samples, ...]`.
         y: Targets, likewise.
         layers: Default "output"; see `top_eigenvalue`.
         method: Default "hutch++": the large eigenvalues exactly, the rest by chance; it keeps two
-            thirds of ``products`` vectors as large as the weights chosen. "hutchinson": all by
+            thirds of `products` vectors as large as the weights chosen. "hutchinson": all by
             chance; one vector of memory.
         products: Default 30. Hessian-vector products, at least 4 (2 for "hutchinson").
         seed: Default 0. Draws the probes, the same on every rank.
-        **options: ``sample_weight``, ``sub_batch_size``, ``loss``, ``reduction`` and
-            ``regularization`` of `top_eigenvalue`.
+        **options: `sample_weight`, `sub_batch_size`, `loss`, `reduction` and
+            `regularization` of `top_eigenvalue`.
 
     Returns:
         A `TraceResult`; NaN where the samples yield NaN.
@@ -128,25 +128,25 @@ def spectral_density(
 ) -> SpectralDensity:
     """Estimate how the Hessian's eigenvalues are spread, by stochastic Lanczos quadrature.
 
-    What is said of samples, ranks, blocks and precision at `top_eigenvalue` holds here too. It keeps
-    ``iterations`` vectors as large as the weights chosen, one probe after the other.
+    MeasuredSamples, ranks, blocks and precision are treated as in `top_eigenvalue`. It keeps
+    `iterations` vectors as large as the weights chosen, one probe after the other.
 
     Args:
-        model: Any built Keras model, compiled unless ``loss`` is given.
-        x: Inputs, ``[samples, ...]``.
+        model: Any built Keras model, compiled unless `loss` is given.
+        x: Inputs, `[samples, ...]`.
         y: Targets, likewise.
         layers: Default "output"; see `top_eigenvalue`.
-        iterations: Default 30. Products a probe, at least 1: how fine the picture is.
+        iterations: Default 30. Products per probe, at least 1: how fine the picture is.
         probes: Default 2. Random start vectors, at least 1: how little chance there is in it.
         seed: Default 0. Draws them, the same on every rank.
-        **options: ``sample_weight``, ``sub_batch_size``, ``loss``, ``reduction`` and
-            ``regularization`` of `top_eigenvalue`.
+        **options: `sample_weight`, `sub_batch_size`, `loss`, `reduction` and
+            `regularization` of `top_eigenvalue`.
 
     Returns:
-        A `SpectralDensity`: nodes and weights; its ``smooth`` draws it. NaN for NaN.
+        A `SpectralDensity`: nodes and weights; its `smooth` draws it. NaN for NaN.
 
     Raises:
-        ValueError: As `top_eigenvalue`, or ``iterations`` or ``probes`` below 1.
+        ValueError: As `top_eigenvalue`, or `iterations` or `probes` below 1.
 
     Example:
         >>> layer = tf.keras.layers.Dense(1, use_bias=False, input_shape=(2,))

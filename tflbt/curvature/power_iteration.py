@@ -1,4 +1,4 @@
-"""Power iteration on anything that multiplies a vector by a symmetric matrix.
+"""Power iteration for any function that multiplies a vector by a symmetric matrix.
 
 Ten plain power steps from a random start leave the eigenvalue of a softmax layer 0.5 to 5% too
 low (650 weights, twelve problems); the best of three directions, for the same ten products, 0 to
@@ -18,7 +18,7 @@ from tflbt.curvature.result import EigenResult
 Vector = list[tf.Tensor]
 MatVec = Callable[[Vector], Vector]
 
-#: ``converged`` is judged by this where no tolerance is given. The eigenvalue's own relative error
+#: `converged` is judged by this where no tolerance is given. The eigenvalue's own relative error
 #: is then at most 1e-2, and near (1e-2)^2 over the relative gap to the next eigenvalue.
 DEFAULT_TOLERANCE = 1e-2
 
@@ -29,18 +29,18 @@ def power_loop(
     iterations: int | tf.Tensor,
     tolerance: float | tf.Tensor,
 ) -> tuple[Vector, tf.Tensor, tf.Tensor, tf.Tensor]:
-    r"""Run the loop as TensorFlow operations, eagerly or inside one ``tf.function``.
+    r"""Run the loop as TensorFlow operations, eagerly or inside one `tf.function`.
 
-    .. math:: v_{j+1} = \operatorname*{argmax}_{v \in \langle v_j, H v_j, v_{j-1} \rangle, |v| = 1}
-        |v^\top H v|
+    $$v_{j+1} = \operatorname*{argmax}_{v \in \langle v_j, H v_j, v_{j-1} \rangle, |v| = 1}
+    |v^\top H v|$$
 
-    Plain power iteration takes :math:`H v_j / |H v_j|`, a point of the same space; the best point
-    costs the same one product. With :math:`r_j = H v_j - \lambda_j v_j` and :math:`p_j` the part of
-    the last step orthogonal to :math:`v_j`, the three directions are orthonormal by construction,
+    Plain power iteration takes `H v_j / |H v_j|`, a point of the same space; the best point
+    costs the same one product. With `r_j = H v_j - \lambda_j v_j` and `p_j` the part of
+    the last step orthogonal to `v_j`, the three directions are orthonormal by construction,
     so their images under H are only ever rotated and no error grows.
 
     Args:
-        matvec: Gives :math:`H v` for a vector held as one tensor a variable.
+        matvec: Gives `H v` for a vector held as one tensor per variable.
         start: The start vector, not zero; it need not have length 1.
         iterations: The largest number of products, at least 1.
         tolerance: Relative residual at which to stop; negative: never stop early.
@@ -93,11 +93,11 @@ def power_iteration(
     r"""Find the eigenvalue of largest size, with its sign, by repeated multiplication.
 
     Args:
-        matvec: Gives :math:`H v` for a vector held as a list of tensors.
-        start: The start vector, one tensor a variable, not zero and not orthogonal to the answer.
+        matvec: Gives `H v` for a vector held as a list of tensors.
+        start: The start vector, one tensor per variable, not zero and not orthogonal to the answer.
         iterations: Default 10. The largest number of products, at least 1.
-        tolerance: Default None: take all ``iterations``, and judge ``converged`` by 1e-2. A number:
-            stop when :math:`|Hv - \lambda v|` is at most that times :math:`|\lambda|`.
+        tolerance: Default None: take all `iterations`, and judge `converged` by 1e-2. A number:
+            stop when `|Hv - \lambda v|` is at most that times `|\lambda|`.
 
     Returns:
         The `EigenResult`. It comes from below: stopped early, the size of the eigenvalue is too
@@ -116,7 +116,7 @@ def power_iteration(
 
 
 def stopping(tolerance: float | None) -> float:
-    """Return the tolerance that `power_loop` stops at: none given, never."""
+    """Return the tolerance at which `power_loop` stops; negative, which is never, for None."""
     return -1.0 if tolerance is None else tolerance
 
 
@@ -155,7 +155,7 @@ def _orthogonal(vector: tf.Tensor, basis: tf.Tensor) -> tf.Tensor:
 def _best_two(basis: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
     """Return how to combine three directions into the best vector, and the step that led there.
 
-    Both have length 1 and are orthogonal, as a ``[2, 3]`` matrix. Where no combination is better
+    Both have length 1 and are orthogonal, as a `[2, 3]` matrix. Where no combination is better
     than the first direction (at convergence, or H = 0) it stays, and the step is zero.
     """
     small = tf.cast(tf.matmul(basis, images, transpose_b=True), tf.float64)

@@ -1,4 +1,4 @@
-"""What an eigenvalue estimate returns: the value, and how far it may be trusted."""
+"""What an eigenvalue estimate returns: the value, and how far to trust it."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import numpy as np
 class EigenResult:
     r"""One eigenpair of a Hessian, as an iterative method left it.
 
-    ``eigenvalue`` is the Rayleigh quotient of ``eigenvector`` and keeps its sign: the eigenvalue
+    `eigenvalue` is the Rayleigh quotient of `eigenvector` and keeps its sign: the eigenvalue
     that is largest in size may be negative. Some eigenvalue of the Hessian lies within
-    ``residual`` of it:
+    `residual` of it:
 
-    .. math:: \lambda = v^\top H v, \qquad |v| = 1, \qquad \text{residual} = |H v - \lambda v|.
+    $$\lambda = v^\top H v, \qquad |v| = 1, \qquad \text{residual} = |H v - \lambda v|.$$
 
     Commonly it is far nearer, within residual² / (gap to the next eigenvalue): a residual of 5% left
     the whole Hessian's eigenvalue of a ResNet-20 on CIFAR-10 within 0.6% in twenty measurements, from
     random weights to 90% accuracy; 10% left it within 1.9%. Where a product is not finite the
-    eigenvalue and the residual are NaN and ``converged`` is False.
+    eigenvalue and the residual are NaN and `converged` is False.
 
     Args:
-        eigenvalue: :math:`\lambda`, in the unit of the loss per squared weight.
-        eigenvector: :math:`v`, one array a variable, in the variables' order and shapes. It may be
-            given back as ``start_vector`` of the next estimate.
-        residual: :math:`|H v - \lambda v|`, at least 0.
+        eigenvalue: `\lambda`, in the unit of the loss per squared weight.
+        eigenvector: `v`, one array per variable, in the variables' order and shapes. It may be
+            given back as `start_vector` of the next estimate.
+        residual: `|H v - \lambda v|`, at least 0.
         iterations: Hessian-vector products taken.
-        converged: Whether ``residual <= tolerance * |eigenvalue|``.
+        converged: Whether `residual <= tolerance * |eigenvalue|`.
 
     Example:
         >>> result = EigenResult(2.0, (np.array([1.0, 0.0]),), 1e-4, iterations=7, converged=True)

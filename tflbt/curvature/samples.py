@@ -1,4 +1,4 @@
-"""The samples an estimate looks at: checked once, handed out a sub-batch at a time."""
+"""The samples of an estimate: checked once, handed out one sub-batch at a time."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ DEFAULT_SUB_BATCH_SIZE = 256
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Samples:
+class MeasuredSamples:
     """Arrays with a common first dimension, cut into sub-batches.
 
     Args:
-        x: Input array, or a list, tuple or dict of them, each ``[samples, ...]``.
+        x: Input array, or a list, tuple or dict of them, each `[samples, ...]`.
         y: Targets, the same.
-        sample_weight: None, or an array (or list or dict of them) ``[samples, ...]``.
+        sample_weight: None, or an array (or list or dict of them) `[samples, ...]`.
         count: Number of samples, 0 allowed.
-        sub_batch_size: Samples a sub-batch, at least 1; the last may have fewer.
+        sub_batch_size: Samples per sub-batch, at least 1; the last may have fewer.
     """
 
     x: Any
@@ -34,13 +34,13 @@ class Samples:
     @classmethod
     def of(
         cls, x: Any, y: Any, sample_weight: Any = None, sub_batch_size: int | None = None
-    ) -> Samples:
-        """Check the arrays and make the `Samples`.
+    ) -> MeasuredSamples:
+        """Check the arrays and make the `MeasuredSamples`.
 
         Args:
-            x: Inputs, ``[samples, ...]``, or a list, tuple or dict of such arrays.
+            x: Inputs, `[samples, ...]`, or a list, tuple or dict of such arrays.
             y: Targets, the same.
-            sample_weight: Default None; else ``[samples, ...]``.
+            sample_weight: Default None; else `[samples, ...]`.
             sub_batch_size: Default None: 256. At least 1.
 
         Returns:
@@ -48,10 +48,10 @@ class Samples:
 
         Raises:
             ValueError: Something that is no array of samples, numbers of samples that
-                differ, or a ``sub_batch_size`` below 1.
+                differ, or a `sub_batch_size` below 1.
 
         Example:
-            >>> samples = Samples.of(np.zeros((5, 2)), np.zeros(5), sub_batch_size=2)
+            >>> samples = MeasuredSamples.of(np.zeros((5, 2)), np.zeros(5), sub_batch_size=2)
             >>> [len(y) for _, y, _ in samples.sub_batches()]
             [2, 2, 1]
         """
@@ -66,7 +66,7 @@ class Samples:
         return cls(count=counts["x"], sub_batch_size=int(size), **arrays)
 
     def sub_batches(self) -> Iterator[tuple[Any, Any, Any]]:
-        """Yield ``(x, y, sample_weight)`` tensors, in order, every sample once."""
+        """Yield `(x, y, sample_weight)` tensors, in order, every sample once."""
         for start in range(0, self.count, self.sub_batch_size):
             part = slice(start, start + self.sub_batch_size)
             yield tuple(_tensors(value, part) for value in self._parts)
@@ -76,7 +76,7 @@ class Samples:
         return _tensors(self.y, slice(None)), _tensors(self.sample_weight, slice(None))
 
     def specs(self) -> tuple[Any, Any, Any]:
-        """Return the `tf.TensorSpec` of ``(x, y, sample_weight)`` for any number of samples."""
+        """Return the `tf.TensorSpec` of `(x, y, sample_weight)` for any number of samples."""
         return tuple(tf.nest.map_structure(_spec, value) for value in self._parts)
 
     @property
@@ -85,22 +85,12 @@ class Samples:
 
 
 def without_nones(structure: Any) -> list:
-    """Flatten, leaving out what is None: compiled functions take no None.
-
-    Example:
-        >>> without_nones(([1, None], None, 2))
-        [1, 2]
-    """
+    """Flatten, leaving out what is None: compiled functions take no None."""
     return [leaf for leaf in tf.nest.flatten(structure) if leaf is not None]
 
 
 def with_nones(structure: Any, leaves: list) -> Any:
-    """Undo `without_nones`: put ``leaves`` where ``structure`` has something other than None.
-
-    Example:
-        >>> with_nones((["a", None], None, "b"), [1, 2])
-        ([1, None], None, 2)
-    """
+    """Undo `without_nones`: put `leaves` where `structure` has something other than None."""
     waiting = iter(leaves)
     return tf.nest.map_structure(lambda leaf: None if leaf is None else next(waiting), structure)
 

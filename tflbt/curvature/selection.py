@@ -15,14 +15,14 @@ def variables_of(model: tf.keras.Model, layers: str | Sequence[str]) -> list[tf.
 
     Args:
         model: A built model.
-        layers: "all", or the name of a layer or a sequence of names, as in ``layer.name``; layers
+        layers: "all", or the name of a layer or a sequence of names, as in `layer.name`; layers
             of models inside the model may be named too.
 
     Returns:
         The variables, in the model's order, each once.
 
     Raises:
-        ValueError: A name the model has not, or nothing to train in the layers named.
+        ValueError: A name that the model does not have, or nothing to train in the layers named.
 
     Example:
         >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1, name="a", input_shape=(2,))])
@@ -67,10 +67,6 @@ def last_count(layers: str | Sequence[str]) -> int | None:
 
     Raises:
         ValueError: "last_0".
-
-    Example:
-        >>> last_count("last_2"), last_count("output"), last_count("conv1"), last_count(["last_2"])
-        (2, 1, None, None)
     """
     if layers == "output":
         return 1
@@ -118,23 +114,10 @@ def last_variables(called: Sequence[tf.keras.layers.Layer], count: int) -> list[
 
 @contextlib.contextmanager
 def watched_calls(model: tf.keras.Model) -> Iterator[list[tuple[tf.keras.layers.Layer, tuple]]]:
-    """Note which layers a model calls inside the `with` block, and with what.
+    """Note which layers a model calls inside the `with` block, and with what positional arguments.
 
     It is for models whose code alone knows the order of their layers. A layer that is made of layers counts as one
     layer, a model inside the model as its layers. Each layer's `call` is put back also after an exception.
-
-    Args:
-        model: The model.
-
-    Yields:
-        The list to which every call appends the layer and its positional arguments.
-
-    Example:
-        >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1, name="a", input_shape=(2,))])
-        >>> with watched_calls(model) as calls:
-        ...     _ = model(tf.ones([1, 2]))
-        >>> [layer.name for layer, _ in calls]
-        ['a']
     """
     calls: list[tuple[tf.keras.layers.Layer, tuple]] = []
     layers = _leaves(model)

@@ -11,13 +11,13 @@ from tflbt.curvature.lanczos import FlatProduct, Tridiagonal
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SpectralDensity:
-    r"""The density of eigenvalues as a weighted set of nodes, one set a probe.
+    r"""The density of eigenvalues as a weighted set of nodes, one set per probe.
 
-    .. math:: \phi(t) = \frac1n \sum_{i=1}^n \delta(t - \lambda_i) \approx
-        \frac1p \sum_{l=1}^p \sum_{k=1}^m w_{lk}\, \delta(t - \theta_{lk})
+    $$\phi(t) = \frac1n \sum_{i=1}^n \delta(t - \lambda_i) \approx
+    \frac1p \sum_{l=1}^p \sum_{k=1}^m w_{lk}\, \delta(t - \theta_{lk})$$
 
     Args:
-        nodes: :math:`\theta`, ``[probes, products]``, ascending in each row. The outer ones are
+        nodes: `\theta`, `[probes, products]`, ascending in each row. The outer ones are
             eigenvalues, nearly.
         weights: w, the same shape; each row adds up to 1.
         parameters: n, the number of weights, to turn shares into counts.
@@ -33,7 +33,7 @@ class SpectralDensity:
     parameters: int
 
     def moment(self, power: int) -> float:
-        r"""Return :math:`\frac1n \operatorname{tr} H^{power}`; times ``parameters`` the trace."""
+        r"""Return `\frac1n \operatorname{tr} H^{power}`; times `parameters` the trace."""
         return float((self.weights * self.nodes**power).sum(axis=1).mean())
 
     def smooth(
@@ -46,7 +46,7 @@ class SpectralDensity:
             width: Default None: 1% of the nodes' range. The Gaussians' standard deviation, above 0.
 
         Returns:
-            The grid and the density there, ``[points]`` each; its integral is 1.
+            The grid and the density there, `[points]` each; its integral is 1.
 
         Raises:
             ValueError: A width that is not above 0.
@@ -75,12 +75,12 @@ def lanczos_quadrature(
     r"""Run Lanczos from random vectors and read nodes and weights off each tridiagonal matrix.
 
     Its eigenvalues are the nodes, the squares of its eigenvectors' first entries the weights: the
-    Gauss quadrature of :math:`g^\top f(H) g / |g|^2`, exact for polynomials up to degree 2m - 1.
+    Gauss quadrature of `g^\top f(H) g / |g|^2`, exact for polynomials up to degree 2m - 1.
 
     Args:
         product: Gives Hv for a flat vector.
         size: The length of vectors.
-        products: m, products a probe; more than ``size`` are not taken.
+        products: m, products per probe; more than `size` are not taken.
         probes: p, random vectors, at least 1.
         seed: Draws them.
         dtype: The type of vectors.

@@ -11,16 +11,16 @@ import tensorflow as tf
 class TotalLoss:
     r"""Sum over samples of the loss that Keras would average.
 
-    Keras reports :math:`\frac1b \sum_i s_i \ell(y_i, f(x_i))` for a batch of b. This
+    Keras reports `\frac1b \sum_i s_i \ell(y_i, f(x_i))` for a batch of b. This
     returns b times that; divided by the number of all samples, sub-batches of different
     sizes and the samples of all ranks give the loss of the one large batch. A loss whose
-    reduction is SUM is averaged over the samples too. Regularisation and ``add_loss``
+    reduction is SUM is averaged over the samples too. Regularisation and `add_loss`
     terms are not part of it; `with_penalties` adds them.
 
     Args:
-        loss: What ``compile`` takes: a name, a function, a `tf.keras.losses.Loss`,
+        loss: What `compile` takes: a name, a function, a `tf.keras.losses.Loss`,
             or a list or dict of them for several outputs (None: that output does not count).
-        loss_weights: What ``compile`` takes: default None (all 1), or a list or dict of factors.
+        loss_weights: What `compile` takes: default None (all 1), or a list or dict of factors.
         output_names: The model's output names, for dicts; default None.
 
     Raises:
@@ -64,23 +64,10 @@ class TotalLoss:
 
 
 def total_loss_of(model: tf.keras.Model, loss: Any = None) -> TotalLoss:
-    """Return the `TotalLoss` of ``loss``, or of what ``model`` was compiled with.
-
-    Args:
-        model: The model; compiled, unless ``loss`` is given.
-        loss: Default None: the compiled loss and its loss weights.
-
-    Returns:
-        The loss as a sum over samples.
+    """Return the `TotalLoss` of `loss`, or else of what the model was compiled with.
 
     Raises:
         ValueError: No loss is given and the model was not compiled with one.
-
-    Example:
-        >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(2,))])
-        >>> model.compile(loss="mse")
-        >>> total_loss_of(model).source
-        'mse'
     """
     names = getattr(model, "output_names", None)
     if loss is not None:
@@ -95,22 +82,10 @@ def total_loss_of(model: tf.keras.Model, loss: Any = None) -> TotalLoss:
 
 
 def with_penalties(total: tf.Tensor, losses: Sequence[tf.Tensor] | None, outputs: Any) -> tf.Tensor:
-    """Add loss terms of regularisers to the loss of a sub-batch, as Keras would to its mean.
+    """Add loss terms of regularisers to the loss of a sub-batch, as Keras adds them to its mean.
 
-    They count once a sample, so that sub-batches and ranks add up to the terms of the large batch:
-    exactly for weights, and for what is a mean over the samples, as Keras's activity regularisers are.
-
-    Args:
-        total: The loss as a sum over the samples of the sub-batch.
-        losses: The terms, or None or an empty list for none.
-        outputs: The model's outputs, whose first dimension counts the samples.
-
-    Returns:
-        The sum, in the type of ``total``.
-
-    Example:
-        >>> float(with_penalties(tf.constant(5.0), [tf.constant(0.5)], tf.zeros([4, 1])))
-        7.0
+    They count once per sample, so that sub-batches and ranks add up to the terms of the large batch: exactly for
+    weights, and for a mean over the samples, which Keras's activity regularisers are.
     """
     if not losses:
         return total
@@ -122,7 +97,7 @@ class _Same:
     """Compares equal for the very same object, and keeps it alive so that no other takes its id."""
 
     def __init__(self, value: Any):
-        """Hold ``value``."""
+        """Hold `value`."""
         self._value = value
 
     def __eq__(self, other: object) -> bool:
@@ -135,15 +110,15 @@ class _Same:
 
 
 class _FunctionLoss(tf.keras.losses.Loss):
-    """A plain function ``(y_true, y_pred) -> losses`` as a Keras loss."""
+    """A plain function `(y_true, y_pred) -> losses` as a Keras loss."""
 
     def __init__(self, function: Callable):
-        """Wrap ``function``."""
+        """Wrap `function`."""
         super().__init__(name=getattr(function, "__name__", "loss").strip("<>"))
         self._function = function
 
     def call(self, y_true, y_pred):
-        """Return the losses, one a sample."""
+        """Return one loss per sample."""
         return self._function(y_true, y_pred)
 
 
@@ -155,7 +130,7 @@ def _loss_object(loss: Any) -> tf.keras.losses.Loss | None:
 
 
 def _sum_over_samples(loss, target, output, weight) -> tf.Tensor:
-    """Return (number of samples) x (Keras's mean), whatever reduction ``loss`` was made with."""
+    """Return (number of samples) x (Keras's mean), whatever reduction `loss` was made with."""
     target, weight = _fit_output(target, output, weight)
     value = loss(target, output, sample_weight=weight)
     samples = tf.cast(tf.shape(output)[0], value.dtype)
@@ -189,7 +164,9 @@ def _per_output(value, outputs, names, argument, broadcast=False) -> list:
     if isinstance(value, dict):
         unknown = sorted(set(value) - set(keys))
         if unknown:
-            raise ValueError(f"{argument} names outputs {unknown} the model has not: {list(keys)}")
+            raise ValueError(
+                f"{argument} names outputs {unknown} that the model does not have: {list(keys)}"
+            )
         return [value.get(key) for key in keys]
     if isinstance(value, (list, tuple)):
         if len(value) != count:

@@ -17,7 +17,7 @@ from tflbt.curvature.products import (
     hessian_product,
     mean_over_samples,
 )
-from tflbt.curvature.samples import Samples, with_nones, without_nones
+from tflbt.curvature.samples import MeasuredSamples, with_nones, without_nones
 from tflbt.curvature.total_loss import TotalLoss, with_penalties
 from tflbt.distributed import comm
 
@@ -33,16 +33,9 @@ _MODELS = 8
 
 
 def compiled(model: tf.keras.Model, kind: Any, key: Any, make: Callable[[], Result]) -> Result:
-    """Return what was compiled for a model, made anew if `key` has changed since.
+    """Return what was compiled for a model, made anew by `make` if `key` has changed since.
 
-    Args:
-        model: The model.
-        kind: Which of the things compiled for it; the last one of each kind is stored.
-        key: What it depends on.
-        make: Compiles it. What it returns must not hold the model.
-
-    Returns:
-        What `make` returned, now or earlier.
+    One thing of each `kind` is stored per model. What `make` returns must not hold the model.
     """
     entries = _COMPILED.setdefault(model, {})
     last, result = entries.get(kind, (None, None))
@@ -61,7 +54,7 @@ class WholeModel:
         model: A built model; it runs in inference mode, mixed precision as float32.
         variables: The trainable variables that the Hessian is taken over.
         total_loss: The loss as a sum over samples.
-        specs: The `tf.TensorSpec` of ``(x, y, sample_weight)``.
+        specs: The `tf.TensorSpec` of `(x, y, sample_weight)`.
         regularization: Whether the model's own loss terms count.
     """
 
@@ -97,13 +90,13 @@ class WholeModel:
         self.gradient = tf.function(slopes, input_signature=batch)
         self.product = tf.function(product, input_signature=[*batch, shapes])
 
-    def exact(self, samples: Samples, reduction: comm.Reduction) -> MatVec:
-        r"""Return ``v -> Hv`` by double differentiation, averaged over all ranks' samples.
+    def exact(self, samples: MeasuredSamples, reduction: comm.Reduction) -> MatVec:
+        r"""Return `v -> Hv` by double differentiation, averaged over all ranks' samples.
 
         Samples that fit one sub-batch go forward and backward once, here; a product is then
         the second backward pass alone,
 
-        .. math:: H v = \Big(\frac{\partial\, \nabla F}{\partial w}\Big)^\top v,
+        $$H v = \Big(\frac{\partial\, \nabla F}{\partial w}\Big)^\top v,$$
 
         2.1 gradients' time instead of 3.0 (ResNet-20, CPU). Its price is the memory of two backward
         passes, for as long as the function returned lives.
@@ -131,8 +124,10 @@ class WholeModel:
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
 
-    def finite_difference(self, samples: Samples, step: float, reduction: comm.Reduction) -> MatVec:
-        """Return ``v -> Hv`` by central differences, moving the model's own variables.
+    def finite_difference(
+        self, samples: MeasuredSamples, step: float, reduction: comm.Reduction
+    ) -> MatVec:
+        """Return `v -> Hv` by central differences, moving the model's own variables.
 
         Use it inside `preserved(variables)`.
         """
@@ -150,7 +145,7 @@ class WholeModel:
         """Return what a compiled pass might write besides the variables it is told to move."""
         return moved_variables(self.gradient.get_concrete_function().graph)
 
-    def _over(self, samples: Samples, function: Callable[..., Vector]) -> Vector:
+    def _over(self, samples: MeasuredSamples, function: Callable[..., Vector]) -> Vector:
         sums = [tf.zeros(variable.shape, variable.dtype) for variable in self.variables]
         for x, *targets in samples.sub_batches():
             parts = function(x, without_nones(targets))
@@ -162,21 +157,10 @@ def whole_model(
     model: tf.keras.Model,
     variables: Sequence[tf.Variable],
     total_loss: TotalLoss,
-    samples: Samples,
+    samples: MeasuredSamples,
     regularization: bool = False,
 ) -> WholeModel:
-    """Return the compiled `WholeModel` for a model, made anew if anything has changed.
-
-    Args:
-        model: A built model.
-        variables: The variables that the Hessian is taken over.
-        total_loss: The loss as a sum over samples.
-        samples: The samples, for their shapes.
-        regularization: Default False. Whether the model's own loss terms count.
-
-    Returns:
-        The compiled sums.
-    """
+    """Return the compiled `WholeModel`, made anew if anything it depends on has changed."""
     specs = samples.specs()
     chosen = tuple(id(variable) for variable in variables)
     key = (chosen, total_loss.key, repr(specs), regularization)
@@ -198,18 +182,7 @@ def moved_variables(graph: tf.Graph) -> list[tf.Variable]:
 
 @contextlib.contextmanager
 def preserved(variables: Sequence[tf.Variable]) -> Iterator[None]:
-    """Put ``variables`` back, bit for bit, at the end of the block, also after an exception.
-
-    Args:
-        variables: What the block may write.
-
-    Example:
-        >>> w = tf.Variable(1.0)
-        >>> with preserved([w]):
-        ...     _ = w.assign(2.0)
-        >>> float(w)
-        1.0
-    """
+    """Put variables back, bit for bit, at the end of the block, also after an exception."""
     copies = [tf.identity(variable) for variable in variables]
     try:
         yield
@@ -220,23 +193,11 @@ def preserved(variables: Sequence[tf.Variable]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def full_precision(model: tf.keras.Model) -> Iterator[None]:
-    """Let the model's mixed-precision layers compute in float32 inside the block.
+    """Let the model's mixed-precision layers compute in float32 inside the block, which is meant for a trace.
 
-    It is meant for the time of a trace: the graph recorded then computes in float32 for good, while
-    the model, its weights (float32 anyway) and all it has compiled stay as they are. The layers'
-    policies are put back also after an exception. Layers whose *weights* have 16 bits, and casts that
-    a model's own code spells out, are left alone.
-
-    Args:
-        model: A built model.
-
-    Example:
-        >>> policy = tf.keras.mixed_precision.Policy("mixed_bfloat16")
-        >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1, dtype=policy, input_shape=(2,))])
-        >>> with full_precision(model):
-        ...     inside = model(tf.ones([1, 2])).dtype.name
-        >>> inside, model(tf.ones([1, 2])).dtype.name
-        ('float32', 'bfloat16')
+    The graph traced then computes in float32 for good, while the model and all it has compiled stay as they are. The
+    layers' policies are put back also after an exception. Layers whose *weights* have 16 bits, and casts that a
+    model's own code spells out, are left alone.
     """
     mixed = [layer for layer in _layers(model) if _is_mixed(layer)]
     policies = [layer.dtype_policy for layer in mixed]
@@ -250,17 +211,15 @@ def full_precision(model: tf.keras.Model) -> Iterator[None]:
 
 
 def run_in_full_precision(model: tf.keras.Model, run: Callable[[], Result]) -> Result:
-    """Return ``run()`` traced in float32, or, after a notice, in the model's own precision.
+    """Return `run()` traced in float32, or else, after a notice, in the model's own precision.
 
-    Code that spells out its 16 bits (``tf.cast(x, "bfloat16")`` before a product with a weight, say)
-    does not run in float32.
+    Code that spells out its 16 bits, such as `tf.cast(x, "bfloat16")` before a product with a weight, does not run in
+    float32. `run` may be called twice.
 
-    Args:
-        model: A built model.
-        run: Traces the model; it may be called twice.
-
-    Returns:
-        What ``run`` returns.
+    Raises:
+        TypeError: Of `run`, for a model without mixed precision.
+        ValueError: Likewise.
+        InvalidArgumentError: Likewise.
     """
     try:
         with full_precision(model):
