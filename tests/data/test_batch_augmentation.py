@@ -119,7 +119,7 @@ def test_a_split_that_tears_a_sample_is_named_with_one_that_does_not(augmentatio
     [
         ((0,), "instances=0 must be a whole number"),
         ((2.0,), "instances=2.0 must be"),
-        ((2, "host"), "placement='host' must be one of sub_batch, rank, ranks"),
+        ((2, "host"), "placement='host' must be one of 'sub_batch', 'rank', 'ranks'"),
     ],
 )
 def test_arguments_that_cannot_be_are_named(arguments, says):

@@ -41,8 +41,8 @@ def same():
 
     def check(found, wanted, atol: float = 1e-6) -> None:
         assert len(found) == len(wanted)
-        for one, other in zip(found, wanted):
-            np.testing.assert_allclose(one, other, rtol=0, atol=atol)
+        for ours, theirs in zip(found, wanted):
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=atol)
 
     return check
 

@@ -173,8 +173,8 @@ def test_slots_rate_iterations_and_loss_scale_come_back(name, tmp_path):
     if inner is not model.optimizer:
         assert float(other.optimizer.loss_scale) == 32.0
         assert int(other.optimizer._loss_scale._counter) == 5
-    for one in (model, other):
-        one.fit(x, y, batch_size=4, shuffle=False, verbose=0)
+    for each in (model, other):
+        each.fit(x, y, batch_size=4, shuffle=False, verbose=0)
     for a, b in zip(model.get_weights(), other.get_weights()):
         np.testing.assert_array_equal(a, b)
 

@@ -176,8 +176,8 @@ def test_a_seed_repeats_a_run_bit_for_bit(samples, network):
         model.fit(*samples, batch_size=8, sub_batch_size=4, epochs=2, seed=5, verbose=0)
         return model.get_weights()
 
-    for one, other in zip(run(), run()):
-        np.testing.assert_array_equal(one, other)
+    for first, second in zip(run(), run()):
+        np.testing.assert_array_equal(first, second)
 
 
 def test_a_transform_is_applied_to_training_samples_only(samples, network, same):

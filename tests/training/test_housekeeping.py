@@ -41,8 +41,8 @@ def test_dropout_resumes_as_it_would_have_gone_on(generators, samples):
     first = fit(with_dropout(), epochs=2)
     resumed = with_dropout()
     resumed.set_weights(first)
-    for one, other in zip(fit(resumed, epochs=4, initial_epoch=2), through):
-        np.testing.assert_array_equal(one, other)
+    for found, expected in zip(fit(resumed, epochs=4, initial_epoch=2), through):
+        np.testing.assert_array_equal(found, expected)
     other_seed = fit(with_dropout(), epochs=4, seed=7)
     assert not np.array_equal(other_seed[0], through[0])
 

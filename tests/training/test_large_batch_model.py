@@ -33,7 +33,7 @@ class Plain(K.Model):
         self.hidden, self.top = K.layers.Dense(4, "tanh"), K.layers.Dense(2)
 
 
-class Given(LargeBatchModel):
+class FromInputs(LargeBatchModel):
     """A subclass that hands inputs and outputs to its base."""
 
     def __init__(self, **kwargs):
@@ -54,8 +54,8 @@ def built(model, x):
 KINDS = {
     "direct": lambda x: Direct(),
     "direct, named": lambda x: Direct(name="mine"),
-    "inputs given": lambda x: Given(),
-    "direct, after one with inputs": lambda x: (Given(), Direct())[1],
+    "inputs given": lambda x: FromInputs(),
+    "direct, after one with inputs": lambda x: (FromInputs(), Direct())[1],
     "from a subclass": lambda x: LargeBatchModel.from_model(built(Plain(), x[:1])),
     "from a sequence": lambda x: LargeBatchModel.from_model(chain("with an input")),
     "from a deferred sequence": lambda x: LargeBatchModel.from_model(

@@ -192,8 +192,8 @@ def test_an_overflow_in_one_sub_batch_skips_the_whole_update_once(policy, sample
     model.compile(K.optimizers.SGD(0.1, momentum=0.9), "mse")
     before, scale = model.get_weights(), float(model.optimizer.loss_scale)
     model.fit(x, y, batch_size=16, sub_batch_size=4, shuffle=False, verbose=0)
-    for one, other in zip(model.get_weights(), before):
-        np.testing.assert_array_equal(one, other)
+    for after, expected in zip(model.get_weights(), before):
+        np.testing.assert_array_equal(after, expected)
     assert float(model.optimizer.loss_scale) == scale / 2
     # Keras counts what it skips; here once, not each sub-batch.
     assert int(model.optimizer.iterations) == 1

@@ -9,6 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tflbt import checks
 from tflbt.data.sample_seeds import sample_seeds
 
 PLACEMENTS = ("sub_batch", "rank", "ranks")
@@ -20,17 +21,17 @@ class BatchAugmentation:
 
     $$w_{t+1} = w_t - \eta \frac{1}{M B} \sum_{i=1}^{M} \sum_{n \in \mathcal{B}} \nabla_w \ell(w_t, T_i(x_n), y_n)$$
 
-    The `batch_size` of `fit` is what an update sees, M * B: B samples in M instances. An epoch is the N samples, M * N
-    instances, and makes as many updates as one without batch augmentation makes with batch B. Instance i of a sample
-    has seeds of its own, from (seed, epoch, sample, i) alone, so that `fit`'s `transform` augments each differently;
-    the first has those it would have without. Without a transform the instances are equal, and dropout, which draws a
-    mask for every row, is what tells them apart (section 3.3).
+    The `batch_size` of `fit` is the number of instances in an update, M * B: B samples in M instances. An epoch is the
+    N samples, M * N instances, and has as many updates as an epoch without batch augmentation has with batch B.
+    Instance i of a sample has seeds of its own, from (seed, epoch, sample, i) alone, so that `fit`'s `transform`
+    augments each differently; the first has the seeds that it would have without batch augmentation. Without a
+    transform the instances are equal but for dropout, which draws a mask for every row (section 3.3).
 
     The gradient is the same mean over M * B losses wherever the instances are computed. What differs is what batch
     normalisation normalises together, and the variance of a rank's share:
 
     - "sub_batch": the instances of a sample stand side by side in one sub-batch;
-    - "rank": each in another sub-batch of one rank, so that M = 1 and M > 1 normalise the same number of different
+    - "rank": each in another sub-batch of the same rank, so that M = 1 and M > 1 normalise the same number of different
       samples;
     - "ranks": each in another sub-batch, which are dealt to the ranks in turn.
 
@@ -40,7 +41,7 @@ class BatchAugmentation:
             or "ranks".
 
     Raises:
-        ValueError: If M is no positive integer or the placement unknown; at the start of `fit`, when a sub-batch
+        ValueError: If M is no positive integer or the placement is unknown; at the start of `fit`, when a sub-batch
             ("sub_batch") or the sub-batches of an update ("rank": of each rank, "ranks": of all) do not hold whole
             multiples of M.
 
@@ -63,13 +64,8 @@ class BatchAugmentation:
 
     def __post_init__(self) -> None:
         """Checks the arguments."""
-        count = self.instances
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise ValueError(f"instances={count!r} must be a whole number, at least 1.")
-        if self.placement not in PLACEMENTS:
-            raise ValueError(
-                f"placement={self.placement!r} must be one of {', '.join(PLACEMENTS)}."
-            )
+        checks.whole("instances", self.instances, at_least=1)
+        checks.one_of("placement", self.placement, PLACEMENTS)
 
     def sub_batches_together(self, size: int) -> int:
         """Sub-batches that each of `size` ranks must take together, for an update to have whole samples."""
@@ -78,11 +74,11 @@ class BatchAugmentation:
         return self.instances // math.gcd(self.instances, size) if self.placement == "ranks" else 1
 
     def check(self, sub_batches: int, sub_batch_size: int, size: int) -> None:
-        """Raises unless an update has all instances of each of its samples.
+        """Checks that an update has all instances of each of its samples.
 
         Args:
             sub_batches: Sub-batches a rank takes for one update.
-            sub_batch_size: Samples in one.
+            sub_batch_size: Rows in a sub-batch.
             size: Number of ranks.
 
         Raises:
@@ -126,7 +122,7 @@ class BatchAugmentation:
             size: Number of ranks.
 
         Returns:
-            int64 ``[n]``: places of the samples in the epoch's order, and the number of each one's instance.
+            int64 `[n]`: places of the samples in the epoch's order, and the number of each one's instance.
         """
         count = self.instances
         if self.placement == "sub_batch":
@@ -142,7 +138,7 @@ class BatchAugmentation:
 
 
 def _rows(block: tf.Tensor, length: int, end: int) -> tf.Tensor:
-    """The numbers of a block, as far as they are below the end; maybe none."""
+    """The numbers of a block that are below the end; maybe none."""
     first = block * length
     return tf.range(tf.minimum(first, end), tf.minimum(first + length, end), dtype=tf.int64)
 
@@ -154,14 +150,14 @@ def augmented_batches(
     seed: int = 0,
     together: bool = True,
 ) -> Callable[[tf.data.Dataset], tf.data.Dataset]:
-    """Batch augmentation of a `tf.data` pipeline of one's own: ``dataset.batch(B).apply(augmented_batches(M, ...))``.
+    """Batch augmentation of your own `tf.data` pipeline: `dataset.batch(B).apply(augmented_batches(M, ...))`.
 
     Args:
         instances: M, at least 1.
-        transform: ``transform(features, seeds)`` on a batch's features (the first element of a tuple, or the whole of
+        transform: `transform(features, seeds)` on a batch's features (the first element of a tuple, or the whole of
             anything else), such as `tflbt.data.Cutout`; None: the instances are equal.
-        seed: Of the transform's seeds, 0 .. 2^63 - 1. A row's seeds come from (seed, number of the batch, row), so a
-            data set that is iterated again draws the same: repeat it before batching for other draws in other epochs.
+        seed: Seed of the transform, 0 .. 2^63 - 1. A row's seeds come from (seed, number of the batch, row), so a data
+            set that is iterated again draws the same: repeat it before batching for other draws in other epochs.
         together: True: batches of M * B, the instances of a row side by side; False: M batches of B after each other.
 
     Returns:
@@ -193,17 +189,17 @@ def augmented_batches(
         rows = tf.range(tf.shape(tf.nest.flatten(batch)[0])[0] * instances)
         return augmented(number, batch, rows // instances, rows % instances)
 
-    def one_by_one(number: tf.Tensor, batch: Any) -> tf.data.Dataset:
+    def each_apart(number: tf.Tensor, batch: Any) -> tf.data.Dataset:
         rows = tf.range(tf.shape(tf.nest.flatten(batch)[0])[0])
         numbers = tf.data.Dataset.range(instances)
-        return numbers.map(lambda one: augmented(number, batch, rows, tf.fill(tf.shape(rows), one)))
+        return numbers.map(lambda i: augmented(number, batch, rows, tf.fill(tf.shape(rows), i)))
 
     def apply(dataset: tf.data.Dataset) -> tf.data.Dataset:
         # A tuple's parts would become arguments of their own.
         numbered = dataset.enumerate()
         if together:
             return numbered.map(all_together, tf.data.AUTOTUNE, deterministic=True)
-        return numbered.flat_map(one_by_one)
+        return numbered.flat_map(each_apart)
 
     return apply
 

@@ -1,4 +1,4 @@
-"""What the ranks settle before the first update: the same model everywhere, and the same values in it."""
+"""Before the first update: all ranks must have the same model, and get the same values in it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tflbt.training.update_state import TrainingModel
 
 
 def settle(model: TrainingModel, data: FitData, arguments: dict[str, Any], validation: Any) -> None:
-    """Builds what the first update needs, checks that the ranks agree, and shares the chief's state.
+    """Builds what the first update needs, checks that the ranks agree, and gives all ranks the chief's state.
 
     Args:
         model: A compiled model, whose rules have started.
@@ -47,7 +47,7 @@ def settle(model: TrainingModel, data: FitData, arguments: dict[str, Any], valid
     warn_of_double_decay(model)
 
 
-def build(model: tf.keras.Model, spec: Any) -> None:
+def build(model: TrainingModel, spec: Any) -> None:
     """Creates the weights and metrics that Keras would create in the first step, without taking one."""
     if model.built and model.compiled_loss.built and model.compiled_metrics.built:
         return
@@ -59,14 +59,14 @@ def build(model: tf.keras.Model, spec: Any) -> None:
         model.compute_metrics(x, y, y_pred, sample_weight)
 
     if model.run_eagerly:  # perhaps because it cannot be traced
-        run(tf.nest.map_structure(_one_of_zeros, spec), training=False)
+        run(tf.nest.map_structure(_single_sample, spec), training=False)
         model.reset_metrics()
     else:
         spec = tf.nest.map_structure(_of_any_length, spec)
         tf.function(lambda data: run(data, training=True)).get_concrete_function(spec)
 
 
-def _one_of_zeros(spec: tf.TensorSpec) -> tf.Tensor:
+def _single_sample(spec: tf.TensorSpec) -> tf.Tensor:
     return tf.zeros([1, *(size or 1 for size in spec.shape[1:])], spec.dtype)
 
 
@@ -82,7 +82,7 @@ def plain_optimizer_name(optimizer: Any) -> str:
 
 
 def build_optimizer(optimizer: Any, variables: list[tf.Variable]) -> None:
-    """Creates the optimizer's slots now: a broadcast before would cover only its iteration count."""
+    """Creates the optimizer's slots, so that a broadcast covers more than its iteration count."""
     if hasattr(optimizer, "build"):
         optimizer.build(variables)
         return
@@ -155,7 +155,7 @@ def share_state(model: TrainingModel) -> None:
 
 
 def average_moving_statistics(model: TrainingModel) -> None:
-    """Averages BatchNorm's moving means and variances over the ranks, each of which saw other samples."""
+    """Averages BatchNorm's moving means and variances over the ranks, each of which saw different samples."""
     if model.reduction.size == 1:
         return
     moving = [v for v in model.non_trainable_weights if "moving_" in v.name and v.dtype.is_floating]

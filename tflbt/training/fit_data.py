@@ -1,4 +1,4 @@
-"""What `fit` and `evaluate` accept as data, made into this rank's sub-batches."""
+"""Turns what `fit` and `evaluate` accept as data into this rank's sub-batches."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ KERAS_BATCH_SIZE = 32
 
 @dataclasses.dataclass(frozen=True)
 class FitData:
-    """This rank's sub-batches and what is known of them.
+    """This rank's sub-batches and their properties.
 
     Attributes:
         sub_batches: What Keras's fit iterates over.
-        spec: What one of them looks like, as nested `tf.TensorSpec`s.
+        spec: The shapes and types of a sub-batch, as nested `tf.TensorSpec`s.
         plan: How the global batch is split.
-        steps_per_epoch: sub-batches an epoch on each rank; None: until the data ends.
+        steps_per_epoch: Sub-batches per epoch on each rank; None: until the data end.
         facts: What must be equal on all ranks, by name.
     """
 
@@ -79,7 +79,7 @@ def unpack(data: Any) -> tuple[Any, Any, Any]:
 
 
 def split_validation(arrays: Any, share: float) -> tuple[Any, Any]:
-    """The last `share` of the samples apart, as Keras's `validation_split` does.
+    """Splits off the last `share` of the samples, as Keras's `validation_split` does.
 
     Raises:
         ValueError: If one of the two parts would be empty.
@@ -188,7 +188,7 @@ def from_arrays(
 
 
 def _checksum(arrays: Any) -> int:
-    """A sum over a few samples, to tell arrays that were cut up by rank beforehand."""
+    """A checksum of a few samples, to recognise arrays that were already split by rank."""
     total = 0
     for array in tf.nest.flatten(arrays):
         some = array[:: max(1, len(array) // 8)][:9]
@@ -205,7 +205,7 @@ def from_dataset(
     reduction: Reduction,
     steps_per_epoch: int | None,
 ) -> FitData:
-    """A data set (or Sequence, or generator) of this rank's sub-batches, as the user made it.
+    """A data set (or Sequence, or generator) that yields this rank's sub-batches.
 
     Raises:
         ValueError: If `sub_batch_size` is not the size of the data set's batches, or the data set does not end and
@@ -238,7 +238,7 @@ def from_dataset(
 
 
 def with_spec(data: Any) -> tuple[Any, Any]:
-    """The data and what their batches look like; a generator's first batch is looked at and put back."""
+    """The data and the spec of their batches; a generator's first batch is read and put back."""
     if isinstance(data, tf.data.Dataset):
         return data, data.element_spec
     if isinstance(data, tf.keras.utils.Sequence):

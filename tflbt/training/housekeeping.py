@@ -1,4 +1,4 @@
-"""What every rank does around the updates of a `fit`, and no user should have to add."""
+"""The callback that every rank runs around the updates of a `fit`, without the user adding it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Housekeeping(TensorLogs, tf.keras.callbacks.Callback):
     """Sets the number of sub-batches, feeds the watchdog, seeds dropout, averages BatchNorm's moving statistics.
 
     Random layers start every epoch from (seed, epoch, rank, layer), so that a resumed run draws what an
-    uninterrupted one would have. That needs Keras's generator-based randomness
+    uninterrupted run would have drawn. That needs Keras's generator-based randomness
     (`tf.keras.backend.experimental.enable_tf_random_generator()`, which `tflbt.train` switches on).
 
     Args:
@@ -39,7 +39,7 @@ class Housekeeping(TensorLogs, tf.keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Sets the batch; tells the rules; seeds the random layers, every rank differently."""
         self.epoch = epoch
-        # Keras began with 1, and undoes what is assigned during an epoch's last, partial update.
+        # Keras begins with 1, and restores what was before when an epoch's last, partial update ends.
         self.model.batch_size = self.model.batch_size
         self._let_data_end(True)
         self.epochs_begun += 1

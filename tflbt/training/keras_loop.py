@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tflbt.distributed import comm, watchdog
 from tflbt.training import keras_internals
+from tflbt.training.update_state import TrainingModel
 
 # Keras's callbacks that only write files, to a path that is the same on every rank: the chief's are enough.
 WRITERS = (
@@ -20,9 +21,7 @@ WRITERS = (
 
 
 @contextlib.contextmanager
-def watched(
-    model: tf.keras.Model, limit: float | None = None
-) -> Iterator[watchdog.Watchdog | None]:
+def watched(model: TrainingModel, limit: float | None = None) -> Iterator[watchdog.Watchdog | None]:
     """Runs a watchdog while there are several ranks."""
     seconds = watchdog.configured_limit(limit)
     if model.reduction.size == 1 or seconds == 0:
@@ -33,10 +32,10 @@ def watched(
 
 
 @contextlib.contextmanager
-def sub_batch_by_sub_batch(model: tf.keras.Model) -> Iterator[None]:
+def sub_batch_by_sub_batch(model: TrainingModel) -> Iterator[None]:
     """Makes Keras take single sub-batches: with more it refuses data of unknown length, and may lose some.
 
-    (Its predict function, once made for single steps, leaves the others out.)
+    (A predict function that it built for single steps leaves all but the first of several out.)
     """
     variable = model.sub_batches_variable
     if variable is None:  # not compiled
@@ -52,7 +51,7 @@ def sub_batch_by_sub_batch(model: tf.keras.Model) -> Iterator[None]:
 
 @contextlib.contextmanager
 def validating(
-    model: tf.keras.Model, data: Any, steps: int | None, workers: dict[str, Any]
+    model: TrainingModel, data: Any, steps: int | None, workers: dict[str, Any]
 ) -> Iterator[None]:
     """Lets Keras begin `fit`, and read validation data, with single sub-batches.
 

@@ -37,7 +37,7 @@ class LargeBatchModel(tf.keras.Model):
     Use it as you use `tf.keras.Model`: with inputs and outputs, as a base class (with its own `call`; a custom
     `train_step` is not used, override `compute_loss` instead), or around any built model with `from_model`. It
     saves and loads as a Keras model. Under `horovodrun` nothing else is needed: the ranks check that they hold
-    the same model, share the chief's weights and optimizer state, agree on every metric, and a rank that is
+    the same model, share the chief's weights and optimizer state and agree on every metric, and a rank that is
     stuck ends the job (see `stall_limit` of `fit`). Call `tflbt.init()` at the program's start so that each rank
     takes its own GPU or its share of the cores.
 
@@ -83,7 +83,7 @@ class LargeBatchModel(tf.keras.Model):
         """Makes a LargeBatchModel that shares the layers and weights of a built model.
 
         Args:
-            model: Any built Keras model. A subclassed one becomes the single layer of the result. Its compilation
+            model: Any built Keras model. A subclassed model becomes the single layer of the result. Its compilation
                 is not taken over.
 
         Returns:
@@ -116,7 +116,7 @@ class LargeBatchModel(tf.keras.Model):
 
     @property
     def sub_batches_variable(self) -> tf.Variable:
-        """Sub-batches each rank takes for the update that runs now; Keras lowers it for an epoch's last one."""
+        """Sub-batches that each rank takes for the current update; Keras lowers it for the last of an epoch."""
         return keras_internals.steps_per_execution(self)
 
     @property
@@ -175,10 +175,10 @@ class LargeBatchModel(tf.keras.Model):
 
     @property
     def batch_size(self) -> int | None:
-        """Samples an update over all ranks; None before the first `fit`.
+        """Samples per update over all ranks; None before the first `fit`.
 
-        May be assigned between updates or epochs: the sub-batch size stays, their number changes, nothing is
-        traced again. A size that does not divide raises ValueError naming the nearest sizes that do.
+        May be assigned between updates or epochs: the number of sub-batches changes, their size does not, and
+        nothing is traced again. A size that does not divide raises ValueError naming the nearest sizes that do.
         """
         return None if self._plan is None else self._plan.batch_size
 
@@ -210,7 +210,7 @@ class LargeBatchModel(tf.keras.Model):
 
         Args:
             optimizer: Any Keras optimizer, plain or wrapped by `hvd.DistributedOptimizer`. A wrapped one is unwrapped
-                in place; its process set, compression and op are kept for the one reduction an update.
+                in place; its process set, compression and op are used for the one reduction per update.
             loss: Loss or losses; their reduction must be a mean over samples (Keras's default).
             metrics: As in Keras; exact over sub-batches and ranks.
             loss_weights: As in Keras.
@@ -295,14 +295,14 @@ class LargeBatchModel(tf.keras.Model):
     ) -> tf.keras.callbacks.History:
         """Trains as `tf.keras.Model.fit`, with a global batch.
 
-        Under Horovod every rank must call it alike.
+        Under Horovod every rank must call it with the same arguments.
 
         Args:
             x: Whole arrays (the same on every rank; tflbt shares the samples out), or a `tf.data.Dataset`, Sequence
                 or generator of *this rank's* sub-batches.
             y: Whole arrays, or None where x yields them.
-            batch_size: Samples an update over all ranks; default ranks x (sub_batch_size or 32). The last update of an
-                epoch takes what is left, and weighs it right.
+            batch_size: Samples per update over all ranks; default ranks x (sub_batch_size or 32). The last update of an
+                epoch takes what is left, with the right weight.
             epochs: Number of the last epoch, as in Keras.
             verbose: As in Keras; ranks other than 0 print nothing.
             callbacks: As in Keras, called on every rank; in them a "batch" is one update, numbered by its last
@@ -314,12 +314,12 @@ class LargeBatchModel(tf.keras.Model):
             class_weight: As in Keras.
             sample_weight: As in Keras.
             initial_epoch: The epoch to begin with; its order of samples is what an uninterrupted run would have.
-            steps_per_epoch: sub-batches an epoch on this rank, for data sets that do not end.
+            steps_per_epoch: Sub-batches per epoch on this rank, for data sets that do not end.
             validation_steps: As in Keras.
             validation_batch_size: Samples a rank evaluates at a time; default the sub-batch size.
             validation_freq: As in Keras.
             sub_batch_size: Samples a rank computes on at a time; default its whole share of the batch.
-            seed: Of the order of samples and of random layers, an integer at least 0.
+            seed: Seed of the order of samples and of random layers, an integer at least 0.
             transform: `transform(x, seeds)` applied to each sub-batch of whole arrays, for augmentation; `seeds`
                 (int32, [n, 2]) depend on (seed, epoch, sample, instance) alone. See
                 `tflbt.data.transforms.pad_crop_flip`.

@@ -143,8 +143,8 @@ def test_the_first_pass_leaves_no_trace(samples):
         )
         for scope in ("sub_batch", "update")
     ]
-    (one, history), (other, again) = results
-    for found, wanted in zip(other.get_weights(), one.get_weights()):
+    (first, history), (other, again) = results
+    for found, wanted in zip(other.get_weights(), first.get_weights()):
         np.testing.assert_allclose(found, wanted, atol=1e-6)
     for name, values in history.items():
         assert again[name] == pytest.approx(values, rel=1e-5)

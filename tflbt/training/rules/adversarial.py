@@ -22,11 +22,11 @@ class FGSM(Rule):
 
     $$x' = \text{clip}(x + \epsilon \, \text{sign} \nabla_x \ell(x, y; w)), \quad y' = y$$
 
-    where x is in the *original* scale of the data, in which `epsilon` and `valid_range` are given; the model's input is
+    where x is in the *original* scale of the data, to which `epsilon` and `valid_range` refer; the model's input is
     (x - mean) / scale. The network runs in inference mode for it, so that the perturbed pass moves no moving
     statistics. Sample i of an update (in the update's global order) is adversarial if floor((i + 1) share) > floor(i
-    share): spread evenly, floor(share * batch_size) in all, the same ones whatever the sub-batches and ranks. Only
-    those take part in the extra pass. Every floating-point input of the model is perturbed, others stay.
+    share): spread evenly, floor(share * batch_size) in all, the same samples whatever the sub-batches and ranks. Only
+    they take part in the extra pass. Every floating-point input of the model is perturbed, others are not.
 
     Read and set the share of a training with `model.adversarial_share`; `tflbt.callbacks.AdaptiveBatchSize` lowers and
     ends it.
@@ -94,7 +94,7 @@ class FGSM(Rule):
         return cls(share, epsilon, mean=standardize.pixel_mean, scale=standardize.pixel_scale)
 
     def check_inputs(self, x: Any) -> None:
-        """Raises unless there is something to perturb.
+        """Checks that there is something to perturb.
 
         Raises:
             ValueError: If none of the inputs (arrays, tensors or their specs) is floating-point.
@@ -147,13 +147,13 @@ class FGSM(Rule):
         )
 
     def perturb(self, x: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-        """One step of the model's input along the sign of its gradient; where that is 0 or NaN, none."""
+        """Moves the model's input a step along the sign of its gradient; not where that is 0 or NaN."""
         sign = tf.cast(gradient > 0, x.dtype) - tf.cast(gradient < 0, x.dtype)
         moved = x + tf.cast(self.epsilon / np.asarray(self.scale), x.dtype) * sign
         if self.valid_range is None:
             return moved
         low, high = ((bound - np.asarray(self.mean)) / self.scale for bound in self.valid_range)
-        # What augmentation left outside of the range (padding, say) may not be pushed further out, nor pulled in.
+        # What augmentation left outside of the range (padding, say) is neither pushed further out nor pulled in.
         low, high = (tf.cast(bound, x.dtype) for bound in (low, high))
         return tf.clip_by_value(moved, tf.minimum(x, low), tf.maximum(x, high))
 
@@ -196,8 +196,8 @@ def with_adversarial_samples(
         model: The model in training.
         fgsm: How to perturb.
         data: (x, y, sample_weight) or less, as Keras unpacks it.
-        places: int64 `[k]`; with k = 0 the sub-batch comes back as it is.
-        restore: Variables that computing the loss writes (metrics), to be put back.
+        places: int64 `[k]`; with k = 0 the sub-batch is returned as it is.
+        restore: Variables that computing the loss writes (metrics), to be restored.
 
     Returns:
         The sub-batch in the structure of `data`.

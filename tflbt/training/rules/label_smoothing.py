@@ -6,27 +6,28 @@ from typing import Any
 
 import tensorflow as tf
 
+from tflbt import checks
+
 
 @tf.keras.utils.register_keras_serializable(package="tflbt")
 class SmoothedSparseCategoricalCrossentropy(tf.keras.losses.Loss):
-    r"""Cross-entropy against targets that leave a share s of the mass to all K classes alike.
+    r"""Cross-entropy against targets that spread a share s of the mass evenly over all K classes.
 
     For a sample of label y and predicted probabilities p,
 
-    .. math:: \ell = -\sum_{k=1}^K t_k \log p_k, \qquad t_k = (1 - s)\,[k = y] + \frac{s}{K},
+    $$\ell = -\sum_{k=1}^K t_k \log p_k, \qquad t_k = (1 - s)\,[k = y] + \frac{s}{K},$$
 
-    which is what `tf.keras.losses.CategoricalCrossentropy` makes of one-hot labels, here without making them. With
-    logits z and their log-sum-exp :math:`L = \log \sum_k e^{z_k}` it is
-    :math:`(1 - s)(L - z_y) + s\,(L - \frac1K \sum_k z_k)`.
+    which is what `tf.keras.losses.CategoricalCrossentropy` computes of one-hot labels, which are not needed here. With
+    logits z and their log-sum-exp $L = \log \sum_k e^{z_k}$ it is $(1 - s)(L - z_y) + s\,(L - \frac1K \sum_k z_k)$.
 
-    Its least value is not 0 but the entropy of the targets, and a loss that is reported (`val_loss` too) is the
-    smoothed one: do not compare it with one of another s. The accuracy is as without smoothing. The targets enter
-    linearly in the logits, so the Hessian in the logits, and with it the output layer's eigenvalue at given weights,
-    does not depend on s.
+    Its least value is not 0 but the entropy of the targets, and the loss that is reported (`val_loss` too) is the
+    smoothed loss: do not compare losses of different s. The accuracy does not change. The targets are multiplied with
+    the logits, so the Hessian by the logits, and with it the output layer's eigenvalue at the same weights, does not
+    depend on s.
 
     Args:
-        label_smoothing: s, share of the mass that is spread evenly, 0 <= s < 1; default 0.1, as Szegedy et al. and
-            `limit-of-the-batch-size.txt` (Table 4) have it. 0: plain cross-entropy.
+        label_smoothing: s, the share of the mass that is spread evenly, 0 <= s < 1; default 0.1, as in Szegedy et al.
+            and Table 4 of `limit-of-the-batch-size.txt`. 0: plain cross-entropy.
         from_logits: True (default): predictions are logits; False: probabilities.
         reduction: As in Keras; default: the mean over samples, as `LargeBatchModel` needs.
         name: Of the loss.
@@ -52,10 +53,7 @@ class SmoothedSparseCategoricalCrossentropy(tf.keras.losses.Loss):
         reduction: str = tf.keras.losses.Reduction.AUTO,
         name: str = "smoothed_sparse_categorical_crossentropy",
     ) -> None:
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(
-                f"label_smoothing={label_smoothing!r} must be at least 0 and less than 1."
-            )
+        checks.number("label_smoothing", label_smoothing, at_least=0, less_than=1)
         super().__init__(reduction=reduction, name=name)
         self.label_smoothing = float(label_smoothing)
         self.from_logits = from_logits
@@ -64,8 +62,8 @@ class SmoothedSparseCategoricalCrossentropy(tf.keras.losses.Loss):
         """Returns the loss of each sample, in float32 for predictions of 16 bits.
 
         Args:
-            y_true: Integer labels, shape ``[samples, ...]`` or ``[samples, ..., 1]``.
-            y_pred: Logits or probabilities, shape ``[samples, ..., K]``.
+            y_true: Integer labels, shape `[samples, ...]` or `[samples, ..., 1]`.
+            y_pred: Logits or probabilities, shape `[samples, ..., K]`.
         """
         predictions = tf.convert_to_tensor(y_pred)
         if predictions.dtype.size < 4:
@@ -81,7 +79,7 @@ class SmoothedSparseCategoricalCrossentropy(tf.keras.losses.Loss):
         return (1 - self.label_smoothing) * hard + self.label_smoothing * even
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make the loss again."""
+        """The arguments of an equal loss."""
         return {
             **super().get_config(),
             "label_smoothing": self.label_smoothing,
@@ -90,7 +88,7 @@ class SmoothedSparseCategoricalCrossentropy(tf.keras.losses.Loss):
 
 
 def _log_probabilities(probabilities: tf.Tensor) -> tf.Tensor:
-    """Logarithms of probabilities that sum to 1, kept off 0 as Keras does."""
+    """Logarithms of probabilities that sum to 1, kept away from 0 as Keras does."""
     epsilon = tf.keras.backend.epsilon()
     shares = probabilities / tf.reduce_sum(probabilities, -1, keepdims=True)
     return tf.math.log(tf.clip_by_value(shares, epsilon, 1 - epsilon))

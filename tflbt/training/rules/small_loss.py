@@ -11,7 +11,7 @@ from tflbt import checks
 from tflbt.training.rules.rule import Rule
 
 SCOPES = ("sub_batch", "update")
-_ROUNDING = 1e-9  # so that 29% of 100 samples are 29 where the product is 28.999999999999996
+_ROUNDING = 1e-9  # so that 29% of 100 samples are 29: the product is 28.999999999999996
 
 
 @dataclasses.dataclass(eq=False)
@@ -29,11 +29,11 @@ class SmallLossDiscarding(Rule):
 
     Args:
         share: p, the share of samples to discard, at least 0 and less than 1, default 0.3 (the paper's). 0: none, and
-            the training is bit for bit the one without.
+            the training is bit for bit the same as without this rule.
         epochs: For how many epochs from the first one; default 100 (the paper's); None: for all.
         scope: What is compared. "sub_batch" (default): the samples of each sub-batch for themselves, at no cost beside
             a sort; "update": all samples of the update, over sub-batches and ranks, exactly, whatever these are. That
-            takes one more forward pass (of the three that an update costs), and keeps this rank's inputs of the update
+            takes one more forward pass (an update costs about three), and stores this rank's inputs of the update
             in the host's memory. Dropout has the same masks in both passes if Keras draws from generators
             (`tf.keras.backend.experimental.enable_tf_random_generator()`, which `tflbt.train` switches on).
 
@@ -41,8 +41,8 @@ class SmallLossDiscarding(Rule):
         ValueError: If an argument is out of its range; at the first update, if the model's `compute_loss` does not use
             its `sample_weight`.
 
-    Source: section 3.1 of `curvature-radius.txt`, which discards within one batch; with one sub-batch on one rank both
-    scopes do.
+    Source: section 3.1 of `curvature-radius.txt`, which discards within one batch, as both scopes do with one sub-batch
+    on one rank.
 
     Example:
         >>> from tflbt import LargeBatchModel
@@ -107,11 +107,11 @@ class SmallLossDiscarding(Rule):
 
 
 def larger(losses: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
-    """Which samples remain of those whose losses are compared.
+    """Which of the samples whose losses are compared remain.
 
     Args:
         losses: `[n]`; NaN counts as the largest there is.
-        share: Of them to discard, a float64 scalar.
+        share: The share to discard, a float64 scalar.
 
     Returns:
         bool `[n]`, False for the floor(share n) smallest, of equal losses the first.
