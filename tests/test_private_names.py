@@ -124,6 +124,8 @@ def defined(tree: ast.AST) -> set[str]:
             names.add(node.id)
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and on_self(node):
             names.add(node.attr)
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "__setattr__":
+            names |= {str(a.value) for a in node.args if isinstance(a, ast.Constant)}
     return names
 
 
