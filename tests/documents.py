@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,9 +24,11 @@ def train_py() -> str:
     return block
 
 
-def run(code: str) -> None:
-    """Runs a script's text in this process."""
-    exec(compile(code, "document", "exec"), {"__name__": "document"})
+def run(code: str, folder: Path) -> None:
+    """Runs a script's text in this process, from a file: TensorFlow reads the source of functions."""
+    script = folder / "document.py"
+    script.write_text(code)
+    runpy.run_path(str(script))
 
 
 def accuracy(output: str) -> float:

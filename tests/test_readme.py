@@ -14,7 +14,7 @@ from tests.documents import DOCUMENTS, HOROVOD_SCRIPT, README, ROOT, accuracy, b
 from tflbt import recipes
 from tflbt.report import RunDirectory, figure_style
 
-WITH_PYTHON = ("features", "your_script")
+WITH_PYTHON = ("extending", "features", "your_script")
 
 
 def is_recipe(name: str) -> bool:
@@ -53,7 +53,7 @@ def test_both_sides_of_the_diff_run(
     (diff,) = blocks(README, "diff")
     lines = [line[1:] for line in diff.splitlines() if line[:1] in (" ", side, "")]
     monkeypatch.chdir(tmp_path)
-    run("\n".join(lines))
+    run("\n".join(lines), tmp_path)
     assert "Epoch 10/10" in capsys.readouterr().out
 
 
@@ -68,12 +68,17 @@ def test_the_diff_has_three_changes() -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("name", WITH_PYTHON)
 def test_the_python_of_a_document_runs(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Its blocks one after another, those of many epochs with one; train.py among them at its full length."""
     code = "\n".join(blocks(ROOT / "docs" / f"{name}.md", "python"))
     monkeypatch.chdir(tmp_path)
-    run(re.sub(r"epochs=(90|164)\b", "epochs=1", code))
+    run(re.sub(r"epochs=(90|164)\b", "epochs=1", code), tmp_path)
+    assert "AutoGraph" not in caplog.text
     if name == "your_script":
         assert accuracy(capsys.readouterr().out) > 0.9
         assert (tmp_path / "plain.keras").exists()

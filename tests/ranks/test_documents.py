@@ -10,8 +10,8 @@ from tests import documents
 from tflbt.distributed import comm
 
 
-def test_train_py_runs_and_only_the_chief_prints(rank, shared_folder, capfd):
-    documents.run(documents.train_py())
+def test_train_py_runs_and_only_the_chief_prints(rank, shared_folder, tmp_path, capfd):
+    documents.run(documents.train_py(), tmp_path)
     output = capfd.readouterr().out
     if rank == 0:
         assert documents.accuracy(output) > 0.9

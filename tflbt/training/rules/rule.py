@@ -123,6 +123,7 @@ class Rule:
         """Small tensors of this rank, after its sub-batches, to be summed over the ranks as float32."""
         return []
 
+    @tf.autograph.experimental.do_not_convert  # AutoGraph warns of functions that hold only a docstring
     def observe_update(
         self, gradients: list[tf.Tensor], samples: tf.Tensor, scalars: list[tf.Tensor]
     ) -> None:
@@ -139,6 +140,7 @@ class Rule:
         """Returns the gradients that the optimizer gets in place of these; the same on all ranks."""
         return gradients
 
+    @tf.autograph.experimental.do_not_convert
     def after_update(self) -> None:
         """Follows the optimizer's step."""
 
