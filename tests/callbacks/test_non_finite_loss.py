@@ -31,6 +31,49 @@ def test_the_update_that_first_sees_it_is_the_last(cls, value, data, make_model,
     assert len(rates.rates) == 2
 
 
+class OnDevice:
+    """A loss on a GPU, of which reading makes the host wait."""
+
+    device = "/job:localhost/replica:0/task:0/device:GPU:0"
+
+    def __init__(self, value):
+        self.value, self.reads = value, 0
+
+    def __float__(self):
+        """Counts the reads."""
+        self.reads += 1
+        return self.value
+
+
+def on_gpu(steps, make_model):
+    """The callback at the beginning of its second epoch, which has so many steps."""
+    callback = NonFiniteLoss()
+    callback.set_model(make_model())
+    callback.set_params({"steps": steps})
+    callback.on_epoch_begin(1)
+    return callback
+
+
+@pytest.mark.parametrize("steps", [40, None])
+def test_a_loss_on_a_gpu_is_read_now_and_then(steps, make_model):
+    callback, loss = on_gpu(steps, make_model), OnDevice(1.0)
+    for batch in range(40):
+        callback.on_train_batch_end(batch, {"loss": loss})
+    assert loss.reads == (3 if steps else 2)  # updates 16 and 32, and the last one if it is known
+
+
+def test_a_nan_on_a_gpu_ends_its_own_epoch(make_model):
+    loss = OnDevice(float("nan"))
+    callback = on_gpu(5, make_model)
+    callback.on_train_batch_end(3, {"loss": loss})
+    with pytest.raises(FloatingPointError, match="in epoch 2"):
+        callback.on_train_batch_end(4, {"loss": loss})
+    callback = on_gpu(None, make_model)
+    callback.on_train_batch_end(4, {"loss": loss})
+    with pytest.raises(FloatingPointError, match="in epoch 2"):
+        callback.on_epoch_end(1, {"loss": float("nan")})
+
+
 def test_the_epoch_is_named(data, make_model):
     model = make_model()
 

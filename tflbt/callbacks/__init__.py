@@ -1,4 +1,4 @@
-"""Keras's doors: what tflbt offers as callbacks for `fit`."""
+"""Keras callbacks for `fit`."""
 
 from tflbt.callbacks.adaptive_batch_size import AdaptiveBatchSize
 from tflbt.callbacks.checkpoint import Checkpoint

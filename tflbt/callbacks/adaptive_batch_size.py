@@ -1,4 +1,4 @@
-"""The adaptive batch size at Keras's door: the batch grows inside one `fit` where the loss landscape gets flatter."""
+"""`AdaptiveBatchSize`: a batch that grows inside one `fit` as the loss landscape gets flatter."""
 
 from __future__ import annotations
 
@@ -16,51 +16,53 @@ from tflbt.control.adaptive_batch import AdaptiveBatch, check_ratios
 class AdaptiveBatchSize(BatchSizeFactor):
     r"""Grows batch size and learning rate by `beta` where the Hessian's top eigenvalue has fallen by `alpha` (ABS).
 
-    The eigenvalue (the most positive one, by Lanczos, begun at the eigenvector of the measurement before) of the
-    initial weights is the reference. After each epoch (or every `measure_every` samples) the
-    eigenvalue is measured again; if it is below reference / `alpha` (it then becomes the reference), or `kappa`
-    measurements passed without growth, then batch size and learning rate are multiplied by `beta` and the adversarial
-    share is divided by `omega`. With `fit(adversarial=tflbt.FGSM(...))` this is ABSA. `tflbt.control.AdaptiveBatch` has
-    the rules to the letter, those for NaN and negative eigenvalues included.
+    The reference is the eigenvalue of the initial weights: the most positive one, by Lanczos, which begins at the
+    eigenvector of the last measurement. The eigenvalue is measured again after each epoch (or every `measure_every`
+    samples). If it is below reference / `alpha` (it then becomes the reference), or `kappa` measurements have passed
+    without growth, batch size and learning rate are multiplied by `beta` and the adversarial share is divided by
+    `omega`. With `fit(adversarial=tflbt.FGSM(...))` this is ABSA. `tflbt.control.AdaptiveBatch` states the exact rules,
+    including those for NaN and negative eigenvalues.
 
-    The batch is always a multiple of ranks x sub-batch size: growth is rounded up to the next, the largest batch down;
-    the learning rate grows by what the batch really grew. A `max_batch_size` beyond the data set is lowered to it (one
-    update an epoch), with a logged notice. At the largest batch neither grows, and nothing is measured any more.
-    Nothing is traced again when the batch grows. The learning rate composes with tflbt's warm-up and decay callbacks
-    (`tflbt.callbacks.StepDecay` is the paper's decay at given epochs).
+    The batch is always a multiple of ranks x sub-batch size: a grown batch is rounded up to the next multiple, and
+    `max_batch_size` is rounded down; the learning rate grows in proportion to the rounded batch. A `max_batch_size`
+    beyond the data set is lowered to its size (one update per epoch), with a logged notice. At the largest batch
+    nothing grows or is measured any more. Nothing is traced again when the batch grows. The learning rate composes
+    with tflbt's warm-up and decay callbacks (`tflbt.callbacks.StepDecay` is the paper's decay at fixed epochs).
 
-    Needs a `tflbt.LargeBatchModel`. Under Horovod every rank must run it: all samples of `curvature_data` count, and
-    all ranks take and log the same decisions. A second `fit` from epoch 0 starts over; `fit(initial_epoch=...)` goes on
-    with the batch size reached, whatever `batch_size` it is given. Adds `batch_size` and `learning_rate` (of the
-    epoch's last update) and `eigenvalue` (the epoch's last; NaN where none was measured) to the logs.
+    It needs a `tflbt.LargeBatchModel`. Under Horovod every rank must run it: all samples of `curvature_data` count, and
+    all ranks make and log the same decisions. A second `fit` from epoch 0 starts over; `fit(initial_epoch=...)` goes on
+    with the batch size that was reached, whatever its `batch_size` is. It adds `batch_size` and `learning_rate` (of the
+    epoch's last update) and `eigenvalue` (the epoch's last; NaN if none was measured) to the logs.
 
     Args:
         max_batch_size: The largest batch, at least the `batch_size` of `fit`.
-        alpha: Eigenvalue decay ratio, more than 1, default 2.
-        beta: By how much batch size and learning rate grow, more than 1, default 2.
-        kappa: Measurements without growth after which the batch grows all the same, at least 1, default 10.
+        alpha: The eigenvalue must fall by this factor, more than 1, default 2.
+        beta: The factor by which batch size and learning rate grow, more than 1, default 2.
+        kappa: The batch grows anyway after this many measurements without growth, at least 1, default 10.
         curvature_data: (x, y[, sample_weight]): one batch to measure on (the paper: 128 samples for CIFAR-10), the same
             arrays on every rank; or a function without arguments that returns them, called once at the start of `fit`.
-        omega: By how much the adversarial share falls at each growth, at least 1, default 2.
-        tau: Epochs after which no samples are adversarial any more, at least 0; default half the epochs given to `fit`,
+        omega: The adversarial share is divided by this at each growth, at least 1, default 2.
+        tau: Epochs after which no samples are adversarial any more, at least 0; default None: half the epochs of `fit`,
             as in the authors' code.
-        measure_every: Samples of training between measurements, at least 1; default None: after each epoch (the paper
-            takes 65,536 for SVHN).
-        reference: "initialization" (default, the paper's), or "first_epoch": measured after the first epoch, before
-            which nothing grows, as in the authors' code. Prefer it for networks with BatchNorm, whose moving statistics
-            mean nothing before training: ResNet-20's first eigenvalue is 20 times that of its true activations.
+        measure_every: Training samples between measurements, at least 1; default None: after each epoch (the paper
+            uses 65,536 for SVHN).
+        reference: "initialization" (default, the paper's), or "first_epoch": measured after the first epoch, and
+            nothing grows before that, as in the authors' code. Prefer it for networks with BatchNorm, whose moving
+            statistics mean nothing before training: ResNet-20's first eigenvalue is 20 times that of its true
+            activations.
         scale_learning_rate: Whether the learning rate grows with the batch, default True.
         layers: Whose Hessian: "all" (default), "last_2" (the paper's block Hessian of the last two layers), "output",
             or layer names; see `tflbt.curvature.top_eigenvalue`.
         method: "exact" (default), or "finite_difference" with layers="output".
-        iterations: The most Hessian-vector products of a measurement, at least 1, default 20.
+        iterations: The largest number of Hessian-vector products per measurement, at least 1, default 20.
         tolerance: Relative residual at which a measurement ends earlier, usually after 3 to 6 products; default 0.05.
             The eigenvalue's own error is far smaller.
-        seed: Of the first start vector, default 0; later measurements begin at the last eigenvector.
-        sub_batch_size: Samples of `curvature_data` in memory at a time; default the model's sub-batch size.
+        seed: The seed of the first start vector, at least 0, default 0; later measurements begin at the last
+            eigenvector.
+        sub_batch_size: Samples of `curvature_data` in memory at a time; default None: the model's sub-batch size.
 
     Raises:
-        ValueError: If an argument is out of its range; at the start of `fit`, if the model is no LargeBatchModel,
+        ValueError: If an argument is out of its range; at the start of `fit`, if the model is not a LargeBatchModel,
             `max_batch_size` is less than the batch that `fit` was given, or the optimizer was built with a schedule.
 
     Source: Algorithms 1 and 2 and appendix B of `abs-absa.txt`.
@@ -132,45 +134,39 @@ class AdaptiveBatchSize(BatchSizeFactor):
         self._seconds_resizing = 0.0
         self._last = (0.0, 0)  # learning rate and batch size of the last update
         self._share = 0.0  # adversarial, at the beginning of the epoch
-        # Whether this fit goes on or starts over is still open: its first epoch's number will tell.
-        self._undecided = False
 
     @property
     def growths(self) -> int:
-        """How often the batch grew so far."""
+        """The number of growths so far."""
         return self._machine.growths if self._machine else 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Goes on from a restored state, if there is one."""
-        restored = self._restored
+        """Gets the curvature data."""
         super().on_train_begin(logs)
         self.curvature.start_training(self.model)
-        self._undecided = True
-        if restored is not None:
-            # On another number of ranks the batch must be a multiple of something else.
-            self._machine = AdaptiveBatch.from_state({**restored["machine"], "step": self.step})
-            self._initial_batch_size = restored["initial_batch_size"]
-            self._initial_is_due = restored["initial_is_due"]
-            self._measured_at = restored["measured_at"]
-            self.curvature.restore(restored["curvature"])
+
+    def _take_up(self, state: dict[str, Any]) -> None:
+        # On another number of ranks the batch must be a multiple of something else.
+        self._machine = AdaptiveBatch.from_state({**state["machine"], "step": self.step})
+        self._initial_batch_size = state["initial_batch_size"]
+        self._initial_is_due = state["initial_is_due"]
+        self._measured_at = state["measured_at"]
+        self.curvature.restore(state["curvature"])
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Starts over where a fit begins at epoch 0, or is this callback's first."""
+        """Starts over or goes on in the first epoch of a `fit`; ends the adversarial samples at epoch tau."""
         self.curvature.start_epoch()
         self._seconds_resizing = 0.0
-        if self._undecided and (epoch == 0 or self._machine is None):
-            self._start_over()
-        elif self._undecided and self._machine is not None:
-            self._go_on_with(self._machine)
-        self._undecided = False
+        super().on_epoch_begin(epoch, logs)
         self._end_adversarial(epoch)
         self._share = self.model.adversarial_share
 
-    def _go_on_with(self, machine: AdaptiveBatch) -> None:
-        """Assigns the batch size and share reached; `fit` began with others."""
-        self.model.batch_size = machine.batch_size
+    def _go_on(self) -> None:
+        """Assigns the batch size and the share that were reached, as `fit` began with others."""
+        assert self._machine is not None
+        self.model.batch_size = self._machine.batch_size
         if self.model.adversarial is not None:
-            self.model.adversarial_share = machine.share(self.model.adversarial.share)
+            self.model.adversarial_share = self._machine.share(self.model.adversarial.share)
 
     def _start_over(self) -> None:
         first, step = self.model.batch_size, self.step
@@ -201,7 +197,7 @@ class AdaptiveBatchSize(BatchSizeFactor):
             self._decide("before the first update")
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Measures and decides every `measure_every` samples, where that was asked for."""
+        """Measures and decides after every `measure_every` samples, if that is not None."""
         self._last = learning_rate(self.model), self.model.batch_size
         if self.measure_every is None or self._awaits_first_epoch:
             return
@@ -222,6 +218,7 @@ class AdaptiveBatchSize(BatchSizeFactor):
         self._end_adversarial(epoch + 1)
 
     def _end_adversarial(self, epochs_done: int) -> None:
+        """Ends the adversarial samples after tau epochs."""
         tau = self.params["epochs"] // 2 if self.tau is None else self.tau
         if epochs_done >= tau and self.model.adversarial_share:
             self.model.adversarial_share = 0.0
@@ -229,18 +226,19 @@ class AdaptiveBatchSize(BatchSizeFactor):
 
     @property
     def _awaits_first_epoch(self) -> bool:
+        """True until the end of the first epoch, if that gives the reference."""
         assert self._machine is not None
         return self.reference == "first_epoch" and self._machine.reference is None
 
     def _decide(self, when: str) -> None:
-        """Measures, and does what Algorithm 1 says; at the largest batch there is nothing left to decide."""
+        """Measures, and carries out what Algorithm 1 decides; at the largest batch there is nothing left to decide."""
         assert self._machine is not None
         if self._machine.at_largest:
             return
         eigenvalue = self.curvature.measure_again(self.model)
         growth = self._machine.measured(eigenvalue)
         if not eigenvalue > 0:
-            self.log(f"{when}: the eigenvalue is {eigenvalue:g}, which is no sign of flatness")
+            self.log(f"{when}: the eigenvalue is {eigenvalue:g}, which does not show flatness")
         if growth.reason:
             begin = time.perf_counter()
             self._grow()
@@ -251,11 +249,12 @@ class AdaptiveBatchSize(BatchSizeFactor):
             )
 
     def _grow(self) -> None:
+        """Assigns the batch size, learning rate and adversarial share after a growth."""
         assert self._machine is not None
         self.model.batch_size = self._machine.batch_size
         if self.scale_learning_rate:
             self.set_factor(self._machine.batch_size / self._initial_batch_size)
-        if self.model.adversarial_share:  # else ended at tau, or there are none
+        if self.model.adversarial_share:  # otherwise they ended at tau, or there are none
             self.model.adversarial_share = self._machine.share(self.model.adversarial.share)
 
     def epoch_columns(self) -> dict[str, Any]:

@@ -14,16 +14,16 @@ class BatchSizeFactor(LearningRateFactor):
     """A callback that sets `model.batch_size` and owns a factor of the learning rate.
 
     Attributes:
-        max_batch_size: The largest batch that was asked for.
+        max_batch_size: The largest batch, as the constructor got it.
     """
 
     max_batch_size: int
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Checks that the model's batch can change.
+        """Checks that the model can change its batch size.
 
         Raises:
-            ValueError: If it is no LargeBatchModel, or the optimizer was built with a schedule.
+            ValueError: If it is not a LargeBatchModel, or the optimizer was built with a schedule.
         """
         if not hasattr(self.model, "batch_plan"):
             raise ValueError(
@@ -34,13 +34,13 @@ class BatchSizeFactor(LearningRateFactor):
 
     @property
     def step(self) -> int:
-        """What every batch must be a multiple of: ranks x sub-batch size x sub-batches that belong together."""
+        """Every batch must be a multiple of this: ranks x sub-batch size x sub-batches that belong together."""
         plan = self.model.batch_plan
         together = self.model.batch_augmentation.sub_batches_together(plan.ranks)
         return plan.ranks * plan.samples_a_rank_computes * together
 
     def largest(self) -> int:
-        """The largest batch: what was asked for, but at most the data set, where its size is known."""
+        """The largest batch: `max_batch_size`, but at most the data set, if its size is known."""
         steps, plan = self.params.get("steps"), self.model.batch_plan
         whole = (steps or 0) * plan.ranks * plan.samples_a_rank_computes
         if not whole or self.max_batch_size <= whole:
@@ -52,5 +52,5 @@ class BatchSizeFactor(LearningRateFactor):
         return max(whole, self.model.batch_size)
 
     def log(self, what: str) -> None:
-        """Logs on every rank, so that one can see that all decided alike."""
+        """Logs on every rank, to show that all of them decided alike."""
         logging.info("rank %d: %s, %s", comm.rank(), self.owner.replace("_", " "), what)

@@ -1,4 +1,4 @@
-"""Checkpoints at epoch ends, callbacks' state included, so that a resumed run equals an uninterrupted one."""
+"""`Checkpoint`: checkpoints that include callbacks' state, so that a resumed run equals an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from tflbt.training.checkpoint import Checkpoints, restore_together, write_toget
 
 
 class Checkpoint(tf.keras.callbacks.Callback):
-    """Writes a checkpoint every few epochs and after the last; `resume` goes on from the newest good one.
+    """Writes a checkpoint every few epochs and after the last one; `resume` continues from the newest intact one.
 
-    Unlike Keras's BackupAndRestore it keeps the state of callbacks (phase, plateau counter, learning-rate
+    Unlike Keras's BackupAndRestore it saves the state of callbacks (phase, plateau counter, learning-rate
     factors), the batch size and the samples seen. Place it last among the callbacks. Under Horovod every rank
     must run it; the chief writes, and a write that fails raises OSError on all of them.
 
     Args:
-        directory: Where the checkpoints go.
-        callbacks: The callbacks of this `fit` whose state to keep: any with `state()` and `restore(state)`; others
-            are passed over.
+        directory: Where to write the checkpoints.
+        callbacks: The callbacks of this `fit` whose state to save: those with `state()` and `restore(state)`; others
+            are ignored.
         every: Epochs between checkpoints, at least 1, default 1.
-        keep: How many of the newest to keep, at least 1, default 2.
+        keep: How many of the newest checkpoints to keep, at least 1, default 2.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -57,8 +57,8 @@ class Checkpoint(tf.keras.callbacks.Callback):
         checks.whole("every", every, at_least=1)
         self.checkpoints = Checkpoints(Path(directory), keep)
         self.every = every
-        self.batch_size: int | None = None  # of the restored run, which may have changed it
-        self._ours = False  # whether what the directory holds belongs to this run
+        self.batch_size: int | None = None  # that the restored run had reached
+        self._ours = False  # whether the checkpoints in the directory belong to this run
         self._stateful: dict[str, Any] = {}
         for callback in callbacks:
             if hasattr(callback, "state") and hasattr(callback, "restore"):
@@ -68,13 +68,13 @@ class Checkpoint(tf.keras.callbacks.Callback):
                 ] = callback
 
     def resume(self, model: tf.keras.Model) -> int:
-        """Restores the newest good checkpoint, if any, into a built, compiled model and the callbacks.
+        """Restores the newest intact checkpoint, if any, into a built, compiled model and the callbacks.
 
         Returns:
-            The number of finished epochs, for `fit(initial_epoch=...)`; 0 if there is nothing to go on from.
+            The number of finished epochs, for `fit(initial_epoch=...)`; 0 if there is no checkpoint.
 
         Raises:
-            ValueError: If the checkpoint is of another model or optimizer, or every one there is is damaged.
+            ValueError: If the checkpoint belongs to another model or optimizer, or all of them are damaged.
         """
         state = restore_together(self.checkpoints, model)
         self._ours = True
@@ -89,13 +89,14 @@ class Checkpoint(tf.keras.callbacks.Callback):
         return int(state["epochs"])
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Makes sure that no other run's checkpoints are in the way."""
+        """Raises FileExistsError on every rank if the directory holds checkpoints of another run."""
         if not self._ours:
             reduction = comm.reduction_of(self.model)
             comm.on_chief(self._require_empty, "tflbt.checkpoint.directory", reduction)
         self._ours = True
 
     def _require_empty(self) -> None:
+        """Raises if there are checkpoints."""
         found = self.checkpoints.found()
         if found:
             raise FileExistsError(
@@ -106,12 +107,13 @@ class Checkpoint(tf.keras.callbacks.Callback):
             )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Writes, if it is time or the end."""
+        """Writes a checkpoint, if it is due or this is the last epoch."""
         last = epoch + 1 == self.params.get("epochs") or self.model.stop_training
         if (epoch + 1) % self.every == 0 or last:
             write_together(self.checkpoints, self.model, epoch + 1, self._state())
 
     def _state(self) -> dict[str, Any]:
+        """What a checkpoint holds besides weights and slots."""
         return {
             "callbacks": {name: callback.state() for name, callback in self._stateful.items()},
             "samples_seen": getattr(self.model, "samples_seen", None),

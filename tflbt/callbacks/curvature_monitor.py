@@ -1,4 +1,4 @@
-"""Records the output layer's top Hessian eigenvalue every few epochs, whatever the schedule."""
+"""`CurvatureMonitor`: records a top Hessian eigenvalue every few epochs, whatever the schedule."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tflbt.callbacks.curvature_probe import CurvatureProbe
 
 
 class CurvatureMonitor(tf.keras.callbacks.Callback):
-    """Measures and logs the eigenvalue at epoch ends, as `eigenvalue`; decides nothing.
+    """Measures the output layer's eigenvalue at the ends of epochs and logs it as `eigenvalue`; it changes nothing.
 
-    Every rank must run it; it communicates at the ends of the epochs it measures.
+    Every rank must run it; it communicates at the ends of the epochs in which it measures.
 
     Args:
         curvature_data: (x, y[, sample_weight]), the same arrays on every rank, or a function without arguments that
             returns them, called at the start of `fit`.
         every: Epochs between measurements, at least 1, default 1.
-        **options: Of `tflbt.curvature.top_eigenvalue`.
+        **options: Options of `tflbt.curvature.top_eigenvalue`.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -44,7 +44,7 @@ class CurvatureMonitor(tf.keras.callbacks.Callback):
         self.curvature.start_training(self.model)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Measures, if it is time."""
+        """Measures, if it is due."""
         self.curvature.start_epoch()
         if (epoch + 1) % self.every == 0:
             eigenvalue = self.curvature.measure(self.model)

@@ -1,4 +1,4 @@
-"""Measures a top Hessian eigenvalue for callbacks, and keeps account of it."""
+"""`CurvatureProbe`: measures a top Hessian eigenvalue for callbacks, and counts what that costs."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from tflbt.distributed import comm
 
 
 class CurvatureProbe:
-    """Estimates the same eigenvalue at every call: the same samples and seed, of whatever layers `options` say.
+    """Estimates the same eigenvalue at every call: with the same samples, seed and options.
 
     Args:
         data: (x, y) or (x, y, sample_weight), the same arrays on every rank, or a function without arguments that
             returns them, which is called once at the start of each `fit`, on every rank. Each rank measures its share,
             and all samples count. One mini-batch is enough (section 3.2 of `two-phase.txt`).
-        warm_start: Begin at the last estimate's eigenvector, which takes fewer products; default False: at the same
-            vector each time.
-        **options: Of `tflbt.curvature.top_eigenvalue` (layers, method, solver, iterations, tolerance, ...).
+        warm_start: Whether to begin at the last estimate's eigenvector, which takes fewer products; default False:
+            always at the same vector.
+        **options: Options of `tflbt.curvature.top_eigenvalue` (layers, method, solver, iterations, tolerance, ...).
 
     Raises:
-        ValueError: If an option is out of its range, or the data are neither.
+        ValueError: If an option is out of its range, or the data are neither arrays nor a function.
 
     Attributes:
         eigenvalue: The last estimate, None before the first.
         products: Hessian-vector products of this epoch's estimates.
-        seconds: Time the estimates of this epoch took.
+        seconds: How long the estimates of this epoch took.
     """
 
     def __init__(self, data: Any, *, warm_start: bool = False, **options: Any) -> None:
@@ -46,22 +46,22 @@ class CurvatureProbe:
         self._eigenvector: tuple[np.ndarray, ...] | None = None
 
     def start_training(self, model: tf.keras.Model) -> None:
-        """Gets the data; takes over the sub-batch size of the training, where `options` leave it open."""
+        """Gets the data; uses the sub-batch size of the training, if `options` have `sub_batch_size=None`."""
         self._data = load_data(self.source)
         plan = getattr(model, "batch_plan", None)
         if plan is not None and self.options.get("sub_batch_size", 0) is None:
             self.options["sub_batch_size"] = plan.sub_batch_size
 
     def start_epoch(self) -> None:
-        """Forgets the last epoch's estimate and account."""
+        """Resets the last epoch's estimate and costs."""
         self.eigenvalue, self.products, self.seconds = None, 0, 0.0
 
     def measure(self, model: tf.keras.Model) -> float:
-        """Returns the eigenvalue, measured at most once an epoch; every rank must call it together."""
+        """Returns the eigenvalue, measured at most once per epoch; all ranks must call it together."""
         return self.measure_again(model) if self.eigenvalue is None else self.eigenvalue
 
     def measure_again(self, model: tf.keras.Model) -> float:
-        """Returns the eigenvalue at the model's weights; every rank must call it together."""
+        """Returns the eigenvalue at the model's present weights; all ranks must call it together."""
         begin = time.perf_counter()
         reduction = comm.reduction_of(model)
         x, y, *weight = _share(self._data, reduction)
@@ -84,7 +84,7 @@ class CurvatureProbe:
         return self.eigenvalue
 
     def epoch_columns(self) -> dict[str, Any]:
-        """What an epoch's row says of the curvature."""
+        """What an epoch's row holds of the curvature."""
         return {"eigenvalue": self.eigenvalue, "seconds_curvature": self.seconds}
 
     def state(self) -> dict[str, Any]:
@@ -130,5 +130,5 @@ def load_data(source: Any) -> tuple[Any, ...]:
 
 
 def _share(data: tuple[Any, ...], reduction: comm.Reduction) -> tuple[Any, ...]:
-    """Every size-th sample, from this rank's on."""
+    """This rank's samples: every size-th one, beginning at the rank's number."""
     return tf.nest.map_structure(lambda array: array[reduction.rank :: reduction.size], data)

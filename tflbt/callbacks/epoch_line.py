@@ -1,4 +1,4 @@
-"""The one line a person reads at an epoch's end."""
+"""`epoch_line`: the line that is printed at the end of an epoch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from tflbt.runs.metrics import is_logged_metric
 
-_WIDTH = 8  # of a number, so that the lines of a run stand in columns
+_WIDTH = 8  # of a number, so that the lines of a run are aligned
 
 
 def epoch_line(row: Mapping[str, Any], epochs: int | None = None) -> str:
@@ -18,8 +18,8 @@ def epoch_line(row: Mapping[str, Any], epochs: int | None = None) -> str:
         epochs: The last epoch of the run, if known.
 
     Returns:
-        Epoch, losses and metrics, phase, learning rate, eigenvalue, decays, seconds; of these
-        what the row has.
+        Epoch, losses and metrics, phase, learning rate, eigenvalue, decays and seconds, as far as the row
+        has them.
 
     Example:
         >>> print(epoch_line({"epoch": 3, "loss": 0.25, "learning_rate": 3.2, "seconds": 4.21}, 20))
@@ -32,12 +32,12 @@ def epoch_line(row: Mapping[str, Any], epochs: int | None = None) -> str:
 
 
 def _epoch(epoch: int, epochs: int | None) -> str:
-    """Returns the epoch's number, as wide as the last one's will be."""
+    """Returns the epoch's number, as wide as that of the last epoch."""
     return f"epoch {epoch}" if epochs is None else f"epoch {epoch:>{len(str(epochs))}}/{epochs}"
 
 
 def _metrics(row: Mapping[str, Any]) -> list[str]:
-    """Returns the training and the validation group."""
+    """Returns the training metrics and the validation metrics, as two groups."""
     names = [name for name in row if is_logged_metric(name)]
     groups = (
         [name for name in names if not name.startswith("val_")],
@@ -47,7 +47,7 @@ def _metrics(row: Mapping[str, Any]) -> list[str]:
 
 
 def _schedule(row: Mapping[str, Any]) -> str:
-    """Returns phase, learning rate, batch size where it may change, eigenvalue, decays."""
+    """Returns phase, learning rate, batch size (if it may change), eigenvalue and decays."""
     parts = []
     if row.get("phase"):
         parts.append(f"{row['phase']:<11}")
@@ -63,7 +63,7 @@ def _schedule(row: Mapping[str, Any]) -> str:
 
 
 def _number(value: Any, digits: int | None = None) -> str:
-    """Returns a number in a fixed width: four decimals, or some significant digits."""
+    """Returns a number in a fixed width, with four decimals or with this many significant digits."""
     if value is None:
         return f"{'-':<{_WIDTH}}"
     if not isinstance(value, (int, float)):

@@ -1,4 +1,4 @@
-"""Another batch and learning rate for the first epochs."""
+"""`FirstEpochsBatch`: another batch size and learning rate for the first epochs."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from tflbt.callbacks.batch_size import BatchSizeFactor
 
 
 class FirstEpochsBatch(BatchSizeFactor):
-    """Trains the first epochs with another batch size and learning rate, and then with those that `fit` was given.
+    """Trains the first epochs with another batch size and learning rate than those of `fit` and `compile`.
 
-    In epochs 0 to `epochs` - 1 the batch is `batch_size` and the base of the learning rate (what the optimizer was
-    compiled with) `learning_rate`; from then on both are what they would be without this callback. The paper takes
-    batch 512 and rate 0.005 for the first epoch, and then 8,192 and 0.05: a small batch takes larger steps, where
-    those of a large one are too small to find its way.
+    In epochs 0 to `epochs` - 1 the batch size is `batch_size`, and the base of the learning rate is `learning_rate`
+    instead of the rate that the optimizer was compiled with; then both are as they would be without this callback. The
+    paper uses batch 512 and rate 0.005 for the first epoch, and then 8,192 and 0.05, because the first steps of a large
+    batch are too small.
 
     The rate is changed by a factor, `learning_rate` / base, which multiplies those of warm-up and decay callbacks: a
-    warm-up over the same epochs begins below `learning_rate` and comes to it. The batch has one owner: use no other
-    callback beside it that changes the batch size (GrowBatchSize, AdaptiveBatchSize).
+    warm-up over the same epochs begins below `learning_rate` and reaches it at their end. Only one callback may set
+    the batch size: use neither GrowBatchSize nor AdaptiveBatchSize beside this one.
 
-    Needs a `tflbt.LargeBatchModel`, and in `fit` a `sub_batch_size` that both batches are a multiple of (times the
-    ranks); nothing is traced again. Under Horovod every rank must run it; no call is collective. Both depend on the
-    epoch alone: a second `fit` from epoch 0 starts over, `fit(initial_epoch=...)` goes on.
+    It needs a `tflbt.LargeBatchModel`, and both batch sizes must be a multiple of the `sub_batch_size` of `fit` times
+    the number of ranks; nothing is traced again. Under Horovod every rank must run it; no call is collective. Both
+    numbers depend on the epoch alone: a second `fit` from epoch 0 starts over, `fit(initial_epoch=...)` goes on.
 
     Args:
-        batch_size: Samples an update in the first epochs, over all ranks, at least 1; smaller or larger than that of
+        batch_size: Samples per update in the first epochs, over all ranks, at least 1; smaller or larger than that of
             `fit`.
         learning_rate: The rate of the first epochs, more than 0; default None: the compiled one, scaled linearly with
             the batch (512 of 8,192: a sixteenth).
-        epochs: How many epochs are the first, at least 1, default 1.
+        epochs: The number of first epochs, at least 1, default 1.
 
     Raises:
-        ValueError: If an argument is out of its range; at the start of `fit`, if the model is no LargeBatchModel,
+        ValueError: If an argument is out of its range; at the start of `fit`, if the model is not a LargeBatchModel,
             `batch_size` is not a multiple of ranks x sub-batch size, or the optimizer was built with a schedule or
             (where `learning_rate` is given) with rate 0.
 
@@ -70,17 +70,18 @@ class FirstEpochsBatch(BatchSizeFactor):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.epochs = epochs
-        self._later: int | None = None  # the batch size after the first epochs; None: not decided
+        self._later: int | None = None  # the batch size after the first epochs; None: not known yet
         self._first_factor = 1.0
         self._epoch = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Checks the model and the batch; goes on from a restored state, if there is one."""
-        restored = self._restored
-        super().on_train_begin(logs)
+        """Checks the model, the batch and the rate.
+
+        Raises:
+            ValueError: If the model's batch cannot change, does not divide, or the rate cannot be set.
+        """
         self._later = None
-        if restored is not None:
-            self._later, self._first_factor = restored["later"], restored["first_factor"]
+        super().on_train_begin(logs)
         if self.batch_size % self.step:
             below = self.batch_size // self.step * self.step
             raise ValueError(
@@ -93,9 +94,12 @@ class FirstEpochsBatch(BatchSizeFactor):
                 f"which is {self._rate().base}: compile it with a rate more than 0."
             )
 
+    def _take_up(self, state: dict[str, Any]) -> None:
+        self._later, self._first_factor = state["later"], state["first_factor"]
+
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Assigns the epoch's batch size and learning rate."""
-        later = self._start_over() if epoch == 0 or self._later is None else self._later
+        later = self._begin() if epoch == 0 or self._later is None else self._later
         self._epoch = epoch
         first = epoch < self.epochs
         batch_size = self.batch_size if first else later
@@ -104,8 +108,8 @@ class FirstEpochsBatch(BatchSizeFactor):
             self.model.batch_size = batch_size
         self.set_factor(self._first_factor if first else 1.0)
 
-    def _start_over(self) -> int:
-        """Takes the batch of `fit` for that of the later epochs."""
+    def _begin(self) -> int:
+        """Computes the factor of the first epochs; returns the batch size of the later ones, which is that of `fit`."""
         later = self._later = self.model.batch_size
         if self.learning_rate is None:
             self._first_factor = self.batch_size / later
@@ -114,7 +118,7 @@ class FirstEpochsBatch(BatchSizeFactor):
         return later
 
     def epoch_columns(self) -> dict[str, Any]:
-        """What this callback adds to an epoch's row: how often the batch has grown, which the epoch's line shows."""
+        """How often the batch has grown, which the epoch's line shows."""
         grown = self._later is not None and self._later > self.batch_size
         return {"growths": int(grown and self._epoch >= self.epochs)}
 

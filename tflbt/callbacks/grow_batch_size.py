@@ -1,4 +1,4 @@
-"""Growing the batch at given epochs in place of decaying the learning rate: the baseline "GG"."""
+"""`GrowBatchSize`: a batch that grows after certain epochs instead of a learning rate that decays (baseline "GG")."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from tflbt.control.grow_batch import check_growth, grown
 class GrowBatchSize(BatchSizeFactor):
     """Multiplies the batch size by `factor` at given epochs; the learning rate decays where the batch cannot grow.
 
-    At each of `epochs` the ratio learning rate / batch size falls by `factor`, as it does when the learning rate is
-    decayed: by the batch up to `max_batch_size`, and beyond that by the learning rate (`tflbt.control.grown`). It is
-    rounded down to a multiple of ranks x sub-batch size, and the learning rate makes up for it.
+    After each of `epochs` the ratio learning rate / batch size falls by `factor`, as it does when the learning rate is
+    decayed: first because the batch grows, up to `max_batch_size`, and then because the learning rate decays
+    (`tflbt.control.grown`). The batch is rounded down to a multiple of ranks x sub-batch size, and the learning rate
+    compensates for that.
 
-    Needs a `tflbt.LargeBatchModel`. Under Horovod every rank must run it. Both depend on the epoch alone: a second
-    `fit` from epoch 0 starts over, `fit(initial_epoch=...)` goes on.
+    It needs a `tflbt.LargeBatchModel`. Under Horovod every rank must run it. Both numbers depend on the epoch alone: a
+    second `fit` from epoch 0 starts over, `fit(initial_epoch=...)` goes on.
 
     Args:
-        epochs: After how many epochs to grow, increasing, each more than 0.
+        epochs: After how many epochs to grow, whole numbers, increasing, each more than 0.
         factor: More than 1, default 5 (the inverse of the paper's decay ratio).
-        max_batch_size: The largest batch, at least the `batch_size` of `fit`; lowered to the data set, with a logged
-            notice.
+        max_batch_size: The largest batch, at least the `batch_size` of `fit`; lowered to the size of the data set, with
+            a logged notice.
 
     Raises:
-        ValueError: If an argument is out of its range; at the start of `fit`, if the model is no LargeBatchModel, the
-            largest batch is less than the first, or the optimizer was built with a schedule.
+        ValueError: If an argument is out of its range; at the start of `fit`, if the model is not a LargeBatchModel,
+            the largest batch is less than the first, or the optimizer was built with a schedule.
 
     Source: Smith et al. 2018, "Don't decay the learning rate, increase the batch size"; "GG" in `abs-absa.txt`.
 
@@ -56,22 +57,29 @@ class GrowBatchSize(BatchSizeFactor):
         self._decays = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Checks the model and the largest batch; goes on from a restored state, if there is one."""
-        restored = self._restored
+        """Checks the model and the largest batch.
+
+        Raises:
+            ValueError: If the model's batch cannot change, or is larger than the largest.
+        """
+        restored = self._restored is not None
         super().on_train_begin(logs)
-        if restored is not None:
-            self._initial_batch_size = restored["initial_batch_size"]
-        elif self.model.batch_size > self.max_batch_size:
+        if not restored and self.model.batch_size > self.max_batch_size:
             raise ValueError(
                 f"max_batch_size={self.max_batch_size} is less than the batch_size={self.model.batch_size} of fit: use "
                 f"at least {self.model.batch_size}."
             )
         self._largest = self.largest()
 
+    def _take_up(self, state: dict[str, Any]) -> None:
+        self._initial_batch_size = state["initial_batch_size"]
+
+    def _start_over(self) -> None:
+        self._initial_batch_size = self.model.batch_size
+
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Assigns the epoch's batch size and learning rate."""
-        if epoch == 0 or self._initial_batch_size is None:
-            self._initial_batch_size = self.model.batch_size
+        super().on_epoch_begin(epoch, logs)
         self._decays = sum(epoch >= milestone for milestone in self.epochs)
         batch_size, factor = grown(
             self._initial_batch_size,

@@ -1,4 +1,4 @@
-"""The base of callbacks that have a say in the learning rate: each owns one factor of it."""
+"""The base of callbacks that set the learning rate: each owns one factor of it."""
 
 from __future__ import annotations
 
@@ -7,25 +7,32 @@ from typing import Any
 import tensorflow as tf
 
 from tflbt.control.learning_rate import ComposedRate
+from tflbt.training.keras_internals import TensorLogs, learning_rate_argument, plain_optimizer
 
 LearningRateSchedule = tf.keras.optimizers.schedules.LearningRateSchedule
 
 
-def plain_optimizer(model: tf.keras.Model) -> Any:
-    """The optimizer itself, also under a LossScaleOptimizer."""
-    return getattr(model.optimizer, "inner_optimizer", model.optimizer)
+def current_rate(model: tf.keras.Model) -> Any:
+    """The learning rate now, as a variable, a tensor or a number; None if the optimizer has none."""
+    optimizer = plain_optimizer(model.optimizer)
+    rate = getattr(optimizer, "learning_rate", None)
+    # A legacy optimizer returns its schedule, others the value of theirs.
+    return rate(optimizer.iterations) if isinstance(rate, LearningRateSchedule) else rate
 
 
 def learning_rate(model: tf.keras.Model) -> float:
     """The model's learning rate now."""
-    return float(tf.keras.backend.get_value(plain_optimizer(model).learning_rate))
+    return float(tf.keras.backend.get_value(current_rate(model)))
 
 
-class LearningRateFactor(tf.keras.callbacks.Callback):
+class LearningRateFactor(TensorLogs, tf.keras.callbacks.Callback):
     """A callback that multiplies the learning rate by a factor of its own.
 
     The rate is one base times the factors of all such callbacks (`tflbt.control.ComposedRate`), so a warm-up and
-    a decay compose, and a rate that somebody assigns directly is respected as a new base.
+    a decay compose, and a rate that another part of the program assigns becomes the new base.
+
+    A subclass may define what to do where a `fit` starts over (it begins at epoch 0, or is the first one of this
+    callback), where a `fit` goes on, and with the state of a checkpoint.
 
     Attributes:
         owner: The factor's name; one callback of each owner per optimizer.
@@ -35,11 +42,12 @@ class LearningRateFactor(tf.keras.callbacks.Callback):
 
     def __init__(self) -> None:
         super().__init__()
-        self._supports_tf_logs = False
         self._restored: dict[str, Any] | None = None
+        self._has_state = False  # from an earlier epoch or a checkpoint
+        self._fit_begins = False
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Takes up its place among the factors where a checkpoint was restored.
+        """Takes up the state of a restored checkpoint, if there is one.
 
         Raises:
             ValueError: If the optimizer was built with a schedule, whose rate cannot be assigned.
@@ -50,12 +58,30 @@ class LearningRateFactor(tf.keras.callbacks.Callback):
         if restored is not None:
             rate.base, rate.factors[self.owner] = restored["base"], restored["factor"]
             rate.assigned = None
+            self._take_up(restored)
+            self._has_state = True
+        self._fit_begins = True
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """In the first epoch of a `fit`, starts over or goes on."""
+        if self._fit_begins:
+            starts_over = epoch == 0 or not self._has_state
+            self._fit_begins, self._has_state = False, True
+            (self._start_over if starts_over else self._go_on)()
+
+    def _take_up(self, state: dict[str, Any]) -> None:
+        """Takes the subclass's part of a checkpoint's state."""
+
+    def _start_over(self) -> None:
+        """Prepares a `fit` that begins at epoch 0, or is the first of this callback."""
+
+    def _go_on(self) -> None:
+        """Prepares a `fit` that goes on where an earlier one, or a checkpoint, ended."""
 
     def _refuse_schedule(self) -> None:
-        optimizer = plain_optimizer(self.model)
-        rate = getattr(optimizer, "_learning_rate", None)
-        if rate is None:
-            rate = getattr(optimizer, "_hyper", {}).get("learning_rate")
+        """Raises if the optimizer's rate cannot be assigned."""
+        optimizer = plain_optimizer(self.model.optimizer)
+        rate = learning_rate_argument(optimizer)
         if isinstance(rate, LearningRateSchedule):
             raise ValueError(
                 f"{type(self).__name__} sets the learning rate, but {type(optimizer).__name__} was built with "
@@ -64,21 +90,26 @@ class LearningRateFactor(tf.keras.callbacks.Callback):
             )
 
     def _rate(self) -> ComposedRate:
-        optimizer = plain_optimizer(self.model)
+        """The optimizer's rate, shared by all callbacks that set it."""
+        optimizer = plain_optimizer(self.model.optimizer)
         if not hasattr(optimizer, "_tflbt_rate"):
             optimizer._tflbt_rate = ComposedRate(learning_rate(self.model))
         return optimizer._tflbt_rate
 
-    def set_factor(self, factor: float) -> None:
-        """Gives this callback's factor a value and assigns the learning rate that results."""
+    def _observed_rate(self) -> ComposedRate:
+        """The same, after taking in a rate that somebody else may have assigned."""
         rate = self._rate()
         rate.observe(learning_rate(self.model))
-        plain_optimizer(self.model).learning_rate = rate.set(self.owner, factor)
+        return rate
+
+    def set_factor(self, factor: float) -> None:
+        """Sets this callback's factor and assigns the learning rate that results."""
+        rate = self._observed_rate()
+        plain_optimizer(self.model.optimizer).learning_rate = rate.set(self.owner, factor)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold of this callback, as JSON values."""
-        rate = self._rate()
-        rate.observe(learning_rate(self.model))
+        rate = self._observed_rate()
         return {"base": rate.base, "factor": rate.factors.get(self.owner, 1.0)}
 
     def restore(self, state: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""How far an epoch is: a bar on a terminal, a line now and then in a log file."""
+"""`Progress`: how far an epoch has come, as a bar on a terminal or a line now and then in a log file."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from typing import Any, TextIO
 
 _BAR = 24  # characters
 _REDRAW_SECONDS = 0.1  # faster than the eye needs, and negligible beside an update
-_LINE_SECONDS = 30.0  # in a log, where lines stay: only long epochs are reported on
+_LINE_SECONDS = 30.0  # in a log, whose lines stay, only long epochs are reported
 
 
 class Progress:
     """Shows the progress of one epoch after another.
 
-    On a terminal, a bar that is redrawn in place and wiped away when the epoch ends. Elsewhere
-    (a file, `horovodrun`, Slurm), one line every 30 seconds, so that a long epoch shows life and
-    a short one adds nothing.
+    On a terminal this is a bar that is redrawn in place and removed when the epoch ends. Elsewhere
+    (a file, `horovodrun`, Slurm) it is one line every 30 seconds, so that only long epochs write any.
 
     Args:
-        stream: Where to write; None for the standard output of the moment.
+        stream: Where to write; None: the present standard output.
 
     Example:
         >>> import io
@@ -33,40 +32,31 @@ class Progress:
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        """Begins with nothing shown."""
-        self._given = stream
+        self._own_stream = stream
         self._shown = 0
         self._label, self._steps = "", 0
         self._began = self._last = 0.0
 
     @property
     def _stream(self) -> TextIO:
-        return self._given or sys.stdout
+        return self._own_stream or sys.stdout
 
     def start(self, label: str, steps: int | None) -> None:
         """Begins an epoch.
 
         Args:
-            label: What stands before the bar, such as ``"epoch 3/60"``.
-            steps: The steps of the epoch; None if not known yet.
-
-        Example:
-            >>> Progress().start("epoch 1/3", None)
+            label: The text before the bar, such as "epoch 3/60".
+            steps: The number of steps of the epoch; None if it is not known yet.
         """
         self._label, self._steps = label, steps or 0
         self._began = self._last = time.monotonic()
 
     def update(self, step: int, logs: dict[str, Any] | None = None) -> None:
-        """Shows that some steps are done, unless that was shown a moment ago.
+        """Shows the number of steps done, unless the last time was a moment ago.
 
         Args:
             step: Steps done in this epoch.
-            logs: What Keras gives to `on_train_batch_end`; its loss is shown.
-
-        Example:
-            >>> progress = Progress()
-            >>> progress.start("epoch 1/3", 10)
-            >>> progress.update(1)
+            logs: The logs of `on_train_batch_end`, whose loss is shown.
         """
         now = time.monotonic()
         terminal = self._stream.isatty()
@@ -82,11 +72,7 @@ class Progress:
         self._stream.flush()
 
     def clear(self) -> None:
-        """Wipes the bar, so that the next line starts at the margin.
-
-        Example:
-            >>> Progress().clear()
-        """
+        """Removes the bar, so that the next line starts at the margin."""
         if self._shown:
             self._stream.write("\r" + " " * self._shown + "\r")
             self._stream.flush()

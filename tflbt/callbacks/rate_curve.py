@@ -1,4 +1,4 @@
-"""`RateCurve`: any curve of `tflbt.schedules` as a callback, right also when the batch size changes."""
+"""`RateCurve`: any curve of `tflbt.schedules` as a callback, correct even if the batch size changes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import math
 from typing import Any
 
 from tflbt import checks
-from tflbt.callbacks.learning_rate import LearningRateFactor, plain_optimizer
+from tflbt.callbacks.learning_rate import LearningRateFactor
 from tflbt.schedules.curve import Curve
 from tflbt.schedules.curve_schedule import as_curves
+from tflbt.training.keras_internals import plain_optimizer, steps_per_execution
 
 UNITS = ("epochs", "updates")
 
@@ -16,12 +17,12 @@ UNITS = ("epochs", "updates")
 class RateCurve(LearningRateFactor):
     """Multiplies the learning rate that the optimizer was compiled with by one or more curves, at every update.
 
-    Progress is counted in shares of the epoch's samples, so it stays right when `model.batch_size` changes, and
+    Progress is counted in fractions of an epoch, so it stays right when `model.batch_size` changes, and
     composes with `TwoPhaseSchedule` and every other callback of tflbt that sets the rate. A second `fit` from epoch 0
-    begins the curves anew; `fit(initial_epoch=...)` goes on. Works with any Keras optimizer whose rate is a float.
+    restarts the curves; `fit(initial_epoch=...)` goes on. Works with any Keras optimizer whose rate is a float.
 
     Args:
-        curves: One curve of `tflbt.schedules`, or several that are multiplied.
+        curves: One curve of `tflbt.schedules`, or several, which are multiplied.
         unit: What the curves' lengths count: "epochs" (default) or "updates" (of the optimizer, since epoch 0).
         owner: This callback's name among those that set the rate; two `RateCurve`s of one `fit` need different ones.
 
@@ -55,53 +56,58 @@ class RateCurve(LearningRateFactor):
     ) -> None:
         super().__init__()
         checks.one_of("unit", unit, UNITS)
-        self._supports_tf_logs = True  # reads no logs: leave the loss on the device
         self.curves = as_curves(curves)
         self.unit = unit
         self.owner = owner
         self._by_epoch = unit == "epochs" and all(curve.by_epoch for curve in self.curves)
         self._epoch = 0
-        self._updates = 0  # of the optimizer, those that this epoch has begun included
-        self._begun: int | None = None  # the optimizer's updates at epoch 0
-        self._last: float | None = None  # the factor as this callback left it
+        self._updates = 0  # of the optimizer, including the one that has begun
+        self._first_update: int | None = None  # the optimizer's updates at epoch 0
+        self._last: float | None = None  # the factor that this callback set last
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Goes on from a restored state, if there is one, and checks that the length of an epoch is known."""
-        if self._restored is not None:
-            self._begun = self._restored.get("begun")
+        """Checks that the length of an epoch is known.
+
+        Raises:
+            ValueError: If it is needed and not known, or the optimizer was built with a schedule.
+        """
         super().on_train_begin(logs)
         self._last = None
         if self.unit == "epochs" and not self._by_epoch and not self.params.get("steps"):
             raise ValueError(
-                f"{type(self).__name__} needs the number of steps of an epoch, which this data set does not tell: "
+                f"{type(self).__name__} needs the number of steps of an epoch, which this data set does not know: "
                 "give fit steps_per_epoch, or apply tf.data.experimental.assert_cardinality to the data set."
             )
 
+    def _take_up(self, state: dict[str, Any]) -> None:
+        self._first_update = state.get("begun")
+
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Assigns the epoch's rate, where it has one rate only."""
+        """Assigns the epoch's rate, if it has only one."""
+        super().on_epoch_begin(epoch, logs)
         self._epoch = epoch
         if self._by_epoch:
-            self._come_to(epoch + 1)
+            self._set_progress(epoch + 1)
         elif self.unit == "updates":
-            self._updates = int(plain_optimizer(self.model).iterations)
+            self._updates = int(plain_optimizer(self.model.optimizer).iterations)
             if epoch == 0:
-                self._begun = self._updates
+                self._first_update = self._updates
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Assigns the rate of the update that begins with this step."""
         if self._by_epoch:
             return
         steps = self.params.get("steps") or math.inf
-        end = min(batch + int(self.model._steps_per_execution), steps)
+        end = min(batch + int(steps_per_execution(self.model)), steps)
         if self.unit == "epochs":
-            self._come_to(self._epoch + end / steps)
+            self._set_progress(self._epoch + end / steps)
             return
-        # Steps are sub-batches in a LargeBatchModel, and updates in plain Keras.
+        # A step is a sub-batch in a LargeBatchModel, and an update in plain Keras.
         self._updates += 1 if hasattr(self.model, "batch_plan") else int(end - batch)
-        self._come_to(self._updates - (self._begun or 0))
+        self._set_progress(self._updates - (self._first_update or 0))
 
-    def _come_to(self, progress: float) -> None:
-        """Assigns the rate of an update that brings training this far; nothing if it is what it was."""
+    def _set_progress(self, progress: float) -> None:
+        """Assigns the rate of the update that brings training this far, if it differs from the last."""
         factor = math.prod(curve.at(progress) for curve in self.curves)
         found = self._rate().factors.get(self.owner)
         if self._last is not None and found != self._last:
@@ -115,4 +121,4 @@ class RateCurve(LearningRateFactor):
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold of this callback, as JSON values."""
-        return {**super().state(), "begun": self._begun}
+        return {**super().state(), "begun": self._first_update}

@@ -1,4 +1,4 @@
-"""Writes down each epoch of a run: metrics.csv, TensorBoard, and a line on the screen."""
+"""`RunLog`: writes each epoch of a run to metrics.csv and TensorBoard, and as a line on the screen."""
 
 from __future__ import annotations
 
@@ -13,49 +13,52 @@ import tensorflow as tf
 
 from tflbt import checks
 from tflbt.callbacks.epoch_line import epoch_line
+from tflbt.callbacks.learning_rate import current_rate
 from tflbt.callbacks.progress import Progress
 from tflbt.distributed import comm
 from tflbt.runs.event_log import EventLog
 from tflbt.runs.run_directory import RunDirectory
+from tflbt.training.keras_internals import TensorLogs
 
 
 class Source(Protocol):
-    """What a callback offers that has something to say about an epoch."""
+    """Anything, usually a callback, that adds columns to an epoch's row."""
 
     def epoch_columns(self) -> Mapping[str, Any]:
         """Returns values by column for the epoch that has just ended."""
 
 
-class RunLog(tf.keras.callbacks.Callback):
-    """Writes a row an epoch to a run directory and shows it as a line.
+class RunLog(TensorLogs, tf.keras.callbacks.Callback):
+    """Writes one row per epoch to a run directory and shows it as a line.
 
     Place it after its sources in the list of callbacks, so that they have finished the epoch.
     The chief rank writes and prints; on other ranks it does nothing. No call is collective.
 
-    The row: `epoch` (counted from 1), `updates` (optimizer iterations), `samples` (from
-    `model.samples_seen` where there is one; both since the start of the run), Keras's losses and
-    metrics, `learning_rate` and `batch_size` (of the epoch's last update; `model.batch_size` where
-    there is one), `seconds` (the whole epoch, validation included), and what the sources add:
-    `TimeAccount` where the seconds went. With `fit(batch_augmentation=...)` every instance counts
-    in `samples`, and `distinct_samples` counts each sample once; with `fit(small_loss=...)` there
-    is `discarded_share`.
+    The row has `epoch` (counted from 1), `updates` (the optimizer's iterations) and `samples` (the
+    model's `samples_seen`, if it has that), both since the start of the run, Keras's losses and
+    metrics, `learning_rate` and `batch_size` (`model.batch_size`, if there is one) of the epoch's
+    last update, `seconds` (the whole epoch, including validation), and the columns of the sources;
+    `TimeAccount`, for example, adds where the seconds went. With `fit(batch_augmentation=...)` every
+    instance counts in `samples`, and `distinct_samples` counts each sample once; with
+    `fit(small_loss=...)` there is `discarded_share`.
 
-    A resumed run (`fit(..., initial_epoch=k)`) keeps the rows up to epoch k and writes those
-    after it anew, in `metrics.csv` and in TensorBoard. A second `fit` of one model with the same
-    `RunLog` goes on counting where the first ended.
+    A resumed run (`fit(..., initial_epoch=k)`) keeps the rows up to epoch k and writes the later
+    ones again, in `metrics.csv` and in TensorBoard. A second `fit` of one model with the same
+    `RunLog` continues the count of the first.
 
-    With `fit(verbose=0)` it draws its own progress bar, which gives way to the line; if Keras
-    draws a bar, the line follows when that bar is finished.
+    With `fit(verbose=0)` it draws its own progress bar, which the line replaces; if Keras draws a
+    bar, the line follows when that bar is finished.
 
     Args:
-        run_directory: Where to write: a `RunDirectory`, or a path (made if missing).
-        sources: Objects with `epoch_columns() -> dict`, asked at each epoch's end; usually
-            callbacks such as `TwoPhaseSchedule`.
+        run_directory: Where to write: a `RunDirectory`, or a path (created if missing).
+        sources: Objects whose `epoch_columns()`, called at the end of each epoch, returns a dictionary;
+            usually callbacks such as `TwoPhaseSchedule`.
         verbose: 1 (default) shows bar and line; 0 writes the files only.
 
     Raises:
-        FileExistsError: At the first epoch, if `run_directory` is a path where another run's
-            rows are and `initial_epoch` is 0.
+        ValueError: If `verbose` is not 0, 1 or 2, or a source has no `epoch_columns`.
+        FileExistsError: At the first epoch, if `run_directory` is a path that holds another run's
+            rows, and `initial_epoch` is 0.
         OSError: If a file cannot be written; names it.
 
     Example:
@@ -74,7 +77,6 @@ class RunLog(tf.keras.callbacks.Callback):
         sources: Iterable[Source] = (),
         verbose: int = 1,
     ) -> None:
-        """Takes the places to write to and to ask; writes nothing yet."""
         super().__init__()
         checks.one_of("verbose", verbose, (0, 1, 2))
         if not isinstance(run_directory, RunDirectory):
@@ -85,7 +87,6 @@ class RunLog(tf.keras.callbacks.Callback):
             if not callable(getattr(source, "epoch_columns", None)):
                 raise ValueError(f"sources holds {source!r}, which has no epoch_columns() method.")
         self.verbose = int(verbose)
-        self._supports_tf_logs = True  # no need for Keras to fetch every update's logs
         self._progress = Progress()
         self._events: EventLog | None = None
         self._started = False
@@ -98,11 +99,11 @@ class RunLog(tf.keras.callbacks.Callback):
         self._epoch_began = 0.0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Waits for the first epoch's number, which is the only word on whether this resumes."""
+        """Waits for the number of the first epoch, which alone shows whether this run is resumed."""
         self._started = False
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Starts the clock; at the first epoch, also the files."""
+        """Starts the clock; opens the files at the first epoch."""
         if not comm.is_chief():
             return
         self._show_line()
@@ -116,16 +117,16 @@ class RunLog(tf.keras.callbacks.Callback):
             self._progress.start(number, self.params.get("steps"))
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Keeps the batch size of this update, which callbacks may change at its end or the epoch's."""
+        """Notes the batch size of this update, as callbacks may change it at the end of the update or the epoch."""
         if comm.is_chief():
             self._batch_size = getattr(self.model, "batch_size", None)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Keeps the learning rate this update used, before anything changes it."""
+        """Notes the learning rate of this update, before a callback changes it."""
         if not comm.is_chief():
             return
-        rate = _learning_rate(self.model.optimizer)
-        # On a device, a copy that is fetched only at the epoch's end: no wait in the update.
+        rate = current_rate(self.model)
+        # A copy on the device, fetched only at the end of the epoch, so that the update need not wait.
         self._learning_rate = rate.read_value() if isinstance(rate, tf.Variable) else rate
         if self._draws:
             self._progress.update(batch + 1, logs)
@@ -145,7 +146,7 @@ class RunLog(tf.keras.callbacks.Callback):
             self._show_line()
 
     def diverged(self) -> None:
-        """Writes the row of an epoch that was cut short by a loss which is no number: its loss is NaN."""
+        """Writes the row of an epoch that ended early because its loss became NaN or infinite; its loss is NaN."""
         if not comm.is_chief() or not self._started:
             return
         row = self._row(self._epoch, {"loss": math.nan}, sources=())
@@ -161,27 +162,27 @@ class RunLog(tf.keras.callbacks.Callback):
 
     @property
     def _epochs(self) -> int:
-        """The last epoch of this run, as the row counts."""
+        """The last epoch of this run, in the count of the rows."""
         return int(self.params.get("epochs") or 0) + self._offset
 
     @property
     def _keras_draws(self) -> bool:
-        """True if Keras shows a bar of its own."""
+        """True if Keras draws a progress bar."""
         return bool(self.params.get("verbose"))
 
     @property
     def _draws(self) -> bool:
-        """True if the bar is ours to draw."""
+        """True if this callback draws the progress bar."""
         return self.verbose > 0 and not self._keras_draws
 
     def _show_line(self) -> None:
-        """Prints the line of the epoch that has ended, once."""
+        """Prints the line of the epoch that has ended, only once."""
         if self._line and self.verbose:
             print(self._line, file=sys.stdout, flush=True)
         self._line = ""
 
     def _start(self, initial_epoch: int) -> None:
-        """Opens the files: keeps the rows up to `initial_epoch`, drops those after it."""
+        """Opens the files, keeping the rows up to `initial_epoch` and dropping the later ones."""
         run, self._offset = self.run_directory, 0
         if self._last_epoch and initial_epoch == 0:
             self._offset = self._last_epoch
@@ -194,7 +195,7 @@ class RunLog(tf.keras.callbacks.Callback):
         run.claimed = self._started = True
 
     def _require_ours(self, initial_epoch: int) -> None:
-        """Raises if starting at this epoch would drop the rows of a run that is not known ours."""
+        """Raises if starting at this epoch would drop the rows of another run."""
         if initial_epoch or self.run_directory.claimed or not self.run_directory.metrics.read():
             return
         raise FileExistsError(
@@ -208,15 +209,15 @@ class RunLog(tf.keras.callbacks.Callback):
         self, epoch: int, logs: Mapping[str, Any], sources: Iterable[Source]
     ) -> dict[str, Any]:
         """Returns the values of an epoch by column, in the documented order of columns."""
-        optimizer, model = self.model.optimizer, self.model
-        rate = _learning_rate(optimizer) if self._learning_rate is None else self._learning_rate
+        model = self.model
+        rate = current_rate(model) if self._learning_rate is None else self._learning_rate
         size = getattr(model, "batch_size", None) if self._batch_size is None else self._batch_size
         row: dict[str, Any] = {
             "epoch": epoch,
-            "updates": _number(getattr(optimizer, "iterations", None)),
+            "updates": _number(getattr(model.optimizer, "iterations", None)),
             "samples": _number(getattr(model, "samples_seen", None)),
         }
-        # Keras's own schedules add "lr" to the logs: the column learning_rate says it already.
+        # Keras's own schedules add "lr" to the logs, which is the column learning_rate.
         row.update({name: _number(value) for name, value in logs.items() if name != "lr"})
         row["learning_rate"] = _number(logs.get("learning_rate", rate))
         row["batch_size"] = _number(size)
@@ -229,16 +230,7 @@ class RunLog(tf.keras.callbacks.Callback):
         return row
 
 
-def _learning_rate(optimizer: Any) -> Any:
-    """Returns the learning rate of the moment: a variable, a tensor, a number, or None."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)  # of a LossScaleOptimizer
-    rate = getattr(inner, "learning_rate", None)
-    if isinstance(rate, tf.keras.optimizers.schedules.LearningRateSchedule):  # legacy optimizers
-        return rate(inner.iterations)
-    return rate
-
-
 def _number(value: Any) -> Any:
-    """Returns variables, tensors and NumPy scalars as Python numbers; the rest as it is."""
+    """Converts variables, tensors and NumPy scalars to Python numbers; returns anything else as it is."""
     value = value.numpy() if hasattr(value, "numpy") else value
     return value.item() if hasattr(value, "item") and getattr(value, "size", 1) == 1 else value

@@ -1,4 +1,4 @@
-"""Holds the sharpness of mini-batches against the largest that SGD is stable at: lambda_max < 2 / eta."""
+"""`StabilityMonitor`: compares the sharpness of mini-batches with the largest at which SGD is stable, 2 / eta."""
 
 from __future__ import annotations
 
@@ -10,59 +10,61 @@ from absl import logging
 
 from tflbt import checks
 from tflbt.callbacks.curvature_probe import CurvatureProbe, load_data
-from tflbt.callbacks.learning_rate import learning_rate, plain_optimizer
+from tflbt.callbacks.learning_rate import learning_rate
 from tflbt.control.stability import StabilityWatch, stability_limit
 from tflbt.curvature.samples import MeasuredSamples
 from tflbt.distributed import comm
+from tflbt.training.keras_internals import plain_optimizer
 
 SGD = (tf.keras.optimizers.SGD, tf.keras.optimizers.legacy.SGD)
 
 
 class StabilityMonitor(tf.keras.callbacks.Callback):
-    r"""Measures at epoch ends how near SGD is to where it would leave the minimum it is in; decides nothing.
+    r"""Measures at the ends of epochs how near SGD is to leaving its minimum; it changes nothing.
 
     Near a minimum that fits every sample, SGD with learning rate \(\eta\) converges if
 
     $$\lambda_{\max} = \max_k \max_{|v| = 1} v^\top \langle H \rangle_k v < 2 / \eta$$
 
     where \(\langle H \rangle_k\) is the Hessian of mini-batch k. Each of `batches` mini-batches is measured by Lanczos
-    on exact products, from the same start vector every time, so a resumed run measures what an uninterrupted one does
-    and checkpoints hold nothing of it. All errors are to one side: fewer mini-batches, fewer products and fewer layers
-    than all give less than \(\lambda_{\max}\), never more. A larger batch has a smaller one: take mini-batches as large
-    as those of the training to judge it (two `batch_size` are two stories).
+    on exact products, from the same start vector every time, so a resumed run measures the same as an uninterrupted
+    one, and checkpoints need not hold anything of it. All errors are on one side: with fewer mini-batches, products or
+    layers than all, the result is less than \(\lambda_{\max}\), never more. Larger mini-batches have a smaller
+    \(\lambda_{\max}\), so use the batch size of the training to judge it (`batch_size` here and in `fit` are
+    independent).
 
-    Logs `stability_eigenvalue` (the largest of the mini-batches), `stability_mean` (their mean: far below the largest
-    where mini-batches differ), `stability_limit` (2 / eta at the rate of that moment) and, for SGD with momentum,
-    `stability_limit_momentum`; gives `RunLog` also `seconds_stability`. The theorem is on plain SGD; with momentum the
-    limit is that of one parabola (`tflbt.control.stability`). Rank 0 warns once where the largest goes above the
-    optimizer's limit, and notes where it is below again. A warning is no alarm: training at large rates often lives
+    It logs `stability_eigenvalue` (the largest of the mini-batches), `stability_mean` (their mean, which is far below
+    the largest if mini-batches differ), `stability_limit` (2 / eta at the present rate) and, for SGD with momentum,
+    `stability_limit_momentum`; `RunLog` also gets `seconds_stability`. The theorem is about plain SGD; with momentum
+    the limit is that of one parabola (`tflbt.control.stability`). Rank 0 warns once when the largest goes above the
+    optimizer's limit, and notes when it is below again. A warning is no alarm: training at large rates often stays
     near the limit, where SGD wanders to flatter minima; far above it, it diverges. Optimizers other than Keras's SGD
-    have another limit: the columns are logged all the same, with one notice and no warnings.
+    have other limits: the columns are logged anyway, with one notice and no warnings.
 
-    A mini-batch's measurement costs some 15 to 20 gradients of it: take few and small ones, or every tenth epoch. The
-    network runs in inference mode (BatchNorm by its moving statistics, no dropout). Every rank must run it; all samples
-    of `curvature_data` count, and every rank gets the same values. Place it before callbacks that change the learning
-    rate at epoch ends (TwoPhaseSchedule, AdaptiveBatchSize).
+    Measuring a mini-batch costs as much as 15 to 20 of its gradients, so use few and small ones, or every tenth epoch.
+    The network runs in inference mode (BatchNorm with its moving statistics, no dropout). Every rank must run it; all
+    samples of `curvature_data` count, and every rank gets the same values. Place it before callbacks that change the
+    learning rate at the ends of epochs (TwoPhaseSchedule, AdaptiveBatchSize).
 
     Args:
         curvature_data: (x, y[, sample_weight]), the same arrays on every rank, or a function without arguments that
-            returns them, called once at the start of `fit`; mini-batch k is samples k B to (k + 1) B, so shuffle what
-            is sorted by class.
-        batch_size: B, samples a mini-batch over all ranks, at least 1; default None: `curvature_data` in `batches`
-            equal parts (what does not divide is left out).
-        batches: mini-batches, at least 1, default 4.
+            returns them, called once at the start of `fit`; mini-batch k is samples k B to (k + 1) B, so shuffle
+            data that are sorted by class.
+        batch_size: B, samples per mini-batch over all ranks, at least 1; default None: `curvature_data` is cut into
+            `batches` equal parts (a remainder is left out).
+        batches: The number of mini-batches, at least 1, default 4.
         every: Epochs between measurements, at least 1, default 1.
         layers: Whose Hessian: "all" (default), "last_2", "output", or layer names; a block's eigenvalue is at most that
-            of all, and costs far less.
-        iterations: The most Hessian-vector products of a mini-batch, at least 1, default 20.
-        tolerance: Relative residual at which a mini-batch's measurement ends earlier, more than 0, default 0.02 (a
-            small ResNet's took 4 to 9 products, and all 48 were within 0.2%; at 0.05 one of them stopped 15% too low);
-            None: take all products.
-        seed: Of the start vector, default 0.
-        sub_batch_size: Samples in memory at a time; default the model's sub-batch size.
+            of all layers, and costs far less.
+        iterations: The largest number of Hessian-vector products per mini-batch, at least 1, default 20.
+        tolerance: Relative residual at which a mini-batch's measurement ends earlier, more than 0, default 0.02 (48
+            measurements of a small ResNet took 4 to 9 products, all within 0.2%; at 0.05 one stopped 15% too low);
+            None: all products.
+        seed: The seed of the start vector, at least 0, default 0.
+        sub_batch_size: Samples in memory at a time; default None: the model's sub-batch size.
 
     Raises:
-        ValueError: If an argument is out of its range; at the start of `fit`, if the data are fewer than `batches` x
+        ValueError: If an argument is out of its range; at the start of `fit`, if the data have fewer than `batches` x
             `batch_size` samples.
 
     Source: Theorem 1 of section 4.1 and appendix A of `batch-augmentation.txt`.
@@ -116,7 +118,7 @@ class StabilityMonitor(tf.keras.callbacks.Callback):
         self._columns: dict[str, float] = {}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Cuts the mini-batches; tells, where it is so, that the optimizer is not SGD."""
+        """Cuts the mini-batches; notes if the optimizer is not SGD."""
         self._probes = [
             CurvatureProbe(data, **self._options)
             for data in mini_batches(load_data(self._source), self.batches, self.batch_size)
@@ -124,7 +126,7 @@ class StabilityMonitor(tf.keras.callbacks.Callback):
         for probe in self._probes:
             probe.start_training(self.model)
         self._watch = StabilityWatch()
-        optimizer = plain_optimizer(self.model)
+        optimizer = plain_optimizer(self.model.optimizer)
         if not isinstance(optimizer, SGD) and comm.is_chief():
             logging.info(
                 "stability monitor: the limit 2 / eta is that of SGD, not of %s: it is logged, but no warning is given",
@@ -132,16 +134,16 @@ class StabilityMonitor(tf.keras.callbacks.Callback):
             )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Measures, if it is time."""
+        """Measures, if it is due."""
         for probe in self._probes:
             probe.start_epoch()
         self._columns = {}
         if (epoch + 1) % self.every:
             return
         values = [probe.measure(self.model) for probe in self._probes]
-        optimizer, rate = plain_optimizer(self.model), _rate(self.model)
+        optimizer, rate = plain_optimizer(self.model.optimizer), learning_rate(self.model)
         self._columns = {
-            "stability_eigenvalue": float(np.max(values)),  # NaN if one of them is
+            "stability_eigenvalue": float(np.max(values)),  # NaN if any of them is
             "stability_mean": float(np.mean(values)),
             "stability_limit": stability_limit(rate),
         }
@@ -150,12 +152,12 @@ class StabilityMonitor(tf.keras.callbacks.Callback):
             limit = stability_limit(rate, momentum, optimizer.nesterov)
             if momentum:
                 self._columns["stability_limit_momentum"] = limit
-            self._tell(epoch, float(np.max(values)), rate, limit)
+            self._report(epoch, float(np.max(values)), rate, limit)
         if logs is not None:
             logs.update(self._columns)
 
-    def _tell(self, epoch: int, eigenvalue: float, rate: float, limit: float) -> None:
-        """Warns where the eigenvalue goes above the limit, and notes where it is back."""
+    def _report(self, epoch: int, eigenvalue: float, rate: float, limit: float) -> None:
+        """Warns when the eigenvalue goes above the limit, and notes when it is below again."""
         side = self._watch.measured(eigenvalue, limit)
         if side is None or not comm.is_chief():
             return
@@ -183,14 +185,14 @@ def mini_batches(data: Any, batches: int, batch_size: int | None = None) -> list
 
     Args:
         data: (x, y[, sample_weight]), arrays or structures of them.
-        batches: How many.
-        batch_size: B; default None: as large as they can be.
+        batches: The number of mini-batches.
+        batch_size: B; default None: as large as possible.
 
     Returns:
-        One such tuple a mini-batch.
+        One such tuple per mini-batch.
 
     Raises:
-        ValueError: If the samples do not suffice.
+        ValueError: If there are too few samples.
 
     Example:
         >>> [y.tolist() for _, y in mini_batches((np.zeros([5, 2]), np.arange(5)), batches=2)]
@@ -205,10 +207,3 @@ def mini_batches(data: Any, batches: int, batch_size: int | None = None) -> list
         )
     parts = [slice(k * size, (k + 1) * size) for k in range(batches)]
     return [tf.nest.map_structure(lambda array, part=part: array[part], data) for part in parts]
-
-
-def _rate(model: tf.keras.Model) -> float:
-    """The learning rate now; of a legacy optimizer's schedule its value at the updates done."""
-    optimizer = plain_optimizer(model)
-    rate = optimizer.learning_rate
-    return float(rate(optimizer.iterations)) if callable(rate) else learning_rate(model)

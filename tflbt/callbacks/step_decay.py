@@ -1,4 +1,4 @@
-"""Step-wise decay at given epochs: the schedule of the papers' baselines."""
+"""`StepDecay`: step-wise decay after certain epochs, the schedule of the papers' baselines."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tflbt.callbacks.rate_curve import RateCurve
 
 
 class StepDecay(RateCurve):
-    """Multiplies the learning rate by `factor` once each of the given epochs is done.
+    """Multiplies the learning rate by `factor` after each of the given epochs: `RateCurve` of `schedules.StepDecay`.
 
     The factor depends on the epoch alone: a second `fit` from epoch 0 begins at the full rate again, and
-    `fit(initial_epoch=...)` at the rate that belongs there. The curve is `tflbt.schedules.StepDecay`.
+    `fit(initial_epoch=...)` at the rate of that epoch.
 
     Args:
         epochs: After how many epochs to decay, increasing, each more than 0: (150, 225) keeps the full rate for 150

@@ -1,4 +1,4 @@
-"""Says where an epoch's time goes: computation, communication, waiting for input, validation."""
+"""`TimeAccount`: where an epoch's time goes: computation, communication, waiting for input, validation."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ from typing import Any
 
 import tensorflow as tf
 
-# The places of `model.update_state.seconds`, to which every update adds what it spent.
+from tflbt.training.keras_internals import TensorLogs
+
+# What the entries of `model.update_state.seconds` count; every update adds to them.
 _OF_UPDATES = ("seconds_input", "seconds_computation", "seconds_communication")
 
 
-class TimeAccount(tf.keras.callbacks.Callback):
-    """Gives `RunLog` the seconds of an epoch by what they were spent on, as this rank's clock has them.
+class TimeAccount(TensorLogs, tf.keras.callbacks.Callback):
+    """Gives `RunLog` the seconds that an epoch spent on each kind of work, by this rank's clock.
 
     Columns of a `LargeBatchModel`: `seconds_computation` (forward, backward and optimizer steps),
     `seconds_communication` (all-reduces of the updates, waiting for slower ranks included), `seconds_input` (waiting
-    for the next sub-batch) and `seconds_validation` (evaluations inside `fit`). Of a plain Keras model only the last
-    is known. `seconds_curvature` and `seconds_resizing` come from the callbacks that measure or resize; what is left
-    of the column `seconds` is anything else: tracing in the first epoch, other callbacks, files.
+    for the next sub-batch) and `seconds_validation` (evaluations inside `fit`). Only the last is
+    known for a plain Keras model. `seconds_curvature` and `seconds_resizing` come from the callbacks that measure or
+    resize; the rest of the column `seconds` is everything else: tracing in the first epoch, other callbacks, files.
 
-    Name it among RunLog's `sources`; its own place in the list of callbacks does not matter. Every rank may run it:
-    no call is collective, and RunLog writes down the chief's account. It reads its variable once an epoch.
+    Name it among RunLog's `sources`; its own position in the list of callbacks does not matter. Every rank may run it:
+    no call is collective, and RunLog writes the chief's account. It reads its variable once per epoch.
 
     Example:
         >>> import tempfile
@@ -37,34 +39,33 @@ class TimeAccount(tf.keras.callbacks.Callback):
         >>> row["seconds_computation"] > 0, row["seconds_validation"]
         (True, 0.0)
 
-    Source: the parts of Table II and Fig. 4 of `abs-absa.txt`; input and validation are told apart besides.
+    Source: the parts of Table II and Fig. 4 of `abs-absa.txt`; input and validation are additional.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._supports_tf_logs = True  # it looks at no logs: no need for Keras to fetch them
         self._validation = 0.0
         self._validation_began: float | None = None
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Starts the epoch's account at nothing."""
+        """Resets the account."""
         self._validation, self._validation_began = 0.0, None
         seconds = self._of_updates()
         if seconds is not None:
             seconds.assign(tf.zeros_like(seconds))
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Notes when an evaluation began."""
+        """Notes when the evaluation began."""
         self._validation_began = time.perf_counter()
 
     def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Adds what the evaluation took."""
+        """Adds the duration of the evaluation."""
         if self._validation_began is not None:
             self._validation += time.perf_counter() - self._validation_began
         self._validation_began = None
 
     def epoch_columns(self) -> dict[str, float]:
-        """What this callback adds to an epoch's row: the seconds since the epoch began, by column."""
+        """The seconds since the epoch began, by column."""
         seconds = self._of_updates()
         if seconds is None:
             return {"seconds_validation": self._validation}
@@ -72,5 +73,5 @@ class TimeAccount(tf.keras.callbacks.Callback):
         return {**spent, "seconds_validation": self._validation}
 
     def _of_updates(self) -> tf.Variable | None:
-        """The variable that updates add to; None in plain Keras. `compile` makes a new one."""
+        """The variable to which updates add, None in plain Keras; `compile` creates a new one."""
         return getattr(getattr(self.model, "update_state", None), "seconds", None)

@@ -1,4 +1,4 @@
-"""Records how often the bounds of a layer-wise optimizer's trust ratio bite: what a user tunes them by."""
+"""`TrustRatioMonitor`: how often the bounds of a layer-wise optimizer change its trust ratios, for tuning them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import Any
 
 import tensorflow as tf
 
-from tflbt.callbacks.learning_rate import plain_optimizer
+from tflbt.training.keras_internals import plain_optimizer
 
 
 class TrustRatioMonitor(tf.keras.callbacks.Callback):
     """Logs `bounded_share` at epoch ends: the share of the epoch's trust ratios that the bounds changed.
 
-    There is one ratio for each adapted variable in each update. Near 0 the bounds do nothing; near 1 the optimizer
-    is its inner one at a fixed multiple of the rate. Optimizers without `ratio_bounds`, and those that are not
-    layer-wise, log nothing. Communicates with nobody: the ratios are the same on every rank.
+    Each update has one ratio per adapted variable. Near 0 the bounds do nothing; near 1 the optimizer behaves like its
+    inner one at a fixed multiple of the rate. Optimizers without `ratio_bounds`, and those that are not layer-wise, log
+    nothing. It does not communicate, as the ratios are the same on every rank.
 
     Example:
         >>> from tflbt.optimizers import LAMB
@@ -32,16 +32,16 @@ class TrustRatioMonitor(tf.keras.callbacks.Callback):
         self._share: float | None = None
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Notes where the counts stand."""
+        """Notes the counts so far."""
         self._share = None
         self._before = self._counts() or (0, 0)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Works the share out."""
+        """Computes the share of this epoch."""
         counts = self._counts()
         if counts is None:
             return
-        bounded, ratios = (now - before for now, before in zip(counts, self._before))
+        bounded, ratios = (after - before for after, before in zip(counts, self._before))
         self._share = bounded / ratios if ratios else 0.0
         if logs is not None:
             logs["bounded_share"] = self._share
@@ -51,5 +51,6 @@ class TrustRatioMonitor(tf.keras.callbacks.Callback):
         return {} if self._share is None else {"bounded_share": self._share}
 
     def _counts(self) -> tuple[int, int] | None:
-        ask = getattr(plain_optimizer(self.model), "bound_counts", None)
-        return None if ask is None else ask()
+        """How many ratios the bounds changed so far, and how many there were; None without bounds."""
+        bound_counts = getattr(plain_optimizer(self.model.optimizer), "bound_counts", None)
+        return None if bound_counts is None else bound_counts()

@@ -1,4 +1,4 @@
-"""The two-phase schedule at Keras's door: explore at a large rate, then decay by beta as the landscape says."""
+"""`TwoPhaseSchedule`: explore at a large rate, then decay it by beta where loss and curvature rise."""
 
 from __future__ import annotations
 
@@ -19,32 +19,33 @@ class TwoPhaseSchedule(LearningRateFactor):
     """Switches from exploration to convergence, then decays the learning rate where loss and curvature rise.
 
     Exploration keeps the learning rate until the training loss has not improved for `patience` epochs, at epoch x,
-    and for ceil(x * extra_fraction) more. Convergence multiplies it by `beta` after each epoch whose mean training
-    loss and output-layer Hessian eigenvalue both exceed those of the epoch before, never in two epochs running.
-    A second `fit` from epoch 0 starts over at the learning rate that the first one left; `fit(initial_epoch=...)`
-    goes on. Works with any Keras optimizer whose rate is a float, in plain Keras and under Horovod, where the loss
-    is averaged over the ranks, all samples of `curvature_data` count, and every rank takes and logs the same
-    decision. Adds `learning_rate`
-    and, where it was measured, `eigenvalue` to the logs. Every rank must run it; it communicates at epoch ends.
+    and for ceil(x * extra_fraction) more epochs. Convergence multiplies it by `beta` after each epoch whose mean
+    training loss and output-layer Hessian eigenvalue both exceed those of the epoch before, but never after two
+    consecutive epochs. A second `fit` from epoch 0 starts over at the learning rate that the first one left;
+    `fit(initial_epoch=...)` goes on. It works with any Keras optimizer whose rate is a float, in plain Keras and under
+    Horovod, where the loss is averaged over the ranks, all samples of `curvature_data` count, and every rank makes and
+    logs the same decision. It adds `learning_rate` and, in epochs that measure it, `eigenvalue` to the logs. Every rank
+    must run it; it communicates at the ends of epochs.
 
     Args:
         beta: Decay factor, in (0, 1), default 0.5 (the paper's best; 0.3 to 0.7 were tried).
-        patience: Epochs without improvement that make a plateau, at least 1; default 5% of the epochs given to `fit`.
-        extra_fraction: Extra epochs of exploration over those up to the plateau, at least 0, default 1/3.
+        patience: Epochs without improvement that make a plateau, at least 1; default None: 5% of the epochs of `fit`.
+        extra_fraction: Extra epochs of exploration per epoch up to the plateau, at least 0, default 1/3.
         curvature_data: (x, y[, sample_weight]): one large mini-batch to measure the eigenvalue on, the same arrays on
             every rank; or a function without arguments that returns them, called once at the start of `fit`.
         min_delta: How much lower a loss must be to count as improved, at least 0, default 0.
-        min_learning_rate: The rate is never decayed below, at least 0, default 0.
-        measure_exploration: Measure the eigenvalue in the exploration phase too, for the record; default False.
-        iterations: Power iterations an estimate, default 10 (the paper's).
+        min_learning_rate: The rate below which it is never decayed, at least 0, default 0.
+        measure_exploration: Whether to measure the eigenvalue in the exploration phase too, as a record; default False.
+        iterations: Power iterations per estimate, at least 1, default 10 (the paper's).
         method: "finite_difference" (default, the paper's) or "exact".
-        seed: Of the start vector, default 0.
-        sub_batch_size: Samples of `curvature_data` in memory at a time; default the model's sub-batch size.
+        seed: The seed of the start vector, at least 0, default 0.
+        sub_batch_size: Samples of `curvature_data` in memory at a time; default None: the model's sub-batch size.
         monitor: The logged loss to follow, default "loss".
 
     Raises:
         ValueError: If an argument is out of its range or missing; at the start of `fit`, if the optimizer was built
-            with a schedule, or the monitored name is not logged.
+            with a schedule, or `curvature_data` returns something else; at the end of an epoch, if the monitored name
+            is not logged.
 
     Source: Algorithm 1 and section 3.1 of `two-phase.txt`; the rules are `tflbt.control.TwoPhase`'s.
 
@@ -96,10 +97,9 @@ class TwoPhaseSchedule(LearningRateFactor):
             sub_batch_size=sub_batch_size,
         )
         self._machine = self._new_machine(1 if patience is None else patience)
-        # Whether this fit goes on or starts over is still open: its first epoch's number will tell.
-        self._undecided = False
 
     def _new_machine(self, patience: int) -> TwoPhase:
+        """Algorithm 1 at its beginning."""
         return TwoPhase(Plateau(patience, self.min_delta), self.extra_fraction)
 
     @property
@@ -109,7 +109,7 @@ class TwoPhaseSchedule(LearningRateFactor):
 
     @property
     def decays(self) -> int:
-        """How often the rate was decayed so far."""
+        """The number of decays so far."""
         return self._machine.decays
 
     @property
@@ -118,24 +118,25 @@ class TwoPhaseSchedule(LearningRateFactor):
         return self._machine.switch_epoch
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Goes on from a restored state, if there is one."""
-        restored = self._restored
+        """Gets the curvature data."""
         super().on_train_begin(logs)
-        self._undecided = restored is None
-        if restored is not None:
-            self._machine = TwoPhase.from_state(restored["machine"])
         self.curvature.start_training(self.model)
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Starts over where a fit begins at epoch 0, or is this callback's first."""
-        if self._undecided and (epoch == 0 or self._machine.epoch == 0):
-            budget = self.patience or patience_of_budget(self.params["epochs"])
-            self._machine = self._new_machine(budget)
-            self._rate().fold(self.owner)
-        self._undecided = False
+    def _take_up(self, state: dict[str, Any]) -> None:
+        self._machine = TwoPhase.from_state(state["machine"])
+
+    def _start_over(self) -> None:
+        self._machine = self._new_machine(
+            self.patience or patience_of_budget(self.params["epochs"])
+        )
+        self._rate().fold(self.owner)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Feeds the epoch to Algorithm 1 and does what it decides."""
+        """Gives the epoch's loss and eigenvalue to Algorithm 1, and carries out its decision.
+
+        Raises:
+            ValueError: If the monitored name is not logged.
+        """
         logs = logs if logs is not None else {}
         if self.monitor not in logs:
             raise ValueError(f"monitor={self.monitor!r} is not logged; there are {sorted(logs)}.")
@@ -154,7 +155,7 @@ class TwoPhaseSchedule(LearningRateFactor):
             self._log(epoch, f"decays the learning rate to {learning_rate(self.model):g}")
 
     def _mean_over_ranks(self, loss: float) -> float:
-        """The mean of the ranks' losses; LargeBatchModel's are equal already, plain Keras's are not."""
+        """The mean of the ranks' losses, which are equal already for LargeBatchModel, but not for plain Keras."""
         reduction = comm.reduction_of(self.model)
         (total,) = comm.all_reduce_sum(
             [tf.constant(loss, tf.float64)],
@@ -164,14 +165,15 @@ class TwoPhaseSchedule(LearningRateFactor):
         return float(total) / reduction.size
 
     def _decay(self) -> None:
-        rate = self._rate()
-        rate.observe(learning_rate(self.model))
+        """Multiplies this callback's factor by beta, as far as the lowest rate allows."""
+        rate = self._observed_rate()
         factor = rate.factors.get(self.owner, 1.0)
         others = rate.value / factor
         lowest = min(factor, self.min_learning_rate / others) if others > 0 else 0.0
         self.set_factor(max(factor * self.beta, lowest))
 
     def _log(self, epoch: int, what: str) -> None:
+        """Logs on every rank, to show that all of them decided alike."""
         logging.info("rank %d: two-phase, end of epoch %d: %s", comm.rank(), epoch + 1, what)
 
     def epoch_columns(self) -> dict[str, Any]:

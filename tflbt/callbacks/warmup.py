@@ -1,4 +1,4 @@
-"""Gradual warm-up: the learning rate grows to its full value over the first epochs, update by update."""
+"""`Warmup`: the learning rate grows to its full value over the first epochs, update by update."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from tflbt.schedules.warmup import WARMUPS
 
 
 class Warmup(RateCurve):
-    r"""Raises the learning rate, every update, from `initial_factor` times to its full value.
+    r"""Raises the learning rate with every update, from `initial_factor` times its full value to that value.
 
     The update that brings training to e epochs (a fraction of one for each update) uses
 
     $$\text{factor} = s + (1 - s) \min(1, e / W), \quad s = \text{initial\_factor}, \; W = \text{epochs}$$
 
-    of the rate that the optimizer was compiled with, so the last warm-up update already uses the full rate; with
-    `shape="cosine"` along half a cosine wave (`tflbt.schedules.CosineWarmup`). It counts in epochs and stays right
-    when the batch size changes, and composes with every schedule of tflbt. For a warm-up that counts updates:
-    `RateCurve(LinearWarmup(500), unit="updates", owner="warmup")`.
+    times the rate that the optimizer was compiled with, so the last update of the warm-up already uses the full rate.
+    With `shape="cosine"` the factor follows half a cosine wave (`tflbt.schedules.CosineWarmup`). As it counts epochs,
+    it stays right when the batch size changes; it composes with every schedule of tflbt. A warm-up that counts updates
+    is `RateCurve(LinearWarmup(500), unit="updates", owner="warmup")`.
 
     Args:
         epochs: Length of the warm-up in epochs (fractions allowed), more than 0.
-        initial_factor: Where to begin, in [0, 1], default 0; Goyal et al. begin at the small batch's rate: 1 / the
-            number of times the rate was scaled up.
+        initial_factor: Where the factor begins, in [0, 1], default 0; Goyal et al. begin at the small batch's rate, so
+            at 1 / (the factor by which the rate was scaled up).
         shape: "linear" (default) or "cosine".
 
     Raises:
@@ -56,5 +56,5 @@ class Warmup(RateCurve):
         self.shape = shape
 
     def factor(self, epochs_done: float) -> float:
-        """The factor of an update that brings training to this many epochs."""
+        """The factor of the update that brings training to this many epochs."""
         return self.curves[0].at(epochs_done)

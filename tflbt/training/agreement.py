@@ -78,7 +78,7 @@ def _of_any_length(spec: Any) -> Any:
 
 def plain_optimizer_name(optimizer: Any) -> str:
     """The class of the optimizer itself, also under a LossScaleOptimizer."""
-    return type(getattr(optimizer, "inner_optimizer", optimizer)).__name__
+    return type(keras_internals.plain_optimizer(optimizer)).__name__
 
 
 def build_optimizer(optimizer: Any, variables: list[tf.Variable]) -> None:
@@ -86,7 +86,7 @@ def build_optimizer(optimizer: Any, variables: list[tf.Variable]) -> None:
     if hasattr(optimizer, "build"):
         optimizer.build(variables)
         return
-    keras_internals.create_slots(getattr(optimizer, "inner_optimizer", optimizer), variables)
+    keras_internals.create_slots(keras_internals.plain_optimizer(optimizer), variables)
 
 
 def optimizer_variables(optimizer: Any) -> list[tf.Variable]:
@@ -167,7 +167,7 @@ def average_moving_statistics(model: TrainingModel) -> None:
 
 def warn_of_double_decay(model: tf.keras.Model) -> None:
     """Warns where a weight decays twice: in the loss by a regulariser and in the optimizer."""
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    optimizer = keras_internals.plain_optimizer(model.optimizer)
     regularised = any(
         getattr(layer, "kernel_regularizer", None) is not None for layer in model.submodules
     )

@@ -94,6 +94,11 @@ def validation_reader(
         model._eval_data_handler = None
 
 
+def plain_optimizer(optimizer: Any) -> Any:
+    """The optimizer itself, without the LossScaleOptimizer that may be around it."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
 def create_slots(optimizer: Any, variables: list[tf.Variable]) -> None:
     """Creates the slots and the counter of a legacy optimizer (`tf.keras.optimizers.legacy`)."""
     optimizer.iterations  # noqa: B018 - the counter is created when it is first read

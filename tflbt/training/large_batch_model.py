@@ -224,7 +224,7 @@ class LargeBatchModel(tf.keras.Model):
             ValueError: For `steps_per_execution`, a `tf.distribute` strategy, a summing loss, a custom `train_step`.
         """
         keras_loop.check_compile(self, loss, steps_per_execution)
-        plain = getattr(optimizer, "inner_optimizer", optimizer)
+        plain = keras_internals.plain_optimizer(optimizer)
         reduction = wrapped_optimizer.unwrap(plain)
         super().compile(
             optimizer, loss, metrics, loss_weights, weighted_metrics, run_eagerly,
