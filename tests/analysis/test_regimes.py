@@ -153,7 +153,7 @@ def test_one_run_that_reaches_is_enough_and_speaks_for_smaller_batches():
 
 
 def test_numbers_that_cannot_be_are_told():
-    with pytest.raises(ValueError, match="accuracy=99.2 must be within 0 and 1, not in percent"):
+    with pytest.raises(ValueError, match="accuracy=99.2 must be between 0 and 1, not in percent"):
         Run(256, 99.2, 0.03, 30)
     with pytest.raises(ValueError, match="batch_size=0 must be at least 1"):
         Run(0, 0.9, 0.03, 30)

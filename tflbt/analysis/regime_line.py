@@ -8,11 +8,11 @@ from tflbt.analysis.regimes import Regimes, Run
 
 
 def regime_line(found: Regimes, batch_size: int) -> str:
-    """Says what a batch size is, what its runs came to, and what puts it on this side of a bound.
+    """States the regime of a batch size, the results of its runs, and what puts it on this side of a bound.
 
     Args:
         found: What `tflbt.analysis.regimes` found.
-        batch_size: Samples an update, at least 1.
+        batch_size: Samples per update, at least 1.
 
     Returns:
         Text without a full stop.
@@ -34,7 +34,7 @@ def regime_line(found: Regimes, batch_size: int) -> str:
 
 
 def _measured(found: Regimes, batch_size: int) -> str:
-    """What the runs of this very batch size came to: the best that reached, or that failed."""
+    """The result of the runs of exactly this batch size: the best that reached the target, or that failed."""
     baseline = found.baseline
     if batch_size == baseline.batch_size:
         return f"it is the baseline, with {baseline.accuracy:.5g}"
@@ -60,6 +60,7 @@ def _measured(found: Regimes, batch_size: int) -> str:
 
 
 def _epochs(run: Run, baseline: Run) -> str:
+    """The epochs of a run compared with the baseline's."""
     if run.epochs == baseline.epochs:
         return "as many epochs"
     return f"{run.epochs} epochs against {baseline.epochs}"
@@ -67,17 +68,17 @@ def _epochs(run: Run, baseline: Run) -> str:
 
 def _bounds(found: Regimes, batch_size: int, regime: str) -> list[str]:
     """What puts it on this side of the bounds, or what would."""
-    said = []
+    parts = []
     if regime == "full":
         return [f"an update sees all {found.full:,} training samples"]
     if regime == "small" and batch_size != found.baseline.batch_size:
-        said.append(f"linear scaling alone is enough up to batch {found.small_up_to:,}")
+        parts.append(f"linear scaling alone is enough up to batch {found.small_up_to:,}")
     if regime.startswith("large") and found.large_from is not None:
-        said.append(f"linear scaling alone fails at batch {found.large_from:,}")
+        parts.append(f"linear scaling alone fails at batch {found.large_from:,}")
     if regime == "huge":
-        said.append(f"no technique in these runs reaches it from batch {found.huge_from:,} on")
+        parts.append(f"no technique in these runs reaches it from batch {found.huge_from:,} on")
     if regime.startswith("small") and regime != "small":
-        said.append("a run with linear scaling alone would tell small from large")
+        parts.append("a run with linear scaling alone would tell small from large")
     if regime.endswith("or huge"):
-        said.append("runs with more techniques would tell large from huge")
-    return said
+        parts.append("runs with more techniques would tell large from huge")
+    return parts

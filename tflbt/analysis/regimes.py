@@ -1,23 +1,24 @@
 r"""Which batch sizes are large, huge or full, by definitions 2.1 to 2.3 of `limit-of-the-batch-size.txt`.
 
-A baseline of batch :math:`B_0` and learning rate :math:`\eta` reaches accuracy A and validation loss
-:math:`\xi` in :math:`\rho` epochs. In the paper's words, and as they are read here:
+A baseline with batch \(B_0\) and rate \(\eta\) reaches accuracy A and validation loss \(\xi\) in \(\rho\) epochs. The
+paper's definitions, as they are read here:
 
-- Large (2.1): below :math:`B_L` the learning rate :math:`\eta B / B_0` alone, with nothing else changed,
-  gives at least 99.5% of A and at most :math:`1.2 \xi` in :math:`\rho` epochs; from :math:`B_L` on a batch
-  is large. So :math:`B_L` is the first batch size that needs more than linear scaling.
-- Huge (2.2): above :math:`B_H` no technique there is gives 99.5% of A in :math:`\rho` epochs. The loss
-  does not enter.
-- Full (2.3): :math:`B_F` is the number of training samples. A full batch is called full, whatever it reaches.
-- What is neither is small. Table 2's intervals follow: large :math:`[B_L, B_H]`, huge :math:`(B_H, B_F)`.
+- Large (2.1): below \(B_L\) the learning rate \(\eta B / B_0\) alone, with nothing else changed, gives at least 99.5%
+  of A and at most \(1.2 \xi\) in \(\rho\) epochs; from \(B_L\) on a batch is large. So \(B_L\) is the first batch size
+  that needs more than linear scaling.
+- Huge (2.2): above \(B_H\) no technique gives 99.5% of A in \(\rho\) epochs. The loss does not matter.
+- Full (2.3): \(B_F\) is the number of training samples. A full batch is called full, whatever it reaches.
+- Every other batch is small. Table 2's intervals follow: large \([B_L, B_H]\), huge \((B_H, B_F)\).
 
-Runs are at a few batch sizes, so each bound lies between two of them, and it is said where they do not decide:
+There are runs at only a few batch sizes, so each bound lies between two of them, and the result says where the runs do
+not decide:
 
-- One run that reaches the target in at most :math:`\rho` epochs shows that its batch size can, as the paper
-  reports its best runs. Failing takes :math:`\rho` epochs or more, or a loss that is no longer a number.
-- What holds of a batch size is taken to hold of all smaller ones (reached), or larger ones (failed).
-- "No technique" can only mean those that were run. A batch size is huge only if something besides linear
-  scaling was tried at it, and none of the runs there, nor of larger batches, reached the target.
+- One run that reaches the target in at most \(\rho\) epochs shows that its batch size can, as the paper reports its
+  best runs. A run fails after \(\rho\) epochs or more, or if its loss becomes NaN or infinite.
+- A batch size that reaches the target is taken to show that all smaller ones do, and one that fails, that all larger
+  ones fail.
+- "No technique" can only mean those that were run. A batch size is huge only if something besides linear scaling was
+  tried at it, and none of the runs there, nor of larger batches, reached the target.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable
+
+from tflbt import checks
 
 ACCURACY_SHARE = 0.995  # of the baseline's accuracy: definitions 2.1 and 2.2
 LOSS_FACTOR = 1.2  # times the baseline's validation loss: definition 2.1
@@ -34,15 +37,15 @@ _ROUNDING = 2.0**-23
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What one training came to.
+    """The result of one training.
 
     Args:
-        batch_size: Samples an update, over all ranks, at least 1.
-        accuracy: On the validation or test samples after the last epoch, 0 to 1; nan if it diverged.
-        loss: On the same samples; nan or infinite if it diverged.
-        epochs: That it was trained for, at least 1.
-        linear_scaling: True if it differs from the baseline in nothing but the batch size and a learning rate in
-            proportion to it; default False: some other technique was used too.
+        batch_size: Samples per update, over all ranks, at least 1.
+        accuracy: On the validation or test samples after the last epoch, 0 to 1; NaN if it diverged.
+        loss: On the same samples; NaN or infinite if it diverged.
+        epochs: The number of epochs trained, at least 1.
+        linear_scaling: True if it differs from the baseline only in the batch size and a learning rate in proportion to
+            it; default False: another technique was used too.
 
     Raises:
         ValueError: If the batch size or the epochs are less than 1, or the accuracy is not within 0 and 1.
@@ -56,11 +59,11 @@ class Run:
 
     def __post_init__(self) -> None:
         """Checks the numbers."""
-        for name in ("batch_size", "epochs"):
-            if not getattr(self, name) >= 1:
-                raise ValueError(f"{name}={getattr(self, name)!r} must be at least 1.")
-        if not (math.isnan(self.accuracy) or 0 <= self.accuracy <= 1):
-            raise ValueError(f"accuracy={self.accuracy!r} must be within 0 and 1, not in percent.")
+        checks.number("batch_size", self.batch_size, at_least=1)
+        checks.number("epochs", self.epochs, at_least=1)
+        if not math.isnan(self.accuracy):
+            hint = ", not in percent"
+            checks.number("accuracy", self.accuracy, at_least=0, at_most=1, hint=hint)
 
     @property
     def finite(self) -> bool:
@@ -70,16 +73,16 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Regimes:
-    """The bounds between regimes, as far as runs tell them.
+    r"""The bounds between regimes, as far as runs show them.
 
     Args:
-        baseline: The run that the others are held against.
+        baseline: The run with which the others are compared.
         runs: The others.
-        small_up_to: Largest batch size that linear scaling alone is known to be enough for.
-        large_from: Smallest known to need more, the measured :math:`B_L`; None: no run shows it.
-        huge_above: Largest batch size that any run reached the target with, the measured :math:`B_H`.
-        huge_from: Smallest above it that no run reached the target with; None: there is none.
-        full: Number of training samples, :math:`B_F`; None: not known.
+        small_up_to: Largest batch size for which linear scaling alone is known to be enough.
+        large_from: Smallest batch size known to need more, the measured \(B_L\); None: no run shows it.
+        huge_above: Largest batch size with which a run reached the target, the measured \(B_H\).
+        huge_from: Smallest batch size above it with which no run reached the target; None: there is none.
+        full: Number of training samples, \(B_F\); None: not known.
     """
 
     baseline: Run
@@ -96,21 +99,21 @@ class Regimes:
         return ACCURACY_SHARE * self.baseline.accuracy
 
     def reaches(self, run: Run) -> bool:
-        """Says whether a run has the target accuracy in at most the baseline's epochs."""
+        """True if a run has the target accuracy in at most the baseline's epochs."""
         return _reaches(run, self.baseline)
 
     def fails(self, run: Run) -> bool:
-        """Says whether a run shows that its way does not: it had the baseline's epochs, or diverged."""
+        """True if a run shows that it cannot: it had the baseline's epochs, or diverged."""
         return _fails(run, self.baseline)
 
     def of(self, batch_size: int) -> str:
         """The regime of a batch size.
 
         Args:
-            batch_size: Samples an update, at least 1.
+            batch_size: Samples per update, at least 1.
 
         Returns:
-            "small", "large", "huge" or "full"; where the runs do not decide, what it may be: "small or large",
+            "small", "large", "huge" or "full"; if the runs do not decide, the possible ones: "small or large",
             "large or huge", "small, large or huge".
 
         Raises:
@@ -122,8 +125,7 @@ class Regimes:
             >>> found.of(65536), found.of(131072), found.of(1281167)
             ('small or large', 'huge', 'full')
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size!r} must be at least 1.")
+        checks.number("batch_size", batch_size, at_least=1)
         if self.full is not None and batch_size >= self.full:
             return "full"
         if batch_size <= self.small_up_to:
@@ -142,9 +144,9 @@ def regimes(baseline: Run, runs: Iterable[Run], training_samples: int | None = N
     """Finds the regimes of batch sizes from measured runs.
 
     Args:
-        baseline: The small-batch run, with the accuracy, loss and epochs to hold others against.
-        runs: Others on the same data and network, at any batch sizes.
-        training_samples: Of the training set; default None: a full batch is not recognised.
+        baseline: The small-batch run, with the accuracy, loss and epochs with which to compare others.
+        runs: Other runs on the same data and network, at any batch sizes.
+        training_samples: The size of the training set; default None: a full batch is not recognised.
 
     Returns:
         The bounds that the runs show.
@@ -165,8 +167,8 @@ def regimes(baseline: Run, runs: Iterable[Run], training_samples: int | None = N
         raise ValueError(
             f"baseline={baseline!r} diverged or has no accuracy: give one that trained well."
         )
-    if training_samples is not None and training_samples < 1:
-        raise ValueError(f"training_samples={training_samples!r} must be at least 1.")
+    if training_samples is not None:
+        checks.number("training_samples", training_samples, at_least=1)
     runs = tuple(runs)
     first = baseline.batch_size
     linear = [run for run in runs if run.linear_scaling and run.batch_size > first]
@@ -200,16 +202,18 @@ def _failed_sizes(runs: Iterable[Run], reached: set[int], fails: Callable[[Run],
 
 
 def _good(run: Run, baseline: Run, with_loss: bool) -> bool:
-    """Says whether a run has the target, of 2.2 or, with the loss, of 2.1."""
+    """True if a run reaches the target of 2.2 or, with the loss, of 2.1."""
     target, limit = ACCURACY_SHARE * baseline.accuracy, LOSS_FACTOR * baseline.loss
     accurate = run.accuracy >= target * (1 - _ROUNDING)
     return accurate and (not with_loss or run.loss <= limit * (1 + _ROUNDING))
 
 
 def _reaches(run: Run, baseline: Run, with_loss: bool = False) -> bool:
+    """True if a run shows that its batch size reaches the target."""
     return run.epochs <= baseline.epochs and _good(run, baseline, with_loss)
 
 
 def _fails(run: Run, baseline: Run, with_loss: bool = False) -> bool:
+    """True if a run had enough epochs, or diverged, without the target."""
     had_its_time = run.epochs >= baseline.epochs or not run.finite
     return had_its_time and not _good(run, baseline, with_loss)

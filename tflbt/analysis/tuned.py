@@ -1,4 +1,4 @@
-"""A tuned recipe: the best of its search, and what that gave with several seeds."""
+"""A tuned recipe: the best trial of its search, and the results of its values with several seeds."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Tuned:
-    """A recipe after its search, and what its best trial's values gave with several seeds.
+    """A recipe after its search, and the results of its best trial's values with several seeds.
 
     Args:
         name: The recipe's name.
-        trials: How many trials its search had.
-        best_trial: The number of the best one.
-        values: The best one's hyper-parameters by name.
-        tuned_objective: The best one's objective in the search.
+        trials: The number of trials of its search.
+        best_trial: The number of the best trial.
+        values: The best trial's hyper-parameters by name.
+        tuned_objective: The best trial's objective in the search.
         objective: The objective's name.
-        direction: ``"max"`` or ``"min"``.
-        results: One final value of the objective a seed; nan if that run diverged.
+        direction: "max" or "min".
+        results: One final value of the objective per seed; NaN if that run diverged.
 
     Example:
         >>> lars = Tuned("lars", 12, 3, {}, 0.97, "val_accuracy", "max", [0.96, 0.98, math.nan])
@@ -45,15 +45,15 @@ class Tuned:
 
     @property
     def diverged(self) -> int:
-        """How many runs diverged."""
+        """The number of runs that diverged."""
         return len(self.results) - len(self.finite)
 
     @property
     def mean(self) -> float:
-        """The mean of the runs that did not diverge; nan if there is none."""
+        """The mean of the runs that did not diverge; NaN if there is none."""
         return statistics.fmean(self.finite) if self.finite else math.nan
 
     @property
     def deviation(self) -> float:
-        """The sample standard deviation of the runs that did not diverge; nan if there are fewer than two."""
+        """The sample standard deviation of the runs that did not diverge; NaN if there are fewer than two."""
         return statistics.stdev(self.finite) if len(self.finite) > 1 else math.nan

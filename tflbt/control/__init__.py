@@ -1,4 +1,4 @@
-"""Decisions, in pure Python: when to decay, grow or switch phase, how a batch is split. No TensorFlow here."""
+"""Decisions in pure Python, without TensorFlow: when to decay, grow or switch phase, and how a batch is split."""
 
 from tflbt.control.adaptive_batch import AdaptiveBatch
 from tflbt.control.batch_plan import BatchPlan

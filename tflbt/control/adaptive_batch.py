@@ -14,12 +14,12 @@ DURATION = "duration"
 
 @dataclasses.dataclass(frozen=True)
 class Growth:
-    """What one measurement decided.
+    """The decision after one measurement.
 
     Attributes:
-        reason: "curvature" (the eigenvalue fell below a share of the reference), "duration" (kappa measurements without
+        reason: "curvature" (the eigenvalue fell below the reference / alpha), "duration" (kappa measurements without
             growth), or None (nothing grows).
-        factor: By how much batch size and learning rate grow; 1.0 where nothing grows.
+        factor: The factor by which batch size and learning rate grow; 1.0 if nothing grows.
     """
 
     reason: str | None = None
@@ -37,20 +37,20 @@ class AdaptiveBatch:
 
     and then B and the learning rate are multiplied by beta, the adversarial share is divided by omega, k = 0, and, in
     the first case, \(\lambda_{old} = \lambda\). B is a multiple of `step` (ranks x sub-batch size) and at most
-    `max_batch_size`: it grows to the next multiple, or to the largest there is, and the learning rate by as much as B
-    did. At the largest batch nothing grows any more, and the share stays what it is.
+    `max_batch_size`: it grows to the next multiple, or to the largest possible, and the learning rate grows in the same
+    proportion. At the largest batch nothing grows any more, and the share stays the same.
 
-    Rules where the paper says nothing: an eigenvalue that is NaN or infinite is no measurement (it neither decides nor
-    counts); one that is not positive counts towards kappa, but is no sign of flatness and never the reference.
+    Our rules where the paper has none: an eigenvalue that is NaN or infinite is ignored (it neither decides nor
+    counts); one that is not positive counts towards kappa, but does not show flatness and never becomes the reference.
 
     Args:
         batch_size: The batch at the beginning, a multiple of `step`.
         max_batch_size: The largest batch, at least `batch_size`; rounded down to a multiple of `step`.
-        step: What every batch must be a multiple of, at least 1, default 1.
-        alpha: Eigenvalue decay ratio, more than 1, default 2.
-        beta: Increasing ratio, more than 1, default 2.
-        kappa: Measurements without growth after which the batch grows all the same, at least 1, default 10.
-        omega: Decay ratio of the adversarial share, at least 1, default 2.
+        step: Every batch must be a multiple of this, at least 1, default 1.
+        alpha: The eigenvalue must fall by this factor, more than 1, default 2.
+        beta: The factor by which batch size and learning rate grow, more than 1, default 2.
+        kappa: The batch grows anyway after this many measurements without growth, at least 1, default 10.
+        omega: The adversarial share is divided by this at each growth, at least 1, default 2.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -87,16 +87,16 @@ class AdaptiveBatch:
 
     @property
     def largest(self) -> int:
-        """The batch at which growth ends: the largest multiple of `step` that is allowed."""
+        """The batch at which growth ends: the largest multiple of `step` up to `max_batch_size`."""
         return max(self.batch_size, self.max_batch_size // self.step * self.step)
 
     @property
     def at_largest(self) -> bool:
-        """Whether growth has ended."""
+        """True if growth has ended."""
         return self.batch_size >= self.largest
 
     def measured(self, eigenvalue: float) -> Growth:
-        """Takes in a measurement; the first one (of the initial weights) becomes the reference."""
+        """Processes a measurement; the first one (of the initial weights) becomes the reference."""
         if not math.isfinite(eigenvalue):
             return Growth()
         if self.reference is None:
@@ -112,6 +112,7 @@ class AdaptiveBatch:
         return self._grow(CURVATURE if flatter else DURATION)
 
     def _grow(self, reason: str) -> Growth:
+        """Grows the batch, unless it is the largest already."""
         if self.at_largest:
             return Growth()
         wanted = math.ceil(round(self.batch_size * self.beta / self.step, 9)) * self.step
@@ -120,7 +121,7 @@ class AdaptiveBatch:
         return Growth(reason, self.batch_size / before)
 
     def share(self, initial: float) -> float:
-        """The adversarial share after so many growths: initial / omega^growths."""
+        """The adversarial share after the growths so far: initial / omega^growths."""
         return initial / self.omega**self.growths
 
     def state(self) -> dict[str, Any]:
@@ -129,16 +130,12 @@ class AdaptiveBatch:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> AdaptiveBatch:
-        """The machine whose `state()` this is."""
+        """Returns the machine that had this `state()`."""
         return cls(**state)
 
 
 def check_ratios(alpha: float, beta: float, kappa: int, omega: float) -> None:
-    """Raises unless the algorithm's numbers are in their ranges.
-
-    Raises:
-        ValueError: Naming the argument, its value and what would do.
-    """
+    """Raises ValueError unless the algorithm's numbers are in their ranges."""
     checks.number("alpha", alpha, more_than=1, hint="; the paper's is 2")
     checks.number("beta", beta, more_than=1, hint="; the paper's is 2")
     checks.whole("kappa", kappa, at_least=1, hint="; the paper's is 10")

@@ -11,17 +11,17 @@ from tflbt import checks
 class BatchPlan:
     """A global batch of `batch_size` samples, taken by `ranks` ranks in sub-batches of `sub_batch_size`.
 
-    One update sees `batch_size = ranks * sub_batches * sub_batch_size` samples (the last one of an epoch: what
-    is left).
+    One update sees `batch_size = ranks * sub_batches * sub_batch_size` samples (the last update of an epoch: the
+    remaining ones).
 
     Args:
-        batch_size: Samples an update, over all ranks, at least 1.
-        sub_batch_size: Samples a rank computes on at a time; None: the rank's whole share of the batch at once.
+        batch_size: Samples per update, over all ranks, at least 1.
+        sub_batch_size: Samples that a rank computes on at a time; None: the rank's whole share of the batch at once.
         ranks: Number of ranks, at least 1.
 
     Raises:
-        ValueError: If a size is not a positive integer, or the batch does not divide; the nearest sizes that do
-            are named.
+        ValueError: If a size is not a positive whole number, or the batch does not divide; the message names the
+            nearest sizes that do.
 
     Example:
         >>> BatchPlan(8192, 256, ranks=2).sub_batches
@@ -54,6 +54,7 @@ class BatchPlan:
         )
 
     def _check_multiple(self, step: int, what: str) -> None:
+        """Raises unless the batch is a multiple of `step`."""
         if self.batch_size % step == 0:
             return
         below = self.batch_size // step * step
@@ -64,12 +65,12 @@ class BatchPlan:
 
     @property
     def samples_a_rank_computes(self) -> int:
-        """Samples in memory at a time: the sub-batch size, never None."""
+        """Samples in memory at a time: the sub-batch size, but never None."""
         return self.sub_batch_size or self.batch_size // self.ranks
 
     @property
     def sub_batches(self) -> int:
-        """Sub-batches that each rank takes for one update."""
+        """Sub-batches per rank and update."""
         return self.batch_size // (self.ranks * self.samples_a_rank_computes)
 
     def with_batch_size(self, batch_size: int) -> BatchPlan:

@@ -1,4 +1,4 @@
-"""Growing the batch where others decay the learning rate: how large both are after so many epochs."""
+"""A batch that grows where other schedules decay the learning rate: how large both are at each milestone."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ def grown(
     max_batch_size: int,
     step: int = 1,
 ) -> tuple[int, float]:
-    """The batch size and the learning rate's factor after so many milestones.
+    """The batch size and the learning rate's factor after a number of milestones.
 
-    At each milestone the noise scale, learning rate / batch size, falls by `factor`: as far as the batch can grow, by
-    the batch, and beyond by the learning rate.
+    At each milestone the noise scale, learning rate / batch size, falls by `factor`: the batch grows as far as it can,
+    and then the learning rate decays.
 
     Args:
         batch_size: The batch before the first milestone, a multiple of `step`.
-        decays: Milestones passed, at least 0.
-        factor: Of each milestone, more than 1.
+        decays: The number of milestones passed, at least 0.
+        factor: By which the noise scale falls at each milestone, more than 1.
         max_batch_size: The largest batch.
-        step: What every batch must be a multiple of (ranks x sub-batch size): rounded down to one, never below
+        step: Every batch is rounded down to a multiple of this (ranks x sub-batch size), but never below
             `batch_size`.
 
     Returns:
@@ -38,18 +38,14 @@ def grown(
         >>> [grown(128, n, factor=5, max_batch_size=5120, step=128) for n in range(4)]
         [(128, 1.0), (640, 1.0), (3200, 1.0), (5120, 0.32)]
     """
-    noise = factor**decays  # by which learning rate / batch size must have fallen
+    noise = factor**decays  # the factor by which learning rate / batch size must have fallen
     wanted = min(batch_size * noise, max_batch_size)
     batch = max(batch_size, int(round(wanted, 6)) // step * step)
     return batch, min(1.0, batch / batch_size / noise)
 
 
 def check_growth(epochs: Sequence[float], factor: float, max_batch_size: int) -> None:
-    """Raises unless milestones, factor and largest batch are in their ranges.
-
-    Raises:
-        ValueError: Naming the argument, its value and what would do.
-    """
+    """Raises ValueError unless milestones, factor and largest batch are in their ranges."""
     checks.increasing("epochs", epochs, whole=True, hint=", as (30, 60, 80)")
     checks.number("factor", factor, more_than=1, hint=": the batch grows by it")
     checks.whole("max_batch_size", max_batch_size, at_least=1)

@@ -1,11 +1,11 @@
-"""The learning rate as a product: one base, and a factor for each callback that has a say."""
+"""The learning rate as a product of one base and one factor per callback that sets it."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 
-# Below about 1e-38 float32 loses digits and goes to 0: a rate read back there tells nothing about who assigned it.
+# Below about 1e-38 float32 loses digits and becomes 0, so such a rate does not show who assigned it.
 FLOAT32_TINY = 1e-37
 
 
@@ -14,8 +14,8 @@ class ComposedRate:
     """A learning rate that several callbacks set together without overwriting one another.
 
     rate = base * product of factors. A warm-up owns the factor "warmup", the two-phase schedule "two_phase", and so
-    on; each changes its own factor only. When somebody else assigned the rate (`observe`), the base is moved so that
-    the product is what they assigned.
+    on; each changes only its own factor. If another part of the program assigned the rate (`observe`), the base is
+    changed so that the product equals it.
 
     Example:
         >>> rate = ComposedRate(0.8)
@@ -36,13 +36,13 @@ class ComposedRate:
         return self.base * math.prod(self.factors.values())
 
     def set(self, owner: str, factor: float) -> float:
-        """Gives `owner` this factor and returns the rate to assign."""
+        """Sets the factor of `owner` and returns the rate to assign."""
         self.factors[owner] = factor
         self.assigned = self.value
         return self.assigned
 
     def observe(self, current: float, tolerance: float = 1e-6) -> None:
-        """Takes in the rate found in the optimizer: somebody else may have assigned it since."""
+        """Adjusts the base to the rate found in the optimizer, which somebody else may have assigned since."""
         expected = self.value if self.assigned is None else self.assigned
         if math.isclose(current, expected, rel_tol=tolerance, abs_tol=FLOAT32_TINY):
             return
@@ -51,5 +51,5 @@ class ComposedRate:
         self.assigned = current
 
     def fold(self, owner: str) -> None:
-        """Makes a factor part of the base, so that its owner can begin at 1 again; the rate stays."""
+        """Makes a factor part of the base, so that its owner can begin at 1 again; the rate stays the same."""
         self.base *= self.factors.pop(owner, 1.0)

@@ -1,4 +1,4 @@
-"""When a trial of a search is hopeless: its best is worse than what half of the finished trials had on average."""
+"""When a trial of a search is hopeless: if its best is worse than half of the finished trials were on average."""
 
 from __future__ import annotations
 
@@ -12,31 +12,30 @@ from tflbt import checks
 
 @dataclasses.dataclass(frozen=True)
 class MedianStopping:
-    """Vizier's median stopping rule: a trial's best objective against the median of the finished trials' averages.
+    """Vizier's median stopping rule: compares a trial's best objective with the median of finished trials' averages.
 
     After epoch e a trial is hopeless if its best objective of the epochs 1..e is strictly worse than the median, over
-    the finished trials, of the mean of each one's objectives of its epochs 1..e. As a best is held against averages,
+    the finished trials, of the mean of each trial's objectives in its epochs 1..e. As a best is compared with averages,
     the rule is lenient: the best trial so far is never stopped, nor is one that equals the median.
 
     Early epochs are a poor guide where the learning rate decays: a large rate often looks worse than a small one
-    until its decay, and then wins. The rule sees nothing of this. Give such a search a `grace` beyond the first decay,
-    or do without the rule. For the same reason a trial that still warms up is left alone (`warmup`).
+    until its decay, and then wins. The rule cannot foresee this. Give such a search a `grace` beyond the first decay,
+    or do without the rule. For the same reason a trial is not stopped during its warm-up (`warmup`).
 
     Args:
         direction: "max" or "min", whether a larger or a smaller objective is better.
-        epochs: Epochs of a whole trial, at least 1. After the last one nothing is left to stop: never hopeless.
+        epochs: Epochs of a whole trial, at least 1. After the last one no trial is hopeless.
         grace: First epoch (1-based) after which a trial may be stopped, at least 1. None (default): a third of
-            `epochs`, rounded up, or the epochs of the warm-up where they are more.
-        trials: Finished trials with an objective that it takes to judge, at least 1 (default 5).
-        warmup: Epochs of warm-up of the trial that is judged, at least 0 (default 0); counts only where `grace` is
-            None.
+            `epochs`, rounded up, or the epochs of the warm-up if these are more.
+        trials: The number of finished trials with an objective that are needed to judge, at least 1 (default 5).
+        warmup: The judged trial's epochs of warm-up, at least 0 (default 0); used only if `grace` is None.
 
     Raises:
         ValueError: If an argument is out of its range.
 
     Source: Golovin et al., "Google Vizier: A Service for Black-Box Optimization" (2017), section 3.2.2. The paper has
     neither `grace` nor `trials`; Ray Tune's `MedianStoppingRule` has both (`grace_period`, `min_samples_required`),
-    and begins its averages after the grace, where we and the paper average from the first epoch.
+    and averages from the end of the grace, while we and the paper average from the first epoch.
 
     Example:
         >>> rule = MedianStopping("max", epochs=6, trials=3)
@@ -68,15 +67,15 @@ class MedianStopping:
         return max(-(-self.epochs // 3), math.ceil(self.warmup))
 
     def hopeless(self, values: Sequence[float], finished: Sequence[Sequence[float]]) -> bool:
-        """Says whether a trial should end after its latest epoch.
+        """True if a trial should end after its latest epoch.
 
-        A value that is not finite (NaN: none was measured, or the loss blew up) counts as missing. An average is of
-        the values that there are up to this epoch, of a shorter history too; a finished trial without any is not
-        counted. A trial without a value of its own is worse than any with one.
+        A value that is not finite (nothing was measured, or the loss diverged) counts as missing. Averages use the
+        values there are up to this epoch, also in a shorter history; a finished trial without any is not counted. A
+        trial without a value of its own is worse than any trial with one.
 
         Args:
             values: The trial's objective after each of its epochs so far.
-            finished: The same of each completed trial, to its end; neither stopped nor failed ones belong here.
+            finished: The same for all epochs of each completed trial, without stopped and failed trials.
 
         Returns:
             True if the trial is hopeless.
@@ -96,6 +95,6 @@ class MedianStopping:
         return max(self._gains(values), default=-math.inf) < statistics.median(averages)
 
     def _gains(self, values: Sequence[float]) -> list[float]:
-        """The finite values, turned so that larger is better."""
+        """The finite values, with their signs changed if smaller is better."""
         sign = 1.0 if self.direction == "max" else -1.0
         return [sign * float(value) for value in values if math.isfinite(value)]

@@ -1,4 +1,4 @@
-"""When a loss counts as flat: no improvement for a number of epochs."""
+"""When a loss counts as flat: after a number of epochs without improvement."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Plateau:
 
     Args:
         patience: Epochs without improvement that make a plateau, at least 1.
-        min_delta: How far below the best loss counts as an improvement, at least 0 (default 0: any).
+        min_delta: How much lower than the best a loss must be to count as improved, at least 0 (default 0).
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -36,7 +36,7 @@ class Plateau:
         checks.number("min_delta", self.min_delta, at_least=0)
 
     def update(self, loss: float) -> bool:
-        """Takes in one epoch's loss; returns True while the loss is flat. A NaN is no improvement."""
+        """Processes one epoch's loss; returns True while the loss is flat. NaN is not an improvement."""
         if loss < self.best - self.min_delta:
             self.best, self.waited = loss, 0
         else:

@@ -1,4 +1,4 @@
-"""Up to which curvature SGD is stable at a learning rate, and when that is worth a word."""
+"""Up to which curvature SGD is stable at a learning rate, and when to report that it is not."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def stability_limit(learning_rate: float, momentum: float = 0.0, nesterov: bool 
     r"""The Hessian eigenvalue up to which SGD converges to a minimum.
 
     Along an eigenvector with eigenvalue \(\lambda\) the loss is a parabola, and Keras's SGD with learning rate
-    \(\eta\) and momentum \(\mu\) a linear recursion in w. It is stable where the roots of its characteristic polynomial
-    lie within the unit circle; the first to leave it leaves at z = -1, the weights jumping from side to side:
+    \(\eta\) and momentum \(\mu\) is a linear recursion in w. It is stable if the roots of its characteristic polynomial
+    lie within the unit circle; the first root to leave it does so at z = -1, where the weights jump from side to side:
 
     - plain: \(z - (1 - \eta\lambda)\), so \(\lambda < 2 / \eta\);
     - heavy ball (v <- mu v - eta g, w <- w + v): \(z^2 - (1 + \mu - \eta\lambda) z + \mu\), so
@@ -22,9 +22,9 @@ def stability_limit(learning_rate: float, momentum: float = 0.0, nesterov: bool 
       \(\lambda < 2 (1 + \mu) / ((1 + 2 \mu) \eta)\).
 
     Args:
-        learning_rate: Eta, at least 0; 0 has no limit.
-        momentum: Mu, in [0, 1], default 0; at 1 the weights swing for ever, and beyond the limit they diverge.
-        nesterov: Whether the gradient's step looks ahead, default False.
+        learning_rate: Eta, at least 0; at 0 there is no limit.
+        momentum: Mu, in [0, 1], default 0; at 1 the weights oscillate for ever, and beyond the limit they diverge.
+        nesterov: Whether it is Nesterov's momentum, default False.
 
     Returns:
         The limit, in the unit of the loss per squared weight.
@@ -33,7 +33,7 @@ def stability_limit(learning_rate: float, momentum: float = 0.0, nesterov: bool 
         ValueError: If an argument is out of its range.
 
     Source: Theorem 1 (equation 5) of `batch-augmentation.txt` for plain SGD, where the limit holds for the largest
-      eigenvalue of every mini-batch; with momentum it is derived here for one parabola, not for noise.
+      eigenvalue of every mini-batch; with momentum it is derived here for one parabola, without noise.
 
     Example:
         >>> stability_limit(0.1), stability_limit(0.1, 0.5), stability_limit(0.1, 0.5, nesterov=True)
@@ -49,9 +49,9 @@ def stability_limit(learning_rate: float, momentum: float = 0.0, nesterov: bool 
 
 @dataclasses.dataclass
 class StabilityWatch:
-    """Says when an eigenvalue goes above the limit and when it is back: news, not the state of every epoch.
+    """Reports when an eigenvalue goes above the limit and when it is below again, but nothing in between.
 
-    A value that is NaN is no measurement: nothing changes.
+    NaN is ignored.
 
     Attributes:
         above: Whether the last measurement was at or above the limit.
@@ -65,7 +65,7 @@ class StabilityWatch:
     above: bool = False
 
     def measured(self, eigenvalue: float, limit: float) -> str | None:
-        """Takes in a measurement; returns "above" or "below" where the side has changed."""
+        """Processes a measurement; returns "above" or "below" if the side has changed, else None."""
         if math.isnan(eigenvalue) or (eigenvalue >= limit) == self.above:
             return None
         self.above = not self.above

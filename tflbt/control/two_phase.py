@@ -15,7 +15,7 @@ CONVERGENCE = "convergence"
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """What one epoch's end decided: `switched` to the convergence phase, or `decay` the learning rate by beta."""
+    """The decision at an epoch's end: `switched` to the convergence phase, or `decay` the learning rate by beta."""
 
     switched: bool = False
     decay: bool = False
@@ -25,11 +25,10 @@ class Decision:
 class TwoPhase:
     """Algorithm 1 as a state machine that is fed one epoch at a time.
 
-    Exploration: the learning rate stays large until the training loss is flat (`plateau`) at epoch x, and then
-    for ceil(x * extra_fraction) more epochs. The epoch that completes them records its loss f and eigenvalue h
-    and switches the phase. Convergence: an epoch whose loss *and* eigenvalue both exceed the recorded ones
-    decays the learning rate and unsets the record, so that the next epoch only records; any other epoch
-    replaces the record by its own.
+    Exploration: the learning rate stays large until the training loss is flat (`plateau`) at epoch x, and for
+    ceil(x * extra_fraction) more epochs. The last of these records its loss f and eigenvalue h and switches the phase.
+    Convergence: an epoch whose loss *and* eigenvalue both exceed the recorded ones decays the learning rate and clears
+    the record, so that the next epoch only records; any other epoch replaces the record with its own values.
 
     Args:
         plateau: Detects the flat training loss.
@@ -40,8 +39,8 @@ class TwoPhase:
         ValueError: If `extra_fraction` is negative.
 
     Source: Algorithm 1 and the phase switching condition of section 3.1 (`two-phase.txt`). The algorithm prints
-    "h' = 0" for the unset record; here it is None, and an eigenvalue that is not positive never counts as a
-    record, which is the same rule.
+    "h' = 0" for the cleared record; here it is None, and an eigenvalue that is not positive never counts as a record,
+    which is the same rule.
     """
 
     plateau: Plateau
@@ -59,7 +58,7 @@ class TwoPhase:
         checks.number("extra_fraction", self.extra_fraction, at_least=0)
 
     def end_of_epoch(self, loss: float, eigenvalue: Callable[[], float]) -> Decision:
-        """Takes in an epoch's mean training loss; `eigenvalue()` is called only when it is needed."""
+        """Processes an epoch's mean training loss; `eigenvalue()` is called only if it is needed."""
         if self.phase == EXPLORATION:
             if not self._explored(loss):
                 return Decision()
@@ -76,7 +75,7 @@ class TwoPhase:
         return Decision()
 
     def _explored(self, loss: float) -> bool:
-        """Counts one exploration epoch; True when the plateau and the extra epochs are behind."""
+        """Counts one exploration epoch; True if the plateau and the extra epochs are over."""
         self.epoch += 1
         if self.plateau_epoch is None and self.plateau.update(loss):
             self.plateau_epoch = self.epoch
@@ -86,6 +85,7 @@ class TwoPhase:
         return self.epoch >= self.plateau_epoch + extra
 
     def _sharper_and_higher(self, loss: float, eigenvalue: float) -> bool:
+        """True if eigenvalue and loss both exceed the recorded ones."""
         if self.reference_eigenvalue is None or self.reference_loss is None:
             return False
         return 0 < self.reference_eigenvalue < eigenvalue and self.reference_loss < loss
@@ -102,7 +102,7 @@ class TwoPhase:
 
     @classmethod
     def from_state(cls, state: dict[str, object]) -> TwoPhase:
-        """The machine whose `state()` this is."""
+        """Returns the machine that had this `state()`."""
         fields = dict(state)
         plateau = dict(fields.pop("plateau"))  # type: ignore[call-overload]
         if plateau["best"] is None:

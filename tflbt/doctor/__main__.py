@@ -1,6 +1,6 @@
 """The command `python -m tflbt.doctor`: what is installed, what is missing, could training start?
 
-It parses and prints; `tflbt.doctor.machine` looks, `tflbt.doctor.diagnosis` decides.
+It parses and prints; `tflbt.doctor.machine` examines the machine, and `tflbt.doctor.diagnosis` decides.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     if could_train(findings):
         print("Training can start.")
         return 0
-    print("Training could not start: mend what is marked error.")
+    print("Training could not start: fix what is marked error.")
     return 1
 
 

@@ -1,6 +1,6 @@
-"""What a doctor concludes from what is installed: what is fine, missing, or in training's way.
+"""Decides which installed parts are fine, missing, or would keep training from starting.
 
-`tflbt.doctor` looks at the machine and prints; here it is decided. No installed package is needed.
+`tflbt.doctor.machine` examines the machine and `tflbt.doctor` prints; no installed package is needed here.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ _OPTIONAL = (
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """What there is on a machine.
+    """What is installed on a machine.
 
     Args:
         python: Version of the running Python, such as (3, 11, 7).
         versions: Version of each installed part, by the name of its distribution.
         tensorflow: Version of TensorFlow; None if it cannot be imported.
-        tensorflow_error: Last line of its failed import, else empty.
-        keras: Version of what `tf.keras` is; None without TensorFlow.
-        gpus: Names of the GPUs TensorFlow sees, in the order of local ranks.
+        tensorflow_error: Last line of the error of its import, or empty.
+        keras: Version of the package behind `tf.keras`; None without TensorFlow.
+        gpus: Names of the GPUs that TensorFlow sees, in the order of local ranks.
         horovod_parts: What Horovod was built with: "TensorFlow", "MPI", "Gloo", "NCCL", ...
-        launchers: What each launcher says of its version, by name.
-        cores: Processor cores this process may use.
+        launchers: What each launcher prints as its version, by name.
+        cores: Processor cores that this process may use.
         memory_gib: The machine's memory in GiB.
     """
 
@@ -51,7 +51,7 @@ class Finding:
         status: "ok", "warning", "missing" (and not needed), or "error": training could not start.
         name: The part.
         value: What was found.
-        hint: What would mend it; empty where nothing is to be mended.
+        hint: How to fix it; empty if there is nothing to fix.
     """
 
     status: str
@@ -64,11 +64,11 @@ def judge(facts: Facts, ranks: int = 1) -> list[Finding]:
     """Decides for every part whether training could start with it.
 
     Args:
-        facts: What there is.
-        ranks: Number of ranks that are to train on this machine; 1 needs no Horovod.
+        facts: What is installed.
+        ranks: The number of ranks that are to train on this machine; 1 needs no Horovod.
 
     Returns:
-        The findings, in the order a person reads them.
+        The findings, in the order of the report.
     """
     return [
         _judge_python(facts),
@@ -83,7 +83,7 @@ def judge(facts: Facts, ranks: int = 1) -> list[Finding]:
 
 
 def could_train(findings: list[Finding]) -> bool:
-    """Says whether training could start: no finding is an error.
+    """True if training could start, because no finding is an error.
 
     Example:
         >>> could_train([Finding("missing", "KerasTuner", "not installed")])
@@ -93,7 +93,7 @@ def could_train(findings: list[Finding]) -> bool:
 
 
 def render(findings: list[Finding]) -> str:
-    """Sets the findings in columns, each hint on a line of its own.
+    """Formats the findings in columns, with each hint on a line of its own.
 
     Example:
         >>> print(render([Finding("missing", "Horovod", "not installed", "run mpi/install.sh")]))
@@ -160,7 +160,7 @@ def _judge_horovod(facts: Facts, ranks: int) -> list[Finding]:
 
 
 def _judge_gpus(facts: Facts, ranks: int) -> Finding:
-    """Ranks take the GPUs of their host in order, one each; a rank too many stops at the start."""
+    """Each rank takes one GPU of its host, in order; a rank without a GPU would stop at the start."""
     count = len(facts.gpus)
     if not count:
         return Finding("ok", "GPUs", "none: ranks compute on the processor")
@@ -177,8 +177,8 @@ def _judge_launchers(facts: Facts) -> Finding:
     if not facts.launchers:
         hint = f"several ranks need one: {_INSTALL}"
         return Finding("missing", "Launchers", "no horovodrun, mpirun or srun", hint)
-    told = "; ".join(f"{name}: {version}" for name, version in facts.launchers.items())
-    return Finding("ok", "Launchers", told)
+    versions = "; ".join(f"{name}: {version}" for name, version in facts.launchers.items())
+    return Finding("ok", "Launchers", versions)
 
 
 def _judge_cores(facts: Facts, ranks: int) -> Finding:

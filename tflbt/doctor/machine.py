@@ -1,7 +1,7 @@
-"""Looks at this machine: what is installed, and whether real ranks can reduce a number.
+"""Examines this machine: what is installed, and whether real ranks can reduce a number.
 
 TensorFlow and Horovod are imported in processes of their own, so that a broken installation becomes a line of the
-report, not a crash.
+report and not a crash.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from pathlib import Path
 from tflbt.doctor.diagnosis import Facts, Finding
 
 _PARTS = ("horovod", "tensorflow-addons", "keras-tuner")
-_SECONDS = 120  # the limit of one look: a first import from a network drive takes most of a minute
+_SECONDS = 120  # the limit per command: a first import from a network drive takes most of a minute
 
-# The package tf.keras's classes come from is keras, or tf_keras where that stands in for Keras 3.
+# The classes of tf.keras come from the package keras, or from tf_keras if that replaces Keras 3.
 _TENSORFLOW = """
 import json, sys
 import tensorflow as tf
@@ -40,7 +40,7 @@ print(f"rank {comm.rank()} of {comm.size()}: {float(total[0])}", flush=True)
 
 
 def gather() -> Facts:
-    """Looks at this machine; takes some seconds, for TensorFlow and Horovod are imported."""
+    """Examines this machine; takes some seconds, as TensorFlow and Horovod are imported."""
     versions = {part: found for part in _PARTS if (found := _version(part))}
     with concurrent.futures.ThreadPoolExecutor() as pool:
         probe = pool.submit(_run, [sys.executable, "-c", _TENSORFLOW])
@@ -61,7 +61,7 @@ def gather() -> Facts:
 
 
 def try_ranks(ranks: int, parts: frozenset[str]) -> Finding:
-    """Starts `ranks` real ranks on this machine and lets them add their numbers up."""
+    """Starts `ranks` real ranks on this machine, which sum their numbers."""
     controller = "--gloo" if "Gloo" in parts else "--mpi"
     command = ["horovodrun", "-np", str(ranks), controller, sys.executable, "-c", _ALL_REDUCE]
     done = _run(command)
@@ -75,7 +75,7 @@ def try_ranks(ranks: int, parts: frozenset[str]) -> Finding:
 
 
 def parse_check_build(text: str) -> frozenset[str]:
-    r"""Reads which parts `horovodrun --check-build` marks as built.
+    r"""Returns the parts that `horovodrun --check-build` marks as built.
 
     Example:
         >>> sorted(parse_check_build("    [X] TensorFlow\n    [ ] NCCL\n    [X] Gloo"))
@@ -85,7 +85,7 @@ def parse_check_build(text: str) -> frozenset[str]:
 
 
 def _read_probe(done: subprocess.CompletedProcess[str]) -> tuple[dict, str]:
-    """Returns what TensorFlow said of itself, and the last line of its error if it failed."""
+    """Returns what the TensorFlow probe printed, and the last line of its error if it failed."""
     if done.returncode == 0 and done.stdout.strip():
         return json.loads(done.stdout.strip().splitlines()[-1]), ""
     ended = f"the import ended with status {done.returncode}"
@@ -93,16 +93,17 @@ def _read_probe(done: subprocess.CompletedProcess[str]) -> tuple[dict, str]:
 
 
 def _launchers() -> dict[str, str]:
-    """Returns the first line each launcher that runs says of its version."""
-    told = {name: _run([name, "--version"]) for name in ("horovodrun", "mpirun", "srun")}
+    """Returns the first line that each installed launcher prints as its version."""
+    runs = {name: _run([name, "--version"]) for name in ("horovodrun", "mpirun", "srun")}
     return {
         name: done.stdout.strip().splitlines()[0]
-        for name, done in told.items()
+        for name, done in runs.items()
         if done.returncode == 0 and done.stdout.strip()
     }
 
 
 def _version(part: str) -> str | None:
+    """The installed version of a distribution; None without one."""
     try:
         return importlib.metadata.version(part)
     except importlib.metadata.PackageNotFoundError:
@@ -110,9 +111,9 @@ def _version(part: str) -> str | None:
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Runs a command to its end; one that is not there or takes too long has failed.
+    """Runs a command; one that does not exist or takes too long has failed.
 
-    Programs beside this Python come first, for its environment need not be active.
+    Programs beside this Python come first, as its environment need not be active.
     """
     environment = {
         **os.environ,

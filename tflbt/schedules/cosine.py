@@ -27,11 +27,11 @@ class CosineDecay(Curve):
 
     $$\text{factor}(e) = f + (1 - f) \frac{1 + \cos(\pi \, t)}{2}, \quad t = \frac{e - b}{E - b} \text{ in } [0, 1]$$
 
-    The paper's names (it shows them as drawings only, without formulas):
+    The paper's names (it shows only drawings of them, no formulas):
 
     - *regular*: `CosineDecay(E)`, one wave over the whole training from epoch 0 on, which a warm-up multiplies;
-    - *fine-grained*: `CosineDecay(E, begin=W)`, after a warm-up of W epochs, with a new rate every update;
-    - *coarse-grained*: `CosineDecay(E, begin=W, grain="epoch")`, likewise, but each epoch keeps the rate of its
+    - *fine-grained*: `CosineDecay(E, begin=W)`, after a warm-up of W epochs, with a new rate for every update;
+    - *coarse-grained*: `CosineDecay(E, begin=W, grain="epoch")`, the same, but each epoch keeps the rate of its
       beginning, so the last epoch is one step above `end_factor`.
 
     Args:
@@ -68,7 +68,7 @@ class CosineDecay(Curve):
 
     @property
     def by_epoch(self) -> bool:
-        """Whether the grain is the epoch."""
+        """True if the grain is the epoch."""
         return self.grain == "epoch"
 
     def _at(self, epochs: Any, xp: Any) -> Any:

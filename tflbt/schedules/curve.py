@@ -1,4 +1,4 @@
-"""What a learning-rate curve is: a factor of the peak rate for every point of a training, in epochs."""
+"""The base of learning-rate curves: a factor of the peak rate for every point of a training, in epochs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tflbt import checks
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """The base of all curves: what multiplies the learning rate once training has come to some epochs.
+    """The base of all curves, which multiply the learning rate by a factor that depends on the epochs done.
 
-    The update that *brings* training to e epochs uses `at(e)`, so with 100 updates an epoch the first one uses
+    The update that *brings* training to e epochs uses `at(e)`, so with 100 updates per epoch the first one uses
     `at(0.01)` and the last one of the first epoch `at(1.0)`. Curves are multiplied: a warm-up with a decay
-    that begins where the warm-up ends, or earlier, makes a curve without a jump. Give them to
+    that begins where the warm-up ends, or earlier, is a curve without a jump. Give them to
     `tflbt.schedules.CurveSchedule` (into the optimizer) or `tflbt.callbacks.RateCurve` (into `fit`).
 
     A curve of your own is a frozen dataclass of numbers, strings and tuples that computes `_at`; register it with
@@ -42,11 +42,11 @@ class Curve:
                 `tf.function` too.
 
         Returns:
-            The factor, of the same kind; of a tensor in its dtype, or float32 for an integer one.
+            The factor, of the same kind; a tensor has the dtype of `epochs`, or float32 if that is an integer.
         """
         if tf.is_tensor(epochs):
             dtype = epochs.dtype if epochs.dtype.is_floating else tf.float32
-            # In float64, as on numbers: an epoch's last update must come to exactly that epoch.
+            # In float64, as for numbers: the last update of an epoch must bring training to exactly that epoch.
             return tf.cast(self._at(tf.cast(epochs, tf.float64), tf.experimental.numpy), dtype)
         if isinstance(epochs, np.ndarray):
             return self._at(epochs.astype(np.float64), np)
@@ -58,7 +58,7 @@ class Curve:
 
     @property
     def by_epoch(self) -> bool:
-        """Whether the factor is the same for all updates of an epoch."""
+        """True if the factor is the same for all updates of an epoch."""
         return False
 
     def get_config(self) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class Curve:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Curve:
-        """Makes the curve that `get_config` describes."""
+        """Returns the curve that `get_config` describes."""
         return cls(**config)
 
 
@@ -82,12 +82,12 @@ def from_lowest(lowest: float, share: Any) -> Any:
 
 
 def share_done(epochs: Any, begin: float, end: float, xp: Any) -> Any:
-    """The share of the way from `begin` to `end` that is done: 0 before and 1 after."""
+    """The fraction of the way from `begin` to `end` that is done: 0 before and 1 after."""
     return xp.minimum(1.0, xp.maximum(0.0, (epochs - begin) / (end - begin)))
 
 
 def epoch_begun(epochs: Any, xp: Any) -> Any:
-    """Where the epoch began in which the update that brings training to `epochs` lies."""
+    """The beginning of the epoch that contains the update that brings training to `epochs`."""
     return xp.maximum(0.0, xp.ceil(epochs) - 1)
 
 
@@ -102,7 +102,7 @@ def check_span(begin: float, epochs: float) -> None:
 
 
 def _json(value: Any) -> Any:
-    """A plain value, whatever was given: NumPy's numbers do not go into JSON."""
+    """The value without NumPy's numbers, which JSON cannot hold."""
     if isinstance(value, tuple):
         return [_json(part) for part in value]
     return float(value) if checks.is_number(value) else value

@@ -12,17 +12,13 @@ from tflbt.schedules.curve import Curve
 
 
 def as_curves(curves: Any) -> tuple[Curve, ...]:
-    """One curve or several of them as a tuple.
-
-    Raises:
-        ValueError: If there is none, or something else among them.
-    """
-    given = tuple(curves) if isinstance(curves, Iterable) else (curves,)
-    if not given or not all(isinstance(curve, Curve) for curve in given):
+    """Returns one curve, or several, as a tuple; raises ValueError for anything else."""
+    found = tuple(curves) if isinstance(curves, Iterable) else (curves,)
+    if not found or not all(isinstance(curve, Curve) for curve in found):
         raise ValueError(
             f"curves={curves!r} must be one or more curves of tflbt.schedules, as LinearWarmup(5)."
         )
-    return given
+    return found
 
 
 @tf.keras.utils.register_keras_serializable(package="tflbt")
@@ -30,16 +26,15 @@ class CurveSchedule(tf.keras.optimizers.schedules.LearningRateSchedule):
     """The learning rate as a peak rate times one or more curves, computed from the optimizer's count of updates.
 
     Give it to any Keras optimizer as its learning rate; no callback is needed, and it is saved with the model (a
-    program that loads it imports `tflbt.schedules` before). Update number t, from 1, uses learning_rate times the
-    product of the curves at t / updates_per_epoch epochs. As it knows nothing but the number of updates, it is right
-    for a batch size that stays. Where the batch size changes during training, or another callback sets the rate, use
-    `tflbt.callbacks.RateCurve`.
+    program that loads it must import `tflbt.schedules` before). Update number t, from 1, uses learning_rate times the
+    product of the curves at t / updates_per_epoch epochs. As it knows only the number of updates, the batch size must
+    stay the same. If it changes during training, or another callback sets the rate, use `tflbt.callbacks.RateCurve`.
 
     Args:
         learning_rate: The peak rate, more than 0.
-        curves: One curve of `tflbt.schedules`, or several that are multiplied: a warm-up and a decay.
-        updates_per_epoch: More than 0, usually ceil(samples / batch size). 1 makes the curves' lengths count updates.
-        name: Of the schedule.
+        curves: One curve of `tflbt.schedules`, or several, which are multiplied: a warm-up and a decay.
+        updates_per_epoch: More than 0, usually ceil(samples / batch size). With 1 the curves' lengths count updates.
+        name: The schedule's name.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -71,9 +66,9 @@ class CurveSchedule(tf.keras.optimizers.schedules.LearningRateSchedule):
         self.name = name
 
     def __call__(self, step: Any) -> tf.Tensor:
-        """The rate, float32, of the update that comes after `step` updates."""
+        """The rate, in float32, of the update that follows `step` updates."""
         with tf.name_scope(self.name):
-            # In float64: float32 would count no further than to 16,777,216 updates.
+            # In float64, because float32 cannot count beyond 16,777,216 updates.
             epochs = (tf.cast(step, tf.float64) + 1) / self.updates_per_epoch
             rate = tf.constant(self.learning_rate, tf.float64)
             for curve in self.curves:
@@ -91,7 +86,7 @@ class CurveSchedule(tf.keras.optimizers.schedules.LearningRateSchedule):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> CurveSchedule:
-        """Makes the schedule that `get_config` describes."""
+        """Returns the schedule that `get_config` describes."""
         curves = [
             curve if isinstance(curve, Curve) else tf.keras.saving.deserialize_keras_object(curve)
             for curve in config["curves"]

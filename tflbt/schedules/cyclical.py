@@ -25,15 +25,15 @@ class Cyclical(Curve):
     $$\text{factor}(e) = f + (1 - f) \, s(c), \quad c = \frac{e - b}{L} \bmod 1, \quad
     s = |1 - 2c| \text{ or } \frac{1 + \cos(2 \pi c)}{2}$$
 
-    Smith's policy begins at the lowest rate; this one begins at the peak, so that it goes on from a warm-up without
-    a jump. `LinearWarmup(L / 2, f)` with `Cyclical(L, f, begin=L / 2)` is his triangular policy.
+    Smith's policy begins at the lowest rate; this one begins at the peak, so that it can follow a warm-up without a
+    jump. `LinearWarmup(L / 2, f)` with `Cyclical(L, f, begin=L / 2)` is his triangular policy.
 
     Args:
-        length: L, epochs of a cycle, down and up (twice Smith's step size), more than 0. Tune it: the paper found the
-            accuracy to depend on it.
+        length: L, the epochs of a cycle, down and up (twice Smith's step size), more than 0. Tune it, as the paper
+            found that the accuracy depends on it.
         lowest_factor: f, in [0, 1], default 0.1.
         shape: "triangular" (default) or "cosine", which turns smoothly.
-        begin: b, where the first cycle begins, at least 0, default 0; 1 before.
+        begin: b, where the first cycle begins, at least 0, default 0; the factor is 1 before.
 
     Raises:
         ValueError: If an argument is out of its range.

@@ -1,4 +1,4 @@
-"""What changes with the batch size: the learning rate (linear and square-root rule), or the number of epochs."""
+"""Rules for another batch size: scale the learning rate (linearly or by the square root), or the number of epochs."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def linear_scaling(learning_rate: float, batch_size: int, base_batch_size: int) 
 
     Args:
         learning_rate: The rate tuned at `base_batch_size`, more than 0.
-        batch_size: Samples an update now, at least 1.
-        base_batch_size: Samples an update then, at least 1.
+        batch_size: Samples per update now, at least 1.
+        base_batch_size: Samples per update then, at least 1.
 
     Returns:
         The rate for `batch_size`.
@@ -42,8 +42,8 @@ def square_root_scaling(learning_rate: float, batch_size: int, base_batch_size: 
 
     Args:
         learning_rate: The rate tuned at `base_batch_size`, more than 0.
-        batch_size: Samples an update now, at least 1.
-        base_batch_size: Samples an update then, at least 1.
+        batch_size: Samples per update now, at least 1.
+        base_batch_size: Samples per update then, at least 1.
 
     Returns:
         The rate for `batch_size`.
@@ -74,18 +74,18 @@ def regime_adaptation(
 def regime_adaptation(
     epochs: int | Sequence[int], batch_size: int, base_batch_size: int
 ) -> int | tuple[int, ...]:
-    """Stretches a number of epochs in proportion to the batch size, so that the number of updates stays.
+    """Stretches a number of epochs in proportion to the batch size, so that the number of updates stays the same.
 
     epochs * batch_size / base_batch_size, rounded to whole epochs
 
-    N samples make epochs * N / batch_size updates: with ten times the batch it takes ten times the epochs to make as
-    many. The learning rate stays, or grows by `square_root_scaling`; milestones of its decay are stretched like the
+    N samples give epochs * N / batch_size updates, so ten times the batch needs ten times the epochs for as many. The
+    learning rate stays the same, or grows by `square_root_scaling`; milestones of its decay are stretched like the
     epochs. A smaller batch shortens them.
 
     Args:
         epochs: Epochs of the regime at `base_batch_size`, at least 1; or several, such as the milestones of a decay.
-        batch_size: Samples an update now, at least 1.
-        base_batch_size: Samples an update then, at least 1.
+        batch_size: Samples per update now, at least 1.
+        base_batch_size: Samples per update then, at least 1.
 
     Returns:
         The epochs for `batch_size`, at least 1 each; a tuple for several.
@@ -108,5 +108,6 @@ def regime_adaptation(
 
 
 def _check(**values: float) -> None:
+    """Raises unless every argument is more than 0."""
     for name, value in values.items():
         checks.number(name, value, more_than=0)

@@ -1,4 +1,4 @@
-"""Step-wise decay: the rate is multiplied by a factor after each of the given epochs."""
+"""Step-wise decay: the rate is multiplied by a factor after each of some epochs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tflbt.schedules.curve import Curve
 @tf.keras.utils.register_keras_serializable(package="tflbt")
 @dataclasses.dataclass(frozen=True)
 class StepDecay(Curve):
-    """Multiplies by `factor` once each of the given epochs is done.
+    """Multiplies the rate by `factor` after each of the given epochs.
 
     Args:
         epochs: After how many epochs to decay, increasing, each more than 0: (150, 225) keeps the full rate for 150
-            epochs; the first update after them is the first one at the lower rate.
+            epochs, and the next update is the first at the lower rate.
         factor: In (0, 1), default 0.1.
 
     Raises:
@@ -44,11 +44,11 @@ class StepDecay(Curve):
 
     @property
     def by_epoch(self) -> bool:
-        """Whether all decays lie between two epochs."""
+        """True if all decays lie between two epochs."""
         return all(float(epoch).is_integer() for epoch in self.epochs)
 
     def decays(self, epochs: float) -> int:
-        """How many decays the update that brings training to `epochs` comes after."""
+        """The number of decays before the update that brings training to `epochs`."""
         return sum(epoch < epochs for epoch in self.epochs)
 
     def _at(self, epochs: Any, xp: Any) -> Any:

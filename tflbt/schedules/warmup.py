@@ -14,6 +14,8 @@ from tflbt.schedules.curve import Curve, from_lowest, share_done
 
 @dataclasses.dataclass(frozen=True)
 class _Warmup(Curve):
+    """The arguments of all warm-ups."""
+
     epochs: float
     initial_factor: float = 0.0
 
@@ -31,8 +33,8 @@ class LinearWarmup(_Warmup):
 
     Args:
         epochs: W, the warm-up's length in epochs (fractions allowed), more than 0.
-        initial_factor: s, where to begin, in [0, 1], default 0; Goyal et al. begin at the small batch's rate: 1 / the
-            number of times the rate was scaled up.
+        initial_factor: s, where to begin, in [0, 1], default 0; Goyal et al. begin at the small batch's rate, so at
+            1 / (the factor by which the rate was scaled up).
 
     Raises:
         ValueError: If an argument is out of its range.
