@@ -184,7 +184,7 @@ def test_a_fit_follows_the_recipe(images):
             "config.warmup.shape='square' must be one of 'linear', 'cosine'",
         ),
         ("schedule.name", "cosin", "config.schedule.name='cosin' must be one of constant, step"),
-        ("checkpoint.keep", 0, "config.checkpoint.keep=0 must be at least 1"),
+        ("checkpoint.keep", 0, "config.checkpoint.keep=0 must be a whole number, at least 1"),
         ("stall_limit", -1.0, "stall_limit=-1.0"),
         ("precision", "float8", "config.precision='float8' must be one of 'float32', 'mixed"),
     ],

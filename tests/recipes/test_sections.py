@@ -173,7 +173,7 @@ def test_a_key_that_a_recipe_invents_is_refused(path, says):
         ("batch_augmentation.placement", "here", "must be one of"),
         ("small_loss.scope", "here", "must be one of"),
         ("warmup.shape", "square", "must be one of"),
-        ("checkpoint.keep", 0, "must be at least 1"),
+        ("checkpoint.keep", 0, "must be a whole number, at least 1"),
         ("checkpoint.every", 0, "must be a whole number, at least 1"),
         ("model.ghost_batch_size", 0, "must be a whole number, at least 1"),
         ("model.name", "resnet", "must be one of alexnet"),
