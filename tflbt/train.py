@@ -37,12 +37,12 @@ def train(config: Any, workdir: Any, *, resume: bool = False, data_dir: str | No
         FloatingPointError: If the loss is NaN or infinite.
     """
     from tflbt.distributed import comm
-    from tflbt.recipes import build
+    from tflbt.recipes import build, run
 
     build.prepare_process(config)
     recipe = build.build(config, data_dir)
     chief = comm.is_chief()  # now, for after another rank's death Horovod could not say
-    directory = build.claim(workdir, config, resume)
+    directory = run.claim(workdir, config, resume)
     try:
         return recipe.fit(directory=directory, resume=resume)
     finally:

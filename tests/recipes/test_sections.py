@@ -12,11 +12,11 @@ import pytest
 from ml_collections import config_dict
 
 from tflbt import callbacks, models, optimizers, recipes
-from tflbt.recipes import build, sections
+from tflbt.recipes import build, parts, sections
 
 HPARAMS = Path(__file__).resolve().parents[2] / "hparams"
 OLD_FORM = Path(__file__).with_name("digits_of_old_form.py")
-NAMES = [(kind, name) for kind, names in sections.SECTIONS.items() for name in names]
+NAMES = [(kind, name) for kind, names in parts.SECTIONS.items() for name in names]
 NAMES += [("model", name) for name in models.MODELS]
 NAMES += [("optimizer", name) for name in (*optimizers.__all__, "SGD", "Adam", "Adagrad", "Lion")]
 
@@ -30,9 +30,9 @@ def two_phase(**values):
 @pytest.mark.parametrize(("kind", "name"), NAMES)
 def test_every_argument_is_a_key_with_the_constructors_default(kind, name):
     section = recipes.section(kind, name)
-    part = sections._find(kind, name)
+    part = parts.find(kind, name)
     parameters = {} if part.cls is None else inspect.signature(part.cls).parameters
-    keys = {part.renamed.get(word, word) for word in parameters} - sections._SUPPLIED
+    keys = {part.renamed.get(word, word) for word in parameters} - parts.SUPPLIED
     assert keys - {"kwargs", "name"} <= set(section)
     for word, parameter in parameters.items():
         key = part.renamed.get(word, word)
@@ -246,3 +246,12 @@ def test_placeholders_and_types_are_kept():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert "global_clipnorm" in config.optimizer.to_dict()
+
+
+def test_networks_of_keras_are_sections_too():
+    section = recipes.section("model", "keras.applications.MobileNet", alpha=0.5)
+    assert (section.alpha, section.weights, section.ghost_batch_size) == (0.5, None, None)
+    assert section.get_type("weights") is str and section.get_type("ghost_batch_size") is int
+    assert "classes" not in section
+    with pytest.raises(ValueError, match="config.model.name='keras.applications.Nothing' must be"):
+        recipes.section("model", "keras.applications.Nothing")

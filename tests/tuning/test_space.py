@@ -9,7 +9,7 @@ import pytest
 
 from tflbt import recipes
 from tflbt.recipes import build
-from tflbt.recipes.sections import USED_WITH
+from tflbt.recipes.parts import USED_WITH
 from tflbt.tuning import space
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import ml_collections
 from ml_collections import config_dict
 
-from tflbt.recipes import sections
+from tflbt.recipes import parts, sections
 
 # The rows of the two-phase paper's tables 2 to 5, which every file in hparams/ has as variants.
 TABLE_ROWS = ("small_batch", "large_batch", "lars", "two_phase", "two_phase_lars")
@@ -23,7 +23,7 @@ class Config(ml_collections.ConfigDict):
 
     def __setitem__(self, key: str, value: Any) -> None:
         """Sets a value or a section."""
-        if key in sections.KINDS and sections.is_plain(value):
+        if key in parts.KINDS and sections.is_plain(value):
             value = sections.complete(key, value)
             if self.is_locked:
                 value.lock()
@@ -92,7 +92,7 @@ def default_config() -> Config:
     config.optimizer = sections.section("optimizer", "SGD", learning_rate=0.1)
     for kind in ("schedule", "batch_schedule"):
         config[kind] = sections.section(kind, "constant")
-    for kind, names in sections.SECTIONS.items():
+    for kind, names in parts.SECTIONS.items():
         if "" in names:
             config[kind] = sections.section(kind)
     return config.lock()
@@ -173,7 +173,7 @@ def load(recipe: str) -> ml_collections.ConfigDict:
         config = get_config(*([variant] if colon else [])).lock()
     except (KeyError, AttributeError, TypeError) as error:
         raise ValueError(f"{file}: {type(error).__name__}: {error}") from error
-    for kind in sections.KINDS:
+    for kind in parts.KINDS:
         unused = getattr(config.get(kind), "_waiting", {})
         for key, value in unused.items():
             logging.warning(

@@ -14,10 +14,10 @@ from absl import logging
 
 from tflbt import recipes, report
 from tflbt.distributed import comm
-from tflbt.recipes import build
+from tflbt.recipes import build, run
 from tflbt.recipes import space as recipe_space
 from tflbt.recipes.data import Samples, build_samples
-from tflbt.recipes.sections import USED_WITH
+from tflbt.recipes.parts import USED_WITH
 from tflbt.runs.config import as_plain
 from tflbt.tuning import space as spaces
 from tflbt.tuning.ledger import Result
@@ -55,7 +55,7 @@ class RecipeTrainer:
         build.prepare_process(config)
         recipe = build.build(config, self.data_dir, samples=self._loaded(config))
         resume = comm.on_chief(lambda: (folder / "config.json").exists(), "tflbt.tuning.resume")
-        directory = build.claim(folder, config, resume)
+        directory = run.claim(folder, config, resume)
         recipe.fit(callbacks, directory, resume=resume, verbose=self.verbose)
 
     def _loaded(self, config: ml_collections.ConfigDict) -> Samples:

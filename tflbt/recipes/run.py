@@ -1,0 +1,146 @@
+"""How a recipe trains: alone, or into a run directory with logs and checkpoints, from where these end."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import ml_collections
+import numpy as np
+import tensorflow as tf
+
+from tflbt import callbacks, data
+from tflbt.control.batch_plan import BatchPlan
+from tflbt.distributed import comm
+from tflbt.recipes import sections
+from tflbt.runs.run_directory import RunDirectory
+from tflbt.training import FGSM, LargeBatchModel, SmallLossDiscarding
+
+# What may change between the start of a run and its resumption: nothing that the result depends on.
+_MAY_DIFFER = ("stall_limit", "checkpoint.every", "checkpoint.keep")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A recipe made real: everything that `fit` needs.
+
+    Attributes:
+        config: The resolved configuration.
+        model: The compiled model.
+        train: Training images (or names of their files) and labels, as loaded.
+        test: Held-out images, standardised, and labels; of image files a data set of this rank's share.
+        transform: Standardisation and augmentation of training sub-batches; of image files also reading and cropping.
+        schedules: The callbacks that set learning rate and batch size.
+        monitors: The callbacks that measure, before the schedules change anything.
+        adversarial: How adversarial samples are made, or None.
+        batch_augmentation: How many instances of each sample an update has, or None.
+        small_loss: How samples with small losses are discarded, or None.
+    """
+
+    config: ml_collections.ConfigDict
+    model: LargeBatchModel
+    train: tuple[np.ndarray, np.ndarray]
+    test: tuple[np.ndarray, np.ndarray] | tf.data.Dataset
+    transform: Any
+    schedules: list[tf.keras.callbacks.Callback]
+    monitors: list[tf.keras.callbacks.Callback] = dataclasses.field(default_factory=list)
+    adversarial: FGSM | None = None
+    batch_augmentation: data.BatchAugmentation | None = None
+    small_loss: SmallLossDiscarding | None = None
+
+    def fit(
+        self,
+        more_callbacks: Iterable[tf.keras.callbacks.Callback] = (),
+        directory: RunDirectory | None = None,
+        *,
+        resume: bool = False,
+        verbose: int = 1,
+    ) -> tf.keras.callbacks.History | None:
+        """Trains as the recipe says, with logs and checkpoints in a directory of `claim`; all ranks call it alike.
+
+        Args:
+            more_callbacks: Such as may end the training early; checkpoints keep the state of those that have one, and
+                one that says `over` after that is restored ends the training before it begins.
+            directory: Where metrics, checkpoints and TensorBoard's files go; default None: nothing is written.
+            resume: Go on where the newest good checkpoint ends, if there is one.
+            verbose: 1 (default) shows bars and a line per epoch, 0 nothing.
+
+        Returns:
+            Keras's History of the epochs trained now; None if there were none left.
+
+        Raises:
+            FloatingPointError: If the loss is NaN or infinite.
+            OSError: If a file cannot be written.
+        """
+        more_callbacks = [*more_callbacks]
+        if directory is None:
+            return self._fit(more_callbacks)
+        checkpoint = sections.build(
+            self.config, "checkpoint",
+            directory=directory.checkpoints, callbacks=[*self.schedules, *more_callbacks],
+        )  # fmt: skip
+        finished = checkpoint.resume(self.model) if resume else 0
+        if resume and verbose and comm.is_chief():
+            epochs = f"{finished} of {self.config.epochs} epochs"
+            print(f"resume: {epochs} are done in {directory.path}", flush=True)
+        over = any(getattr(callback, "over", False) for callback in more_callbacks)
+        if finished >= self.config.epochs or over:
+            return None
+        ratios, account = callbacks.TrustRatioMonitor(), callbacks.TimeAccount()
+        measuring = (*self.monitors, *self.schedules, ratios, account)
+        sources = [source for source in measuring if hasattr(source, "epoch_columns")]
+        log = callbacks.RunLog(directory, sources, verbose)
+        watching = [callbacks.NonFiniteLoss(), ratios, account, log, *more_callbacks, checkpoint]
+        try:
+            return self._fit(watching, finished, checkpoint.batch_size)
+        except FloatingPointError:
+            log.diverged()
+            raise
+
+    def _fit(
+        self,
+        more_callbacks: list[tf.keras.callbacks.Callback],
+        initial_epoch: int = 0,
+        batch_size: int | None = None,
+    ) -> tf.keras.callbacks.History:
+        """Trains from an epoch on; a resumed run begins with the batch size that it had reached."""
+        config = self.config
+        # It computes on as many samples at a time as it did before.
+        plan = BatchPlan(config.batch_size, config.sub_batch_size, comm.size())
+        rules = (self.adversarial, self.small_loss, self.batch_augmentation)
+        with data.unreadable_named():
+            return self.model.fit(
+                *self.train,
+                batch_size=batch_size or config.batch_size,
+                sub_batch_size=plan.samples_a_rank_computes,
+                epochs=config.epochs,
+                initial_epoch=initial_epoch,
+                verbose=0,
+                callbacks=[*self.monitors, *self.schedules, *more_callbacks],
+                validation_data=self.test,
+                seed=config.seed,
+                transform=self.transform,
+                rules=[rule for rule in rules if rule is not None],
+                stall_limit=config.stall_limit,
+            )
+
+
+def claim(path: str | os.PathLike[str], config: Any, resume: bool) -> RunDirectory:
+    """Makes the directory of a new run, or opens that of the one to resume; every rank must call it alike.
+
+    Raises:
+        FileExistsError: If it is a new run and the directory holds one.
+        FileNotFoundError: If it is one to resume and there is none.
+        ValueError: If the run to resume has another configuration.
+        OSError: If it cannot be read or written.
+    """
+    return comm.on_chief(
+        lambda: (
+            RunDirectory.open(path, config, _MAY_DIFFER)
+            if resume
+            else RunDirectory.create(path, config)
+        ),
+        "tflbt.run_directory",
+    )
