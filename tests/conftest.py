@@ -26,12 +26,40 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return True if RANKS not in collection_path.parents else None
 
 
+# Files whose tests start processes that import TensorFlow, or measure: tests/run.sh --quick leaves them out.
+NOT_QUICK = (
+    "benchmarks/test_benchmarks.py",
+    "distributed/test_watchdog.py",
+    "doctor/test_doctor.py",
+    "launch/test_demo.py",
+    "mpi/test_install.py",
+    "optimizers/test_addons.py",
+    "optimizers/test_saved_in_a_new_process.py",
+    "test_readme.py",
+    "test_train_errors.py",
+    "test_tune.py",
+    "training/test_checkpoint_kills.py",
+)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselects, on ranks, the tests of one process that the command line names."""
+    """Deselects, on ranks, the tests of one process that the command line names, and what is not quick."""
+    wanted = items
     if launched():
-        others = [item for item in items if RANKS not in item.path.parents]
-        config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if RANKS in item.path.parents]
+        wanted = [item for item in items if RANKS in item.path.parents]
+    if os.environ.get("TFLBT_QUICK_TESTS"):
+        slow = {ROOT / "tests" / name for name in NOT_QUICK}
+        first = {item.nodeid.partition("[")[0]: item for item in reversed(wanted)}
+        wanted = [
+            item
+            for item in wanted
+            if first[item.nodeid.partition("[")[0]] is item
+            and item.path not in slow
+            and item.get_closest_marker("ranks") is None
+        ]
+    chosen = set(wanted)
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = wanted
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

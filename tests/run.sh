@@ -3,7 +3,8 @@
 #
 # Usage: tests/run.sh [--quick] [pytest arguments]
 #        tests/run.sh -k lars -x
-#        tests/run.sh --quick                about a minute: no ranks, no processes, no benchmarks, nothing long
+#        tests/run.sh --quick                for the hand: no ranks, no processes, no benchmarks, and of every
+#                                            parametrized test the first case
 #        tests/run.sh -m slow                the runs on real data that take minutes
 #        tests/run.sh -n 0                   in one process (two share the tests out otherwise)
 #        tests/run.sh tests/ranks            the tests of two ranks alone
@@ -36,7 +37,7 @@ ranks=1
 if [ "${1:-}" = --quick ]; then
   shift
   ranks=0
-  set -- -m "not slow and not ranks and not processes and not long" "$@"
+  export TFLBT_QUICK_TESTS=1
 fi
 
 status=0

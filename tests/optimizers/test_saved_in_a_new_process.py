@@ -6,12 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.conftest import rank_environment
 
 
-@pytest.mark.processes
 def test_a_new_process_takes_the_same_next_step(tmp_path):
     """Both are a job of one rank, for which Horovod needs no launcher."""
     for action, last in (
