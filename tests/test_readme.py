@@ -14,6 +14,7 @@ from tests.documents import DOCUMENTS, HOROVOD_SCRIPT, README, ROOT, accuracy, b
 from tflbt import recipes
 from tflbt.report import RunDirectory, figure_style
 
+DEMO = str(ROOT / "hparams" / "digits_resnet.py:two_phase")
 WITH_PYTHON = ("extending", "features", "your_script")
 
 
@@ -122,7 +123,7 @@ def test_the_recipes_that_a_document_names_load_and_have_the_keys_that_it_sets(
     text = document.read_text()
     named = set(re.findall(r"(?:hparams/|`)([a-z]\w+\.py(?::[a-z]\w*(?![\w$]))?)", text))
     configs = [recipes.load(str(ROOT / "hparams" / name)) for name in named if is_recipe(name)]
-    keys = {key for config in configs for key in flat(config)}
+    keys = {key for config in (*configs, recipes.load(DEMO)) for key in flat(config)}
     assert set(re.findall(r"--config\.([\w.]+)=", text)) <= keys
 
 
