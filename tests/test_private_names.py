@@ -15,14 +15,6 @@ ROOMS = ("training/keras_internals.py", "optimizers/keras_slots.py")
 LOGS = "to get the logs of updates as tensors"
 OVERRIDES = "overridden, so that the base class does what Keras's does not"
 ALLOWED: dict[str, tuple[str, set[str]]] = {
-    "callbacks/learning_rate.py": (
-        "the schedule that an optimizer was built with",
-        {"_hyper", "_learning_rate", "_supports_tf_logs"},
-    ),
-    "callbacks/non_finite_loss.py": (LOGS, {"_supports_tf_logs"}),
-    "callbacks/rate_curve.py": (LOGS, {"_steps_per_execution", "_supports_tf_logs"}),
-    "callbacks/run_log.py": (LOGS, {"_supports_tf_logs"}),
-    "callbacks/time_account.py": (LOGS, {"_supports_tf_logs"}),
     "curvature/total_loss.py": ("what compile was given as loss_weights", {"_user_loss_weights"}),
     "curvature/whole_model.py": ("a layer's precision cannot be changed", {"_set_dtype_policy"}),
     "distributed/wrapped_optimizer.py": ("Horovod does not tell what it wraps", {"_local_vars"}),

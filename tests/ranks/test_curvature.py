@@ -86,7 +86,7 @@ def measured(model, mine, sub_batch_size, eigenvalue_only):
 def test_two_ranks_equal_one(build, rank):
     """Rank 0 has 13 of 21 samples, all, or none."""
     model = build()
-    with comm.within(SETS[rank]):
+    with comm.process_set_scope(SETS[rank]):
         whole = {size: measured(model, slice(None), size, size == 4) for size in (4, 16)}
     model = build()
     for share in (13, 21, 0):

@@ -55,7 +55,7 @@ def test_two_ranks_train_as_one(rank, shared_folder):
         write_images(shared_folder)
     comm.gather_objects(None, "written")
     together = train(shared_folder)
-    with comm.within(SETS[rank]):
+    with comm.process_set_scope(SETS[rank]):
         expected = train(shared_folder)
     assert len(together) == 2 * 3 + 200
     np.testing.assert_allclose(together, expected, rtol=1e-4, atol=1e-5)
