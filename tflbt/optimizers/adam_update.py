@@ -11,7 +11,7 @@ from tflbt.optimizers.borrowed import run_on
 def bias_corrections(
     betas: tuple[float, float], step: tf.Tensor | None, dtype: tf.DType = tf.float32
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    r"""$1 - \beta_1^t$ and $1 - \beta_2^t$ as float64 scalars; about one each where `step` is None.
+    r"""$1 - \beta_1^t$ and $1 - \beta_2^t$ as float64 scalars; about 1 each where `step` is None.
 
     The betas are first rounded to the moments' dtype, as the kernels hold them; worked out in float32,
     $1 - 0.999$ would be off by 1e-5. Without a step that rounding alone is corrected.
@@ -22,10 +22,10 @@ def bias_corrections(
     """
     rounded = [float(np.asarray(beta, dtype.as_numpy_dtype)) for beta in betas]
     if step is None:
-        one, two = ((1 - held) / (1 - beta) for held, beta in zip(rounded, betas))
-        return tf.constant(one, tf.float64), tf.constant(two, tf.float64)
+        first, second = ((1 - near) / (1 - beta) for near, beta in zip(rounded, betas))
+        return tf.constant(first, tf.float64), tf.constant(second, tf.float64)
     t = tf.cast(step, tf.float64)
-    first, second = (1 - tf.pow(tf.constant(held, tf.float64), t) for held in rounded)
+    first, second = (1 - tf.pow(tf.constant(near, tf.float64), t) for near in rounded)
     return first, second
 
 
@@ -64,13 +64,13 @@ def adam_update(
     dtype = m.dtype
     gradient = tf.cast(gradient, dtype)
     scale, epsilon_hat = tf.cast(scale, dtype), tf.cast(epsilon_hat, dtype)
-    one, two = (tf.constant(beta, dtype) for beta in betas)
+    beta_1, beta_2 = (tf.constant(beta, dtype) for beta in betas)
     decayed = tf.zeros(variable.shape, dtype)
     if decay is not None:
         decayed = tf.cast(decay, dtype) * tf.cast(variable, dtype)
     if variable.dtype != dtype:
-        new_m = m.assign_add((gradient - m) * (1 - one), read_value=True)
-        new_v = v.assign_add((tf.square(gradient) - v) * (1 - two), read_value=True)
+        new_m = m.assign_add((gradient - m) * (1 - beta_1), read_value=True)
+        new_v = v.assign_add((tf.square(gradient) - v) * (1 - beta_2), read_value=True)
         return scale * new_m / (tf.sqrt(new_v) + epsilon_hat) + decayed
     return run_on(
         variable,
@@ -83,8 +83,8 @@ def adam_update(
             beta1_power=tf.zeros([], dtype),
             beta2_power=tf.zeros([], dtype),
             lr=-scale,
-            beta1=one,
-            beta2=two,
+            beta1=beta_1,
+            beta2=beta_2,
             epsilon=epsilon_hat,
             grad=gradient,
         ),

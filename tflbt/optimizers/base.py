@@ -1,4 +1,4 @@
-"""What all layer-wise optimizers share: two exclusion lists, bounds, decay inside the ratio, and a count of both."""
+"""What all layer-wise optimizers share: two exclusion lists, bounded ratios and their count, decay inside the ratio."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tflbt.optimizers import trust_ratio
+from tflbt import checks
+from tflbt.optimizers import keras_slots, trust_ratio
 from tflbt.optimizers.turns import in_turn
 
 
-class LayerWiseOptimizer(tf.keras.optimizers.Optimizer):
+class LayerWiseOptimizer(keras_slots.HookedOptimizer):
     """Base class: weight decay belongs to the update, and each variable's step is scaled by its trust ratio.
 
     A subclass computes an update in `step` and asks `decay_of(variable)` for its weight decay and
@@ -47,30 +48,26 @@ class LayerWiseOptimizer(tf.keras.optimizers.Optimizer):
     ) -> None:
         weight_decay = 0.0 if weight_decay is None else float(weight_decay)
         super().__init__(name=name, weight_decay=weight_decay, **kwargs)
-        at_least_zero(weight_decay=weight_decay)
+        checks.number("weight_decay", weight_decay, at_least=0)
         if isinstance(learning_rate, (int, float, np.number)):
-            at_least_zero(learning_rate=float(learning_rate))
+            checks.number("learning_rate", float(learning_rate), at_least=0)
         if learning_rate is not None:
-            self._learning_rate = self._build_learning_rate(learning_rate)
-        one_of("bound_on", bound_on, trust_ratio.BOUND_ON)
+            self.set_rate(learning_rate)
+        checks.one_of("bound_on", bound_on, trust_ratio.BOUND_ON)
         self.ratio_bounds = trust_ratio.check_bounds(ratio_bounds)
         self.bound_on = bound_on
         self._adaptation_exclusions = trust_ratio.check_patterns(
             exclude_from_adaptation, "exclude_from_adaptation"
         )
-        # Keras's method of the same name as our argument adds to this list.
-        self._exclude_from_weight_decay_names = list(
+        self.decay_exclusions = list(
             trust_ratio.check_patterns(exclude_from_weight_decay, "exclude_from_weight_decay")
         )
 
-    def build(self, var_list: list[tf.Variable]) -> None:
-        """Takes the variables in, and warns of regular expressions that exclude none of them."""
-        super().build(var_list)
-        if getattr(self, "_built", False):
-            return
+    def create_slots(self, var_list: list[tf.Variable]) -> None:
+        """Creates the counts of bounded ratios, and warns of regular expressions that exclude no variable."""
         self._largest = max((variable.shape.num_elements() for variable in var_list), default=0)
         for argument, patterns in (
-            ("exclude_from_weight_decay", self._exclude_from_weight_decay_names),
+            ("exclude_from_weight_decay", self.decay_exclusions),
             ("exclude_from_adaptation", self._adaptation_exclusions),
         ):
             for pattern in trust_ratio.unmatched(patterns, var_list):
@@ -106,7 +103,7 @@ class LayerWiseOptimizer(tf.keras.optimizers.Optimizer):
 
     def slot(self, slots: list[tf.Variable], variable: tf.Variable) -> tf.Variable:
         """The buffer of this variable."""
-        return slots[self._index_dict[self._var_key(variable)]]
+        return keras_slots.slot(self, slots, variable)
 
     @property
     def bounded_share(self) -> tf.Tensor | None:
@@ -139,32 +136,26 @@ class LayerWiseOptimizer(tf.keras.optimizers.Optimizer):
         return trust_ratio.trust_ratio(weight_norm, update_norm, self.ratio_bounds, self.bound_on)
 
     def is_adapted(self, variable: tf.Variable) -> bool:
-        """Says whether the variable's step is scaled by a trust ratio."""
+        """Whether the variable's step is scaled by a trust ratio."""
         return not trust_ratio.matches(self._adaptation_exclusions, variable)
 
     def decay_of(self, variable: tf.Variable) -> float:
         """The weight decay of this variable: 0 where it is excluded."""
-        return self.weight_decay if self._use_weight_decay(variable) else 0.0
+        return self.weight_decay if self.decays(variable) else 0.0
 
-    def _use_weight_decay(self, variable: tf.Variable) -> bool:
-        """As Keras's, whose patterns know no roles."""
-        given_by_method = getattr(self, "_exclude_from_weight_decay", [])
-        return self._var_key(variable) not in given_by_method and not trust_ratio.matches(
-            self._exclude_from_weight_decay_names, variable
-        )
-
-    def _apply_weight_decay(self, variables: list[tf.Variable]) -> None:
-        """Does nothing here: Keras would decay before the step, outside the ratio."""
+    def decays(self, variable: tf.Variable) -> bool:
+        """As Keras decides it, whose patterns know no roles."""
+        excluded = trust_ratio.matches(self.decay_exclusions, variable)
+        return not excluded and not self.is_excluded(variable)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, as JSON values."""
-        rate = self._serialize_hyperparameter(self._learning_rate)
         return {
             **super().get_config(),
-            "learning_rate": rate if isinstance(rate, dict) else float(rate),
+            "learning_rate": self.rate_config(),
             "ratio_bounds": None if self.ratio_bounds is None else list(self.ratio_bounds),
             "bound_on": self.bound_on,
-            "exclude_from_weight_decay": list(self._exclude_from_weight_decay_names),
+            "exclude_from_weight_decay": list(self.decay_exclusions),
             "exclude_from_adaptation": list(self._adaptation_exclusions),
         }
 
@@ -182,30 +173,3 @@ def subtract(variable: tf.Variable, rate: tf.Tensor, update: tf.Tensor) -> Any:
         )
     weights, update = (tf.cast(value, rate.dtype) for value in (variable, update))
     return variable.assign(tf.cast(weights - rate * update, variable.dtype), read_value=False)
-
-
-def at_least_zero(**values: float) -> None:
-    """Raises ValueError naming the first argument that is negative or NaN."""
-    for argument, value in values.items():
-        if not value >= 0:
-            raise ValueError(f"{argument}={value!r} must be at least 0.")
-
-
-def positive(**values: float) -> None:
-    """Raises ValueError naming the first argument that is not above 0."""
-    for argument, value in values.items():
-        if not value > 0:
-            raise ValueError(f"{argument}={value!r} must be more than 0.")
-
-
-def below_one(**values: float) -> None:
-    """Raises ValueError naming the first argument that is not in [0, 1)."""
-    for argument, value in values.items():
-        if not 0 <= value < 1:
-            raise ValueError(f"{argument}={value!r} must be at least 0 and below 1.")
-
-
-def one_of(argument: str, chosen: str, known: Sequence[str]) -> None:
-    """Raises ValueError unless a choice is one that there is."""
-    if chosen not in known:
-        raise ValueError(f"{argument}={chosen!r} must be one of {', '.join(map(repr, known))}.")

@@ -7,8 +7,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from tflbt import checks
 from tflbt.optimizers import trust_ratio
-from tflbt.optimizers.base import below_one, one_of, positive, wide_dtype
+from tflbt.optimizers.base import wide_dtype
 from tflbt.optimizers.momentum_step import decayed
 from tflbt.optimizers.radius import RadiusOptimizer, floored
 
@@ -88,7 +89,6 @@ class CurvatureRadius(RadiusOptimizer):
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            name,
             learning_rate,
             momentum,
             nesterov,
@@ -97,25 +97,26 @@ class CurvatureRadius(RadiusOptimizer):
             ratio_bounds,
             exclude_from_weight_decay,
             exclude_from_adaptation,
+            name,
             **kwargs,
         )
-        one_of("method", method, METHODS)
-        positive(beta=beta)  # without memory nothing ever strays
-        below_one(beta=beta)
+        checks.one_of("method", method, METHODS)
+        checks.number(
+            "beta", beta, more_than=0, less_than=1
+        )  # at 0, weights never stray from the means
         self.method = method
         self.beta = float(beta)
 
-    def build(self, var_list: list[tf.Variable]) -> None:
+    def create_slots(self, var_list: list[tf.Variable]) -> None:
         """Creates the momentum buffers, and means and variances of weights and gradients."""
-        built = getattr(self, "_built", False)
-        super().build(var_list)
-        if built or self.method != "secant":
+        super().create_slots(var_list)
+        if self.method != "secant":
             return
         self._means, self._slope_means, self._variances, self._slope_variances = (
             self.slots(var_list, name, wide=True)
             for name in ("mean", "slope_mean", "variance", "slope_variance")
         )
-        # Not `iterations`, which a loss scale advances without a step.
+        # Not `iterations`: with a loss scale it advances without a step too.
         self._steps = [
             self.add_variable((), tf.int64, name=f"steps/{v.name.split(':')[0]}") for v in var_list
         ]

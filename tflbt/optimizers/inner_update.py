@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tflbt.optimizers import keras_slots
 from tflbt.optimizers.adam_update import adam_update, bias_corrections
 from tflbt.optimizers.base import LayerWiseOptimizer
 from tflbt.optimizers.borrowed import run_on
@@ -21,31 +22,30 @@ _BLIND_TO_WEIGHTS = (
 
 
 def check(inner: Any) -> tf.keras.optimizers.Optimizer:
-    """Returns the inner optimizer, made from its name or configuration where that was given.
+    """Returns the inner optimizer, which may be named or configured only.
 
     Raises:
         ValueError: For what cannot be made layer-wise.
     """
     if isinstance(inner, (str, dict)):
         inner = from_config(inner) if isinstance(inner, dict) else _named(inner)
-    told = f"inner={type(inner).__name__}"
+    name = f"inner={type(inner).__name__}"
     if isinstance(inner, _KERAS.legacy.Optimizer):
         raise ValueError(
-            f"{told} is a legacy optimizer: use tf.keras.optimizers.{type(inner).__name__} or another of "
+            f"{name} is a legacy optimizer: use tf.keras.optimizers.{type(inner).__name__} or another of "
             "tf.keras.optimizers (TensorFlow Addons' optimizers are legacy ones)."
         )
-    if isinstance(inner, tf.keras.mixed_precision.LossScaleOptimizer) or hasattr(
-        inner, "_allreduce_grads"
-    ):
+    scaled = isinstance(inner, tf.keras.mixed_precision.LossScaleOptimizer)
+    if scaled or keras_slots.is_horovods(inner):
         raise ValueError(
-            f"{told} is wrapped already: give LayerWise the plain optimizer, and wrap LayerWise."
+            f"{name} is wrapped already: give LayerWise the plain optimizer, and wrap LayerWise."
         )
     if not isinstance(inner, _KERAS.Optimizer):
-        raise ValueError(f"{told} must be a Keras optimizer, such as tf.keras.optimizers.SGD(0.1).")
+        raise ValueError(f"{name} must be a Keras optimizer, such as tf.keras.optimizers.SGD(0.1).")
     if isinstance(inner, LayerWiseOptimizer):
-        raise ValueError(f"{told} is layer-wise already: use it as it is.")
+        raise ValueError(f"{name} is layer-wise already: use it as it is.")
     if inner.use_ema:
-        raise ValueError(f"{told} has use_ema=True: give use_ema to LayerWise, not to inner.")
+        raise ValueError(f"{name} has use_ema=True: give use_ema to LayerWise, not to inner.")
     return inner
 
 
@@ -110,14 +110,14 @@ def _adam(
     rate: tf.Tensor,
     decay: float,
 ) -> tf.Tensor:
-    index = inner._index_dict[inner._var_key(variable)]
+    m, v = keras_slots.adam_moments(inner, variable)
     betas = (inner.beta_1, inner.beta_2)
     first, second = bias_corrections(betas, inner.iterations + 1, variable.dtype)
     return adam_update(
         gradient,
         variable,
-        inner._momentums[index],
-        inner._velocities[index],
+        m,
+        v,
         betas,
         scale=-tf.cast(rate, tf.float64) * tf.sqrt(second) / first,
         epsilon_hat=tf.constant(inner.epsilon, variable.dtype),
@@ -133,7 +133,7 @@ def _momentum(
     decay: float,
 ) -> tf.Tensor:
     """TensorFlow's fused kernel for Keras's SGD (m <- mu m - rate g, w <- w + m), run on the decay's move."""
-    momentum = inner.momentums[inner._index_dict[inner._var_key(variable)]]
+    momentum = keras_slots.slot(inner, inner.momentums, variable)
     return run_on(
         variable,
         _decay_move(variable, rate, decay),

@@ -7,14 +7,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from tflbt import checks
 from tflbt.optimizers import trust_ratio
 from tflbt.optimizers.adam_update import adam_update, bias_corrections
-from tflbt.optimizers.base import (
-    LayerWiseOptimizer,
-    below_one,
-    positive,
-    subtract,
-)
+from tflbt.optimizers.base import LayerWiseOptimizer, subtract
 
 
 @tf.keras.utils.register_keras_serializable(package="tflbt")
@@ -89,21 +85,19 @@ class LAMB(LayerWiseOptimizer):
             exclude_from_adaptation,
             **kwargs,
         )
-        below_one(beta_1=beta_1, beta_2=beta_2)
-        positive(epsilon=epsilon)
+        checks.number("beta_1", beta_1, at_least=0, less_than=1)
+        checks.number("beta_2", beta_2, at_least=0, less_than=1)
+        checks.number("epsilon", epsilon, more_than=0)
         self.beta_1 = float(beta_1)
         self.beta_2 = float(beta_2)
         self.epsilon = float(epsilon)
         self.bias_correction = bool(bias_correction)
 
-    def build(self, var_list: list[tf.Variable]) -> None:
+    def create_slots(self, var_list: list[tf.Variable]) -> None:
         """Creates both moments of each variable."""
-        super().build(var_list)
-        if getattr(self, "_built", False):
-            return
+        super().create_slots(var_list)
         self.momentums = self.slots(var_list, "m", wide=True)
         self.velocities = self.slots(var_list, "v", wide=True)
-        self._built = True
 
     def step(self, gradient: tf.Tensor, variable: tf.Variable) -> Any:
         """Takes one step on one variable."""

@@ -7,23 +7,17 @@ from typing import Any
 
 import tensorflow as tf
 
+from tflbt import checks
 from tflbt.optimizers import trust_ratio
-from tflbt.optimizers.base import (
-    LayerWiseOptimizer,
-    at_least_zero,
-    below_one,
-    one_of,
-    positive,
-    wide_dtype,
-)
-from tflbt.optimizers.momentum_step import decayed, momentum_step, scaled
+from tflbt.optimizers.base import wide_dtype
+from tflbt.optimizers.momentum_step import MomentumOptimizer, decayed, momentum_step, scaled
 
 MOMENTUM_STYLES = ("lr_inside", "lr_outside")
 DENOMINATORS = ("separate", "decayed_gradient")
 
 
 @tf.keras.utils.register_keras_serializable(package="tflbt")
-class LARS(LayerWiseOptimizer):
+class LARS(MomentumOptimizer):
     r"""Momentum SGD whose learning rate is scaled for each variable by its trust ratio.
 
     For each variable w with gradient g, weight decay b, momentum m, learning rate $\lambda$:
@@ -97,28 +91,18 @@ class LARS(LayerWiseOptimizer):
             bound_on,
             exclude_from_weight_decay,
             exclude_from_adaptation,
+            momentum=momentum,
+            nesterov=nesterov,
             **kwargs,
         )
-        below_one(momentum=momentum)
-        at_least_zero(epsilon=epsilon)
-        positive(trust_coefficient=trust_coefficient)
-        one_of("momentum_style", momentum_style, MOMENTUM_STYLES)
-        one_of("denominator", denominator, DENOMINATORS)
-        # Plain numbers, whatever was given: NumPy's do not go into JSON.
-        self.momentum = float(momentum)
-        self.nesterov = bool(nesterov)
+        checks.number("epsilon", epsilon, at_least=0)
+        checks.number("trust_coefficient", trust_coefficient, more_than=0)
+        checks.one_of("momentum_style", momentum_style, MOMENTUM_STYLES)
+        checks.one_of("denominator", denominator, DENOMINATORS)
         self.trust_coefficient = float(trust_coefficient)
         self.epsilon = float(epsilon)
         self.momentum_style = momentum_style
         self.denominator = denominator
-
-    def build(self, var_list: list[tf.Variable]) -> None:
-        """Creates a momentum buffer for each variable."""
-        super().build(var_list)
-        if getattr(self, "_built", False):
-            return
-        self.momentums = self.slots(var_list, "momentum") if self.momentum > 0 else []
-        self._built = True
 
     def step(self, gradient: tf.Tensor, variable: tf.Variable) -> Any:
         """Takes one step on one variable."""
@@ -126,7 +110,7 @@ class LARS(LayerWiseOptimizer):
         wide = wide_dtype(variable)
         scale = tf.cast(self._scale(gradient, variable, decay), wide)
         rate = tf.cast(self.learning_rate, wide)
-        buffer = self.slot(self.momentums, variable) if self.momentums else None
+        buffer = self.buffer(variable)
         if buffer is not None and self.momentum_style == "lr_outside":
             step = scaled(scale, gradient, variable, decay)
             return self._step_outside(variable, buffer, tf.cast(rate, variable.dtype), step)
@@ -164,8 +148,6 @@ class LARS(LayerWiseOptimizer):
         """The constructor's arguments, as JSON values."""
         return {
             **super().get_config(),
-            "momentum": self.momentum,
-            "nesterov": self.nesterov,
             "trust_coefficient": self.trust_coefficient,
             "epsilon": self.epsilon,
             "momentum_style": self.momentum_style,

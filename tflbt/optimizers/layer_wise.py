@@ -7,8 +7,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from tflbt.optimizers import inner_update, trust_ratio
-from tflbt.optimizers.base import LayerWiseOptimizer, positive, subtract, wide_dtype
+from tflbt import checks
+from tflbt.optimizers import inner_update, keras_slots, trust_ratio
+from tflbt.optimizers.base import LayerWiseOptimizer, subtract, wide_dtype
 
 _OURS = (
     "clipnorm", "clipvalue", "global_clipnorm", "use_ema", "ema_momentum", "ema_overwrite_frequency",
@@ -16,7 +17,7 @@ _OURS = (
 
 
 @tf.keras.utils.register_keras_serializable(package="tflbt")
-class LayerWise(LayerWiseOptimizer):
+class LayerWise(keras_slots.RateOfInner, LayerWiseOptimizer):
     r"""Scales the update of an inner optimizer, for each variable, by its trust ratio.
 
     If the inner optimizer would take the step $w \leftarrow w - \lambda u$ (its momentum, moments and decoupled
@@ -82,9 +83,8 @@ class LayerWise(LayerWiseOptimizer):
     ) -> None:
         inner = inner_update.check(inner)
         if exclude_from_weight_decay is None:
-            exclude_from_weight_decay = getattr(inner, "_exclude_from_weight_decay_names", ())
-            # And variables that its method was given one by one.
-            self._exclude_from_weight_decay = getattr(inner, "_exclude_from_weight_decay", [])
+            exclude_from_weight_decay = keras_slots.decay_exclusions(inner)
+            self.exclude_as(inner)
         for argument in _OURS[:3]:
             kwargs.setdefault(argument, getattr(inner, argument))
         kwargs.setdefault("jit_compile", inner.jit_compile)
@@ -99,19 +99,17 @@ class LayerWise(LayerWiseOptimizer):
             exclude_from_adaptation,
             **kwargs,
         )
-        positive(trust_coefficient=trust_coefficient)
+        checks.number("trust_coefficient", trust_coefficient, more_than=0)
         self.trust_coefficient = float(trust_coefficient)
 
-    def build(self, var_list: list[tf.Variable]) -> None:
+    def create_slots(self, var_list: list[tf.Variable]) -> None:
         """Builds the inner optimizer's slots."""
-        super().build(var_list)
-        if getattr(self, "_built", False):
-            return
+        super().create_slots(var_list)
         self.inner.build(var_list)
-        self._built = True
+        self.check_shared()
 
     def step(self, gradient: tf.Tensor, variable: tf.Variable) -> Any:
-        """Lets the inner optimizer say its move on one variable, and makes it scaled."""
+        """Scales the move that the inner optimizer would make with one variable."""
         wide = wide_dtype(variable)
         rate = tf.cast(self.inner.learning_rate, wide)
         move = inner_update.move(self.inner, gradient, variable, self.decay_of(variable))
@@ -135,31 +133,6 @@ class LayerWise(LayerWiseOptimizer):
         """Sets all of them: Keras's, by which an `.h5` file is loaded, would leave out the inner optimizer's."""
         for variable, weight in zip(self.variables, weights):
             variable.assign(weight)
-
-    # The rate and the count of updates are the inner optimizer's: whoever asks or sets either gets the same.
-
-    @property
-    def _learning_rate(self) -> Any:
-        return self.inner._learning_rate
-
-    @_learning_rate.setter
-    def _learning_rate(self, rate: Any) -> None:
-        self.inner._learning_rate = rate
-
-    @property
-    def _current_learning_rate(self) -> Any:
-        return self.inner._current_learning_rate
-
-    def _compute_current_learning_rate(self) -> None:
-        self.inner._compute_current_learning_rate()
-
-    @property
-    def _iterations(self) -> Any:
-        return self.inner._iterations
-
-    @_iterations.setter
-    def _iterations(self, variable: Any) -> None:
-        """Keras's constructor makes one, which nobody needs."""
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, as JSON values."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.framework import config  # tells what no public function tells
+
+from tflbt.optimizers import keras_slots
 
 SORTED = 4096  # up to so many numbers, sorting costs less than counting them into bins
 MOST = 1 << 19  # of more numbers, every k-th one is taken
@@ -45,7 +46,7 @@ def median(tensor: tf.Tensor) -> tf.Tensor:
     bits = tf.bitwise.bitwise_and(tf.bitcast(values, tf.int32), 0x7FFFFFFF)  # without the sign
     if count <= SORTED:
         return tf.bitcast(tf.sort(bits)[rank], tf.float32)
-    find = _bit_by_bit if config.is_op_determinism_enabled() else _by_counting
+    find = _bit_by_bit if keras_slots.is_deterministic() else _by_counting
     return tf.bitcast(find(bits, rank), tf.float32)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from tflbt import checks
 from tflbt.optimizers import trust_ratio
-from tflbt.optimizers.base import one_of
 from tflbt.optimizers.lars import DENOMINATORS
 from tflbt.optimizers.median import median
 from tflbt.optimizers.momentum_step import decayed
@@ -85,7 +85,6 @@ class MedianCurvature(RadiusOptimizer):
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            name,
             learning_rate,
             momentum,
             nesterov,
@@ -94,10 +93,11 @@ class MedianCurvature(RadiusOptimizer):
             ratio_bounds,
             exclude_from_weight_decay,
             exclude_from_adaptation,
+            name,
             **kwargs,
         )
-        one_of("statistic", statistic, STATISTICS)
-        one_of("denominator", denominator, DENOMINATORS)
+        checks.one_of("statistic", statistic, STATISTICS)
+        checks.one_of("denominator", denominator, DENOMINATORS)
         self.statistic = statistic
         self.denominator = denominator
 

@@ -1,10 +1,47 @@
-"""One step of momentum SGD with the learning rate inside the buffer, in as few passes as there are kernels for."""
+"""Momentum SGD with the learning rate inside the buffer: its buffers, and its step in as few passes as possible."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import tensorflow as tf
+
+from tflbt import checks
+from tflbt.optimizers.base import LayerWiseOptimizer
+
+
+class MomentumOptimizer(LayerWiseOptimizer):
+    """Base class of optimizers that keep a momentum buffer for each variable.
+
+    Args:
+        *args: Of `LayerWiseOptimizer`.
+        momentum: m, in [0, 1); without momentum there are no buffers.
+        nesterov: Look ahead by one momentum step.
+        **kwargs: Of `LayerWiseOptimizer`.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+
+    def __init__(self, *args: Any, momentum: float, nesterov: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        checks.number("momentum", momentum, at_least=0, less_than=1)
+        # Plain numbers, because NumPy's do not go into JSON.
+        self.momentum = float(momentum)
+        self.nesterov = bool(nesterov)
+
+    def create_slots(self, var_list: list[tf.Variable]) -> None:
+        """Creates a momentum buffer for each variable."""
+        super().create_slots(var_list)
+        self.momentums = self.slots(var_list, "momentum") if self.momentum > 0 else []
+
+    def buffer(self, variable: tf.Variable) -> tf.Variable | None:
+        """The variable's momentum buffer; None without momentum."""
+        return self.slot(self.momentums, variable) if self.momentums else None
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, as JSON values."""
+        return {**super().get_config(), "momentum": self.momentum, "nesterov": self.nesterov}
 
 
 def momentum_step(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import tensorflow as tf
 
 from tflbt.optimizers import trust_ratio
@@ -51,32 +48,6 @@ class PercentDelta(RadiusOptimizer):
         >>> [round(float(weight), 4) for weight in w]  # both by a tenth of themselves
         [0.9, -4.4]
     """
-
-    def __init__(
-        self,
-        learning_rate: Any = 0.01,
-        momentum: float = 0.9,
-        nesterov: bool = False,
-        weight_decay: float = 0.0,
-        floor: float = 0.1,
-        ratio_bounds: Sequence[float] | None = None,
-        exclude_from_weight_decay: Sequence[str] = (),
-        exclude_from_adaptation: Sequence[str] = (),
-        name: str = "PercentDelta",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            name,
-            learning_rate,
-            momentum,
-            nesterov,
-            weight_decay,
-            floor,
-            ratio_bounds,
-            exclude_from_weight_decay,
-            exclude_from_adaptation,
-            **kwargs,
-        )
 
     def radius(self, variable: tf.Variable, gradient: tf.Tensor, decay: float) -> tf.Tensor:
         """The layer's harmonic mean of radii, a scalar."""

@@ -8,12 +8,13 @@ from typing import Any
 
 import tensorflow as tf
 
+from tflbt import checks
 from tflbt.optimizers import trust_ratio
-from tflbt.optimizers.base import LayerWiseOptimizer, below_one, wide_dtype
-from tflbt.optimizers.momentum_step import momentum_step
+from tflbt.optimizers.base import wide_dtype
+from tflbt.optimizers.momentum_step import MomentumOptimizer, momentum_step
 
 
-class RadiusOptimizer(LayerWiseOptimizer):
+class RadiusOptimizer(MomentumOptimizer):
     r"""Base class: $v \leftarrow m v + \gamma R (g + b w)$, $w \leftarrow w - v$ with a radius R of curvature.
 
     Close to a minimum at b, a parabola's radius of curvature is $R_i = |(w_i - b_i) / g_i|$ (eq. 16, slopes apart),
@@ -25,15 +26,15 @@ class RadiusOptimizer(LayerWiseOptimizer):
       (`tflbt.optimizers.trust_ratio`).
 
     Args:
-        name: Of the optimizer.
-        learning_rate: $\gamma$, a float, at least 0, or a Keras schedule.
-        momentum: m, in [0, 1).
-        nesterov: Look ahead by one momentum step.
-        weight_decay: b, at least 0.
-        floor: In [0, 1).
-        ratio_bounds: (lowest, highest) for R, or None.
-        exclude_from_weight_decay: Regular expressions for variable paths, or the roles "bias" and "norm".
+        learning_rate: $\gamma$, a float, at least 0, default 0.01, or a Keras schedule.
+        momentum: m, in [0, 1), default 0.9.
+        nesterov: Look ahead by one momentum step, default False.
+        weight_decay: b, at least 0, default 0.
+        floor: In [0, 1), default 0.1.
+        ratio_bounds: (lowest, highest) for R, default None.
+        exclude_from_weight_decay: Regular expressions for variable paths, or the roles "bias" and "norm"; default none.
         exclude_from_adaptation: Likewise; R is 1 for these.
+        name: Of the optimizer; default: its class's.
         **kwargs: Of every Keras optimizer.
 
     Raises:
@@ -44,38 +45,30 @@ class RadiusOptimizer(LayerWiseOptimizer):
 
     def __init__(
         self,
-        name: str,
-        learning_rate: Any,
-        momentum: float,
-        nesterov: bool,
-        weight_decay: float,
-        floor: float,
-        ratio_bounds: Sequence[float] | None,
-        exclude_from_weight_decay: Sequence[str],
-        exclude_from_adaptation: Sequence[str],
+        learning_rate: Any = 0.01,
+        momentum: float = 0.9,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        floor: float = 0.1,
+        ratio_bounds: Sequence[float] | None = None,
+        exclude_from_weight_decay: Sequence[str] = (),
+        exclude_from_adaptation: Sequence[str] = (),
+        name: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            name,
+            name or type(self).__name__,
             learning_rate,
             weight_decay,
             ratio_bounds,
             exclude_from_weight_decay=exclude_from_weight_decay,
             exclude_from_adaptation=exclude_from_adaptation,
+            momentum=momentum,
+            nesterov=nesterov,
             **kwargs,
         )
-        below_one(momentum=momentum, floor=floor)
-        self.momentum = float(momentum)
-        self.nesterov = bool(nesterov)
+        checks.number("floor", floor, at_least=0, less_than=1)
         self.floor = float(floor)
-
-    def build(self, var_list: list[tf.Variable]) -> None:
-        """Creates a momentum buffer for each variable."""
-        super().build(var_list)
-        if getattr(self, "_built", False):
-            return
-        self.momentums = self.slots(var_list, "momentum") if self.momentum > 0 else []
-        self._built = True
 
     def step(self, gradient: tf.Tensor, variable: tf.Variable) -> Any:
         """Takes one step on one variable."""
@@ -86,8 +79,9 @@ class RadiusOptimizer(LayerWiseOptimizer):
         rate = tf.cast(self.learning_rate, wide)
         if self.is_adapted(variable):
             rate = rate * tf.cast(self.radius(variable, gradient, decay), wide)
-        buffer = self.slot(self.momentums, variable) if self.momentums else None
-        return momentum_step(variable, buffer, rate, gradient, decay, self.momentum, self.nesterov)
+        return momentum_step(
+            variable, self.buffer(variable), rate, gradient, decay, self.momentum, self.nesterov
+        )
 
     def radius(self, variable: tf.Variable, gradient: tf.Tensor, decay: float) -> tf.Tensor:
         """R, for the layer or for each of its weights."""
@@ -97,12 +91,7 @@ class RadiusOptimizer(LayerWiseOptimizer):
         """The constructor's arguments, as JSON values."""
         config = super().get_config()
         del config["bound_on"]  # a radius has no norm of weights of its own to bound
-        return {
-            **config,
-            "momentum": self.momentum,
-            "nesterov": self.nesterov,
-            "floor": self.floor,
-        }
+        return {**config, "floor": self.floor}
 
 
 def root_mean_square(tensor: tf.Tensor) -> tf.Tensor:

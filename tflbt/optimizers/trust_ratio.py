@@ -1,4 +1,4 @@
-"""The trust ratio of layer-wise optimizers: the one place where tflbt divides a weight norm by another."""
+"""The trust ratio of layer-wise optimizers: the only place that computes weight norm / update norm."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import tensorflow as tf
 
 BOUND_ON = ("ratio", "weight_norm")
 
-# What may be excluded by its role: "bias" and "norm" in an exclusion list mean these variables, told by the last
-# part of their path, as Keras layers name them.
+# What may be excluded by its role: "bias" and "norm" in an exclusion list mean these variables, recognised by the
+# last part of their path, as Keras layers name them.
 ROLES = {"bias": r"(^|/)[^/]*bias(:\d+)?$", "norm": r"(^|/)(gamma|beta)(:\d+)?$"}
 
 
@@ -70,7 +70,7 @@ def is_bounded(
     bounds: tuple[float, float],
     bound_on: str = "ratio",
 ) -> tf.Tensor:
-    """Says whether the bounds change the ratio of these norms: a boolean scalar.
+    """Whether the bounds change the ratio of these norms: a boolean scalar.
 
     Example:
         >>> bool(is_bounded(tf.constant(6.0), tf.constant(2.0), (0.0, 1.0)))
@@ -85,7 +85,7 @@ def is_bounded(
 
 
 def _quotient(weight_norm: tf.Tensor, update_norm: tf.Tensor) -> tf.Tensor:
-    """The ratio without bounds, 1 where it is not one."""
+    """The ratio without bounds; 1 where a norm is zero or the quotient is not finite."""
     ratio = weight_norm / update_norm
     usable = (weight_norm > 0) & (update_norm > 0) & tf.math.is_finite(ratio)
     return tf.where(usable, ratio, tf.ones_like(ratio))
@@ -134,7 +134,7 @@ def check_patterns(patterns: Iterable[str], name: str) -> tuple[str, ...]:
 
 
 def matches(patterns: Sequence[str], variable: tf.Variable) -> bool:
-    """Says whether a variable's path (such as `conv1/kernel:0`) holds a match of any of the patterns.
+    """Whether a variable's path (such as `conv1/kernel:0`) holds a match of any of the patterns.
 
     A pattern that is the name of a role (`ROLES`) stands for the variables of that role.
 

@@ -1,0 +1,181 @@
+"""The only file that uses private names of Keras's optimizers (and one of TensorFlow's), and checks that they work."""
+
+from __future__ import annotations
+
+import inspect
+from importlib.metadata import version
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python.framework import config
+
+# Private names of Keras that are overridden or assigned here, and the public method of Keras that must use each. If it
+# did not, then without any error weights would decay outside the trust ratio or although they are excluded, or
+# `LayerWise` would go on at another rate or count than its inner optimizer.
+HOOKS = {
+    "_apply_weight_decay": "apply_gradients",
+    "_compute_current_learning_rate": "apply_gradients",
+    "_learning_rate": "learning_rate",
+    "_current_learning_rate": "learning_rate",
+    "_iterations": "iterations",
+    "_exclude_from_weight_decay": "exclude_from_weight_decay",
+    "_exclude_from_weight_decay_names": "exclude_from_weight_decay",
+}
+
+
+class HookedOptimizer(tf.keras.optimizers.Optimizer):
+    """Keras's optimizer with its hooks under public names; weight decay is left to the step.
+
+    Subclasses override `create_slots` instead of `build`, and `decays` instead of Keras's `_use_weight_decay`.
+    """
+
+    def build(self, var_list: list[tf.Variable]) -> None:
+        """Creates the slots, once, after a check that Keras still calls the hooks.
+
+        Raises:
+            RuntimeError: If it does not.
+        """
+        super().build(var_list)
+        if getattr(self, "_built", False):
+            return
+        check_hooks()
+        self.create_slots(var_list)
+        self._built = True
+
+    def create_slots(self, var_list: list[tf.Variable]) -> None:
+        """Creates what the optimizer keeps beside the variables."""
+
+    def set_rate(self, learning_rate: Any) -> None:
+        """Takes a float or a Keras schedule as the learning rate, as Keras's constructors do."""
+        self._learning_rate = self._build_learning_rate(learning_rate)
+
+    def rate_config(self) -> float | dict[str, Any]:
+        """The learning rate as a JSON value."""
+        rate = self._serialize_hyperparameter(self._learning_rate)
+        return rate if isinstance(rate, dict) else float(rate)
+
+    @property
+    def decay_exclusions(self) -> list[str]:
+        """Patterns of variables that do not decay; Keras's `exclude_from_weight_decay` adds to them."""
+        return self._exclude_from_weight_decay_names
+
+    @decay_exclusions.setter
+    def decay_exclusions(self, patterns: list[str]) -> None:
+        self._exclude_from_weight_decay_names = patterns
+
+    def exclude_as(self, inner: tf.keras.optimizers.Optimizer) -> None:
+        """Excludes from weight decay the variables that another optimizer was given one by one."""
+        self._exclude_from_weight_decay = getattr(inner, "_exclude_from_weight_decay", [])
+
+    def is_excluded(self, variable: tf.Variable) -> bool:
+        """True if the variable was given to Keras's `exclude_from_weight_decay`, not by name."""
+        return self._var_key(variable) in getattr(self, "_exclude_from_weight_decay", [])
+
+    def decays(self, variable: tf.Variable) -> bool:
+        """Whether weight decay applies to a variable."""
+        return super()._use_weight_decay(variable)
+
+    def _use_weight_decay(self, variable: tf.Variable) -> bool:
+        return self.decays(variable)
+
+    def _apply_weight_decay(self, variables: list[tf.Variable]) -> None:
+        """Does nothing: Keras would decay before the step, outside the ratio."""
+
+
+class RateOfInner:
+    """Makes an optimizer's learning rate and count of updates those of `self.inner`, for readers and writers alike."""
+
+    inner: Any
+
+    @property
+    def _learning_rate(self) -> Any:
+        return self.inner._learning_rate
+
+    @_learning_rate.setter
+    def _learning_rate(self, rate: Any) -> None:
+        self.inner._learning_rate = rate
+
+    @property
+    def _current_learning_rate(self) -> Any:
+        return self.inner._current_learning_rate
+
+    def _compute_current_learning_rate(self) -> None:
+        self.inner._compute_current_learning_rate()
+
+    @property
+    def _iterations(self) -> Any:
+        return self.inner._iterations
+
+    @_iterations.setter
+    def _iterations(self, variable: Any) -> None:
+        """Ignores the count that Keras's constructor creates."""
+
+    def check_shared(self) -> None:
+        """Makes sure that the rate and the count are the inner optimizer's.
+
+        Raises:
+            RuntimeError: If they are not.
+        """
+        for name in ("learning_rate", "iterations"):
+            if getattr(self, name) is not getattr(self.inner, name):
+                raise RuntimeError(_broken(f"`{name}` is not the inner optimizer's"))
+
+
+def check_hooks() -> None:
+    """Checks that Keras's optimizer uses each of the `HOOKS` where this version of Keras does.
+
+    Raises:
+        RuntimeError: If it does not; the message names Keras's version and the hook.
+    """
+    for hook, caller in HOOKS.items():
+        if hook not in _used_by(caller):
+            raise RuntimeError(_broken(f"`{caller}` does not use `{hook}`"))
+
+
+def _used_by(caller: str) -> set[str]:
+    """The names that Keras's methods (or property) of this name use, in all base classes."""
+    names: set[str] = set()
+    for cls in tf.keras.optimizers.Optimizer.__mro__:
+        member = vars(cls).get(caller)
+        functions = [member.fget, member.fset] if isinstance(member, property) else [member]
+        for function in map(inspect.unwrap, filter(None, functions)):
+            names.update(function.__code__.co_names, function.__code__.co_consts)
+    return names
+
+
+def _broken(reason: str) -> str:
+    """The message of a check that failed."""
+    return (
+        f"Keras {version('keras')} has other optimizers than tflbt was made for: {reason}. Training would go wrong "
+        "without an error; use Keras 2.15."
+    )
+
+
+def slot(
+    optimizer: tf.keras.optimizers.Optimizer, slots: list[tf.Variable], variable: tf.Variable
+) -> tf.Variable:
+    """An optimizer's slot of this variable."""
+    return slots[optimizer._index_dict[optimizer._var_key(variable)]]
+
+
+def adam_moments(
+    optimizer: tf.keras.optimizers.Adam, variable: tf.Variable
+) -> tuple[tf.Variable, tf.Variable]:
+    """The two slots of Keras's Adam for this variable."""
+    first, second = optimizer._momentums, optimizer._velocities
+    return slot(optimizer, first, variable), slot(optimizer, second, variable)
+
+
+def decay_exclusions(optimizer: tf.keras.optimizers.Optimizer) -> list[str]:
+    """Patterns that any Keras optimizer was given by `exclude_from_weight_decay(var_names=...)`."""
+    return getattr(optimizer, "_exclude_from_weight_decay_names", [])
+
+
+def is_horovods(optimizer: Any) -> bool:
+    """True if Horovod has wrapped the optimizer."""
+    return hasattr(optimizer, "_allreduce_grads")
+
+
+def is_deterministic() -> bool:
+    """True after TensorFlow's `enable_op_determinism`; there is no public way to ask."""
+    return config.is_op_determinism_enabled()
