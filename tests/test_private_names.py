@@ -148,7 +148,8 @@ OURS = set().union(*(defined(tree) for tree in TREES.values()))
 
 def foreign(path: Path) -> set[str]:
     """The private names of others that a file uses."""
-    tree, here = TREES[path], defined(TREES[path])
+    tree = TREES[path]
+    here = set().union(*(defined(TREES[other]) for other in FILES if other.parent == path.parent))
     names = {
         name for name, own in used(tree) if name in THEIRS or name not in (OURS if own else here)
     }

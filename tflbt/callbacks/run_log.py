@@ -40,7 +40,7 @@ class RunLog(TensorLogs, tf.keras.callbacks.Callback):
     last update, `seconds` (the whole epoch, including validation), and the columns of the sources;
     `TimeAccount`, for example, adds where the seconds went. With `fit(batch_augmentation=...)` every
     instance counts in `samples`, and `distinct_samples` counts each sample once; with
-    `fit(small_loss=...)` there is `discarded_share`.
+    `fit(small_loss=...)` there is `discarded_share`. Other rules of `fit` add columns of their own.
 
     A resumed run (`fit(..., initial_epoch=k)`) keeps the rows up to epoch k and writes the later
     ones again, in `metrics.csv` and in TensorBoard. A second `fit` of one model with the same

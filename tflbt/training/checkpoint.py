@@ -144,13 +144,13 @@ class Checkpoints:
         state = _read_state(path)
         written_by, now = state.get("optimizer"), agreement.plain_optimizer_name(model.optimizer)
         if written_by != now:
-            raise _mismatch(path, f"it was written with {written_by}, not {now}")
+            raise ValueError(_mismatch(path, f"it was written with {written_by}, not {now}"))
         agreement.build_optimizer(model.optimizer, model.trainable_variables)
         try:
             _variables(model).read(str(path / WEIGHTS)).assert_consumed()
         except (AssertionError, ValueError, tf.errors.OpError) as error:
             reason = str(error).splitlines()[0][:300]
-            raise _mismatch(path, reason) from error
+            raise ValueError(_mismatch(path, reason)) from error
         return state
 
     def _require_none(self) -> None:
@@ -194,8 +194,8 @@ def _with_arrays(state: Any, arrays: Any) -> Any:
     return state
 
 
-def _mismatch(path: Path, reason: str) -> ValueError:
-    return ValueError(
+def _mismatch(path: Path, reason: str) -> str:
+    return (
         f"checkpoint {path} is not of this model and optimizer ({reason}): resume with the configuration "
         "that wrote it."
     )

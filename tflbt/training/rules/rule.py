@@ -33,7 +33,7 @@ class Rule:
         model: The LargeBatchModel of the last `start`; None before.
 
     Example:
-        >>> from tflbt import LargeBatchModel
+        >>> from tflbt.training import LargeBatchModel, Rule
         >>> class GradientNorm(Rule):
         ...     def start(self, model, spec):
         ...         super().start(model, spec)
