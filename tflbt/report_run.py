@@ -46,8 +46,8 @@ def main(
 
     Args:
         argv: The program's name and the directories.
-        baseline: Directory of a small-batch run; default None: no regimes are told.
-        runs: Directories of further runs that help to tell them; default none.
+        baseline: Directory of a small-batch run; default None: no regimes are shown.
+        runs: Directories of further runs that help to find them; default none.
         times: Folder for a figure that compares where the time of the runs went; default None: no figure.
 
     Returns:
@@ -72,7 +72,7 @@ def main(
                 print(report.write_search(directory))
                 continue
             # The directories beside it are runs too.
-            others = [*runs, *(one for one in directories if not _is_search(one))]
+            others = [*runs, *(other for other in directories if not _is_search(other))]
             line = report.regime.line(directory, baseline, others) if baseline else ""
             print(report.write(directory, line))
             if line:
@@ -90,7 +90,7 @@ def main(
 
 
 def _is_search(directory: str) -> bool:
-    """Tells whether a directory holds a search of hyper-parameters."""
+    """Returns whether a directory holds a search of hyper-parameters."""
     return os.path.exists(os.path.join(directory, "search.json"))
 
 

@@ -117,9 +117,9 @@ def section(kind: str, name: str = "", **values: Any) -> Section:
         ...
         ValueError: config.schedule.beta=0.5 is no key of step: it has epochs, factor.
     """
-    made = complete(kind, {"name": name, **values} if name else values)
-    _arguments(kind, made, kind)
-    return made.lock()
+    result = complete(kind, {"name": name, **values} if name else values)
+    _arguments(kind, result, kind)
+    return result.lock()
 
 
 def is_plain(value: Any) -> bool:
@@ -129,12 +129,12 @@ def is_plain(value: Any) -> bool:
 
 def complete(kind: str, values: Any) -> Section:
     """A section with the keys of the class that `values` name, those of `values` as they are there."""
-    made = _CLASSES[kind]()
+    result = _CLASSES[kind]()
     if kind not in BY_NAME and "" in SECTIONS[kind]:
-        made.update(default_keys(kind, SECTIONS[kind][""]))
+        result.update(default_keys(kind, SECTIONS[kind][""]))
     for key in sorted(values, key=lambda key: key != "name"):
-        made[key] = values[key]
-    return made
+        result[key] = values[key]
+    return result
 
 
 def build(config: ml_collections.ConfigDict, kind: str, **supplied: Any) -> Any:
@@ -153,11 +153,11 @@ def build(config: ml_collections.ConfigDict, kind: str, **supplied: Any) -> Any:
         ValueError: Naming `config.SECTION.KEY=VALUE` and what would do.
     """
     values = config[kind]
-    made = _build(kind, values, kind, supplied)
+    result = _build(kind, values, kind, supplied)
     if kind in SWITCHES:
         key, off, _ = SWITCHES[kind]
-        return None if values[key] == off else made
-    return made
+        return None if values[key] == off else result
+    return result
 
 
 def check(config: ml_collections.ConfigDict, kind: str) -> None:
@@ -187,8 +187,8 @@ def _build(kind: str, values: Any, path: str, supplied: Mapping[str, Any]) -> An
             checks.whole("curvature_samples", values["curvature_samples"], at_least=1)
         if "learning_rate" in values and kind == "optimizer":
             checks.number("learning_rate", values["learning_rate"], more_than=0)
-        made = part.cls(**arguments)
-        return made if part.wrap is None else part.wrap(made)
+        result = part.cls(**arguments)
+        return result if part.wrap is None else part.wrap(result)
 
 
 def _arguments(kind: str, values: Any, path: str) -> tuple[Part, dict[str, Any]]:
