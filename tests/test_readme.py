@@ -66,7 +66,6 @@ def test_the_diff_has_three_changes() -> None:
     assert signs.count("+") == 4
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("name", WITH_PYTHON)
 def test_the_python_of_a_document_runs(
     name: str,
@@ -100,7 +99,6 @@ def test_the_horovod_script_differs_by_its_class_alone() -> None:
 
 
 @pytest.mark.ranks(2)
-@pytest.mark.processes
 def test_the_command_that_trains_a_recipe_runs(tmp_path: Path) -> None:
     """The line of docs/recipes.md, into another folder and for two epochs."""
     text = (ROOT / "docs" / "recipes.md").read_text()
