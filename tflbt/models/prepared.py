@@ -71,9 +71,9 @@ def prepared(
         ValueError: If an option is out of its range, or ghosts find no layer, or one that they cannot replace.
 
     Example:
-        >>> from tflbt import models
+        >>> from tflbt.models.prepared import prepared
         >>> network = tf.keras.applications.MobileNet(weights=None, classifier_activation=None)
-        >>> network = models.prepared(network, weight_decay=5e-4, ghost_batch_size=64, bn_momentum=0.9)
+        >>> network = prepared(network, weight_decay=5e-4, ghost_batch_size=64, bn_momentum=0.9)
         >>> len(network.losses)  # the first convolution, 13 pointwise ones and the logits' kernel
         15
     """
