@@ -13,41 +13,10 @@ FILES = sorted((ROOT / "tflbt").rglob("*.py"))
 ROOMS = ("training/keras_internals.py", "optimizers/keras_slots.py")
 # Where else they are used, and why there is no public way.
 LOGS = "to get the logs of updates as tensors"
-OVERRIDES = "overridden, so that the base class does what Keras's does not"
 ALLOWED: dict[str, tuple[str, set[str]]] = {
     "curvature/total_loss.py": ("what compile was given as loss_weights", {"_user_loss_weights"}),
     "curvature/whole_model.py": ("a layer's precision cannot be changed", {"_set_dtype_policy"}),
     "distributed/wrapped_optimizer.py": ("Horovod does not tell what it wraps", {"_local_vars"}),
-    "models/ghost_batch_norm.py": (OVERRIDES, {"_get_training_value", "_param_dtype"}),
-    "optimizers/base.py": (
-        OVERRIDES,
-        {
-            *(
-                "_apply_weight_decay",
-                "_build_learning_rate",
-                "_built",
-                "_exclude_from_weight_decay",
-            ),
-            *("_exclude_from_weight_decay_names", "_index_dict", "_serialize_hyperparameter"),
-            *("_use_weight_decay", "_var_key"),
-        },
-    ),
-    "optimizers/curvature_radius.py": (OVERRIDES, {"_built"}),
-    "optimizers/inner_update.py": (
-        "the slots of an inner optimizer",
-        {"_allreduce_grads", "_index_dict", "_momentums", "_var_key", "_velocities"},
-    ),
-    "optimizers/layer_wise.py": (
-        OVERRIDES,
-        {
-            *("_compute_current_learning_rate", "_current_learning_rate", "_iterations"),
-            *("_exclude_from_weight_decay", "_exclude_from_weight_decay_names"),
-        },
-    ),
-    "optimizers/median.py": (
-        "whether operations were asked to be deterministic",
-        {"tensorflow.python.framework"},
-    ),
     "tuning/keras_state.py": (LOGS, {"_supports_tf_logs"}),
     "tuning/left_graphs.py": (
         "graphs of ended trials are freed",
