@@ -14,6 +14,7 @@ from tflbt import recipes
 from tflbt.control.batch_plan import BatchPlan
 from tflbt.data import ImageData, TextData
 from tflbt.recipes import build
+from tflbt.training import FGSM, SmallLossDiscarding
 
 HPARAMS = Path(__file__).resolve().parents[2] / "hparams"
 FILES = sorted(HPARAMS.glob("*.py"))
@@ -90,13 +91,16 @@ def test_variant_builds_and_takes_an_update(file, variant):
     if made.transform is not None:  # likewise, and the input pipeline's of transforms
         x = made.transform(x, tf.constant([[0, 1], [2, 3]])).numpy()
     before = [weight.numpy() for weight in made.model.trainable_weights]
-    adversarial = made.adversarial and dataclasses.replace(made.adversarial, share=1.0)
-    small_loss = made.small_loss and dataclasses.replace(made.small_loss, share=0.5)
+    shares = {FGSM: 1.0, SmallLossDiscarding: 0.5}  # so that two samples are enough to see them act
+    rules = [
+        dataclasses.replace(rule, share=shares[type(rule)]) if type(rule) in shares else rule
+        for rule in made.rules
+    ]
     # Two images at a time: of one, the gradient of a small 1x1 convolution of stride 2 breaks the heap (oneDNN).
     together = instances if config.batch_augmentation.placement == "sub_batch" else 1
     history = made.model.fit(
         x, y, batch_size=2 * instances, sub_batch_size=2 * together, epochs=1, verbose=0,
-        batch_augmentation=made.batch_augmentation, adversarial=adversarial, small_loss=small_loss,
+        rules=rules,
     )  # fmt: skip
     assert np.isfinite(history.history["loss"]).all()
     assert int(made.model.optimizer.iterations) == 1

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tflbt import checks, data
 from tflbt.control.batch_plan import BatchPlan
 from tflbt.distributed import comm, watchdog
-from tflbt.recipes import sections
+from tflbt.recipes import parts, sections
 from tflbt.recipes.config import check_keys
 from tflbt.recipes.data import Samples, build_samples, check_data
 from tflbt.recipes.run import Recipe
@@ -77,9 +77,7 @@ def build(
         transform=samples.transform,
         schedules=build_schedules(config, samples),
         monitors=build_monitors(config, samples),
-        adversarial=sections.build(config, "adversarial", standardize=samples.standardize),
-        batch_augmentation=sections.build(config, "batch_augmentation"),
-        small_loss=sections.build(config, "small_loss"),
+        rules=build_rules(config, samples),
     )
 
 
@@ -104,6 +102,13 @@ def build_monitors(
     first = _first(samples, stability.batches * (stability.batch_size or 0) * bool(stability.every))
     monitor = sections.build(config, "stability", curvature_data=first)
     return [] if monitor is None else [monitor]
+
+
+def build_rules(config: ml_collections.ConfigDict, samples: Samples | None = None) -> list[Any]:
+    """What changes or observes every update; without samples they can only be checked."""
+    standardize = None if samples is None else samples.standardize
+    rules = [sections.build(config, kind, standardize=standardize) for kind in parts.RULES]
+    return [rule for rule in rules if rule is not None]
 
 
 def _first(samples: Samples | None, count: int | None) -> Callable[[], Any]:
@@ -137,12 +142,11 @@ def check(config: ml_collections.ConfigDict) -> None:
     _check_schedules(config, plan)
     build_schedules(config)
     build_monitors(config)
-    for kind in ("adversarial", "small_loss", "checkpoint"):
-        sections.build(config, kind, directory="")
-    instances = sections.build(config, "batch_augmentation")
-    if instances is not None:
-        with sections.naming("batch_augmentation", config.batch_augmentation):
-            instances.check(plan.sub_batches, plan.samples_a_rank_computes, plan.ranks)
+    sections.build(config, "checkpoint", directory="")
+    for rule in build_rules(config):
+        if isinstance(rule, data.BatchAugmentation):
+            with sections.naming("batch_augmentation", config.batch_augmentation):
+                rule.check(plan.sub_batches, plan.samples_a_rank_computes, plan.ranks)
 
 
 def build_model(

@@ -98,6 +98,8 @@ SECTIONS: dict[str, dict[str, Part]] = {
     "adversarial": {"": Part(_fgsm, {"share": 0.0})},
     "checkpoint": {"": Part(callbacks.Checkpoint)},
 }  # fmt: skip
+# The sections that are rules of an update, in the order in which they act.
+RULES = ("adversarial", "small_loss", "batch_augmentation")
 # What arguments without annotation take whose default is None; all others take a float.
 _UNTYPED = {"ema_overwrite_frequency": "int", "ghost_batch_size": "int", "weights": "str"}
 # These name one of many classes, found by name; what a recipe has set stays where the new class has that key too.

@@ -16,7 +16,7 @@ from tflbt.control.batch_plan import BatchPlan
 from tflbt.distributed import comm
 from tflbt.recipes import sections
 from tflbt.runs.run_directory import RunDirectory
-from tflbt.training import FGSM, LargeBatchModel, SmallLossDiscarding
+from tflbt.training import LargeBatchModel
 
 # What may change between the start of a run and its resumption: nothing that the result depends on.
 _MAY_DIFFER = ("stall_limit", "checkpoint.every", "checkpoint.keep")
@@ -34,9 +34,7 @@ class Recipe:
         transform: Standardisation and augmentation of training sub-batches; of image files also reading and cropping.
         schedules: The callbacks that set learning rate and batch size.
         monitors: The callbacks that measure, before the schedules change anything.
-        adversarial: How adversarial samples are made, or None.
-        batch_augmentation: How many instances of each sample an update has, or None.
-        small_loss: How samples with small losses are discarded, or None.
+        rules: What changes or observes every update.
     """
 
     config: ml_collections.ConfigDict
@@ -46,9 +44,7 @@ class Recipe:
     transform: Any
     schedules: list[tf.keras.callbacks.Callback]
     monitors: list[tf.keras.callbacks.Callback] = dataclasses.field(default_factory=list)
-    adversarial: FGSM | None = None
-    batch_augmentation: data.BatchAugmentation | None = None
-    small_loss: SmallLossDiscarding | None = None
+    rules: list[Any] = dataclasses.field(default_factory=list)
 
     def fit(
         self,
@@ -109,7 +105,6 @@ class Recipe:
         config = self.config
         # It computes on as many samples at a time as it did before.
         plan = BatchPlan(config.batch_size, config.sub_batch_size, comm.size())
-        rules = (self.adversarial, self.small_loss, self.batch_augmentation)
         with data.unreadable_named():
             return self.model.fit(
                 *self.train,
@@ -122,7 +117,7 @@ class Recipe:
                 validation_data=self.test,
                 seed=config.seed,
                 transform=self.transform,
-                rules=[rule for rule in rules if rule is not None],
+                rules=self.rules,
                 stall_limit=config.stall_limit,
             )
 
