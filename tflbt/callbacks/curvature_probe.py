@@ -64,7 +64,7 @@ class CurvatureProbe:
         """Returns the eigenvalue at the model's present weights; all ranks must call it together."""
         begin = time.perf_counter()
         reduction = comm.reduction_of(model)
-        x, y, *weight = _share(self._data, reduction)
+        x, y, *weight = _share(self._data or (), reduction)
         result = top_eigenvalue(
             model,
             x,

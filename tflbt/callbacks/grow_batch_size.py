@@ -52,7 +52,7 @@ class GrowBatchSize(BatchSizeFactor):
         self.epochs = tuple(epochs)
         self.factor = factor
         self.max_batch_size = max_batch_size
-        self._initial_batch_size: int | None = None
+        self._initial_batch_size: Any = None  # until the first fit
         self._largest = max_batch_size
         self._decays = 0
 

@@ -27,9 +27,8 @@ def unwrap(optimizer: Any) -> Reduction | None:
         RuntimeError: If this Horovod wraps optimizers in another way, so that its arguments cannot be read.
     """
     if not is_wrapped(optimizer):
-        hvd = sys.modules.get("horovod.tensorflow.keras")
-        if hvd is not None:  # else nothing can have been wrapped
-            _require_recognition(hvd)
+        if imported := sys.modules.get("horovod.tensorflow.keras"):  # else none can be wrapped
+            _require_recognition(imported)
         return getattr(optimizer, "_tflbt_reduction", None)
     arguments = _arguments(optimizer)
     if arguments["backward_passes_per_step"] != 1:

@@ -44,7 +44,7 @@ def application(name: str) -> Callable[..., tf.keras.Model]:
         >>> model.output_shape, len(model.losses)
         ((None, 5), 15)
     """
-    network = getattr(tf.keras.applications, name.removeprefix(PREFIX), None)
+    network: Any = getattr(tf.keras.applications, name.removeprefix(PREFIX), None)
     if not name.startswith(PREFIX) or not _is_network(network):
         raise ValueError(f"There is no model {name!r}; Keras has {', '.join(names())}.")
     parameters = {

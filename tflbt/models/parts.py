@@ -12,7 +12,12 @@ _LAYERS = tf.keras.layers
 
 
 def convolution(
-    x: tf.Tensor, channels: int, name: str, stride: int = 1, kernel: int = 3, **options: Any
+    x: tf.Tensor,
+    channels: int,
+    name: str,
+    stride: int = 1,
+    kernel: int | tuple[int, int] = 3,
+    **options: Any,
 ) -> tf.Tensor:
     """A convolution with "same" padding and without bias, since the normalisation after it has one."""
     options = {"padding": "same", "use_bias": False, "kernel_initializer": "he_normal", **options}

@@ -137,7 +137,7 @@ def _transforms(options: ml_collections.ConfigDict) -> list[list[Any]]:
     return steps
 
 
-def _area(options: ml_collections.ConfigDict) -> tuple[float, ...]:
+def _area(options: ml_collections.ConfigDict) -> Any:
     """The least and largest share of an image that a crop shows."""
     if len(options.crop_area) != 2:
         raise ValueError(

@@ -64,8 +64,9 @@ def _curve(cls: type[schedules.Curve], **defaults: Any) -> Part:
 
 def _fgsm(share: float = 0.2, epsilon: float = 0.005, standardize: Any = None) -> FGSM:
     """FGSM of images that were standardised."""
-    options = {"share": share, "epsilon": epsilon}
-    return FGSM(**options) if standardize is None else FGSM.of_images(standardize, **options)
+    if standardize is None:
+        return FGSM(share, epsilon)
+    return FGSM.of_images(standardize, share, epsilon)
 
 
 # What a section can name; a kind of section with one class has no name.

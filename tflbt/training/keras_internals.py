@@ -35,7 +35,7 @@ class TensorLogs:
     _supports_tf_logs = property(lambda self: True, lambda self, value: None)
 
 
-def steps_per_execution(model: tf.keras.Model) -> tf.Variable | None:
+def steps_per_execution(model: tf.keras.Model) -> Any:
     """The number of batches that Keras takes per call of its train function; None before `compile`."""
     return model._steps_per_execution
 

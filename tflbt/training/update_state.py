@@ -53,5 +53,8 @@ class TrainingModel(Protocol):
     def rules(self) -> Rules:
         """What changes or observes an update."""
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The outputs for inputs, as of every Keras model."""
+
     def __getattr__(self, name: str) -> Any:
         """What every Keras model has; Keras is not typed."""

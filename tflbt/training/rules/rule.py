@@ -67,7 +67,7 @@ class Rule:
     @property
     def options(self) -> Any:
         """What must be equal on all ranks; default the options of a dataclass."""
-        fields = dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()
+        fields: Any = dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()
         return {field.name: repr(getattr(self, field.name)) for field in fields if field.init}
 
     @property
@@ -169,7 +169,7 @@ class Rules:
             raise ValueError(
                 f"rules holds {' and '.join(rule.name for rule in choosers)}, which both choose samples: give one."
             )
-        self.chooser = choosers[0] if choosers else None
+        self.chooser: Any = choosers[0] if choosers else None
         self._observers = [rule for rule in self if _overrides(rule, "observe")]
 
     def __iter__(self) -> Iterator[Rule]:
