@@ -34,11 +34,7 @@ _SAME = ("data.name", "model.name")
 RunLike = Union[RunDirectory, "os.PathLike[str]", str]
 
 
-def line(
-    run: RunLike,
-    baseline: RunLike,
-    others: Iterable[RunLike] = (),
-) -> str:
+def line(run: RunLike, baseline: RunLike, others: Iterable[RunLike] = ()) -> str:
     """Names the regime of a run's batch size by `tflbt.analysis.regimes`, and says why.
 
     A run counts as linear scaling alone if its configuration equals the baseline's except for the batch and sub-batch

@@ -151,11 +151,7 @@ def _label(
 
 
 def _line(
-    axes: Axes,
-    history: SearchHistory,
-    trial: TrialRow,
-    heights: list[float],
-    shades: Shades | None,
+    axes: Axes, history: SearchHistory, trial: TrialRow, heights: list[float], shades: Shades | None
 ) -> None:
     """Draws the line of a trial; dashed, down to a cross, if it diverged or failed."""
     across = list(range(len(heights) + 1))

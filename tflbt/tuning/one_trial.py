@@ -20,9 +20,7 @@ _LONGEST = 500  # characters of an error's message
 
 
 def run_trial(
-    train: Callable[[], Any],
-    watch: WatchTrial,
-    exchange: Callable[[Any], Sequence[Any]],
+    train: Callable[[], Any], watch: WatchTrial, exchange: Callable[[Any], Sequence[Any]]
 ) -> Outcome:
     """Trains and returns how the trial ended; every rank of the trial must call it, and gets the same answer.
 
