@@ -23,8 +23,6 @@ def ledger(invented, tmp_path):
         return Ledger(
             study,
             directory,
-            objective="val_accuracy",
-            max_trials=3,
             keep_checkpoints=keep_checkpoints,
             write_best=lambda trial, value: best.append((trial.number, value)),
             verbose=verbose,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,42 +24,16 @@ _FILE = "events.out.tfevents.0.tflbt"
 
 
 class HParamsLog:
-    """The experiment and one session per trial, for TensorBoard's HPARAMS page.
+    """The experiment and one session per trial, for TensorBoard's HPARAMS page; only the chief rank may create it.
 
-    `tensorboard --logdir FOLDER` shows a table of trials, and their values and results side by side. Each trial has a
-    folder with one event file, written whole when the trial ends. So no file stays open between trials, a kill leaves
-    no half file, and a trial that a resumed search adds again appears once.
-
-    Only the rank that writes files may create it.
-
-    Args:
-        folder: Where the files go; made if missing. An existing file of the experiment is left as it is.
-        space: The search's `keras_tuner.HyperParameters`.
-        objective: The name of the objective among the results of `add`, such as "val_accuracy".
-        metrics: Names of further results to show (default: none).
-
-    Raises:
-        OSError: If a file cannot be written.
-
-    Example:
-        >>> import keras_tuner
-        >>> space = keras_tuner.HyperParameters()
-        >>> _ = space.Float("schedule.beta", 0.3, 0.7)
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> log = HParamsLog(folder, space, "val_accuracy")
-        >>> log.add(1, {"schedule.beta": 0.5}, {"val_accuracy": 0.97}, "completed")
-        >>> sorted(str(path.relative_to(folder).parent) for path in folder.rglob("*tfevents*"))
-        ['.', '0001']
+    Each trial has a folder with one event file, written whole when the trial ends: no file stays open between trials,
+    a kill leaves no half file, and a trial that a resumed search adds again appears once.
     """
 
     def __init__(
-        self,
-        folder: str | os.PathLike[str],
-        space: Any,
-        objective: str,
-        metrics: Sequence[str] = (),
+        self, folder: Path, space: Any, objective: str, metrics: Sequence[str] = ()
     ) -> None:
-        self._folder = Path(folder)
+        self._folder = folder
         names = dict.fromkeys(parameter.name for parameter in space.space)
         self._domains = {n: _domain([p for p in space.space if p.name == n]) for n in names}
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -79,19 +52,10 @@ class HParamsLog:
         status: str,
         seconds: float = 0.0,
     ) -> None:
-        """Writes the session of a trial that has ended; a session with the same number is replaced.
+        """Writes the session of a trial (from 1) that has ended, in place of an earlier session with the same number.
 
-        Args:
-            number: The trial's, from 1.
-            values: Its hyper-parameters by name. Names that are not in the space (KerasTuner's own, such as
-                "tuner/epochs") and None are left out.
-            results: The objective and other results by name; None and numbers that are not finite are left out.
-            status: "completed" and "stopped" are shown as a success, "diverged" and "failed" as a failure.
-            seconds: How long the trial took, at least 0 (default 0: unknown).
-
-        Raises:
-            ValueError: If the status is another one.
-            OSError: If the file cannot be written.
+        Left out are values whose names are not in the space (KerasTuner's own, such as "tuner/epochs"), None, and
+        results that are not finite. "completed" and "stopped" are shown as a success.
         """
         checks.one_of("status", status, STATUSES)
         name, now = f"{number:04d}", time.time()
@@ -105,8 +69,8 @@ class HParamsLog:
             for key, value in results.items():
                 if value is not None and math.isfinite(value):
                     tf.summary.scalar(key, float(value), step=0)
-            end = session_end_pb(ending, now).SerializeToString()
-            tf.summary.experimental.write_raw_pb(end, step=0)
+            end = session_end_pb(ending, now)
+            tf.summary.experimental.write_raw_pb(end.SerializeToString(), step=0)
 
 
 def _domain(declarations: Sequence[Any]) -> hp.Domain | None:

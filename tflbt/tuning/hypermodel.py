@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +70,7 @@ class HyperModelTrainer:
         self._has_warned = False
 
     def __call__(self, trial: Trial, folder: Path, callbacks: list[Any]) -> None:
-        """Trains into a run directory, or continues an existing one; see `tflbt.tuning.Search.run`.
-
-        Raises:
-            ValueError: If the hypermodel returns no model that these ranks can train, or its `fit` does not pass its
-                arguments on.
-            FloatingPointError: If the loss is NaN or infinite.
-            OSError: If a file cannot be written.
-        """
+        """Trains into a run directory, or continues an existing one; see `tflbt.tuning.Search.run`."""
         directory = self._claim(folder, trial.values)
         hp = _filled(self.hypermodel, trial.values)
         model = self._build(hp)
@@ -94,7 +87,10 @@ class HyperModelTrainer:
         watching = [NonFiniteLoss(), *own, keras_state, log, *callbacks, checkpoint]
         batch_size = checkpoint.batch_size  # as callbacks had changed it
         if batch_size is not None:
-            watching.insert(0, _at_begin(lambda: setattr(model, "batch_size", batch_size)))
+            set_size = tf.keras.callbacks.LambdaCallback(
+                on_train_begin=lambda logs: setattr(model, "batch_size", batch_size)
+            )
+            watching.insert(0, set_size)
         try:
             self.hypermodel.fit(
                 hp,
@@ -123,8 +119,8 @@ class HyperModelTrainer:
         return self._build(_filled(self.hypermodel, values))
 
     def _build(self, hp: keras_tuner.HyperParameters) -> tf.keras.Model:
-        # Dropout that LargeBatchModel can seed for each epoch, so that a resumed trial draws the same numbers.
         """Returns a new model whose random numbers depend only on the seed."""
+        # Dropout that LargeBatchModel can seed for each epoch, so that a resumed trial draws the same numbers.
         tf.keras.backend.experimental.enable_tf_random_generator()
         tf.keras.utils.set_random_seed(self.seed)
         model = self.hypermodel.build(hp)
@@ -141,12 +137,11 @@ class HyperModelTrainer:
         """Returns the run directory of a trial, created or opened again."""
         # Hyperband's own values differ between a trial and the trial that continues it.
         searched = {key: values[key] for key in values if not key.startswith("tuner/")}
-        config = {"seed": self.seed, "values": searched}
 
         def claim() -> RunDirectory:
-            if (folder / "config.json").exists():
-                return RunDirectory.open(folder, config)
-            return RunDirectory.create(folder, config)
+            exists = (folder / "config.json").exists()
+            make = RunDirectory.open if exists else RunDirectory.create
+            return make(folder, {"seed": self.seed, "values": searched})
 
         return comm.on_chief(claim, "tflbt.tuning.run_directory")
 
@@ -220,8 +215,3 @@ def _copies(callbacks: Any) -> list[Any]:
         raise ValueError(
             f"callbacks={callbacks!r} cannot be copied ({error}), but each trial needs new ones."
         ) from error
-
-
-def _at_begin(action: Callable[[], None]) -> tf.keras.callbacks.Callback:
-    """Returns a callback that does something when training begins."""
-    return tf.keras.callbacks.LambdaCallback(on_train_begin=lambda logs: action())

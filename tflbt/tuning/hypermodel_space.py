@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras_tuner
@@ -53,8 +53,8 @@ def space_of(hypermodel: Any) -> keras_tuner.HyperParameters:
             logging.info("hypermodel.build with %s: %s", values, error)  # such a trial will fail
         before = len(space.space)
         space.merge(tried.space, overwrite=False)
-        new = space.space[before:]
-        to_try += [{**values, entry.name: value} for entry in new for value in _others(entry)]
+        for entry in space.space[before:]:
+            to_try += [{**values, entry.name: value} for value in _others(entry)]
         for conditions in tried.inactive_scopes:
             if conditions not in scopes:
                 scopes.append(conditions)
@@ -66,33 +66,23 @@ def space_of(hypermodel: Any) -> keras_tuner.HyperParameters:
 
 def _others(parameter: Any) -> Iterator[Any]:
     """Returns the values with which a hypermodel may declare more than with the default."""
-    values: list[Any] = []
+    values: Any = ()
     if isinstance(parameter, (hyperparameters.Choice, hyperparameters.Boolean)):
-        values = list(parameter.values)
+        values = parameter.values
     elif isinstance(parameter, hyperparameters.Int):
         last = parameter.max_value if parameter.step is None else parameter.prob_to_value(1.0)
-        values = [parameter.min_value, last]
+        values = (parameter.min_value, last)
     return (value for value in values if value != parameter.default)
 
 
-class _OfFunction(keras_tuner.HyperModel):
-    """A hypermodel that calls a function `hp -> model`."""
-
-    def __init__(self, build: Callable[[keras_tuner.HyperParameters], Any]) -> None:
-        super().__init__()
-        self.build = build
-
-
 def as_hypermodel(hypermodel: Any) -> keras_tuner.HyperModel:
-    """Returns a hypermodel or a function `hp -> model` as a hypermodel.
-
-    Raises:
-        ValueError: If it is neither.
-    """
+    """Returns a hypermodel, or one that builds by a function `hp -> model`."""
     if isinstance(hypermodel, keras_tuner.HyperModel):
         return hypermodel
     if not callable(hypermodel):
         raise ValueError(
             f"hypermodel={hypermodel!r} must be a keras_tuner.HyperModel or a function hp -> model."
         )
-    return _OfFunction(hypermodel)
+    of_function = keras_tuner.HyperModel()
+    of_function.build = hypermodel
+    return of_function

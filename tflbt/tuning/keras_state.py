@@ -20,29 +20,15 @@ _LEARNT = {
 class KerasState(tf.keras.callbacks.Callback):
     """Keeps the state of EarlyStopping, ReduceLROnPlateau and ModelCheckpoint, and whether training was over.
 
-    Place it right after them, and pass it to `Checkpoint` as one of the callbacks whose state to keep.
-
-    Args:
-        callbacks: The callbacks before it; those of other kinds are ignored.
-
-    Attributes:
-        over: Whether one of the callbacks before it has ended the training.
-        first_epoch: The epoch (from 0) with which training must begin; set it after `restore`.
-        began: Whether an epoch has begun.
-
-    Raises:
-        ValueError: At the first epoch, if it is not `first_epoch`.
-
-    Example:
-        >>> stopping = tf.keras.callbacks.EarlyStopping("loss", patience=3)
-        >>> KerasState([stopping]).state()["callbacks"][0]["wait"]
-        0
+    Place it right after these callbacks, and pass it to `Checkpoint` as one of those whose state to keep; after
+    `restore`, set `first_epoch` (from 0), with which training must begin. `began` tells whether an epoch has begun.
     """
 
     def __init__(self, callbacks: Sequence[Any]) -> None:
         super().__init__()
         self._supports_tf_logs = True
-        self._learnt = [(callback, _learnt_by(callback)) for callback in callbacks]
+        learnt = ((callback, _learnt_by(callback)) for callback in callbacks)
+        self._learnt = [(callback, names) for callback, names in learnt if names]
         self._restored: list[dict[str, Any]] | None = None
         self.over = False
         self.first_epoch = 0
@@ -55,7 +41,6 @@ class KerasState(tf.keras.callbacks.Callback):
             "callbacks": [
                 {name: without_numpy(getattr(callback, name, None)) for name in names}
                 for callback, names in self._learnt
-                if names
             ],
         }
 
@@ -72,8 +57,7 @@ class KerasState(tf.keras.callbacks.Callback):
             )
         self.began = True
         if self._restored is not None:
-            callbacks = (callback for callback, names in self._learnt if names)
-            for callback, state in zip(callbacks, self._restored):
+            for (callback, _), state in zip(self._learnt, self._restored):
                 for name, value in state.items():
                     setattr(callback, name, value)
         self._restored = None

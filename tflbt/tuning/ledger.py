@@ -36,41 +36,27 @@ class Result:
     baseline: float | None = None
 
 
+@dataclasses.dataclass
 class Ledger:
     """Records the events of a study, which has its own journal, in files and on the screen; only rank 0 has one.
 
-    Args:
-        study: The search's state, by its journal.
-        directory: Where the table, TensorBoard's files and the trials are.
-        objective: A column of an epoch's logs.
-        max_trials: The largest number of trials; None: until the tuner has no more.
-        keep_checkpoints: "best" or "all".
-        write_best: Called with each new best trial and its objective.
-        verbose: 1 prints two lines per trial, 0 nothing.
+    `write_best` is called with each new best trial and its objective; `keep_checkpoints` is "best" or "all".
     """
 
-    def __init__(
-        self,
-        study: Study,
-        directory: SearchDirectory,
-        *,
-        objective: str,
-        max_trials: int | None,
-        keep_checkpoints: str,
-        write_best: Callable[[Trial, float], None] | None,
-        verbose: int,
-    ) -> None:
-        self.study = study
-        self.directory = directory
-        self.objective = objective
-        self.max_trials = max_trials
-        self.keep_checkpoints = keep_checkpoints
-        self.write_best = write_best
-        self.verbose = verbose
+    study: Study
+    directory: SearchDirectory
+    keep_checkpoints: str
+    write_best: Callable[[Trial, float], None] | None
+    verbose: int
+
+    def __post_init__(self) -> None:
+        """Opens TensorBoard's log."""
         self._began = time.perf_counter()
         self._ended_now = 0
-        self._best = study.best()
-        self._hparams = HParamsLog(directory.tensorboard, study.oracle.get_space(), objective)
+        self._best = self.study.best()
+        self._hparams = HParamsLog(
+            self.directory.tensorboard, self.study.oracle.get_space(), self.study.objective
+        )
 
     def go_on(self) -> None:
         """Brings the files up to date with the journal, which a kill may have left ahead of them."""
@@ -80,7 +66,7 @@ class Ledger:
         self._write_best()
         if self.verbose:
             print(
-                f"resume: {len(self.study.outcomes)} of {self.max_trials or 'all'} trials have ended, "
+                f"resume: {len(self.study.outcomes)} of {self.study.max_trials or 'all'} trials have ended, "
                 f"{len(self.study.running)} will be continued",
                 flush=True,
             )
@@ -89,7 +75,7 @@ class Ledger:
         """Records that a trial has begun."""
         self.directory.write_table(self.study)
         if self.verbose:
-            of = f" of {self.max_trials}" if self.max_trials and trial.number else ""
+            of = f" of {self.study.max_trials}" if self.study.max_trials and trial.number else ""
             again = ", again" if trial.attempts else ""
             on = f", continuing trial {trial.continues}" if trial.continues else ""
             print(
@@ -124,7 +110,7 @@ class Ledger:
         """Shows a trial that has ended on TensorBoard's HPARAMS page."""
         outcome, values = self.study.outcomes[number], self.study.trials[number].values
         if number != BASELINE:
-            results = {self.objective: self.study.value(number)}
+            results = {self.study.objective: self.study.value(number)}
             self._hparams.add(number, values, results, outcome.status, outcome.seconds)
 
     def _write_best(self) -> None:
@@ -144,13 +130,12 @@ class Ledger:
         study = self.study
         outcome, value, best = study.outcomes[number], study.value(number), study.best()
         parts = [outcome.status] if outcome.status != "completed" else []
-        parts += [f"{self.objective} {value:.5g}"] if value is not None else []
+        parts += [f"{study.objective} {value:.5g}"] if value is not None else []
         parts += [f"{outcome.seconds:.1f} s"]
         if best is not None:
             parts.append(f"best {study.value(best):.5g} (trial {best})")
-        done = len(study.outcomes) - (BASELINE in study.outcomes)
-        if self.max_trials and done < self.max_trials:
-            left = self.max_trials - done
+        left = (study.max_trials or 0) - len(set(study.outcomes) - {BASELINE})
+        if left > 0:
             passed = time.perf_counter() - self._began
             parts.append(f"about {duration(passed / self._ended_now * left)} left")
         why = f"; {outcome.message}" if outcome.message else ""

@@ -24,22 +24,16 @@ def run_trial(
 ) -> Outcome:
     """Trains and returns how the trial ended; every rank of the trial must call it, and gets the same answer.
 
-    Args:
-        train: Trains with `watch` among its callbacks. An error that it raises ends the trial, not the search.
-        watch: The callback that recorded the objective.
-        exchange: Gives every rank the endings of all ranks of the trial, in the order of ranks, whatever the others are
-            doing: `exchange_over_all_ranks`, or a group's own.
-
-    Returns:
-        The outcome: failed if a rank raised an error, diverged if one raised FloatingPointError, else completed or
-        stopped.
+    An error that `train` raises ends the trial, not the search: as diverged if a rank raised FloatingPointError, else
+    as failed. `exchange` gives every rank the endings of all ranks, in their order, whatever the others are doing.
     """
     start = time.perf_counter()
     status, message = _ending_of(train, watch)
-    _forget(watch)
+    watch.model = None  # releases the trial's graphs, data sets and variables
+    tf.keras.backend.clear_session()
+    free_left_graphs()
     status, message = _agreed(exchange((status, message)))
-    seconds = time.perf_counter() - start
-    return Outcome(status, tuple(watch.history), seconds, message)
+    return Outcome(status, tuple(watch.history), time.perf_counter() - start, message)
 
 
 @contextlib.contextmanager
@@ -86,10 +80,3 @@ def _agreed(endings: Sequence[tuple[str, str]]) -> tuple[str, str]:
         return endings[0][0], ""
     status, message = endings[worst[0]]
     return status, message if len(worst) == len(endings) else f"rank {worst[0]}: {message}"
-
-
-def _forget(watch: WatchTrial) -> None:
-    """Releases the trial's graphs, data sets and variables."""
-    watch.model = None
-    tf.keras.backend.clear_session()
-    free_left_graphs()

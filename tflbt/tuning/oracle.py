@@ -18,17 +18,8 @@ from tflbt import checks
 TUNERS = ("RandomSearch", "BayesianOptimization", "Hyperband", "GridSearch")
 # Oracles whose trials do not depend on how others ended.
 INDEPENDENT = (keras_tuner.oracles.RandomSearchOracle, keras_tuner.oracles.GridSearchOracle)
-# An oracle's arguments that the search sets itself.
-_OURS = {
-    "objective",
-    "hyperparameters",
-    "seed",
-    "max_trials",
-    "allow_new_entries",
-    "tune_new_entries",
-    "max_retries_per_trial",
-    "max_consecutive_failed_trials",
-}
+# An oracle's arguments that the search sets itself: those that every oracle has.
+_OURS = set(inspect.signature(keras_tuner.Oracle).parameters)
 # Hyperband changes these even when it has no trial.
 _BRACKETS = ("_brackets", "_current_bracket", "_current_iteration")
 
@@ -37,37 +28,16 @@ def make_oracle(
     tuner: str | type[keras_tuner.Oracle],
     space: keras_tuner.HyperParameters,
     objective: str,
-    direction: str | None = None,
+    direction: str | None = None,  # as KerasTuner infers it from the objective
     seed: int = 0,
-    epochs: int | None = None,
-    options: Mapping[str, Any] | None = None,
+    epochs: int | None = None,  # of a full training: Hyperband's `max_epochs`
+    options: Mapping[str, Any] | None = None,  # further arguments of the oracle's class
 ) -> keras_tuner.Oracle:
-    """Returns a tuner's oracle without files, output or a limit of trials of its own; ask it by `ask`.
-
-    Args:
-        tuner: "RandomSearch", "BayesianOptimization", "Hyperband" or "GridSearch", or an oracle's class.
-        space: The space to search.
-        objective: A column of the epochs' logs, such as "val_accuracy".
-        direction: "max" or "min"; None: as KerasTuner infers it from the objective.
-        seed: At least 0. The same seed gives the same trials.
-        epochs: Of a full training; Hyperband's `max_epochs`.
-        options: More arguments of the oracle, such as `factor` of Hyperband.
-
-    Raises:
-        ValueError: If the tuner, an option or the objective's direction is unknown.
-
-    Example:
-        >>> space = keras_tuner.HyperParameters()
-        >>> _ = space.Float("optimizer.learning_rate", 0.01, 1.0, sampling="log")
-        >>> oracle = make_oracle("RandomSearch", space, "val_accuracy")
-        >>> oracle.objective.direction
-        'max'
-    """
+    """Returns a tuner's oracle without files, output or a limit of trials of its own; ask it by `ask`."""
+    kind: Any = tuner
     if isinstance(tuner, str):
         checks.one_of("tuner", tuner, TUNERS)
-        kind: Any = getattr(keras_tuner.oracles, f"{tuner}Oracle")
-    else:
-        kind = tuner
+        kind = getattr(keras_tuner.oracles, f"{tuner}Oracle")
     known = inspect.signature(kind).parameters
     arguments: dict[str, Any] = {"max_epochs": epochs} if "max_epochs" in known and epochs else {}
     for name, value in (options or {}).items():
@@ -105,33 +75,15 @@ def _spread(seed: int) -> int:
 def ask(
     oracle: keras_tuner.Oracle, number: int, known: Mapping[str, Any] | None = None
 ) -> keras_tuner.engine.trial.Trial:
-    """Asks an oracle for a trial; if it has none ("IDLE" or "STOPPED"), the oracle is left as it was.
+    """Asks an oracle for a trial (from 1); if it has none ("IDLE" or "STOPPED"), the oracle is left as it was.
 
     Random numbers depend only on the seed and the trial's number, because the number of unanswered requests varies with
-    timing.
-
-    Args:
-        oracle: From `make_oracle`.
-        number: The trial's, from 1.
-        known: The values that this trial got before, in a resumed search. If Bayesian optimization has a model, they
-            are taken as they are: fitting it again takes seconds per trial, and may differ on a machine that rounds
-            otherwise.
-
-    Returns:
-        KerasTuner's trial; its `status` is "RUNNING", "IDLE" (ask again when a trial has ended) or "STOPPED" (no more).
-
-    Example:
-        >>> space = keras_tuner.HyperParameters()
-        >>> _ = space.Choice("batch_size", [64, 128])
-        >>> oracle = make_oracle("GridSearch", space, "val_accuracy")
-        >>> [ask(oracle, number).hyperparameters.values for number in (1, 2)]
-        [{'batch_size': 64}, {'batch_size': 128}]
+    timing. `known` are the values that this trial got before, in a resumed search. If Bayesian optimization has a
+    model, they are taken as they are: fitting it again takes seconds per trial, and may differ on a machine that rounds
+    otherwise.
     """
-    drawn = np.random.SeedSequence([oracle.seed, number]).generate_state(1)
-    oracle._seed_state = int(drawn[0])
-    before = {
-        name: copy.deepcopy(getattr(oracle, name)) for name in _BRACKETS if hasattr(oracle, name)
-    }
+    oracle._seed_state = int(np.random.SeedSequence([oracle.seed, number]).generate_state(1)[0])
+    before = {n: copy.deepcopy(getattr(oracle, n)) for n in _BRACKETS if hasattr(oracle, n)}
     if isinstance(oracle, keras_tuner.oracles.BayesianOptimizationOracle):
         oracle.populate_space = functools.partial(_bayesian_values, oracle, known)
     trial = oracle.create_trial(str(number))

@@ -20,8 +20,9 @@ from tflbt.runs.journal import Journal
 from tflbt.tuning.ledger import Ledger, Result
 from tflbt.tuning.left_graphs import settled
 from tflbt.tuning.one_trial import exchange_over_all_ranks, expecting_traces, run_trial
+from tflbt.tuning.oracle import INDEPENDENT, make_oracle
 from tflbt.tuning.search_directory import COLUMNS, SearchDirectory
-from tflbt.tuning.study import BASELINE, DONE, INDEPENDENT, WAIT, Study, make_oracle
+from tflbt.tuning.study import BASELINE, DONE, WAIT, Study
 from tflbt.tuning.trial import FAILED, Outcome, Trial
 from tflbt.tuning.trial_callbacks import WatchTrial
 from tflbt.tuning.trial_server import TrialServer, connect, exchange_over_server
@@ -127,9 +128,14 @@ class Search:
                 f"ranks_per_trial={self.ranks_per_trial!r} of {comm.size()} ranks goes with group, which "
                 "comm.init_groups(ranks_per_trial) returns; call it instead of tflbt.init()."
             )
-        oracle = self._oracle()
-        self.direction = oracle.objective.direction
-        self._rule = self._stopping_rule()
+        self.direction = self._oracle().objective.direction
+        self._rule: MedianStopping | None = None
+        if self.stop_hopeless != "never":
+            if self.epochs is None:
+                raise ValueError(
+                    "stop_hopeless='median' needs epochs, the number of a full training."
+                )
+            self._rule = MedianStopping(str(self.direction), self.epochs, self.grace)
         self.search_directory = comm.on_chief(self._claim, "tflbt.tuning.directory")
         self._ledger: Ledger | None = None  # on rank 0 alone
 
@@ -171,22 +177,13 @@ class Search:
             self.tuner, self.space, self.objective, self.direction, self.seed, self.epochs, self.tuner_options
         )  # fmt: skip
 
-    def _stopping_rule(self) -> MedianStopping | None:
-        """Returns the rule that ends hopeless trials, if any."""
-        if self.stop_hopeless == "never":
-            return None
-        if self.epochs is None:
-            raise ValueError("stop_hopeless='median' needs epochs, the number of a full training.")
-        return MedianStopping(str(self.direction), self.epochs, self.grace)
-
     def _claim(self) -> SearchDirectory:
         """Creates or opens the directory, on rank 0."""
-        tuner = self.tuner if isinstance(self.tuner, str) else self.tuner.__name__
         about = {
             "name": "",
             "objective": self.objective,
             "direction": self.direction,
-            "tuner": tuner,
+            "tuner": self.tuner if isinstance(self.tuner, str) else self.tuner.__name__,
             "tuner_options": dict(self.tuner_options),
             "max_trials": self.max_trials,
             "seed": self.seed,
@@ -216,13 +213,7 @@ class Search:
             progress=directory.safe_epochs,
         )
         self._ledger = Ledger(
-            study,
-            directory,
-            objective=self.objective,
-            max_trials=self.max_trials,
-            keep_checkpoints=self.keep_checkpoints,
-            write_best=self.write_best,
-            verbose=self.verbose,
+            study, directory, self.keep_checkpoints, self.write_best, self.verbose
         )
         if self.resume:
             self._ledger.go_on()

@@ -16,7 +16,6 @@ from tflbt.runs.claimed_directory import ClaimedDirectory
 from tflbt.runs.config import as_plain, read_json, to_json
 from tflbt.training.checkpoint import Checkpoints
 from tflbt.tuning.study import BASELINE, Study
-from tflbt.tuning.trial import Trial
 
 # What may change between the start of a search and its resumption: it may go on for longer, on other ranks.
 _MAY_DIFFER = ("max_trials", "ranks", "ranks_per_trial")
@@ -41,17 +40,7 @@ COLUMNS = (
 
 
 class SearchDirectory(ClaimedDirectory):
-    """Where a search writes; use `create` for a new search and `open` to resume.
-
-    Args:
-        path: The directory; nothing is read or written yet.
-
-    Example:
-        >>> import tempfile
-        >>> directory = SearchDirectory.create(tempfile.mkdtemp(), {"objective": "val_loss"})
-        >>> directory.trial(7).name, directory.about["objective"]
-        ('0007', 'val_loss')
-    """
+    """Where a search writes; use `create` for a new search and `open` to resume."""
 
     kind = "search"
     description_name = "search.json"
@@ -118,11 +107,7 @@ class SearchDirectory(ClaimedDirectory):
         return max((int(path.name.rpartition("_")[2]) for path in checkpoints), default=0)
 
     def copy_trial(self, number: int, to: int) -> None:
-        """Makes a trial begin where another ended, if that left any files; does nothing if it has begun.
-
-        Raises:
-            OSError: If it cannot be copied (no space); then nothing of the copy is left.
-        """
+        """Makes a trial begin where another ended, if that left any files; does nothing if it has begun."""
         source, target = self.trial(number), self.trial(to)
         if target.exists() or not source.exists():
             return
@@ -144,7 +129,7 @@ class SearchDirectory(ClaimedDirectory):
         shutil.rmtree(self.trial(number) / "checkpoints", ignore_errors=True)
 
     def write_table(self, study: Study) -> None:
-        """Writes `trials.csv` anew, whole or not at all: one row per trial, in the order of their numbers."""
+        """Writes `trials.csv`, whole or not at all: one row per trial; the baseline has the recipe's own values."""
         names = list(dict.fromkeys(entry.name for entry in study.oracle.get_space().space))
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
@@ -152,29 +137,18 @@ class SearchDirectory(ClaimedDirectory):
         defaults = self.about.get("defaults", {})
         for number, trial in sorted(study.trials.items()):
             outcome = study.outcomes.get(number)
-            values = [_searched(trial, defaults, name) for name in names]
+            values = defaults if number == BASELINE else trial.values
             table.writerow(
                 [
                     number,
                     outcome.status if outcome else "running",
-                    _cell(study.value(number)),
-                    _cell(study.best_epoch(number)),
+                    study.value(number),
+                    study.best_epoch(number),
                     len(outcome.history) if outcome else "",
                     f"{outcome.seconds:.3f}" if outcome else "",
-                    _cell(trial.continues),
-                    *values,
+                    trial.continues,
+                    *(values.get(name) for name in names),
                     " ".join(outcome.message.split()) if outcome else "",  # a row is a line
                 ]
             )
         atomic_file.write(self.trials_csv, text.getvalue())
-
-
-def _searched(trial: Trial, defaults: Mapping[str, Any], name: str) -> Any:
-    """Returns a hyper-parameter of a trial; for the baseline the recipe's own value."""
-    value = (defaults if trial.number == BASELINE else trial.values).get(name)
-    return "" if value is None else value
-
-
-def _cell(value: float | None) -> str:
-    """Returns a number's text, from which it reads back exactly."""
-    return "" if value is None else repr(value)

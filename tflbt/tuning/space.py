@@ -12,17 +12,7 @@ __all__ = ["apply", "check", "defaults", "in_words", "named", "value_of"]
 
 
 def named(spaces: Mapping[str, Any], name: str) -> Any:
-    """Returns the entry of a file's spaces with a name, for its `get_space`.
-
-    Raises:
-        ValueError: If there is none; the message lists those that there are.
-
-    Example:
-        >>> named({"table_6": dict, "table_7": list}, "table_8")
-        Traceback (most recent call last):
-        ...
-        ValueError: there is no space 'table_8': use one of table_6, table_7.
-    """
+    """Returns the entry of a file's spaces with a name, for its `get_space`; raises ValueError if there is none."""
     if name not in spaces:
         raise ValueError(f"there is no space {name!r}: use one of {', '.join(spaces)}.")
     return spaces[name]

@@ -8,43 +8,27 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras_tuner
-import ml_collections
 from keras_tuner.engine import hyperparameters
+from ml_collections import ConfigDict
 
 from tflbt.tuning import values
 
 
 def check(
     hp: keras_tuner.HyperParameters,
-    config: ml_collections.ConfigDict,
-    check_config: Callable[[ml_collections.ConfigDict], Any],
+    config: ConfigDict,
+    check_config: Callable[[ConfigDict], Any],
     used_with: Mapping[str, tuple[str, Any]] | None = None,
 ) -> None:
-    """Raises for a space with which trials would fail, or whose hyper-parameters the recipe does not use.
+    """Checks that every trial of a space can run, and that the recipe uses every hyper-parameter.
 
-    Tried are all values of a choice, and of a range both ends, the value beside the lower one where there are steps,
-    and the default. A value must pass with the recipe as it is, or in a trial whose other values are the space's
-    defaults. Of a conditional hyper-parameter the parents are set.
-
-    Args:
-        hp: The space.
-        config: The recipe's configuration.
-        check_config: Raises ValueError for a configuration that cannot be.
-        used_with: By section or key, the key that switches it on and the value with which it is off; default: none is
-            ever off.
+    Tried with `check_config` are all values of a choice, and of a range both ends, the value beside the lower one where
+    there are steps, and the default. A value must pass with the recipe as it is, or in a trial whose other values are
+    the space's defaults. Of a conditional hyper-parameter the parents are set. `used_with` gives, by section or key,
+    the key that switches it on and the value with which it is off.
 
     Raises:
-        ValueError: If the space has no hyper-parameters; if one is no key of the recipe or not used by it, has an empty
-            range, or a value that `check_config` refuses; the message names it.
-
-    Example:
-        >>> hp = keras_tuner.HyperParameters()
-        >>> _ = hp.Float("schedule.beta", 0.5, 1.5)
-        >>> config = ml_collections.ConfigDict({"schedule": {"name": "step", "factor": 0.5}})
-        >>> check(hp, config, lambda config: None)
-        Traceback (most recent call last):
-        ...
-        ValueError: schedule.beta is no key of this recipe: config.schedule has factor, name.
+        ValueError: If trials would fail, or the recipe does not use a hyper-parameter; names it.
     """
     if not hp.space:
         raise ValueError("The space is empty: it must have at least one hyper-parameter.")
@@ -69,24 +53,17 @@ def check(
 
 def _check_range(parameter: Any) -> None:
     """Raises for a range of fewer than two values, which KerasTuner accepts, and for one value given twice."""
-    name = parameter.name
-    if isinstance(parameter, hyperparameters.Choice) and len(set(parameter.values)) < len(
-        parameter.values
-    ):
-        raise ValueError(f"{name}={parameter.values!r} must have each value once.")
+    name, default = parameter.name, parameter.default
+    if isinstance(parameter, hyperparameters.Choice):
+        values = parameter.values
+        if len(set(values)) < len(values):
+            raise ValueError(f"{name}={values!r} must have each value once.")
     if not isinstance(parameter, (hyperparameters.Float, hyperparameters.Int)):
         return
-    low, high, step, default = (
-        parameter.min_value,
-        parameter.max_value,
-        parameter.step,
-        parameter.default,
-    )
+    low, high, step = parameter.min_value, parameter.max_value, parameter.step
     if not (low < high and math.isfinite(low) and math.isfinite(high)):
         raise ValueError(f"{name}: the range {low!r} to {high!r} is empty, or no range of numbers.")
-    if step is not None and not (
-        step > 0 and len(list(itertools.islice(parameter.values, 2))) == 2
-    ):
+    if step is not None and not (step > 0 and len([*itertools.islice(parameter.values, 2)]) == 2):
         raise ValueError(
             f"{name}: step={step!r} leaves one value of the range {low!r} to {high!r}."
         )
@@ -97,7 +74,7 @@ def _check_range(parameter: Any) -> None:
 def _check_used(
     parameter: Any,
     hp: keras_tuner.HyperParameters,
-    config: ml_collections.ConfigDict,
+    config: ConfigDict,
     used_with: Mapping[str, tuple[str, Any]],
 ) -> None:
     """Raises for a hyper-parameter that would change nothing."""
@@ -120,8 +97,7 @@ def _extremes(parameter: Any) -> Iterator[Any]:
         yield from parameter.values
         return
     if parameter.step is not None:  # the upper end may lie between two steps
-        yield from itertools.islice(parameter.values, 2)
-        yield parameter.prob_to_value(1.0)
+        yield from (*itertools.islice(parameter.values, 2), parameter.prob_to_value(1.0))
     else:
         yield from (parameter.min_value, parameter.max_value)
         if isinstance(parameter, hyperparameters.Int):
@@ -133,8 +109,8 @@ def _check_value(
     parameter: Any,
     value: Any,
     hp: keras_tuner.HyperParameters,
-    config: ml_collections.ConfigDict,
-    check_config: Callable[[ml_collections.ConfigDict], Any],
+    config: ConfigDict,
+    check_config: Callable[[ConfigDict], Any],
 ) -> None:
     """Raises if a value cannot be, alone or in a trial with the others' defaults."""
     brought = {**values.bringing(hp, config, parameter), **_parents(parameter)}

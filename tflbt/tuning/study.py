@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,6 @@ import keras_tuner
 from tflbt.runs.config import without_numpy
 from tflbt.runs.journal import Journal
 from tflbt.tuning.oracle import INDEPENDENT, ask
-from tflbt.tuning.oracle import make_oracle as make_oracle  # most often used with a study
 from tflbt.tuning.trial import COMPLETED, FAILED, Outcome, Trial
 
 # What `Study.next` returns instead of a trial: ask again later, or never.
@@ -32,40 +32,17 @@ _FIELDS = {
 class Study:
     """The trials of a search: what was tried, how each ended, which is best, and what comes next.
 
-    A study that is made of another's journal has the same state: the oracle is asked again for the trials in the order
-    of the journal and gets their results, and must answer the same (KerasTuner's own files would lose the state of
-    GridSearch and BayesianOptimization). Trials that were begun and have not ended come first.
+    A study that is made of another's journal has the same state: the oracle (`make_oracle`) is asked again for the
+    trials in the order of the journal and gets their results, and must answer the same (KerasTuner's own files would
+    lose the state of GridSearch and BayesianOptimization). Trials that were begun and have not ended come first.
 
     Diverged and failed trials are reported to the oracle with an objective slightly worse than the worst seen: Bayesian
     optimization then stays away from there, and Hyperband's brackets fill up. They never win.
 
-    Args:
-        oracle: From `make_oracle`.
-        journal: Of this study; its events are replayed.
-        max_trials: The largest number of trials; None: until the oracle has no more.
-        groups: The number of trials that run at the same time.
-        in_rounds: With several groups, whether a new trial waits until all of a round have ended, so that its values do
-            not depend on their speed; default None: except for RandomSearch and GridSearch, which learn nothing.
-        baseline: Whether to begin with trial 0, which has no values: the model before tuning. It counts only for
-            comparison.
-        progress: Returns the number of a trial's safe epochs, to distinguish a trial that kills its job from a slow
-            one.
-
-    Raises:
-        ValueError: If the journal is damaged, or belongs to a different study.
-
-    Example:
-        >>> import tempfile, pathlib
-        >>> space = keras_tuner.HyperParameters()
-        >>> _ = space.Choice("batch_size", [64, 128])
-        >>> path = pathlib.Path(tempfile.mkdtemp()) / "journal.jsonl"
-        >>> study = Study(make_oracle("GridSearch", space, "val_accuracy"), Journal(path))
-        >>> trial = study.next()
-        >>> trial.number, trial.values
-        (1, {'batch_size': 64})
-        >>> study.end(1, Outcome("completed", (0.8, 0.9)))
-        >>> study.best(), study.next().values
-        (1, {'batch_size': 128})
+    With several groups, which train at the same time, `in_rounds` makes a new trial wait until all of a round have
+    ended, so that its values do not depend on their speed (default: except for RandomSearch and GridSearch, which learn
+    nothing). `baseline` begins with trial 0, which has no values and counts only for comparison. `progress` returns the
+    number of a trial's safe epochs, to distinguish a trial that kills its job from a slow one.
     """
 
     def __init__(
@@ -93,9 +70,7 @@ class Study:
         self._proposals: dict[int, keras_tuner.engine.trial.Trial] = {}
         self._reported: list[int] = []  # finished trials that the oracle knows, in that order
         self._unreported: list[int] = []  # finished trials not yet reported to the oracle
-        self._begun: dict[
-            int, list[int]
-        ] = {}  # by trial, the number of safe epochs at each beginning
+        self._begun: dict[int, list[int]] = {}  # by trial, the safe epochs at each beginning
         self._queue: list[int] = []
         self._in_this_round = 0  # trials proposed since a trial was begun
         self._exhausted = False
@@ -118,11 +93,7 @@ class Study:
         return [number for number in self.trials if number not in self.outcomes]
 
     def next(self) -> Trial | str:
-        """Returns the next trial, `WAIT` while there is none yet, or `DONE`.
-
-        Raises:
-            ValueError: If the last trials of this process all failed.
-        """
+        """Returns the next trial, `WAIT` while there is none yet, or `DONE`."""
         if len(self._errors) >= ERRORS_IN_A_ROW:
             raise ValueError(
                 f"the last {len(self._errors)} trials failed, so the search ends; the last one's error: "
@@ -137,24 +108,10 @@ class Study:
                 return trial
 
     def end(self, number: int, outcome: Outcome) -> None:
-        """Records how a trial ended.
-
-        Raises:
-            ValueError: If it is not running.
-            OSError: If the journal cannot be written.
-        """
+        """Records how a running trial ended."""
         if number not in self.running:
             raise ValueError(f"number={number!r} is no running trial: {self.running} are.")
-        self.journal.append(
-            {
-                "event": "end",
-                "trial": number,
-                "status": outcome.status,
-                "history": list(outcome.history),
-                "seconds": outcome.seconds,
-                "message": outcome.message,
-            }
-        )
+        self.journal.append({"event": "end", "trial": number, **dataclasses.asdict(outcome)})
         self._ended(number, outcome)
         self._errors = [*self._errors, outcome.message] if outcome.status == FAILED else []
 
@@ -172,13 +129,12 @@ class Study:
     def best(self) -> int | None:
         """Returns the number of the best trial, the earliest of equals, or None."""
         sign = 1 if self.direction == "max" else -1
-        values = {
-            number: self.value(number)
+        good = {
+            number: sign * value
             for number, outcome in sorted(self.outcomes.items())
-            if outcome.counts and number != BASELINE
+            if outcome.counts and number != BASELINE and (value := self.value(number)) is not None
         }
-        good = {number: sign * value for number, value in values.items() if value is not None}
-        return max(good, key=good.__getitem__) if good else None
+        return max(good, key=good.__getitem__, default=None)
 
     def _is_full(self) -> bool:
         """Whether no further trial may be proposed."""
@@ -206,8 +162,7 @@ class Study:
 
     def _new(self, trial: Trial) -> None:
         """Records and queues a proposed trial."""
-        event = {"event": "new", "trial": trial.number, "values": dict(trial.values)}
-        self.journal.append(event)
+        self.journal.append({"event": "new", "trial": trial.number, "values": dict(trial.values)})
         self._queue.append(trial.number)
         self._add(trial)
 
@@ -231,12 +186,8 @@ class Study:
         proposed = proposal.hyperparameters.values
         values = {name: without_numpy(value) for name, value in proposed.items()}
         before = values.get("tuner/trial_id")  # "tuner/..." are Hyperband's
-        return Trial(
-            number,
-            values,
-            epochs=values.get("tuner/epochs"),
-            continues=None if before is None else int(before) + 1,
-        )
+        continues = None if before is None else int(before) + 1
+        return Trial(number, values, values.get("tuner/epochs"), continues)
 
     def _begin(self, number: int) -> Trial | None:
         """Returns the trial as it is begun now, maybe not for the first time; None if it keeps killing its job."""
@@ -250,13 +201,10 @@ class Study:
         self.journal.append({"event": "begin", "trial": number, "epochs": safe})
         begun.append(safe)
         self._in_this_round = 0
+        reported = [self.outcomes[n] for n in self._reported]
+        finished = tuple(outcome.history for outcome in reported if outcome.status == COMPLETED)
         trial = self.trials[number]
-        finished = tuple(
-            self.outcomes[reported].history
-            for reported in self._reported
-            if self.outcomes[reported].status == COMPLETED
-        )
-        return Trial(number, trial.values, trial.epochs, trial.continues, len(begun) - 1, finished)
+        return dataclasses.replace(trial, attempts=len(begun) - 1, finished=finished)
 
     def _ended(self, number: int, outcome: Outcome) -> None:
         """Takes an outcome into the study."""

@@ -44,19 +44,12 @@ class Trial:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a trial ended.
-
-    Attributes:
-        status: "completed", "stopped" (hopeless), "diverged" (the loss is NaN or infinite) or "failed" (an error).
-        history: The objective of each of its epochs.
-        seconds: Of its last attempt, the only one whose end is known.
-        message: What went wrong, in one line; "" if nothing.
-    """
+    """How a trial ended, with the objective of each epoch and the seconds of its last attempt, whose end is known."""
 
     status: str
     history: tuple[float, ...] = ()
     seconds: float = 0.0
-    message: str = ""
+    message: str = ""  # what went wrong, in one line
 
     def __post_init__(self) -> None:
         """Checks the status."""

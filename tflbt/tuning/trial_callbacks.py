@@ -16,22 +16,10 @@ class AnotherRankFailedError(RuntimeError):
 
 
 class WatchTrial(tf.keras.callbacks.Callback):
-    """Records the objective of every epoch and ends a trial at its last epoch or when it is hopeless.
+    """Records the objective of every epoch, those of earlier attempts included, and ends a trial that is over.
 
-    Place it before `Checkpoint`, and pass it to that as one of the callbacks whose state to keep.
-
-    Args:
-        trial: The trial.
-        objective: A column of the epoch's logs, such as "val_accuracy"; the same on every rank.
-        rule: Decides from the objectives so far whether to end; None: never.
-
-    Attributes:
-        history: The objective of every epoch, those of earlier attempts included.
-        hopeless: Whether the rule ended the trial.
-
-    Raises:
-        ValueError: At the first epoch's end, if the logs have no such column; names those that they have.
-        AnotherRankFailedError: At an epoch's end, if a rank that should be training is not.
+    It is over at its last epoch, or as hopeless when the rule says so of the objectives so far. Place the callback
+    before `Checkpoint`, and pass it to that as one of the callbacks whose state to keep.
     """
 
     def __init__(self, trial: Trial, objective: str, rule: MedianStopping | None = None) -> None:

@@ -18,10 +18,7 @@ from tflbt.tuning.trial import Outcome, Trial
 class TrialServer:
     """A study for several callers at once, each of which may be another process.
 
-    Args:
-        study: What has been tried and what comes next.
-        begun: Called with each trial that is handed out.
-        ended: Called with the number of each trial that has ended.
+    `begun` is called with each trial that is handed out, `ended` with the number of each trial that has ended.
     """
 
     def __init__(
@@ -76,17 +73,7 @@ _Client.register("trial_server", exposed=_EXPOSED)
 
 
 def connect(server: TrialServer | None) -> Any:
-    """Gives every rank the trial server of rank 0, as it is or over a connection; every rank must call it.
-
-    Args:
-        server: On rank 0; None on the others.
-
-    Returns:
-        The server, or a proxy with its methods.
-
-    Raises:
-        ConnectionError: If a rank cannot reach rank 0; names the address.
-    """
+    """Gives every rank rank 0's trial server (None on the others), as it is or as a proxy; every rank must call it."""
     if comm.size() == 1:
         return server
     same_host = comm.local_size() == comm.size()
@@ -125,27 +112,14 @@ def _reach(address: tuple[str, int], key: bytes) -> Any:
 def exchange_over_server(
     server: Any, trial: Trial, ending: tuple[str, ...], patience: float
 ) -> list[tuple[str, ...]]:
-    """Gathers the endings of a group's ranks where `comm.join` does not work: inside `comm.process_set_scope`.
-
-    Args:
-        server: Where they are posted.
-        trial: The trial.
-        ending: This rank's.
-        patience: Seconds to wait for the others.
-
-    Returns:
-        The endings in the order of ranks.
-
-    Raises:
-        TimeoutError: If a rank posts nothing, because it waits for one that has failed.
-    """
+    """Gathers the endings of a group's ranks, in their order, where `comm.join` does not work: in a process set."""
     server.post(trial, comm.rank(), ending)
     start = time.monotonic()
     while True:
         endings = server.posted(trial)
         if len(endings) == comm.size():
             return [endings[rank] for rank in range(comm.size())]
-        if time.monotonic() - start > patience:
+        if time.monotonic() - start > patience:  # a rank waits for one that has failed
             listed = "; ".join(
                 f"rank {rank}: {' '.join(endings[rank]).strip()}" for rank in sorted(endings)
             )

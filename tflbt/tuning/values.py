@@ -7,29 +7,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras_tuner
-import ml_collections
+from ml_collections import ConfigDict
 
 # KerasTuner's Hyperband adds values of its own, such as "tuner/epochs".
 _OF_THE_TUNER = "tuner/"
 
 
-def apply(
-    config: ml_collections.ConfigDict, values: Mapping[str, Any]
-) -> ml_collections.ConfigDict:
-    """A copy of a recipe in which a trial's values are set.
+def apply(config: ConfigDict, values: Mapping[str, Any]) -> ConfigDict:
+    """Returns a copy of a recipe in which a trial's values are set, by dotted key, or KEY.INDEX in a tuple.
 
     Whole numbers become floats where the recipe has floats, and the other way round; values that KerasTuner's
-    Hyperband adds for itself (`tuner/...`) are left out.
-
-    Args:
-        config: The recipe's configuration.
-        values: By hyper-parameter: a dotted key, or KEY.INDEX for an element of a tuple.
-
-    Raises:
-        ValueError: If the recipe has no such key, or it holds values of another type; names the hyper-parameter.
+    Hyperband adds for itself (`tuner/...`) are left out. Raises ValueError if the recipe has no such key, or it holds
+    values of another type.
 
     Example:
-        >>> config = ml_collections.ConfigDict({"optimizer": {"ratio_bounds": (0.1, 10.0)}})
+        >>> config = ConfigDict({"optimizer": {"ratio_bounds": (0.1, 10.0)}})
         >>> apply(config, {"optimizer.ratio_bounds.1": 5}).optimizer.ratio_bounds
         (0.1, 5.0)
     """
@@ -47,18 +39,8 @@ def apply(
     return changed
 
 
-def value_of(config: ml_collections.ConfigDict, name: str) -> Any:
-    """What a recipe has where a hyper-parameter goes.
-
-    Raises:
-        ValueError: If the recipe has no such key; the message lists those at that place.
-
-    Example:
-        >>> value_of(ml_collections.ConfigDict({"schedule": {"beta": 0.5}}), "schedule.gamma")
-        Traceback (most recent call last):
-        ...
-        ValueError: schedule.gamma is no key of this recipe: config.schedule has beta.
-    """
+def value_of(config: ConfigDict, name: str) -> Any:
+    """Returns what a recipe has where a hyper-parameter goes; raises ValueError with the keys at that place."""
     section, key, indices = _find(config, name)
     value = section[key]
     for index in indices:
@@ -66,21 +48,15 @@ def value_of(config: ml_collections.ConfigDict, name: str) -> Any:
     return value
 
 
-def defaults(hp: keras_tuner.HyperParameters, config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """The recipe's own values of the keys that are searched.
-
-    Raises:
-        ValueError: If a hyper-parameter is no key of the recipe.
-    """
+def defaults(hp: keras_tuner.HyperParameters, config: ConfigDict) -> dict[str, Any]:
+    """Returns the recipe's own values of the keys that are searched."""
     return {
         parameter.name: value_of(apply(config, bringing(hp, config, parameter)), parameter.name)
         for parameter in hp.space
     }
 
 
-def bringing(
-    hp: keras_tuner.HyperParameters, config: ml_collections.ConfigDict, parameter: Any
-) -> dict[str, Any]:
+def bringing(hp: keras_tuner.HyperParameters, config: ConfigDict, parameter: Any) -> dict[str, Any]:
     """The searched values with which a recipe has a hyper-parameter's key: its parents', or a name of its section."""
     name_key = f"{parameter.name.partition('.')[0]}.name"
     changes = [{condition.name: condition.values[0] for condition in parameter.conditions}]
@@ -95,12 +71,7 @@ def bringing(
 
 
 def in_words(values: Mapping[str, Any]) -> str:
-    """A trial's values in one line, with four significant digits, for people.
-
-    Example:
-        >>> in_words({"optimizer.learning_rate": 0.212345, "batch_size": 8192, "tuner/epochs": 3})
-        'optimizer.learning_rate=0.2123 batch_size=8192'
-    """
+    """Returns a trial's values in one line, with four significant digits, for people."""
     return " ".join(
         f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
         for name, value in values.items()
@@ -108,24 +79,20 @@ def in_words(values: Mapping[str, Any]) -> str:
     )
 
 
-def _of_another_class(
-    config: ml_collections.ConfigDict, name: str, values: Mapping[str, Any]
-) -> bool:
+def _of_another_class(config: ConfigDict, name: str, values: Mapping[str, Any]) -> bool:
     """True if a trial names the class of a section, and this key belongs to another class."""
     section, _, key = name.partition(".")
     return f"{section}.name" in values and key.partition(".")[0] not in config.get(section, {})
 
 
-def _find(
-    config: ml_collections.ConfigDict, name: str
-) -> tuple[ml_collections.ConfigDict, str, list[str]]:
+def _find(config: ConfigDict, name: str) -> tuple[ConfigDict, str, list[str]]:
     """The section that holds a hyper-parameter's key, the key, and what comes after it."""
     section, path, parts = config, "config", name.split(".")
     for place, part in enumerate(parts, start=1):
         if part not in section:
             known = ", ".join(sorted(section))
             raise ValueError(f"{name} is no key of this recipe: {path} has {known}.")
-        if not isinstance(section[part], ml_collections.ConfigDict):
+        if not isinstance(section[part], ConfigDict):
             return section, part, parts[place:]
         section, path = section[part], f"{path}.{part}"
     known = ", ".join(f"{name}.{key}" for key in sorted(section))

@@ -51,34 +51,9 @@ def write_winner(
 
     The file sets what differs from the defaults, one key per line, the name of a section first. A section that has
     other keys than its name brings is written whole. `tflbt.recipes.load` returns an equal configuration, with the same
-    name; keys that are None keep their kind and can still be set on the command line.
-
-    Args:
-        path: The file, whose name must end in .py; one that is there is replaced, whole or not at all.
-        config: The winner's resolved configuration, named for the recipe that was searched. Not changed.
-        defaults: `tflbt.recipes.default_config()`.
-        trial: The winner's number, from 1.
-        objective: Name of the objective, such as "val_accuracy".
-        value: The winner's objective.
-
-    Raises:
-        ValueError: If a value cannot be written in Python's literals; names the key.
-        OSError: If the file cannot be written.
-
-    Example:
-        >>> import tempfile
-        >>> from tflbt import recipes
-        >>> config = recipes.default_config()
-        >>> config.name, config.warmup.epochs = "digits_resnet:lars", 2.5
-        >>> path = Path(tempfile.mkdtemp()) / "best.py"
-        >>> write_winner(path, config, recipes.default_config(), trial=7, objective="val_accuracy", value=0.98)
-        >>> lines = path.read_text().splitlines()
-        >>> lines[0].strip('"')
-        'The best of a search over digits_resnet:lars: trial 7, with val_accuracy 0.98.'
-        >>> lines[-3:]
-        ['    config.name = "digits_resnet:lars"', '    config.warmup.epochs = 2.5', '    return config']
-        >>> recipes.load(str(path)) == config
-        True
+    name; keys that are None keep their kind and can still be set on the command line. An existing file is replaced,
+    whole or not at all. `config` is named for the recipe that was searched, `defaults` are
+    `tflbt.recipes.default_config()`.
     """
     lines = "\n".join(_INDENT + line for line in _lines(config, defaults))
     placeholders = "from ml_collections import config_dict\n" if "config_dict." in lines else ""
