@@ -23,6 +23,23 @@ _TITLES = {
     "stability": "Stability of SGD",
     "time_account": "Where the time went",
 }
+# With a two-phase schedule, and without.
+_CAPTIONS = {
+    "loss": (
+        "Mean loss of each epoch; exploration ends some epochs after the training loss has reached a plateau.",
+        "Mean loss of each epoch.",
+    ),
+    "learning_rate": (
+        "The learning rate stays large in the exploration phase; in the convergence phase it "
+        "decays whenever loss and eigenvalue have risen together.",
+        "The learning rate of each epoch's last update; dashed lines mark its decays.",
+    ),
+    "eigenvalue": (
+        "The sharpness of the loss at each epoch's end, by power iteration on the output layer; risen together with "
+        "the loss, it decays the learning rate.",
+        "The sharpness of the loss at each epoch's end, by the Hessian of the layers that were measured.",
+    ),
+}
 
 
 def title(name: str, history: History) -> str:
@@ -36,29 +53,11 @@ def title(name: str, history: History) -> str:
 
 def caption(name: str, history: History) -> str:
     """Returns a sentence or two on what a figure shows, in the papers' words."""
-    two_phase = history.has_phases
-    if name == "loss":
-        return "Mean loss of each epoch" + (
-            "; exploration ends some epochs after the training loss has reached a plateau."
-            if two_phase
-            else "."
-        )
+    if name in _CAPTIONS:
+        return _CAPTIONS[name][0 if history.has_phases else 1]
     if name == "accuracy":
         what = (history.metric or "").replace("_", " ")
         return f"The {what} on the training samples, and on the validation samples after the epoch."
-    if name == "learning_rate":
-        return (
-            "The learning rate stays large in the exploration phase; in the convergence phase it "
-            "decays whenever loss and eigenvalue have risen together."
-            if two_phase
-            else "The learning rate of each epoch's last update; dashed lines mark its decays."
-        )
-    if name == "eigenvalue":
-        return "The sharpness of the loss at each epoch's end" + (
-            ", by power iteration on the output layer; risen together with the loss, it decays the learning rate."
-            if two_phase
-            else ", by the Hessian of the layers that were measured."
-        )
     if name == "adversarial_ratio":
         return "The share of each batch that was replaced by adversarial samples."
     if name == "stability":
@@ -71,9 +70,9 @@ def caption(name: str, history: History) -> str:
 def _of_time(history: History) -> str:
     """Describes the bars of the time account."""
     many = len(history.rows) > 1
+    what = "The seconds of each epoch, and their shares in the whole run," if many else "Seconds"
     return (
-        ("The seconds of each epoch, and their shares in the whole run, " if many else "Seconds ")
-        + "by the first rank's clock: computation is forward and backward passes and optimizer steps, "
+        f"{what} by the first rank's clock: computation is forward and backward passes and optimizer steps, "
         "communication the all-reduces of the updates with the wait for slower ranks, input the wait for samples; "
         "other holds what was not measured, such as the tracing of the first epoch."
     )
@@ -81,35 +80,25 @@ def _of_time(history: History) -> str:
 
 def _of_stability(history: History) -> str:
     """Describes the lines of the stability figure."""
+    momentum = history.has("stability_limit_momentum")
+    limit = "; the dashed limit is that with the optimizer's momentum" if momentum else ""
     return (
         "The largest Hessian eigenvalue of the mini-batches measured, λmax, and their mean. Plain SGD converges near a "
         "minimum that fits every sample where λmax < 2 / learning rate"
-        + (
-            "; the dashed limit is that with the optimizer's momentum."
-            if history.has("stability_limit_momentum")
-            else "."
-        )
+        f"{limit}."
     )
 
 
 def _of_batch(history: History) -> str:
     """Describes the panels of a run whose batch size changes."""
-    below = [
-        words
-        for column, words in (
-            ("learning_rate", "the learning rate"),
-            ("eigenvalue", "the Hessian eigenvalue that was measured"),
-            ("adversarial_ratio", "the share of adversarial samples"),
-        )
-        if history.has(column)
-    ]
-    panels = f"; below, {_listed(below)}" if below else ""
+    columns = {
+        "learning_rate": "the learning rate",
+        "eigenvalue": "the Hessian eigenvalue that was measured",
+        "adversarial_ratio": "the share of adversarial samples",
+    }
+    *most, last = [words for column, words in columns.items() if history.has(column)] or [""]
+    panels = f"; below, {', '.join(most)}{' and ' if most else ''}{last}" if last else ""
     return (
         f"Samples that one update sees, over all ranks and sub-batches{panels}. "
         "Dotted lines mark where the batch grew."
     )
-
-
-def _listed(words: list[str]) -> str:
-    """Joins words as a sentence lists them."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -8,7 +8,6 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from tflbt.analysis.tuned import Tuned
 from tflbt.report import page_parts
@@ -22,22 +21,7 @@ _CAPTION = (
 
 
 def comparison_table(rows: Sequence[Tuned]) -> str:
-    """Returns one line of text per recipe below a header, as the terminal shows them.
-
-    Args:
-        rows: The recipes, in the order in which they are shown; all with the same objective and direction.
-
-    Raises:
-        ValueError: If there is no recipe, or their objectives or directions differ.
-
-    Example:
-        >>> sgd = Tuned("sgd", 12, 5, {}, 0.95, "val_accuracy", "max", [0.94, math.nan])
-        >>> lars = Tuned("lars", 12, 3, {}, 0.97, "val_accuracy", "max", [0.96, 0.98])
-        >>> print(comparison_table([sgd, lars]))
-        recipe   trials   tuned val_accuracy     mean   deviation   n
-        sgd          12               95.00%   94.00%           -   1 (1 diverged)
-        lars         12               97.00%   97.00%       1.41%   2
-    """
+    """Returns one line of text per recipe below a header, as the terminal shows them."""
     lines = [_header(rows), *(_cells(row) for row in rows)]
     *columns, runs = zip(*lines)
     padded = [f"{text:<{max(map(len, runs))}}" for text in runs]  # to the left, others to the right
@@ -45,25 +29,15 @@ def comparison_table(rows: Sequence[Tuned]) -> str:
 
 
 def write_comparison(directory: str | os.PathLike[str], rows: Sequence[Tuned]) -> Path:
-    """Writes `comparison.csv`, the figure `figures/comparison` (PNG and SVG) and `report.html`, whose path it returns.
-
-    Args:
-        directory: Where to write; made if missing.
-        rows: The recipes, in the order in which they are shown; all with the same objective and direction.
-
-    Raises:
-        ValueError: If there is no recipe, or their objectives or directions differ.
-        OSError: If a file cannot be written; names it.
-    """
+    """Writes `comparison.csv`, the figure `figures/comparison` (PNG, SVG) and `report.html`, whose path it returns."""
     from tflbt.report import comparison_figure, figure_files  # Matplotlib is only loaded to draw
 
     _header(rows)  # raises before anything is written
     folder = Path(directory)
-    figure_files.save_all({"comparison": comparison_figure.draw(rows)}, folder / "figures")
-    svg = (folder / "figures" / "comparison.svg").read_text("utf-8")
+    figure = comparison_figure.draw(rows)
+    drawings = figure_files.save_inline({"comparison": figure}, folder / "figures")
     atomic_file.write(folder / "comparison.csv", _csv(rows))
-    drawing = figure_files.inline_svg(svg, "comparison")
-    atomic_file.write(folder / "report.html", _page(rows, drawing))
+    atomic_file.write(folder / "report.html", _page(rows, drawings["comparison"]))
     return folder / "report.html"
 
 
@@ -112,10 +86,11 @@ def _page(rows: Sequence[Tuned], drawing: str) -> str:
     measured = [row for row in rows if row.finite]
     best = max(measured, key=lambda row: sign * row.mean, default=None)
     names = _names(rows)
-    cells = [[*_cells(row), *(_value(row.values.get(name)) for name in names)] for row in rows]
-    body = [
-        page_parts.row(map(page_parts.cell, texts), row is best) for row, texts in zip(rows, cells)
+    cells = [
+        [*_cells(row), *(page_parts.shown(row.values.get(name)) for name in names)] for row in rows
     ]
+    lines = zip(rows, cells)
+    body = [page_parts.row(map(page_parts.cell, texts), row is best) for row, texts in lines]
     table = page_parts.table([*_header(rows), *names], body)
     trials = " and ".join(str(number) for number in sorted({row.trials for row in rows}))
     end = "largest" if sign > 0 else "smallest"
@@ -136,13 +111,6 @@ def _page(rows: Sequence[Tuned], drawing: str) -> str:
         page_parts.fold("Recipes", note, table, unfolded=True),
         "<footer>Made by tflbt.</footer>",
     )
-
-
-def _value(value: Any) -> Any:
-    """Returns a hyper-parameter's value, a float with the digits that matter."""
-    if value is None:
-        return None
-    return f"{value:.6g}" if isinstance(value, float) else page_parts.setting(value)
 
 
 def _names(rows: Sequence[Tuned]) -> list[str]:

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -19,11 +20,7 @@ _PNG_DPI = 160
 
 
 def save_all(figures: Mapping[str, Figure], folder: str | os.PathLike[str]) -> None:
-    """Saves each figure as `name.png` and `name.svg` in a folder, which is made if missing.
-
-    Raises:
-        OSError: If the folder cannot be made or a file cannot be written; names it.
-    """
+    """Saves each figure as `name.png` and `name.svg` in a folder, which is made if missing."""
     folder = Path(folder)
     with atomic_file.naming(folder, "cannot make the folder"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -33,17 +30,21 @@ def save_all(figures: Mapping[str, Figure], folder: str | os.PathLike[str]) -> N
                 atomic_file.write(folder / f"{name}.{kind}", _content(figure, name, kind))
 
 
+def save_inline(figures: Mapping[str, Figure], folder: str | os.PathLike[str]) -> dict[str, str]:
+    """Saves the figures as `save_all` does and returns each as an `<svg>` element for a page."""
+    save_all(figures, folder)
+    texts = {name: (Path(folder) / f"{name}.svg").read_text("utf-8") for name in figures}
+    return {name: inline_svg(text, name) for name, text in texts.items()}
+
+
 def _content(figure: Figure, name: str, kind: str) -> bytes:
     """Returns a file's bytes, which are the same for the same figure."""
     content = io.BytesIO()
+    look: dict[str, Any] = {"facecolor": "white"}
+    if kind == "svg":
+        look = {"facecolor": "none", "metadata": {"Date": None}}
     with matplotlib.rc_context({"svg.hashsalt": name}):
-        figure.savefig(
-            content,
-            format=kind,
-            dpi=_PNG_DPI,
-            facecolor="white" if kind == "png" else "none",
-            metadata={"Date": None} if kind == "svg" else None,
-        )
+        figure.savefig(content, format=kind, dpi=_PNG_DPI, **look)
     return content.getvalue()
 
 

@@ -88,24 +88,14 @@ def line(axes: Axes, epochs: Sequence[int], values: Sequence[float], role: str) 
         and not any(math.isfinite(v) for v in (*values[max(0, i - 1) : i], *values[i + 1 : i + 2]))
     ]
     dots = None if len(values) <= 25 else alone
-    axes.plot(
-        epochs,
-        values,
-        color=COLOURS[role],
-        linewidth=1.8,
-        marker="o",
-        markersize=3.6,
-        markevery=dots,
-        solid_capstyle="round",
-    )
+    look: dict[str, Any] = {"marker": "o", "markersize": 3.6, "solid_capstyle": "round"}
+    axes.plot(epochs, values, color=COLOURS[role], linewidth=1.8, markevery=dots, **look)
 
 
 def label_ends(axes: Axes, labels: Sequence[tuple[Sequence[float], str, str]]) -> None:
-    """Writes the names of lines beside their right ends, moved apart where they would touch.
+    """Writes names beside the right ends of lines (values, name, role), moved apart where they would touch.
 
-    Args:
-        axes: Axes whose lines and limits are final.
-        labels: For each line its values, its name and its role in `COLOURS`.
+    The limits of the axes must be final.
     """
     axes.get_ylim()  # Matplotlib fits the limits to the data only when they are asked for
     apart = 0.085  # of the axes' height: a line of text
@@ -113,23 +103,17 @@ def label_ends(axes: Axes, labels: Sequence[tuple[Sequence[float], str, str]]) -
     for values, name, role in labels:
         finite = [value for value in values if math.isfinite(value)]
         if finite:
-            x, y = axes.transData.transform((0, finite[-1]))
-            placed.append((axes.transAxes.inverted().transform((x, y))[1], name, role))
+            place = axes.transData.transform((0, finite[-1]))
+            placed.append((axes.transAxes.inverted().transform(place)[1], name, role))
     placed.sort()
     if len(placed) == 2 and placed[1][0] - placed[0][0] < apart:
-        middle = (placed[0][0] + placed[1][0]) / 2
-        middle = min(max(middle, apart / 2), 1 - apart / 2)
-        placed = [
-            (middle + shift * apart / 2, name, role)
-            for shift, (_, name, role) in zip((-1, 1), placed)
-        ]
+        middle = min(max((placed[0][0] + placed[1][0]) / 2, apart / 2), 1 - apart / 2)
+        heights = (middle - apart / 2, middle + apart / 2)
+        placed = [(height, *label[1:]) for height, label in zip(heights, placed)]
     for height, name, role in placed:
-        axes.text(
-            1.01,
-            height,
-            name,
-            color=COLOURS[role],
-            transform=axes.transAxes,
-            verticalalignment="center",
-            fontweight="bold",
-        )
+        note(axes, 1.01, height, name, role, va="center", fontweight="bold")
+
+
+def note(axes: Axes, x: float, y: float, text: str, role: str, **style: Any) -> None:
+    """Writes text at shares of the axes' width and height, in the colour of a role."""
+    axes.text(x, y, text, color=COLOURS[role], transform=axes.transAxes, **style)

@@ -39,11 +39,9 @@ def draw(history: History) -> dict[str, Figure]:
     return {name: figure for name, figure in figures.items() if figure is not None}
 
 
-def write(history: History, folder: str | os.PathLike[str]) -> list[str]:
-    """Draws the figures, saves each as PNG and SVG in a folder, and returns their names."""
-    figures = draw(history)
-    figure_files.save_all(figures, folder)
-    return list(figures)
+def write(history: History, folder: str | os.PathLike[str]) -> dict[str, str]:
+    """Draws the figures, saves each as PNG and SVG in a folder, and returns each as an `<svg>` element by name."""
+    return figure_files.save_inline(draw(history), folder)
 
 
 def _loss(history: History) -> Figure | None:
@@ -54,15 +52,9 @@ def _loss(history: History) -> Figure | None:
     _pair(axes, history, "loss")
     lost = [e for e, v in zip(history.epochs, history.series("loss")) if not math.isfinite(v)]
     if lost:
-        axes.text(
-            0.5,
-            0.9,
-            f"not finite from epoch {lost[0]}" if len(lost) > 1 else f"not finite: epoch {lost[0]}",
-            color=COLOURS["validation"],
-            transform=axes.transAxes,
-            horizontalalignment="center",
-            fontweight="bold",
-        )
+        text = "not finite from epoch" if len(lost) > 1 else "not finite: epoch"
+        style = {"ha": "center", "fontweight": "bold"}
+        figure_style.note(axes, 0.5, 0.9, f"{text} {lost[0]}", "validation", **style)
     return figure
 
 
@@ -77,14 +69,8 @@ def _metric(history: History) -> Figure | None:
     _pair(axes, history, name)
     if best is not None and len(history.rows) > 1:
         axes.plot(*best, "o", color=COLOURS["validation"], markersize=7, fillstyle="none")
-        axes.text(
-            0.97,
-            0.06,
-            f"best {best[1]:.2%}, epoch {best[0]}",
-            color=COLOURS["validation"],
-            transform=axes.transAxes,
-            horizontalalignment="right",
-        )
+        text = f"best {best[1]:.2%}, epoch {best[0]}"
+        figure_style.note(axes, 0.97, 0.06, text, "validation", ha="right")
     return figure
 
 

@@ -38,7 +38,7 @@ def write(run_directory: RunDirectory | str | os.PathLike[str], regime: str = ""
         >>> write(run).name
         'report.html'
     """
-    from tflbt.report import figure_files, figures  # Matplotlib is only loaded to draw
+    from tflbt.report import figures  # Matplotlib is only loaded to draw
 
     run = run_directory if isinstance(run_directory, RunDirectory) else RunDirectory(run_directory)
     history = History(run.metrics.read())
@@ -47,11 +47,7 @@ def write(run_directory: RunDirectory | str | os.PathLike[str], regime: str = ""
             2, "no epochs to report on; metrics.csv has a row after the first epoch",
             str(run.metrics_csv),
         )  # fmt: skip
-    names = figures.write(history, run.figures)
-    drawings = {
-        name: figure_files.inline_svg((run.figures / f"{name}.svg").read_text("utf-8"), name)
-        for name in names
-    }
+    drawings = figures.write(history, run.figures)
     environment = run.environment if run.environment_json.exists() else {}
     text = page(run.name, history, run.hyper_parameters, environment, drawings, regime)
     atomic_file.write(run.report_html, text)
@@ -68,13 +64,7 @@ def page(
 ) -> str:
     """Returns the page of a run as one HTML document that refers to nothing outside itself.
 
-    Args:
-        name: The run's name.
-        history: The epochs; at least one.
-        config: Hyper-parameters by dotted name.
-        environment: The content of `environment.json`.
-        drawings: `<svg>` elements by figure name, which are not escaped; everything else is.
-        regime: A sentence on the batch size's regime; default "": none.
+    `drawings` are `<svg>` elements by figure name, which are not escaped; everything else is.
     """
     return page_parts.document(
         name,

@@ -107,6 +107,13 @@ def pairs(title: str, file: str, values: Mapping[str, Any]) -> str:
     return fold(title, file, f'<table class="pairs"><tbody>{rows}</tbody></table>')
 
 
+def shown(value: Any, missing: str = "") -> str:
+    """Returns a hyper-parameter's value, a float with the digits that matter."""
+    if value is None:
+        return missing
+    return f"{value:.6g}" if isinstance(value, float) else setting(value)
+
+
 def setting(value: Any) -> str:
     """Returns a JSON value as a person would write it, such as "none" for None."""
     if isinstance(value, list) and all(isinstance(part, str) for part in value):

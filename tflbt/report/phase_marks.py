@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from matplotlib.axes import Axes
 
 from tflbt.report.figure_style import COLOURS
@@ -11,13 +13,7 @@ _LABELS_APART = 0.02  # of the axis's width: of decays closer than this only the
 
 
 def shade(axes: Axes, history: History, named: bool = False) -> None:
-    """Shades the two phases and marks the switch between them; does nothing for a run without phases.
-
-    Args:
-        axes: Axes over the epochs, whose limits are final.
-        history: The epochs.
-        named: Whether to write the phases' names above.
-    """
+    """Shades the two phases, named above if wanted, and marks the switch between them; the limits must be final."""
     if not history.has_phases:
         return
     begin, end = axes.get_xlim()
@@ -30,13 +26,12 @@ def shade(axes: Axes, history: History, named: bool = False) -> None:
         if named and (phase == "convergence" or right - left > 0.1 * (end - begin)):
             # A switch late in the run leaves its label no room on the right.
             late = phase == "convergence" and right - left < 0.4 * (end - begin)
-            axes.text(
+            _write(
+                axes,
                 end if late else left + 0.006 * (end - begin),
                 1.1 if history.decay_epochs else 1.03,  # the decays' numbers stand below
                 phase if phase == "exploration" else f"{phase} (phase switch after epoch {switch})",
-                color=COLOURS["muted"],
-                transform=axes.get_xaxis_transform(),
-                horizontalalignment="right" if late else "left",
+                ha="right" if late else "left",
                 fontstyle="italic",
             )
     if switch is not None:
@@ -51,17 +46,15 @@ def mark_decays(axes: Axes, history: History) -> None:
         axes.axvline(epoch, color=COLOURS["muted"], linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
         if epoch < free_from:
             continue
-        axes.text(
-            epoch,
-            1.02,
-            "decay 1" if number == 1 else str(number),
-            color=COLOURS["muted"],
-            transform=axes.get_xaxis_transform(),
-            fontsize=9,
-            horizontalalignment="center",
-        )
-        width = 2.5 if number == 1 else 1
+        text, width = ("decay 1", 2.5) if number == 1 else (str(number), 1)
+        _write(axes, epoch, 1.02, text, ha="center", fontsize=9)
         free_from = epoch + width * _LABELS_APART * (end - begin)
+
+
+def _write(axes: Axes, epoch: float, height: float, text: str, **style: Any) -> None:
+    """Writes text at an epoch, and at a share of the axes' height."""
+    place = axes.get_xaxis_transform()
+    axes.text(epoch, height, text, color=COLOURS["muted"], transform=place, **style)
 
 
 def mark_growth(axes: Axes, history: History) -> None:

@@ -15,21 +15,12 @@ from tflbt.runs.run_directory import RunDirectory
 
 # What may differ from the baseline in a run of linear scaling alone: the batch, the rate, and the settings of how and
 # where a run is computed, not of what is computed.
-_NO_TECHNIQUE = (
-    "name",
-    "variant",
-    "seed",
-    "deterministic",
-    "jit_compile",
-    "stall_limit",
-    "batch_size",
-    "sub_batch_size",
+_NO_TECHNIQUE = {
+    *("name", "variant", "seed", "deterministic", "jit_compile", "stall_limit"),
+    *("batch_size", "sub_batch_size", "optimizer.learning_rate"),
     "epochs",  # which `tflbt.analysis` compares itself
-    "optimizer.learning_rate",
-    "checkpoint.every",
-    "checkpoint.keep",
-    "schedule.curvature_samples",
-)
+    *("checkpoint.every", "checkpoint.keep", "schedule.curvature_samples"),
+}
 _SAME = ("data.name", "model.name")
 RunLike = Union[RunDirectory, "os.PathLike[str]", str]
 
@@ -92,20 +83,14 @@ def _measured(run: RunDirectory, baseline: Mapping[str, Any]) -> Run:
     history = History(run.metrics.read())
     if not history.rows:
         raise FileNotFoundError(2, "no epochs to compare", str(run.metrics_csv))
-    result = functools.partial(
-        Run,
-        batch_size=_setting(run, "batch_size"),
-        epochs=history.epochs[-1],
-        linear_scaling=_is_linear(settings, baseline),
-    )
+    size, linear = _setting(run, "batch_size"), _is_linear(settings, baseline)
+    result = functools.partial(Run, size, epochs=history.epochs[-1], linear_scaling=linear)
     if not math.isfinite(history.rows[-1].get("loss") or 0.0):  # diverged, perhaps in mid-epoch
         return result(accuracy=math.nan, loss=math.nan)
     metric = history.metric
-    for column in (
-        f"val_{metric}" if metric and is_accuracy(metric) else "val_accuracy",
-        "val_loss",
-    ):
-        if column not in history.rows[-1] or history.rows[-1][column] is None:
+    accuracy = f"val_{metric}" if metric and is_accuracy(metric) else "val_accuracy"
+    for column in (accuracy, "val_loss"):
+        if history.rows[-1].get(column) is None:
             raise ValueError(
                 f"{run.metrics_csv} has no {column} in its last row: a regime depends on the validation accuracy and "
                 "loss, so train with validation data and metrics=['accuracy']."
@@ -116,7 +101,7 @@ def _measured(run: RunDirectory, baseline: Mapping[str, Any]) -> Run:
             f"{run.path}: the batch size changed during the run ({min(sizes)} to {max(sizes)}): a regime is that of "
             "one batch size."
         )
-    return result(accuracy=history.series(f"val_{metric}")[-1], loss=history.series("val_loss")[-1])
+    return result(accuracy=history.series(accuracy)[-1], loss=history.series("val_loss")[-1])
 
 
 def _setting(run: RunDirectory, key: str) -> Any:
@@ -131,10 +116,10 @@ def _setting(run: RunDirectory, key: str) -> Any:
 
 def _is_linear(settings: Mapping[str, Any], baseline: Mapping[str, Any]) -> bool:
     """Whether a run differs from the baseline by linear scaling of the learning rate alone."""
-    keys = (settings.keys() | baseline.keys()) - set(_NO_TECHNIQUE)
+    keys = (settings.keys() | baseline.keys()) - _NO_TECHNIQUE
+    rates = [config.get("optimizer.learning_rate") for config in (settings, baseline)]
     if any(settings.get(key) != baseline.get(key) for key in keys):
         return False
-    rates = [config.get("optimizer.learning_rate") for config in (settings, baseline)]
     if not all(map(is_number, rates)):
         return False
     return math.isclose(

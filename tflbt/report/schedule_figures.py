@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -59,8 +60,7 @@ def _learning_rate(axes: Axes, history: History) -> None:
     _steps(axes, history, rates, "rate")
     if any(math.isfinite(rate) for rate in rates):
         axis_scale.log(axes, rates)
-    phase_marks.shade(axes, history, named=True)
-    phase_marks.mark_decays(axes, history)
+    _mark_phases(axes, history)
 
 
 def _eigenvalue(axes: Axes, history: History) -> None:
@@ -69,6 +69,11 @@ def _eigenvalue(axes: Axes, history: History) -> None:
     values = history.series("eigenvalue")
     figure_style.line(axes, history.epochs, values, "eigenvalue")
     axis_scale.log_if_wide(axes, values)
+    _mark_phases(axes, history)
+
+
+def _mark_phases(axes: Axes, history: History) -> None:
+    """Marks the phases, with their names, and every decay."""
     phase_marks.shade(axes, history, named=True)
     phase_marks.mark_decays(axes, history)
 
@@ -84,14 +89,9 @@ def _adversarial_ratio(axes: Axes, history: History) -> None:
 
 def _steps(axes: Axes, history: History, values: Sequence[float], role: str) -> None:
     """Draws a value that holds from an epoch's beginning to its end."""
-    epochs = history.epochs
-    axes.plot(
-        [epochs[0] - 1, *epochs],
-        [values[0], *values],
-        color=COLOURS[role],
-        linewidth=2,
-        drawstyle="steps-pre",
-    )
+    epochs = [history.epochs[0] - 1, *history.epochs]
+    look: dict[str, Any] = {"color": COLOURS[role], "linewidth": 2, "drawstyle": "steps-pre"}
+    axes.plot(epochs, [values[0], *values], **look)
 
 
 def _changes(history: History) -> bool:

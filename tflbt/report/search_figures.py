@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -11,7 +10,6 @@ from matplotlib.figure import Figure
 
 from tflbt.report import (
     axis_scale,
-    figure_files,
     figure_style,
     search_heat_map,
     search_marks,
@@ -45,13 +43,6 @@ def draw(history: SearchHistory) -> dict[str, Figure]:
     return {name: figure for name, figure in figures.items() if figure is not None}
 
 
-def write(history: SearchHistory, folder: str | os.PathLike[str]) -> dict[str, Figure]:
-    """Draws the figures, saves each as PNG and SVG in a folder, and returns them by name."""
-    figures = draw(history)
-    figure_files.save_all(figures, folder)
-    return figures
-
-
 def _objective(history: SearchHistory, size: tuple[float, float]) -> Figure:
     """Draws the objective of each trial, marked by status, and the best so far."""
     numbers = [trial.number for trial in history.trials]
@@ -65,17 +56,13 @@ def _objective(history: SearchHistory, size: tuple[float, float]) -> Figure:
         axis_scale.log_if_wide(axes, values)
     _best_so_far(axes, history, numbers)
     if history.baseline is not None and history.baseline.may_win:
-        axes.axhline(
-            history.baseline.objective, color=COLOURS["muted"], linestyle="--", linewidth=1.2, label="recipe as it is"
-        )  # fmt: skip
+        look: dict[str, Any] = {"linestyle": "--", "linewidth": 1.2, "label": "recipe as it is"}
+        axes.axhline(history.baseline.objective, color=COLOURS["muted"], **look)
     for status in history.counts:
         _marks(axes, history, status)
     if not values:
         axes.set_yticks([])
-        axes.text(
-            0.5, 0.5, "no trial has an objective", color=COLOURS["muted"],
-            transform=axes.transAxes, horizontalalignment="center",
-        )  # fmt: skip
+        figure_style.note(axes, 0.5, 0.5, "no trial has an objective", "muted", ha="center")
     if history.best is not None:
         text = metric_text(history.objective, history.best.objective)
         figure_style.label_ends(axes, [(history.best_so_far, text, search_marks.BEST)])
@@ -105,12 +92,8 @@ def _marks(axes: Axes, history: SearchHistory, status: str) -> None:
     trials = [trial for trial in history.trials if trial.status == status]
     shown = [trial for trial in trials if math.isfinite(trial.objective)]
     without = [trial.number for trial in trials if not math.isfinite(trial.objective)]
-    look: dict[str, Any] = {
-        "linestyle": "none",
-        "marker": marker,
-        "color": COLOURS[role],
-        "markersize": 6,
-    }
+    look: dict[str, Any] = {"linestyle": "none", "marker": marker, "markersize": 6}
+    look["color"] = COLOURS[role]
     axes.plot([t.number for t in shown], [t.objective for t in shown], label=status, **look)
     if without:
         bottom = axes.get_xaxis_transform()  # trial numbers across, shares of the axes' height up

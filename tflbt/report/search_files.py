@@ -9,13 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tflbt.checks import one_of
-from tflbt.report.search_history import (
-    ROW_STATUSES,
-    HyperParameter,
-    SearchHistory,
-    TrialRow,
-    space_of,
-)
+from tflbt.report import search_history
+from tflbt.report.search_history import HyperParameter, SearchHistory, TrialRow
 from tflbt.runs.config import read_json
 from tflbt.runs.metrics import MetricsTable
 
@@ -25,16 +20,7 @@ _BASELINE = 0  # the row of the recipe before tuning
 
 
 def read(directory: str | os.PathLike[str]) -> SearchHistory:
-    """Reads `search.json` and `trials.csv` of a search, which may be in progress.
-
-    Returns:
-        The search; it has at least one trial, or the recipe before tuning (row 0).
-
-    Raises:
-        FileNotFoundError: If there is no search, or it has not begun a trial; names the file.
-        ValueError: If a file is damaged; names it, and the line.
-        OSError: If a file cannot be read.
-    """
+    """Reads `search.json` and `trials.csv` of a search, which may be in progress but must have begun a trial."""
     search_json, trials_csv = Path(directory) / "search.json", Path(directory) / "trials.csv"
     if not search_json.exists():
         raise FileNotFoundError(2, "no search here", str(search_json))
@@ -45,7 +31,7 @@ def read(directory: str | os.PathLike[str]) -> SearchHistory:
             "Restore it from a copy."
         )
     try:
-        space = space_of(settings)
+        space = search_history.space_of(settings)
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(
             f"{search_json} is damaged: its space is not what KerasTuner writes ({error!r})."
@@ -69,7 +55,7 @@ def read(directory: str | os.PathLike[str]) -> SearchHistory:
 
 def _trial(row: Mapping[str, Any], space: Mapping[str, HyperParameter]) -> TrialRow:
     """Returns a row of the table, with its values as the space has them."""
-    one_of("status", row["status"], ROW_STATUSES)
+    one_of("status", row["status"], search_history.ROW_STATUSES)
     names = [name for name in row if name in space or name not in (*_COLUMNS, _LAST_COLUMN)]
     # The recipe's own values need not be in the space.
     declared = {} if row["trial"] == _BASELINE else space

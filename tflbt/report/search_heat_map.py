@@ -21,6 +21,7 @@ LEARNING_RATE, BETA, WARMUP = "optimizer.learning_rate", "schedule.beta", "warmu
 _MOST_CELLS = 12  # per side: more have no room for their numbers
 _FILLED = 0.5  # share of filled cells from which the values are a grid
 _HALF_COLUMNS = 6  # columns whose numbers fit into half the width of a page
+Pair = tuple[HyperParameter, HyperParameter]
 
 
 def draw(history: SearchHistory) -> Figure | None:
@@ -33,16 +34,14 @@ def draw(history: SearchHistory) -> Figure | None:
         return None
     grid = is_grid(history, two)
     columns = len(history.numbers(two[0].name))
-    figure = Figure(
-        figsize=WHOLE if grid and columns > _HALF_COLUMNS else HALF, layout="constrained"
-    )
-    axes = figure.add_subplot()
-    shades = search_marks.shades(history)
-    (_cells if grid else _points)(axes, history, two, shades)
+    size = WHOLE if grid and columns > _HALF_COLUMNS else HALF
+    figure = Figure(figsize=size, layout="constrained")
+    draw_trials = _cells if grid else _points
+    draw_trials(figure.add_subplot(), history, two, search_marks.shades(history))
     return figure
 
 
-def pair(history: SearchHistory) -> tuple[HyperParameter, HyperParameter] | None:
+def pair(history: SearchHistory) -> Pair | None:
     """Returns the horizontal and the vertical hyper-parameter, or None if no two numeric ones were varied.
 
     They are the learning rate and beta if both were varied, else the learning rate and the warm-up epochs, else the
@@ -57,7 +56,7 @@ def pair(history: SearchHistory) -> tuple[HyperParameter, HyperParameter] | None
     return (first[0], first[1]) if len(first) == 2 else None
 
 
-def is_grid(history: SearchHistory, two: tuple[HyperParameter, HyperParameter]) -> bool:
+def is_grid(history: SearchHistory, two: Pair) -> bool:
     """Whether the trials fill at least half of a grid of at most 12 values per side, as those of GridSearch do."""
     across, up = (history.numbers(parameter.name) for parameter in two)
     if max(len(across), len(up)) > _MOST_CELLS:
@@ -65,9 +64,7 @@ def is_grid(history: SearchHistory, two: tuple[HyperParameter, HyperParameter]) 
     return len(_by_place(history, two)) >= _FILLED * len(across) * len(up)
 
 
-def _by_place(
-    history: SearchHistory, two: tuple[HyperParameter, HyperParameter]
-) -> dict[tuple[float, float], list[TrialRow]]:
+def _by_place(history: SearchHistory, two: Pair) -> dict[tuple[float, float], list[TrialRow]]:
     """Returns the trials at each pair of values, without the trials that lack one of the two."""
     places: dict[tuple[float, float], list[TrialRow]] = {}
     for trial, x, y in zip(history.trials, *(history.column(p.name) for p in two)):
@@ -76,12 +73,7 @@ def _by_place(
     return places
 
 
-def _cells(
-    axes: Axes,
-    history: SearchHistory,
-    two: tuple[HyperParameter, HyperParameter],
-    shades: Shades | None,
-) -> None:
+def _cells(axes: Axes, history: SearchHistory, two: Pair, shades: Shades | None) -> None:
     """Draws one cell per pair of values, with the best objective that was reached there."""
     across, up = (history.numbers(parameter.name) for parameter in two)
     cells = np.full((len(up), len(across)), np.nan)
@@ -121,12 +113,7 @@ def _cells(
     axes.spines[:].set_visible(False)
 
 
-def _points(
-    axes: Axes,
-    history: SearchHistory,
-    two: tuple[HyperParameter, HyperParameter],
-    shades: Shades | None,
-) -> None:
+def _points(axes: Axes, history: SearchHistory, two: Pair, shades: Shades | None) -> None:
     """Draws one point per trial, shaded by its objective; a cross if it diverged or failed."""
     figure_style.plain(axes)
     search_marks.scale(axes.xaxis, two[0], history.numbers(two[0].name))

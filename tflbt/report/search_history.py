@@ -15,29 +15,17 @@ _MAY_WIN = ("completed", "stopped")
 
 @dataclasses.dataclass(frozen=True)
 class TrialRow:
-    """One row of `trials.csv`.
+    """One row of `trials.csv`."""
 
-    Args:
-        number: Counted from 1; 0 is the recipe before tuning.
-        status: One of `ROW_STATUSES`.
-        objective: The best value over the trial's epochs; NaN if there is none.
-        values: Hyper-parameters by name, without those that the trial did not have.
-        best_epoch: The epoch of the objective, counted from 1; None if there is no objective.
-        epochs: The number of finished epochs.
-        seconds: The time that it took, in seconds; NaN if unknown.
-        continues: The trial whose training it continued; None if it began anew.
-        message: Why it failed.
-    """
-
-    number: int
-    status: str
-    objective: float
-    values: Mapping[str, Any]
-    best_epoch: int | None = None
-    epochs: int = 0
+    number: int  # from 1; 0 is the recipe before tuning
+    status: str  # one of `ROW_STATUSES`
+    objective: float  # the best value over the trial's epochs; NaN if there is none
+    values: Mapping[str, Any]  # hyper-parameters by name, without those that the trial did not have
+    best_epoch: int | None = None  # of the objective, from 1
+    epochs: int = 0  # finished
     seconds: float = math.nan
-    continues: int | None = None
-    message: str = ""
+    continues: int | None = None  # the trial whose training it continued
+    message: str = ""  # why it failed
 
     @property
     def may_win(self) -> bool:
@@ -62,17 +50,9 @@ class HyperParameter:
 
 @dataclasses.dataclass(frozen=True)
 class SearchHistory:
-    """A search, as `search_files.read` returns it.
+    """A search, as `search_files.read` returns it: `search.json`, and the trials in the order of their numbers.
 
-    Args:
-        settings: The content of `search.json`.
-        trials: In the order of their numbers.
-        baseline: The recipe before tuning, trained first; default None. Trials are compared with it, and it never wins.
-
-    Example:
-        >>> trials = [TrialRow(1, "completed", 0.9, {}), TrialRow(2, "diverged", 0.95, {})]
-        >>> SearchHistory({"direction": "max", "objective": "val_accuracy"}, trials).best.number
-        1
+    The trials are compared with the baseline, the recipe before tuning, which was trained first and never wins.
     """
 
     settings: Mapping[str, Any]
@@ -160,11 +140,6 @@ def space_of(settings: Mapping[str, Any]) -> dict[str, HyperParameter]:
     """Returns the hyper-parameters of KerasTuner's space by name, in its order; it may declare a name several times.
 
     Raises KeyError, TypeError or AttributeError if the space is not as KerasTuner writes it.
-
-    Example:
-        >>> entry = {"class_name": "Float", "config": {"name": "seed", "sampling": "log"}}
-        >>> space_of({"space": {"space": [entry]}})["seed"].log
-        True
     """
     space: dict[str, HyperParameter] = {}
     for entry in (settings.get("space") or {}).get("space", ()):

@@ -63,15 +63,11 @@ def write_search(directory: str | os.PathLike[str]) -> Path:
 
     folder = Path(directory)
     history = search_files.read(folder)
-    drawn = search_figures.write(history, folder / "figures")
+    drawn = search_figures.draw(history)
+    whole = {name: figure.get_figwidth() > HALF[0] for name, figure in drawn.items()}
     shown = [
-        page_parts.figure(
-            figure_files.inline_svg((folder / "figures" / f"{name}.svg").read_text("utf-8"), name),
-            _TITLES[name],
-            _CAPTIONS[name],
-            whole=figure.get_figwidth() > HALF[0],
-        )
-        for name, figure in drawn.items()
+        page_parts.figure(drawing, _TITLES[name], _CAPTIONS[name], whole[name])
+        for name, drawing in figure_files.save_inline(drawn, folder / "figures").items()
     ]
     pages = {
         trial.number: f"trials/{trial.number:04d}/report.html"
@@ -85,10 +81,7 @@ def write_search(directory: str | os.PathLike[str]) -> Path:
 def page(history: SearchHistory, figures: Iterable[str], pages: Mapping[int, str]) -> str:
     """Returns the page of a search as one HTML document that loads nothing from outside itself.
 
-    Args:
-        history: A search.
-        figures: Figures in HTML, which are not escaped; everything else is.
-        pages: Addresses of the trials' own pages by number.
+    `figures` are HTML, which is not escaped; everything else is. `pages` are the trials' own pages by number.
     """
     return page_parts.document(
         history.name,
@@ -137,13 +130,13 @@ def _winner(history: SearchHistory) -> str:
         return ""
     defaults = history.settings.get("defaults") or {}
     lines = [
-        (name, _shown(value), _shown(defaults.get(name))) for name, value in best.values.items()
+        (name, *(page_parts.shown(values.get(name), "none") for values in (best.values, defaults)))
+        for name in best.values
     ]
-    if history.baseline is not None:
-        own = history.baseline.objective
-        reached = (
-            metric_text(history.objective, own) if math.isfinite(own) else history.baseline.status
-        )
+    recipe = history.baseline
+    if recipe is not None:
+        finite = math.isfinite(recipe.objective)
+        reached = metric_text(history.objective, recipe.objective) if finite else recipe.status
         best_text = metric_text(history.objective, best.objective)
         lines.insert(0, (history.objective, best_text, reached))
     rows = [page_parts.row([page_parts.cell(text) for text in line]) for line in lines]
@@ -181,7 +174,7 @@ def _trials(history: SearchHistory, pages: Mapping[int, str]) -> str:
         values = (trial.status, objective, trial.best_epoch, trial.epochs or None, seconds)
         cells += [page_parts.cell(value) for value in values]
         cells += [page_parts.cell(trial.continues)] if continued else []
-        cells += [page_parts.cell(_shown(trial.values.get(name), "")) for name in names]
+        cells += [page_parts.cell(page_parts.shown(trial.values.get(name))) for name in names]
         cells += [page_parts.cell(trial.message, words=True)] if failed else []
         body.append(page_parts.row(cells, trial is history.best))
     note = f"{count(len(body), 'row')}, trials.csv"
@@ -195,13 +188,6 @@ def _number(trial: TrialRow, pages: Mapping[int, str]) -> str:
     if trial.number not in pages:
         return page_parts.cell(trial.number)
     return f'<td><a href="{escape(pages[trial.number])}">{trial.number}</a></td>'
-
-
-def _shown(value: Any, missing: str = "none") -> str:
-    """Returns a hyper-parameter's value, a float with the digits that matter."""
-    if value is None:
-        return missing
-    return f"{value:.6g}" if isinstance(value, float) else page_parts.setting(value)
 
 
 def _settings(history: SearchHistory) -> dict[str, Any]:

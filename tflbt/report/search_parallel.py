@@ -33,32 +33,31 @@ def draw(history: SearchHistory) -> Figure | None:
     Returns None if fewer than two trials ended, or nothing was searched.
     """
     shown = [trial for trial in history.trials if trial.may_win or trial.broken]
-    parameters = [
-        parameter
+    columns = {p.name: history.column(p.name) for p in history.hyper_parameters}
+    scales = {
+        parameter.name: scale(parameter, columns[parameter.name])
         for parameter in history.hyper_parameters
-        if any(value is not None for value in history.column(parameter.name))
-    ]
-    if len(shown) < 2 or not parameters:
+        if any(value is not None for value in columns[parameter.name])
+    }
+    if len(shown) < 2 or not scales:
         return None
     figure = Figure(figsize=WHOLE, layout="constrained")
     axes = figure.add_subplot()
-    scales = [scale(parameter, history.column(parameter.name)) for parameter in parameters]
-    for place, axis in enumerate(scales):
+    for place, axis in enumerate(scales.values()):
         _axis(axes, place, axis.labels)
     shades = search_marks.shades(history)
-    last = len(parameters)
+    last = len(scales)
     _axis(axes, last, _objective_labels(history, shades), right=True)
     best = history.best
     for trial in [*(t for t in shown if t is not best), *([best] if best else [])]:
         heights = [
-            axis.heights.get(trial.values.get(parameter.name), math.nan)
-            for axis, parameter in zip(scales, parameters)
+            axis.heights.get(trial.values.get(name), math.nan) for name, axis in scales.items()
         ]
         _line(axes, history, trial, heights, shades)
     broken = any(trial.broken for trial in shown)
     if broken:
         _label(axes, last, _BELOW, "diverged or failed", BROKEN, right=True)
-    names = [parameter.name.replace(".", ".\n", 1) for parameter in parameters]
+    names = [name.replace(".", ".\n", 1) for name in scales]
     axes.set_xticks(range(last + 1), [*names, history.objective.replace("_", " ")])
     axes.set_xlim(-0.4, last + 0.4)
     axes.set_ylim((_BELOW if broken else 0) - 0.06, 1.06)
@@ -73,12 +72,6 @@ def scale(parameter: HyperParameter, column: list[Any]) -> Scale:
 
     Numbers stand between the smallest (0) and the largest (1), by logarithm if that reads better; anything else evenly,
     in the order of the space's choices.
-
-    Example:
-        >>> scale(HyperParameter("rate"), [0.01, 1.0, 0.1]).labels
-        {0.0: '0.01', 0.5: '0.1', 1.0: '1'}
-        >>> scale(HyperParameter("nesterov"), [True, None, False]).labels
-        {0.0: 'False', 1.0: 'True'}
     """
     values = list(dict.fromkeys(value for value in column if value is not None))
     if any(isinstance(value, (bool, str)) for value in values):
@@ -130,10 +123,8 @@ def _objective_labels(history: SearchHistory, shades: Shades | None) -> dict[flo
 def _axis(axes: Axes, place: int, labels: dict[float, str], right: bool = False) -> None:
     """Draws a vertical line with its labels on the left, or on the right."""
     axes.plot([place, place], [0, 1], color=COLOURS["muted"], linewidth=1)
-    tick: Any = TICKRIGHT if right else TICKLEFT
-    axes.plot(
-        [place] * len(labels), list(labels), color=COLOURS["muted"], linestyle="none", marker=tick
-    )  # fmt: skip
+    ticks: dict[str, Any] = {"linestyle": "none", "marker": TICKRIGHT if right else TICKLEFT}
+    axes.plot([place] * len(labels), list(labels), color=COLOURS["muted"], **ticks)
     for height, text in labels.items():
         _label(axes, place, height, text, "muted", right)
 

@@ -9,24 +9,12 @@ from tflbt.report.tiles import Tile, count, duration, metric_name, metric_text
 
 
 def tiles(history: SearchHistory) -> list[Tile]:
-    """Returns the best objective, its trial, the trials by status, and their time.
-
-    Example:
-        >>> settings = {"objective": "val_accuracy", "direction": "max", "max_trials": 4}
-        >>> trials = [TrialRow(1, "completed", 0.97, {}, 8, 10, 30.0), TrialRow(2, "failed", math.nan, {})]
-        >>> for tile in tiles(SearchHistory(settings, trials)):
-        ...     print(*tile, sep=" | ")
-        Best validation accuracy | 97.00% | the largest of 1 trial
-        Best trial | 1 | epoch 8 of 10
-        Trials | 2 of 4 | 1 completed, 1 failed
-        Time | 30 s | 30.0 s per trial
-    """
-    best, end = history.best, "largest" if history.largest else "smallest"
-    candidates = sum(trial.may_win for trial in history.trials)
-    value, note = "none", "no trial ended with an objective"
+    """Returns the best objective, its trial, the trials by status, and their time."""
+    best, value, note = history.best, "none", "no trial ended with an objective"
     if best is not None:
         value = metric_text(history.objective, best.objective)
-        note = f"the {end} of {count(candidates, 'trial')}"
+        candidates = sum(trial.may_win for trial in history.trials)
+        note = f"the {'largest' if history.largest else 'smallest'} of {count(candidates, 'trial')}"
     if history.gain is not None and history.baseline is not None:
         own = metric_text(history.objective, history.baseline.objective)
         note = f"{'was' if history.gain > 0 else 'not better than'} {own} with the recipe as it is"
@@ -55,12 +43,7 @@ def _time(history: SearchHistory) -> list[Tile]:
         return []
     each = sum(seconds) / len(seconds)
     note = f"{each:.1f} s per trial" if each < 100 else f"{duration(each)} per trial"
-    groups = _groups(history)
+    ranks, of_each = (int(history.settings.get(key) or 1) for key in ("ranks", "ranks_per_trial"))
+    groups = ranks // of_each
     beside = f", {groups} at a time" if groups > 1 else ""
     return [Tile("Time", duration(sum(seconds)), note + beside)]
-
-
-def _groups(history: SearchHistory) -> int:
-    """Returns the number of trials that are trained at a time."""
-    ranks, each = (history.settings.get(name) or 1 for name in ("ranks", "ranks_per_trial"))
-    return max(1, int(ranks) // int(each))

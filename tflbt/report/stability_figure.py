@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -33,15 +34,9 @@ def draw(history: History) -> Figure | None:
     for column, name, role, style in _LINES:
         points = measured[column]
         if points:
-            axes.plot(
-                *zip(*points),
-                color=COLOURS[role],
-                label=name,
-                linestyle=style,
-                linewidth=1.8,
-                marker="o" if len(points) <= 25 else None,
-                markersize=3.6,
-            )
+            dots = "o" if len(points) <= 25 else None
+            look: dict[str, Any] = {"linewidth": 1.8, "marker": dots, "markersize": 3.6}
+            axes.plot(*zip(*points), color=COLOURS[role], label=name, linestyle=style, **look)
     axis_scale.log(axes, [value for points in measured.values() for _, value in points])
     phase_marks.shade(axes, history)
     phase_marks.mark_growth(axes, history)

@@ -22,19 +22,7 @@ def tiles(
 ) -> list[Tile]:
     """Returns the headline of a run with at least one epoch, the result first, without numbers that are unknown.
 
-    Args:
-        history: The epochs.
-        config: Hyper-parameters by dotted name.
-        environment: The content of `environment.json`.
-
-    Example:
-        >>> rows = [{"epoch": 1, "val_accuracy": 0.9714, "seconds": 3.0}]
-        >>> for tile in tiles(History(rows), {"epochs": 1}, {}):
-        ...     print(*tile, sep=" | ")
-        Best validation accuracy | 97.14% | epoch 1
-        Final validation accuracy | 97.14% | epoch 1
-        Epochs | 1 | of 1
-        Time | 3 s | 3.0 s per epoch
+    `config` are hyper-parameters by dotted name, `environment` is the content of `environment.json`.
     """
     known = [
         *_results(history),
@@ -102,12 +90,9 @@ def _batch_size(
     if isinstance(ranks, int) and ranks > 0:
         # By default a sub-batch is a rank's whole share of the first batch, and stays that as the batch grows.
         piece = piece if isinstance(piece, int) and piece > 0 else first // ranks
-        note = (
-            f"{count(ranks, 'rank')} × {count(size // (ranks * piece), 'sub-batch', 'es')} × "
-            f"{piece:,}"
-            if size % (ranks * piece) == 0
-            else count(ranks, "rank")
-        )
+        note = count(ranks, "rank")
+        if size % (ranks * piece) == 0:
+            note += f" × {count(size // (ranks * piece), 'sub-batch', 'es')} × {piece:,}"
     return Tile("Batch size", f"{size:,}" if first == size else f"{first:,} → {size:,}", note)
 
 
@@ -178,14 +163,12 @@ def metric_text(metric: str, value: float) -> str:
 def text_table(lines: Sequence[Sequence[str]], left: int = 1) -> str:
     """Returns lines of cells as aligned text: the first `left` columns to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*lines)]
-    aligned = [
-        [
-            f"{cell:{'<' if place < left else '>'}{widths[place]}}"
-            for place, cell in enumerate(cells)
-        ]
+    sides = ["<" if place < left else ">" for place in range(len(widths))]
+    aligned = (
+        "   ".join(f"{cell:{side}{width}}" for cell, side, width in zip(cells, sides, widths))
         for cells in lines
-    ]
-    return "\n".join("   ".join(cells).rstrip() for cells in aligned)
+    )
+    return "\n".join(line.rstrip() for line in aligned)
 
 
 def count(number: int, noun: str, plural: str = "s") -> str:

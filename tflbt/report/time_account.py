@@ -16,11 +16,6 @@ def by_epoch(history: History) -> dict[str, list[float]]:
     """Returns the seconds that each epoch spent on each part that took any time, and on `other`, the rest.
 
     Epochs without a number count 0.
-
-    Example:
-        >>> rows = [{"epoch": 1, "seconds": 10.0, "seconds_computation": 7.5, "seconds_input": 0.5}]
-        >>> by_epoch(History(rows))
-        {'computation': [7.5], 'input': [0.5], 'other': [2.0]}
     """
     parts = {part: _column(history, f"seconds_{part}") for part in PARTS}
     stability = _column(history, "seconds_stability")  # StabilityMonitor measures curvature too
@@ -44,18 +39,8 @@ def has_times(history: History) -> bool:
 def table(runs: Mapping[str, History]) -> str:
     """Returns one line of text per run with its seconds by part and its speed-up over the first, below a header.
 
-    Args:
-        runs: Histories by name, the baseline first; each with the column `seconds`.
-
     Raises:
         ValueError: If a run has no times.
-
-    Example:
-        >>> bl, gg = [{"epoch": 1, "seconds": 8.0}], [{"epoch": 1, "seconds": 4.0}]
-        >>> print(table({"bl": History(bl), "gg": History(gg)}))
-        seconds   other   total   speed-up
-        bl          8.0     8.0      1.00x
-        gg          4.0     4.0      2.00x
 
     Source: Table II of `abs-absa.txt`, whose times are those to reach the baseline's accuracy; these are of all epochs.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -57,9 +58,6 @@ def draw(history: History) -> Figure | None:
 def compare(runs: Mapping[str, History]) -> Figure:
     """Draws one bar per run, with its time and its speed-up over the first above it.
 
-    Args:
-        runs: Histories by name, the baseline first; each with the column `seconds`.
-
     Raises:
         ValueError: If there is no run, or a run has no times.
 
@@ -84,13 +82,8 @@ def compare(runs: Mapping[str, History]) -> Figure:
         _stack(axes, list(range(len(spent))), bars, 0.6)
         for place, seconds in enumerate(whole):
             ratio = f"\n{whole[0] / seconds:.2f}x" if place else ""
-            axes.text(
-                place,
-                seconds / scale,
-                duration(seconds) + ratio,
-                horizontalalignment="center",
-                verticalalignment="bottom",
-            )
+            text = duration(seconds) + ratio
+            axes.text(place, seconds / scale, text, ha="center", va="bottom")
         axes.set_ylabel(f"{unit} of the whole run")
         axes.set_xticks(range(len(spent)), list(spent))
         axes.set_xlim(-0.6, len(spent) - 0.4)
@@ -133,14 +126,9 @@ def _stack(
 def _legend(figure: Figure, axes: Axes, names: Mapping[str, str]) -> None:
     """Names the colours at the figure's right, in the order of the stack."""
     handles, parts = axes.get_legend_handles_labels()
-    figure.legend(
-        handles[::-1],
-        [names[part] for part in parts[::-1]],
-        loc="outside right center",
-        frameon=False,
-        handlelength=1,
-        handleheight=1,
-    )
+    labels = [names[part] for part in parts[::-1]]
+    look: dict[str, Any] = {"frameon": False, "handlelength": 1, "handleheight": 1}
+    figure.legend(handles[::-1], labels, loc="outside right center", **look)
 
 
 def _share(share: float) -> str:
