@@ -37,6 +37,12 @@ def test_no_space_names_the_file_and_keeps_the_old_one(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
+def test_a_system_error_says_what_failed_and_where():
+    said = r"^\[Errno 28\] cannot write: No space left on device: 'runs/a'$"
+    with pytest.raises(OSError, match=said), atomic_file.naming("runs/a", "cannot write"):
+        raise OSError(28, "No space left on device")
+
+
 def test_missing_folder_names_the_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere/a"):
         atomic_file.write(tmp_path / "nowhere" / "a", "x")

@@ -8,14 +8,9 @@ from tflbt.analysis.regimes import Regimes, Run
 
 
 def regime_line(found: Regimes, batch_size: int) -> str:
-    """States the regime of a batch size, the results of its runs, and what puts it on this side of a bound.
+    """States the regime of a batch size (samples per update), the results of its runs, and what puts it there.
 
-    Args:
-        found: What `tflbt.analysis.regimes` found.
-        batch_size: Samples per update, at least 1.
-
-    Returns:
-        Text without a full stop.
+    The text ends without a full stop.
 
     Raises:
         ValueError: If the batch size is less than 1.
@@ -61,16 +56,15 @@ def _measured(found: Regimes, batch_size: int) -> str:
 
 def _epochs(run: Run, baseline: Run) -> str:
     """The epochs of a run compared with the baseline's."""
-    if run.epochs == baseline.epochs:
-        return "as many epochs"
-    return f"{run.epochs} epochs against {baseline.epochs}"
+    same = run.epochs == baseline.epochs
+    return "as many epochs" if same else f"{run.epochs} epochs against {baseline.epochs}"
 
 
 def _bounds(found: Regimes, batch_size: int, regime: str) -> list[str]:
     """What puts it on this side of the bounds, or what would."""
-    parts = []
     if regime == "full":
         return [f"an update sees all {found.full:,} training samples"]
+    parts = []
     if regime == "small" and batch_size != found.baseline.batch_size:
         parts.append(f"linear scaling alone is enough up to batch {found.small_up_to:,}")
     if regime.startswith("large") and found.large_from is not None:

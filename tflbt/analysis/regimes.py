@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from tflbt import checks
 
@@ -62,8 +62,7 @@ class Run:
         checks.number("batch_size", self.batch_size, at_least=1)
         checks.number("epochs", self.epochs, at_least=1)
         if not math.isnan(self.accuracy):
-            hint = ", not in percent"
-            checks.number("accuracy", self.accuracy, at_least=0, at_most=1, hint=hint)
+            checks.number("accuracy", self.accuracy, at_least=0, at_most=1, hint=", not in percent")
 
     @property
     def finite(self) -> bool:
@@ -107,14 +106,10 @@ class Regimes:
         return _fails(run, self.baseline)
 
     def of(self, batch_size: int) -> str:
-        """The regime of a batch size.
+        """Returns "small", "large", "huge" or "full" for a batch size in samples per update, at least 1.
 
-        Args:
-            batch_size: Samples per update, at least 1.
-
-        Returns:
-            "small", "large", "huge" or "full"; if the runs do not decide, the possible ones: "small or large",
-            "large or huge", "small, large or huge".
+        If the runs do not decide, it returns the possible ones: "small or large", "large or huge", "small, large or
+        huge".
 
         Raises:
             ValueError: If the batch size is less than 1.
@@ -141,15 +136,12 @@ class Regimes:
 
 
 def regimes(baseline: Run, runs: Iterable[Run], training_samples: int | None = None) -> Regimes:
-    """Finds the regimes of batch sizes from measured runs.
+    """Returns the bounds between the regimes of batch sizes that measured runs show.
 
     Args:
         baseline: The small-batch run, with the accuracy, loss and epochs with which to compare others.
         runs: Other runs on the same data and network, at any batch sizes.
         training_samples: The size of the training set; default None: a full batch is not recognised.
-
-    Returns:
-        The bounds that the runs show.
 
     Raises:
         ValueError: If the baseline diverged, or has no accuracy to compare with.
@@ -173,18 +165,15 @@ def regimes(baseline: Run, runs: Iterable[Run], training_samples: int | None = N
     first = baseline.batch_size
     linear = [run for run in runs if run.linear_scaling and run.batch_size > first]
     enough = {run.batch_size for run in linear if _reaches(run, baseline, with_loss=True)}
-    short = _failed_sizes(linear, enough, lambda run: _fails(run, baseline, with_loss=True))
+    short = {run.batch_size for run in linear if _fails(run, baseline, with_loss=True)} - enough
     large_from = min(short, default=None)
     small = {size for size in enough if large_from is None or size < large_from}
 
     larger = [run for run in runs if run.batch_size > first]
     reached = {run.batch_size for run in larger if _reaches(run, baseline)}
     huge_above = max(reached, default=first)
-    failed = _failed_sizes(
-        [run for run in larger if run.batch_size > huge_above and not run.linear_scaling],
-        reached,
-        lambda run: _fails(run, baseline),
-    )
+    beyond = [run for run in larger if run.batch_size > huge_above and not run.linear_scaling]
+    failed = {run.batch_size for run in beyond if _fails(run, baseline)} - reached
     return Regimes(
         baseline=baseline,
         runs=runs,
@@ -194,11 +183,6 @@ def regimes(baseline: Run, runs: Iterable[Run], training_samples: int | None = N
         huge_from=min(failed, default=None),
         full=training_samples,
     )
-
-
-def _failed_sizes(runs: Iterable[Run], reached: set[int], fails: Callable[[Run], bool]) -> set[int]:
-    """Batch sizes with a run that fails and none that reaches."""
-    return {run.batch_size for run in runs if fails(run)} - reached
 
 
 def _good(run: Run, baseline: Run, with_loss: bool) -> bool:

@@ -11,32 +11,16 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Tuned:
-    """A recipe after its search, and the results of its best trial's values with several seeds.
-
-    Args:
-        name: The recipe's name.
-        trials: The number of trials of its search.
-        best_trial: The number of the best trial.
-        values: The best trial's hyper-parameters by name.
-        tuned_objective: The best trial's objective in the search.
-        objective: The objective's name.
-        direction: "max" or "min".
-        results: One final value of the objective per seed; NaN if that run diverged.
-
-    Example:
-        >>> lars = Tuned("lars", 12, 3, {}, 0.97, "val_accuracy", "max", [0.96, 0.98, math.nan])
-        >>> round(lars.mean, 4), round(lars.deviation, 4), lars.diverged
-        (0.97, 0.0141, 1)
-    """
+    """A recipe after its search, and the results of its best trial's values with several seeds."""
 
     name: str
-    trials: int
+    trials: int  # how many its search had
     best_trial: int
-    values: Mapping[str, Any]
-    tuned_objective: float
+    values: Mapping[str, Any]  # the best trial's hyper-parameters by name
+    tuned_objective: float  # the best trial's objective in the search
     objective: str
-    direction: str
-    results: Sequence[float]
+    direction: str  # "max" or "min"
+    results: Sequence[float]  # one final value of the objective per seed; NaN if that run diverged
 
     @property
     def finite(self) -> list[float]:

@@ -9,18 +9,13 @@ from pathlib import Path
 
 
 def write(path: str | os.PathLike[str], content: str | bytes) -> None:
-    """Replaces the file at `path` by text (as UTF-8) or bytes, whole or not at all.
+    """Replaces the file at `path` by text (as UTF-8, newlines kept) or bytes, whole or not at all.
 
     The content goes to a hidden file beside the target, is flushed to the disk, and takes the target's name in one step
     (`os.replace`). A kill can leave only the hidden file, which the next write uses again.
 
-    Args:
-        path: The file to write; its folder must exist.
-        content: Text, whose newlines are kept, or bytes.
-
     Raises:
-        OSError: If the file cannot be written (no permission, no space); the error names `path`, and the old file is
-            untouched.
+        OSError: If the file cannot be written; names `path`, where the old file is untouched.
     """
     target = Path(path)
     partial = target.with_name(f".{target.name}.partial")
@@ -40,18 +35,7 @@ def write(path: str | os.PathLike[str], content: str | bytes) -> None:
 
 @contextlib.contextmanager
 def naming(path: str | os.PathLike[str], failure: str) -> Iterator[None]:
-    """Makes a system error inside say what failed, and for which path.
-
-    Raises:
-        OSError: Of the kind that belongs to the error number (`PermissionError`, ...).
-
-    Example:
-        >>> with naming("runs/a", "cannot write"):
-        ...     raise OSError(28, "No space left on device")
-        Traceback (most recent call last):
-        ...
-        OSError: [Errno 28] cannot write: No space left on device: 'runs/a'
-    """
+    """Makes a system error inside, which keeps its kind, say what failed, and for which path."""
     try:
         yield
     except OSError as error:

@@ -19,14 +19,8 @@ class ClaimedDirectory:
     """Base of the directories of runs and searches; the constructor only names the places.
 
     `create` and `open` hold the directory's lock for as long as the object lives, so that two jobs (a requeued one and
-    the one that it should follow) never write into one directory. Only the chief rank writes.
-
-    Args:
-        path: The directory; nothing is read or written yet.
-
-    Attributes:
-        claimed: True if `create` or `open` returned this object, so that what is there may be continued; False for a
-            bare path, where it may be somebody else's result.
+    the one that it should follow) never write into one directory. They set `claimed`: what is there may be continued.
+    Under a bare path it may be somebody else's result. Only the chief rank writes.
     """
 
     #: What it is the directory of, in error messages.
@@ -47,10 +41,7 @@ class ClaimedDirectory:
     ) -> Claimed:
         """Creates a new directory; an existing one that holds no run or search (but a log, say) is used as it is.
 
-        Args:
-            path: The directory; missing parents are made.
-            description: Names to values that JSON can hold (nested dictionaries, lists and tuples too), or an
-                `ml_collections.ConfigDict`.
+        The description is a dictionary of values that JSON can hold, or an `ml_collections.ConfigDict`.
 
         Raises:
             FileExistsError: If the directory holds a run or a search, which stays untouched.
@@ -80,16 +71,12 @@ class ClaimedDirectory:
     ) -> Claimed:
         """Opens a directory that was created before, to continue what it holds; changes nothing in it.
 
-        Args:
-            path: The directory.
-            description: What is to be continued, which must equal what was created; default None: whatever is there.
-            may_differ: Dotted keys (`"data.folder"`) whose values may have changed.
+        What it holds must equal the description, if any, except in the dotted keys (`"data.folder"`) of `may_differ`.
 
         Raises:
             FileNotFoundError: If there is nothing to continue.
             BlockingIOError: If another process is writing there.
-            ValueError: If the JSON file is damaged, or differs from `description`; names every key with its old and
-                new value.
+            ValueError: If the JSON file is damaged, or differs; names every key with its old and new value.
             OSError: If the directory cannot be read.
         """
         place = cls(path)
@@ -111,8 +98,8 @@ class ClaimedDirectory:
     def _require_free(self) -> None:
         """Raises if the place is taken."""
         if self.path.exists() and not self.path.is_dir():
-            message = f"the {self.kind} directory is a file"
-            raise NotADirectoryError(errno.ENOTDIR, message, str(self.path))
+            reason = f"the {self.kind} directory is a file"
+            raise NotADirectoryError(errno.ENOTDIR, reason, str(self.path))
         reason = self._taken()
         if reason:
             raise FileExistsError(errno.EEXIST, f"this directory holds {reason}", str(self.path))

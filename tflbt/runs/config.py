@@ -13,12 +13,7 @@ _MISSING = "(not set)"
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns a nested dictionary as one level of dotted keys; an empty dictionary inside stays as a value.
-
-    Example:
-        >>> flatten({"seed": 1, "model": {"name": "lenet", "depth": 5}})
-        {'seed': 1, 'model.name': 'lenet', 'model.depth': 5}
-    """
+    """Returns a nested dictionary as one level of dotted keys; an empty dictionary inside stays as a value."""
     flat: dict[str, Any] = {}
     for name, value in config.items():
         if isinstance(value, Mapping) and value:
@@ -29,15 +24,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def as_plain(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a dictionary or `ml_collections.ConfigDict` as JSON would read it back, with tuples as lists.
-
-    Raises:
-        ValueError: If a value has no JSON form; names the key.
-
-    Example:
-        >>> as_plain({"stages": (2, 2)})
-        {'stages': [2, 2]}
-    """
+    """Returns a dictionary or `ml_collections.ConfigDict` as JSON would read it back, with tuples as lists."""
     config = config.to_dict() if hasattr(config, "to_dict") else config
     for name, value in flatten(config).items():
         try:
@@ -53,24 +40,13 @@ def as_plain(config: Mapping[str, Any]) -> dict[str, Any]:
 def differences(
     before: Mapping[str, Any], now: Mapping[str, Any], may_differ: Collection[str] = ()
 ) -> list[str]:
-    """Returns one phrase per dotted key that differs between two configurations, except for those in `may_differ`.
-
-    Example:
-        >>> differences({"model": {"depth": 20}}, {"model": {"depth": 32}, "seed": 1})
-        ['model.depth was 20, is now 32', 'seed was (not set), is now 1']
-    """
-    old, new = flatten(before), flatten(now)
-    names = [*old, *(name for name in new if name not in old)]
+    """Returns one phrase per dotted key that differs between two configurations, except for those in `may_differ`."""
+    old, new = ({k: json.dumps(v) for k, v in flatten(c).items()} for c in (before, now))
     return [
-        f"{name} was {_shown(old, name)}, is now {_shown(new, name)}"
-        for name in names
-        if name not in may_differ and _shown(old, name) != _shown(new, name)
+        f"{name} was {old.get(name, _MISSING)}, is now {new.get(name, _MISSING)}"
+        for name in dict.fromkeys([*old, *new])
+        if name not in may_differ and old.get(name) != new.get(name)
     ]
-
-
-def _shown(flat: Mapping[str, Any], name: str) -> str:
-    """Returns a configuration value as an error shows it."""
-    return json.dumps(flat[name]) if name in flat else _MISSING
 
 
 def without_numpy(value: Any) -> Any:
@@ -85,12 +61,7 @@ def to_json(content: Any) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Reads a dictionary from a JSON file.
-
-    Raises:
-        ValueError: If the file holds no JSON dictionary; names it.
-        OSError: If the file cannot be read.
-    """
+    """Reads a dictionary from a JSON file; a ValueError names the file if it holds none."""
     try:
         content = json.loads(path.read_text("utf-8"))
     except ValueError as error:

@@ -22,13 +22,6 @@ class DirectoryLock:
 
     It is a POSIX lock on a hidden file, which NFS and Lustre support too and which a killed job leaves to the next. On
     a file system without locks there is a warning and no lock. A copy on another rank (pickled) is None.
-
-    Args:
-        directory: An existing directory.
-
-    Raises:
-        BlockingIOError: If another process holds it; names the host and the process.
-        OSError: If the file cannot be made.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -50,9 +43,8 @@ class DirectoryLock:
             ) from None
         release.detach()
         weakref.finalize(self, _release, self._file)
-        with contextlib.suppress(
-            OSError
-        ):  # no space for the holder's name: the lock works without it
+        # Without space for the holder's name, the lock works all the same.
+        with contextlib.suppress(OSError):
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
 
@@ -71,17 +63,8 @@ def _release(file: int) -> None:
 def hold(directory: str | os.PathLike[str]) -> DirectoryLock:
     """Takes the lock of a directory, or returns the lock that this process already has.
 
-    The directory is free again when the last reference to the lock is gone.
-
-    Raises:
-        BlockingIOError: If another process holds it; names the host and the process.
-        OSError: If the lock's file cannot be made.
-
-    Example:
-        >>> import tempfile
-        >>> directory = tempfile.mkdtemp()
-        >>> hold(directory) is hold(directory)
-        True
+    The directory is free again when the last reference to the lock is gone. A BlockingIOError names the host and the
+    process of another holder.
     """
     path = Path(directory).resolve()
     lock = _locks.get(path)

@@ -88,13 +88,9 @@ def git_commit(package: Path) -> str | None:
 def _git(folder: Path, *arguments: str) -> str | None:
     """Returns the output of a git command, or None if it fails or git is not installed."""
     try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=_GIT_SECONDS,
-            check=True,
-        )
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.check_output(
+            command, stderr=subprocess.DEVNULL, text=True, timeout=_GIT_SECONDS
+        ).strip()
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()

@@ -18,19 +18,12 @@ from tflbt.runs.metrics import is_logged_metric
 
 
 def tag(column: str) -> str:
-    """Returns the TensorBoard tag of a column: `train/`, `val/`, `seconds/`, or the column's own name.
-
-    Example:
-        >>> [tag(column) for column in ("loss", "val_accuracy", "eigenvalue", "seconds_curvature")]
-        ['train/loss', 'val/accuracy', 'eigenvalue', 'seconds/curvature']
-    """
+    """Returns the TensorBoard tag of a column: `train/`, `val/`, `seconds/`, or the column's own name."""
     if column.startswith("seconds_"):
-        return "seconds/" + column[len("seconds_") :]
+        return column.replace("_", "/", 1)
     if not is_logged_metric(column):
         return column
-    if column.startswith("val_"):
-        return "val/" + column[len("val_") :]
-    return "train/" + column
+    return column.replace("_", "/", 1) if column.startswith("val_") else f"train/{column}"
 
 
 class EventLog:
@@ -40,46 +33,24 @@ class EventLog:
     starts, and replaces those of earlier starts. So a resumed run shows every step once, in every reader, whatever a
     kill left of the old file. Events are written as protobufs, because `tf.summary` cannot give an earlier epoch its
     own time.
-
-    Args:
-        folder: The folder of the event file; made if missing.
-        rows: The epochs so far of a resumed run, as `MetricsTable.read` returns them.
-        hparams: Hyper-parameters by name for TensorBoard's HPARAMS page.
-
-    Raises:
-        OSError: If the file cannot be written.
-
-    Example:
-        >>> import tempfile
-        >>> log = EventLog(tempfile.mkdtemp(), [], {"seed": 1})
-        >>> log.add({"epoch": 1, "loss": 0.5})
-        >>> log.close()
     """
 
     def __init__(
-        self,
-        folder: str | os.PathLike[str],
-        rows: Sequence[Mapping[str, Any]],
-        hparams: Mapping[str, Any],
+        self, folder: Path, rows: Sequence[Mapping[str, Any]], hparams: Mapping[str, Any]
     ) -> None:
-        folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         older = list(folder.glob("events.out.tfevents.*"))
         # TensorBoard reads files in the order of their names: with nanoseconds that is the order of time.
         name = f"events.out.tfevents.{time.time_ns()}.{os.getpid()}.tflbt"
         self._file: BinaryIO = open(folder / name, "wb")  # noqa: SIM115 (closed by `close`)
         self._records = RecordWriter(self._file)
-        now = time.time()
-        started = now - sum(_seconds(row) for row in rows)
-        self._write(
-            Event(
-                wall_time=started,
-                file_version="brain.Event:2",
-                source_metadata=SourceMetadata(writer="tflbt"),
-            )
-        )
+        started = time.time() - sum(_seconds(row) for row in rows)
+        writer = SourceMetadata(writer="tflbt")
+        version = "brain.Event:2"
+        self._write(Event(wall_time=started, file_version=version, source_metadata=writer))
         if hparams:
-            self._summary(hparams_pb(_plain(hparams), start_time_secs=started), 0, started)
+            summary = _as_summary(hparams_pb(_plain(hparams), start_time_secs=started))
+            self._write(Event(wall_time=started, step=0, summary=summary))
         for row in rows:
             started += _seconds(row)
             self._add(row, started)
@@ -102,11 +73,7 @@ class EventLog:
         for column, value in row.items():
             if column != "epoch" and isinstance(value, (int, float)):
                 summary.MergeFrom(_as_summary(scalar_pb(tag(column), float(value))))
-        self._summary(summary, int(row["epoch"]), when)
-
-    def _summary(self, summary: Any, step: int, when: float) -> None:
-        """Writes one summary at a step and a time."""
-        self._write(Event(wall_time=when, step=step, summary=_as_summary(summary)))
+        self._write(Event(wall_time=when, step=int(row["epoch"]), summary=summary))
 
     def _write(self, event: Event) -> None:
         """Writes one event."""

@@ -53,7 +53,7 @@ class History:
     def metric(self) -> str | None:
         """The metric to show beside the loss: an accuracy if there is one."""
         names = [
-            name[len("val_") :] if name.startswith("val_") else name
+            name.removeprefix("val_")
             for row in self.rows
             for name in row
             if is_logged_metric(name) and not name.endswith("loss")
@@ -77,10 +77,8 @@ class History:
     @property
     def switch_epoch(self) -> int | None:
         """The epoch at whose end the convergence phase began; None if it has not."""
-        for epoch, row in zip(self.epochs, self.rows):
-            if row.get("phase") == "convergence":
-                return epoch
-        return None
+        pairs = zip(self.epochs, self.rows)
+        return next((epoch for epoch, row in pairs if row.get("phase") == "convergence"), None)
 
     @property
     def decay_epochs(self) -> list[int]:

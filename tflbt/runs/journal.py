@@ -12,28 +12,13 @@ from tflbt.runs import atomic_file
 
 
 class Journal:
-    """An append-only file of JSON objects, each flushed to the disk before `append` returns.
-
-    Args:
-        path: The file; created by the first event.
-
-    Example:
-        >>> import tempfile
-        >>> journal = Journal(Path(tempfile.mkdtemp()) / "journal.jsonl")
-        >>> journal.append({"event": "begin", "trial": 1})
-        >>> journal.events()
-        [{'event': 'begin', 'trial': 1}]
-    """
+    """An append-only file of JSON objects, each flushed to the disk before `append` returns."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
 
     def append(self, event: dict[str, Any]) -> None:
-        """Adds an event.
-
-        Raises:
-            OSError: If it cannot be written (no space); names the file, which is then as it was before.
-        """
+        """Adds an event; if it cannot be written (no space), the error names the file, which is as it was before."""
         line = json.dumps(event, allow_nan=True) + "\n"
         size = self.path.stat().st_size if self.path.exists() else 0
         with atomic_file.naming(self.path, "cannot write"):
@@ -48,12 +33,7 @@ class Journal:
                 raise
 
     def events(self) -> list[dict[str, Any]]:
-        """Reads the events; half a line that a kill left at the end is cut off the file.
-
-        Raises:
-            ValueError: If a line is not an event; names the file and the line.
-            OSError: If the file cannot be read.
-        """
+        """Reads the events; half a line that a kill left at the end is cut off the file."""
         if not self.path.exists():
             return []
         data = self.path.read_bytes()

@@ -14,40 +14,19 @@ from absl import logging
 from tflbt.runs import atomic_file
 from tflbt.runs.config import without_numpy
 
-# The documented order; metrics stand between `loss` and `val_loss`, their validation values after `val_loss`.
+# The documented order: _FIRST, loss, metrics, val_loss, val_metrics, _LAST, seconds_PART, other seconds_*.
 _FIRST = ("epoch", "updates", "samples", "distinct_samples")
 _LAST = (
-    "learning_rate",
-    "batch_size",
-    "phase",
-    "eigenvalue",
-    "curvature_products",
-    "stability_eigenvalue",
-    "stability_mean",
-    "stability_limit",
-    "stability_limit_momentum",
-    "decays",
-    "growths",
-    "adversarial_ratio",
-    "discarded_share",
-    "seconds",
+    *("learning_rate", "batch_size", "phase", "eigenvalue", "curvature_products"),
+    *("stability_eigenvalue", "stability_mean", "stability_limit", "stability_limit_momentum"),
+    *("decays", "growths", "adversarial_ratio", "discarded_share", "seconds"),
 )
 # Where the seconds went, in the order of the paper's Table II and of our figure.
 PARTS = ("computation", "communication", "curvature", "resizing", "input", "validation")
 
 
 def columns_in_order(names: Iterable[str]) -> list[str]:
-    """Sorts column names into the order documented for `metrics.csv`; names of the same kind keep their order.
-
-    The order: epoch, updates, samples, distinct_samples, loss, metrics, val_loss, val_metrics, learning_rate,
-    batch_size, phase, eigenvalue, curvature_products, stability_eigenvalue, stability_mean, stability_limit,
-    stability_limit_momentum, decays, growths, adversarial_ratio, discarded_share, seconds, and where they went:
-    seconds_computation, _communication, _curvature, _resizing, _input, _validation, other seconds_*.
-
-    Example:
-        >>> columns_in_order(["seconds", "val_loss", "accuracy", "epoch", "loss"])
-        ['epoch', 'loss', 'accuracy', 'val_loss', 'seconds']
-    """
+    """Sorts column names into the order documented for `metrics.csv`; names of the same kind keep their order."""
     return sorted(names, key=_place)
 
 
@@ -95,10 +74,7 @@ class MetricsTable:
         self.path = Path(path)
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Adds a row; earlier rows are empty in columns that are new.
-
-        Args:
-            row: Values by column: int, float, str, NumPy scalars, or None for an empty cell.
+        """Adds a row of int, float, str, NumPy scalars or None (empty); earlier rows are empty in new columns.
 
         Raises:
             OSError: If the file cannot be written; its earlier rows are untouched.
@@ -161,7 +137,7 @@ class MetricsTable:
         cells = [row for row in csv.reader(lines) if row]
         if not cells:
             return [], []
-        header, rows = cells[0], cells[1:]
+        header, *rows = cells
         for number, row in enumerate(rows, start=2):
             if len(row) == len(header):
                 continue

@@ -95,9 +95,8 @@ class RunDirectory(ClaimedDirectory):
 
     def _taken(self) -> str:
         """Returns the reason if there is a run."""
-        return (
-            "a run; continue it with --resume, or name another --workdir" if self.holds_run else ""
-        )
+        hint = "a run; continue it with --resume, or name another --workdir"
+        return hint if self.holds_run else ""
 
     def _write_more(self) -> None:
         """Writes the environment."""
