@@ -71,6 +71,7 @@ def test_runs_and_searches_of_another_process_are_left_alone_until_it_is_killed(
 def test_the_lock_lives_as_long_as_what_holds_it(tmp_path, holder):
     run = RunDirectory.create(tmp_path, {"epochs": 3})
     again = RunDirectory.open(tmp_path)  # this process may
+    assert hold(tmp_path) is run._lock is again._lock
     assert pickle.loads(pickle.dumps(run))._lock is None  # on another rank
     del run, again
     holder(tmp_path)
