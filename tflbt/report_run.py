@@ -51,8 +51,7 @@ def main(
         times: Folder for a figure that compares where the time of the runs went; default None: no figure.
 
     Returns:
-        0 if everything was made, 1 if one could not be, 2 if no directory was named, or runs
-        without a baseline.
+        0 if everything was made, 1 if one could not be, 2 if no directory was named, or runs without a baseline.
 
     Example:
         >>> import tempfile

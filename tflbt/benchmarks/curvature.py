@@ -32,13 +32,12 @@ EVERY_EPOCH: dict[str, Any] = dict(
 def main(argv: Sequence[str] = ()) -> int:
     """Measure, print a table of ratios beside their targets, and return 0 if all are met, else 1.
 
-    Times are medians of rounds that run everything once each, in one process, so that a slow
-    moment of the machine touches all alike. A "whole-model difference" is one gradient of the
-    output layer's weights through the whole model, a sub-batch at a time: the least that the
-    two-phase paper's method needs per iteration. An epoch is 390.6 gradients of 128 images, without
-    updates, augmentation or reading data. Between the measurements that the ABSA figures are medians
-    of, the network is trained with batch 128 at learning rate 0.1 (the paper's): each starts from
-    the last one's eigenvector, as a callback does.
+    Times are medians of rounds that run everything once each, in one process, so that a slow moment of the machine
+    touches all alike. A "whole-model difference" is one gradient of the output layer's weights through the whole model,
+    a sub-batch at a time: the least that the two-phase paper's method needs per iteration. An epoch is 390.6 gradients
+    of 128 images, without updates, augmentation or reading data. Between the measurements that the ABSA figures are
+    medians of, the network is trained with batch 128 at learning rate 0.1 (the paper's): each starts from the last
+    one's eigenvector, as a callback does.
 
     Args:
         argv: Command-line arguments, see `--help`. `--data_dir` (default ../shared/data) has
@@ -155,9 +154,8 @@ def _output_layer(network: _Network, options: argparse.Namespace) -> int:
     epoch = seconds["gradient"] * EPOCH_SAMPLES / SUB_BATCH_SIZE
     print(f"ResNet-{options.depth}, {len(x)} images of 32x32, {ITERATIONS} iterations")
     print(
-        f"medians of {options.rounds}: eigenvalue {seconds['eigenvalue']:.3f} s, forward pass "
-        f"{seconds['forward']:.3f} s, {ITERATIONS} whole-model differences "
-        f"{seconds['differences']:.3f} s, gradient of {SUB_BATCH_SIZE} "
+        f"medians of {options.rounds}: eigenvalue {seconds['eigenvalue']:.3f} s, forward pass {seconds['forward']:.3f} "
+        f"s, {ITERATIONS} whole-model differences {seconds['differences']:.3f} s, gradient of {SUB_BATCH_SIZE} "
         f"{seconds['gradient']:.3f} s (an epoch of {EPOCH_SAMPLES}: {epoch:.1f} s, extrapolated)"
     )
     print(

@@ -51,10 +51,7 @@ def large_batch_model(depth: int) -> LargeBatchModel:
 def throughput(count: int, rounds: int, depth: int) -> Target:
     """Epochs over the same images: plain Keras at the sub-batch size, and large batches of sub-batches."""
     x, y = images(count)
-    plain, large = (
-        compiled(models.build("cifar_resnet", depth=depth)),
-        large_batch_model(depth),
-    )
+    plain, large = (compiled(models.build("cifar_resnet", depth=depth)), large_batch_model(depth))
     batch = min(LARGE_BATCH, count)
     seconds = medians(
         {

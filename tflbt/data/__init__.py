@@ -86,11 +86,9 @@ def load(
         raise ValueError(
             f"There is no data set {name!r}; name one of {sorted(_LOADERS)}, or 'tfds:NAME'."
         )
-    crops: dict[str, Any] = {}
-    if image_size is not None:
-        crops["image_size"] = image_size
-    if crop_area is not None:
-        crops["crop_area"] = tuple(crop_area)
+    area = None if crop_area is None else tuple(crop_area)
+    options: dict[str, Any] = {"image_size": image_size, "crop_area": area}
+    crops = {key: value for key, value in options.items() if value is not None}
     if name == "imagenet":
         return load_imagenet(data_dir, **crops)
     for key, value in crops.items():

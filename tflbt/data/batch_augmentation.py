@@ -74,16 +74,7 @@ class BatchAugmentation:
         return self.instances // math.gcd(self.instances, size) if self.placement == "ranks" else 1
 
     def check(self, sub_batches: int, sub_batch_size: int, size: int) -> None:
-        """Checks that an update has all instances of each of its samples.
-
-        Args:
-            sub_batches: Sub-batches a rank takes for one update.
-            sub_batch_size: Rows in a sub-batch.
-            size: Number of ranks.
-
-        Raises:
-            ValueError: Naming the sizes that would do.
-        """
+        """Checks that an update, `sub_batches` of each of `size` ranks, has all instances of each of its samples."""
         count = self.instances
         if self.placement == "sub_batch" and sub_batch_size % count:
             near = max(1, sub_batch_size // count) * count
@@ -112,18 +103,7 @@ class BatchAugmentation:
     def places(
         self, step: tf.Tensor, samples: int, sub_batch_size: int, rank: int, size: int
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Says what a sub-batch holds.
-
-        Args:
-            step: Number of the rank's sub-batch in the epoch, int64.
-            samples: N.
-            sub_batch_size: Rows in a sub-batch.
-            rank: This rank.
-            size: Number of ranks.
-
-        Returns:
-            int64 `[n]`: places of the samples in the epoch's order, and the number of each one's instance.
-        """
+        """Says where a sub-batch's rows come from, int64 `[n]`: places in the epoch's order, numbers of instances."""
         count = self.instances
         if self.placement == "sub_batch":
             rows = _rows(step * size + rank, sub_batch_size, samples * count)
@@ -170,7 +150,6 @@ def augmented_batches(
     input pipeline").
 
     Example:
-        >>> import tensorflow as tf
         >>> from tflbt.data import Cutout, augmented_batches
         >>> images = tf.data.Dataset.from_tensor_slices((tf.ones([8, 32, 32, 3]), tf.range(8)))
         >>> pipeline = images.batch(4).apply(augmented_batches(3, Cutout(16)))
@@ -195,8 +174,7 @@ def augmented_batches(
         return numbers.map(lambda i: augmented(number, batch, rows, tf.fill(tf.shape(rows), i)))
 
     def apply(dataset: tf.data.Dataset) -> tf.data.Dataset:
-        # A tuple's parts would become arguments of their own.
-        numbered = dataset.enumerate()
+        numbered = dataset.enumerate()  # a tuple's parts would become arguments of their own
         if together:
             return numbered.map(all_together, tf.data.AUTOTUNE, deterministic=True)
         return numbered.flat_map(each_apart)

@@ -19,24 +19,10 @@ _STEPS = 2**24  # float32 holds each k / 2^24 exactly
 def sample_seeds(
     seed: int, epoch: tf.Tensor, indices: tf.Tensor, instances: tf.Tensor | None = None
 ) -> tf.Tensor:
-    """Derives two seed words for each sample from (seed, epoch, index, instance) and nothing else.
+    """Derives two seed words, int32 `[n, 2]`, for each sample from (seed, epoch, index, instance) and nothing else.
 
-    Args:
-        seed: The run's seed, 0 .. 2^63 - 1.
-        epoch: The epoch, counted from 0: a scalar integer tensor.
-        indices: Positions of the samples in the data set, integers `[n]`.
-        instances: Which instance of its sample each row is, integers `[n]`, 0 .. 2^32 - 1. Default: the first, 0,
-            for every row.
-
-    Returns:
-        int32 `[n, 2]`. A row is also a valid seed for `tf.random.stateless_*`.
-
-    Example:
-        >>> from tflbt.data.sample_seeds import sample_seeds
-        >>> whole = sample_seeds(7, tf.constant(3), tf.range(4))
-        >>> part = sample_seeds(7, tf.constant(3), tf.constant([2]))
-        >>> bool(tf.reduce_all(whole[2] == part[0]))
-        True
+    The seed is 0 .. 2^63 - 1, the epoch a scalar; `indices`, `[n]`, are places in the data set, `instances`, `[n]`, 0
+    .. 2^32 - 1 (default: 0 for every row). A row of the result is also a valid seed for `tf.random.stateless_*`.
     """
     epoch, indices = tf.cast(epoch, tf.int64), tf.cast(indices, tf.int64)
     state = tf.constant([0, 1], tf.uint32)  # both columns at once: operations are few, whatever n
@@ -56,45 +42,20 @@ def fold_in(seeds: tf.Tensor, number: int) -> tf.Tensor:
 
 
 def uniform_integers(seeds: tf.Tensor, draw: int, bound: int) -> tf.Tensor:
-    """Draws one integer per sample, uniform over `0 .. bound - 1`.
+    """Draws one integer per sample, int32 `[n]`, uniform over `0 .. bound - 1`; the bound is at most 2^31 - 1.
 
-    The 32-bit hash h becomes `floor(h * bound / 2^32)`; each value's probability is within 2^-32 of 1 / bound.
-
-    Args:
-        seeds: int32 `[n, 2]`.
-        draw: Which of a sample's numbers to draw, 0 .. 2^32 - 1; different draws are independent.
-        bound: Number of values, 1 .. 2^31 - 1.
-
-    Returns:
-        int32 `[n]`.
-
-    Example:
-        >>> from tflbt.data.sample_seeds import uniform_integers
-        >>> numbers = uniform_integers(tf.reshape(tf.range(200), [100, 2]), 0, 9)
-        >>> int(tf.reduce_min(numbers)), int(tf.reduce_max(numbers))
-        (0, 8)
+    The 32-bit hash h becomes `floor(h * bound / 2^32)`; each value's probability is within 2^-32 of 1 / bound. `draw`,
+    0 .. 2^32 - 1, says which of a sample's numbers it is; different draws are independent.
     """
     state = tf.cast(_hash(seeds, (draw,))[:, 0], tf.int64)
     return tf.cast(tf.bitwise.right_shift(state * bound, tf.constant(32, tf.int64)), tf.int32)
 
 
 def uniform(seeds: tf.Tensor, draw: int, low: float = 0.0, high: float = 1.0) -> tf.Tensor:
-    """Draws one number per sample, uniform over `low + (high - low) * k / 2^24` with k = 0 .. 2^24 - 1.
+    """Draws one number per sample, float32 `[n]`, uniform over `low + (high - low) * k / 2^24`, k = 0 .. 2^24 - 1.
 
-    Args:
-        seeds: int32 `[n, 2]`.
-        draw: Which of a sample's numbers to draw, as in `uniform_integers`.
-        low: The smallest number, default 0.
-        high: The bound, default 1. Numbers between 0 and 1 never reach it; others may, by float32's rounding.
-
-    Returns:
-        float32 `[n]`.
-
-    Example:
-        >>> from tflbt.data.sample_seeds import uniform
-        >>> numbers = uniform(tf.reshape(tf.range(2000), [1000, 2]), 0, 2.0, 3.0)
-        >>> round(float(tf.reduce_min(numbers)), 2), round(float(tf.reduce_max(numbers)), 2)
-        (2.0, 3.0)
+    `draw` is as in `uniform_integers`. Numbers from 0 to 1 never reach 1; others may reach `high`, by float32's
+    rounding.
     """
     steps = tf.cast(uniform_integers(seeds, draw, _STEPS), tf.float32)
     return low + (high - low) * (steps / _STEPS)

@@ -13,10 +13,8 @@ normalisation's moving statistics become NaN.
 For several instances of each sample, `tflbt.data.batch_augmentation` says which instance is where.
 
 All epochs are one `tf.data.Dataset`, so the first sub-batches of an epoch are ready when the previous epoch ends. The
-arrays stay where they are, even if they are memory-mapped: NumPy gathers each sub-batch. Tensors of the whole set would
-be gathered up to twice as fast, but making them costs one or two copies of the set, and NumPy's hundreds of thousands
-of CIFAR images per second and core are more than any training here consumes. Do not write into the arrays while the
-dataset is in use.
+arrays stay where they are, even if they are memory-mapped, and NumPy gathers each sub-batch: tensors of the whole set
+would cost one or two copies of it. Do not write into the arrays while the dataset is in use.
 """
 
 from __future__ import annotations
@@ -34,7 +32,7 @@ from tflbt.data.sample_seeds import sample_seeds
 from tflbt.distributed import comm
 
 Transform = Callable[[Any, tf.Tensor], Any]
-_ONE_INSTANCE = BatchAugmentation()
+_SINGLE = BatchAugmentation()
 _PREFETCHED = 2  # sub-batches: one being used, one ready; memory is bounded by a few sub-batches
 _MOST_PARALLEL_CALLS = 16  # sub-batches built at a time, each in memory
 
@@ -50,7 +48,7 @@ def sub_batches(
     shuffle: bool = True,
     seed: int = 0,
     transform: Transform | None = None,
-    augmentation: BatchAugmentation = _ONE_INSTANCE,
+    augmentation: BatchAugmentation = _SINGLE,
 ) -> tf.data.Dataset:
     """Makes the dataset of one rank's sub-batches for all the epochs of a run.
 
@@ -79,8 +77,6 @@ def sub_batches(
         ValueError: If an argument is out of its range, or the arrays are empty, scalar or of different lengths.
 
     Example:
-        >>> import numpy as np
-        >>> from tflbt.data.sharding import sub_batches
         >>> dealt = sub_batches(np.arange(5), sub_batch_size=2, rank=1, size=2, shuffle=False)
         >>> [part.tolist() for part in dealt.as_numpy_iterator()]
         [[2, 3], []]
@@ -114,14 +110,9 @@ def sub_batches(
         calls = min(comm.cores(), _MOST_PARALLEL_CALLS)
         dataset = dataset.map(batch, num_parallel_calls=calls, deterministic=True)
         total = tf.data.experimental.assert_cardinality(steps * (epochs - initial_epoch))
-        return dataset.apply(total).prefetch(_PREFETCHED).with_options(_without_tuning())
-
-
-def _without_tuning() -> tf.data.Options:
-    """Returns options without tf.data's autotuning, which can delay the end of `fit` by up to a minute."""
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return options
+        options = tf.data.Options()
+        options.autotune.enabled = False  # it can delay the end of `fit` by up to a minute
+        return dataset.apply(total).prefetch(_PREFETCHED).with_options(options)
 
 
 def one_epoch(
@@ -137,8 +128,6 @@ def one_epoch(
     The arguments are those of `sub_batches`; the transform should have no randomness, like the standardisation.
 
     Example:
-        >>> import numpy as np
-        >>> from tflbt.data.sharding import one_epoch
         >>> passed = one_epoch(np.arange(3), sub_batch_size=2)
         >>> [part.tolist() for part in passed.as_numpy_iterator()]
         [[0, 1], [2]]
@@ -154,12 +143,11 @@ def one_epoch(
 
 
 def steps_per_epoch(
-    samples: int,
-    sub_batch_size: int,
-    size: int = 1,
-    augmentation: BatchAugmentation = _ONE_INSTANCE,
+    samples: int, sub_batch_size: int, size: int = 1, augmentation: BatchAugmentation = _SINGLE
 ) -> int:
-    """Counts the sub-batches that every rank gets in an epoch: `ceil(ceil(samples / s) / size)` with one instance.
+    """Counts the sub-batches that every rank gets in an epoch, empty ones included.
+
+    They are `ceil(ceil(samples / s) / size)` with one instance.
 
     Args:
         samples: Samples in the data set, at least 1.
@@ -167,14 +155,10 @@ def steps_per_epoch(
         size: Number of ranks, at least 1.
         augmentation: As in `sub_batches`.
 
-    Returns:
-        The number of sub-batches, empty ones included; the same on every rank.
-
     Raises:
         ValueError: If an argument is below 1.
 
     Example:
-        >>> from tflbt.data.sharding import steps_per_epoch
         >>> steps_per_epoch(50_000, 128, 4)
         98
     """
@@ -196,13 +180,6 @@ class _Source:
         self.leaves = tf.nest.flatten(arrays)
 
 
-def _alive(reference: weakref.ref[_Source]) -> _Source:
-    """Returns what a weak reference refers to."""
-    source = reference()
-    assert source is not None, "the dataset outlives what reads it"
-    return source
-
-
 # TensorFlow keeps the functions that numpy_function calls for as long as the process runs. If AutoGraph converted them,
 # they would keep the graph too, so these two are not converted.
 @tf.autograph.experimental.do_not_convert
@@ -218,7 +195,7 @@ def _gathered(source: _Source, chosen: tf.Tensor) -> Any:
     """Takes the chosen samples of every array, with one call to Python for all arrays."""
     leaves, reference = source.leaves, weakref.ref(source)  # weak, to free the arrays: see above
     taken = tf.numpy_function(
-        lambda indices: [np.take(leaf, indices, axis=0) for leaf in _alive(reference).leaves],
+        lambda indices: [np.take(leaf, indices, axis=0) for leaf in reference().leaves],  # type: ignore[union-attr]
         [chosen],
         [tf.as_dtype(leaf.dtype) for leaf in leaves],
         stateful=False,

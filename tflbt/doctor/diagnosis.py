@@ -128,10 +128,7 @@ def _judge_tensorflow(facts: Facts) -> list[Finding]:
         tensorflow = dataclasses.replace(tensorflow, status="warning", hint=hint)
     if int(facts.keras.split(".")[0]) < 3:
         return [tensorflow, Finding("ok", "Keras", facts.keras)]
-    hint = (
-        "under Keras 3 Horovod trains without ever reducing: TensorFlow 2.15, "
-        "or tf_keras with TF_USE_LEGACY_KERAS=1"
-    )
+    hint = "under Keras 3 Horovod trains without ever reducing: TensorFlow 2.15, or tf_keras with TF_USE_LEGACY_KERAS=1"
     return [tensorflow, Finding("error", "Keras", facts.keras, hint)]
 
 

@@ -21,20 +21,7 @@ _DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError)
 
 
 def folders(data_dir: str | Path | None, names: Sequence[str], expected: str) -> list[Path]:
-    """Returns the folders in which a data set may be: `data_dir` itself, then those of its sub-folders that exist.
-
-    Args:
-        data_dir: The folder that the user named.
-        names: Names of sub-folders to look in.
-        expected: What the folder should hold, for the errors.
-
-    Returns:
-        Paths, `data_dir` first.
-
-    Raises:
-        ValueError: If `data_dir` is None.
-        NotADirectoryError: If it is not a folder.
-    """
+    """Returns the folders in which a data set may be, `data_dir` first; `expected` tells what these should hold."""
     looked_in = f"It should hold {expected}, directly or in its " + ", ".join(names) + "."
     if data_dir is None:
         raise ValueError(f"data_dir is not given. {looked_in}")
@@ -51,11 +38,7 @@ def find_file(folder: Path, names: Sequence[str]) -> Path | None:
 
 
 def required_file(places: Sequence[Path], names: Sequence[str], expected: str) -> Path:
-    """Returns the first of the names that is a file in one of the places, raw, `.gz` or `.xz`.
-
-    Raises:
-        FileNotFoundError: If there is none; says where it should be, and what the folder should hold.
-    """
+    """Returns the first of the names that is a file in one of the places, raw, `.gz` or `.xz`; raises without one."""
     path = next((path for place in places if (path := find_file(place, names))), None)
     if path is None:
         raise FileNotFoundError(
@@ -73,33 +56,13 @@ def find_tars(folder: Path, prefix: str) -> list[Path]:
 
 @contextlib.contextmanager
 def opened(path: Path, expected: str) -> Iterator[BinaryIO]:
-    """Opens a file for reading; `.gz` and `.xz` are decompressed. Damage is reported by `damage_named`.
-
-    Example:
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> from tflbt.data.sets.archives import opened
-        >>> path = Path(tempfile.mkdtemp(), "file.gz")
-        >>> _ = path.write_bytes(gzip.compress(b"abc"))
-        >>> with opened(path, "three letters") as stream:
-        ...     stream.read()
-        b'abc'
-    """
-    opener = _OPENERS[path.suffix if path.suffix in _OPENERS else ""]
-    with damage_named(path, expected), opener(path, "rb") as stream:
+    """Opens a file for reading; `.gz` and `.xz` are decompressed. Damage is reported by `damage_named`."""
+    with damage_named(path, expected), _OPENERS.get(path.suffix, open)(path, "rb") as stream:
         yield stream
 
 
 def tar_members(path: Path, names: Sequence[str]) -> Iterator[tuple[str, BinaryIO]]:
-    """Streams files out of a tar, compressed or not, in the order in which they are stored.
-
-    Args:
-        path: The tar.
-        names: The files' names, without folders.
-
-    Yields:
-        Pairs of (name without folders, binary stream); read a stream before taking the next pair.
-    """
+    """Streams the named files out of a tar in their stored order; read a stream before taking the next pair."""
     with tarfile.open(path, "r|*") as tar:
         for member in tar:
             name = Path(member.name).name
@@ -109,20 +72,7 @@ def tar_members(path: Path, names: Sequence[str]) -> Iterator[tuple[str, BinaryI
 
 @contextlib.contextmanager
 def damage_named(path: Path, expected: str) -> Iterator[None]:
-    """Turns whatever reading a damaged file raises into an `OSError` that names the file and says what it should be.
-
-    Raises:
-        OSError: If the body met a missing, unreadable or damaged file.
-
-    Example:
-        >>> from pathlib import Path
-        >>> from tflbt.data.sets.archives import damage_named
-        >>> with damage_named(Path("a.gz"), "a text"):
-        ...     gzip.decompress(b"neither")
-        Traceback (most recent call last):
-        ...
-        OSError: a.gz is damaged or cannot be read (...). It should be a text.
-    """
+    """Turns whatever reading a damaged file raises into an `OSError` that names the file and says what it should be."""
     try:
         yield
     except _DAMAGE as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,9 +32,8 @@ class _Edition:
 
     @property
     def expected(self) -> str:
-        names = ", ".join(self.files)
         return (
-            f"the files {names} of {self.tar_prefix}binary (with .bin) or {self.tar_prefix}python, "
+            f"the files {', '.join(self.files)} of {self.tar_prefix}binary (with .bin) or {self.tar_prefix}python, "
             "raw, .gz or .xz, or either's unopened tar"
         )
 
@@ -86,7 +84,6 @@ def load_cifar10(data_dir: str | Path | None) -> ImageData:
         OSError: If a file is missing or its compressed stream is damaged.
 
     Example:
-        >>> from tflbt.data.sets.cifar import load_cifar10
         >>> load_cifar10(None)
         Traceback (most recent call last):
         ...
@@ -122,8 +119,7 @@ def _load(data_dir: str | Path | None, edition: _Edition) -> ImageData:
             x_test, y_test = _joined(parts, edition.test)
             return ImageData(x_train, y_train, x_test, y_test, edition.classes, edition.name)
     raise FileNotFoundError(
-        f"There is no {edition.name} in {', '.join(map(str, places))}: looked for "
-        f"{edition.expected}."
+        f"There is no {edition.name} in {', '.join(map(str, places))}: looked for {edition.expected}."
     )
 
 
@@ -138,13 +134,13 @@ def _read_files(place: Path, edition: _Edition) -> _Parts:
             continue
         parts = {}
         for name, path in paths.items():
+            expected = edition.file_expected(name, bool(ending))
             if path is None:
-                expected = edition.file_expected(name, bool(ending))
                 raise FileNotFoundError(
                     f"{place / (name + ending)} (raw, .gz or .xz) is missing beside the others "
                     f"of {edition.name}. It should be {expected}."
                 )
-            with archives.opened(path, edition.file_expected(name, bool(ending))) as stream:
+            with archives.opened(path, expected) as stream:
                 parts[name] = _parse(stream, edition, name, bool(ending), str(path))
         return parts
     return {}
@@ -152,27 +148,22 @@ def _read_files(place: Path, edition: _Edition) -> _Parts:
 
 def _read_tar(place: Path, edition: _Edition) -> _Parts:
     """Reads the set's first tar here; returns {} if there is none."""
-    for path in archives.find_tars(place, edition.tar_prefix):
-        parts = dict(_tar_parts(path, edition))
-        missing = [name for name in edition.files if name not in parts]
-        if missing:
-            raise FileNotFoundError(
-                f"{path} has no {', '.join(missing)} (or .bin). It should hold {edition.expected}."
-            )
-        return parts
-    return {}
-
-
-def _tar_parts(
-    path: Path, edition: _Edition
-) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
-    """Yields each file's name, and its images and labels, from a tar of either version."""
-    names = [name + ending for name in edition.files for ending in (".bin", "")]
+    path = next(iter(archives.find_tars(place, edition.tar_prefix)), None)
+    if path is None:
+        return {}
+    parts = {}
+    members = [name + ending for name in edition.files for ending in (".bin", "")]
     expected = f"a tar of {edition.tar_prefix}binary or {edition.tar_prefix}python"
     with archives.damage_named(path, expected):
-        for member, stream in archives.tar_members(path, names):
+        for member, stream in archives.tar_members(path, members):
             name = member.removesuffix(".bin")
-            yield name, _parse(stream, edition, name, member != name, f"{path}:{member}")
+            parts[name] = _parse(stream, edition, name, member != name, f"{path}:{member}")
+    missing = [name for name in edition.files if name not in parts]
+    if missing:
+        raise FileNotFoundError(
+            f"{path} has no {', '.join(missing)} (or .bin). It should hold {edition.expected}."
+        )
+    return parts
 
 
 def _parse(

@@ -29,20 +29,7 @@ _ALLOWED = {
 def parse_binary(
     stream: BinaryIO, label_bytes: int, most: int, classes: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Parses the binary version: for each image its label byte(s), then 3,072 bytes of pixels in planes.
-
-    Args:
-        stream: The uncompressed file.
-        label_bytes: 1 for CIFAR-10; 2 (coarse, fine) for CIFAR-100. The last one is used.
-        most: The number of images in the published file; more are refused.
-        classes: Number of classes.
-
-    Returns:
-        uint8 images `[n, 32, 32, 3]` and int64 labels `[n]`.
-
-    Raises:
-        ValueError: If the length is not a whole number of records, or a label is out of range.
-    """
+    """Parses at most `most` records of label byte(s), the last of which counts, and 3,072 bytes of pixels in planes."""
     record = label_bytes + PIXELS
     content = stream.read(most * record + 1)
     count, left = divmod(len(content), record)
@@ -58,22 +45,7 @@ def parse_binary(
 def parse_pickle(
     stream: BinaryIO, label_key: str, most: int, classes: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Parses the Python version: a pickled dict of "data" and labels, whose keys are bytes or text.
-
-    Only NumPy arrays and plain containers are unpickled: no other class or function is looked up.
-
-    Args:
-        stream: The uncompressed file.
-        label_key: "labels" for CIFAR-10, "fine_labels" for CIFAR-100.
-        most: The number of images in the published file; more are refused.
-        classes: Number of classes.
-
-    Returns:
-        uint8 images `[n, 32, 32, 3]` and int64 labels `[n]`.
-
-    Raises:
-        ValueError: If it is not such a pickle.
-    """
+    """Parses a pickled dict of "data" and labels, whose keys are bytes or text; no class but NumPy's is looked up."""
     batch = _unpickled(stream, most * PIXELS + _PICKLE_OVERHEAD)
     data, labels = batch.get("data"), batch.get(label_key)
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (PIXELS,):

@@ -7,15 +7,13 @@ import numpy as np
 from tflbt.data.sets.image_data import ImageData
 
 _TEST_SHARE = 0.2  # of each class
-_SPLIT_SEED = 0
 
 
-def load_digits(seed: int = _SPLIT_SEED) -> ImageData:
+def load_digits(seed: int = 0) -> ImageData:
     """Loads the digits, with a stratified 20% of them for testing.
 
-    The images are the 8x8 bitmaps of the UCI "Optical Recognition of Handwritten Digits" test set
-    (Alpaydin and Kaynak, 1998) as scikit-learn ships them: each pixel counts the ink in a 4x4
-    block, 0 .. 16. The integers are not rescaled.
+    The images are the 8x8 bitmaps of the UCI "Optical Recognition of Handwritten Digits" test set (Alpaydin and Kaynak,
+    1998) as scikit-learn ships them: each pixel counts the ink in a 4x4 block, 0 .. 16. The integers are not rescaled.
 
     Args:
         seed: Seed of the split, 0 .. 2^32 - 1; the same seed gives the same split everywhere.
@@ -27,7 +25,6 @@ def load_digits(seed: int = _SPLIT_SEED) -> ImageData:
         ImportError: If scikit-learn is not installed.
 
     Example:
-        >>> from tflbt.data.sets.digits import load_digits
         >>> data = load_digits()
         >>> data.x_train.shape, data.x_test.shape, int(data.x_train.max())
         ((1437, 8, 8, 1), (360, 8, 8, 1), 16)
@@ -38,11 +35,8 @@ def load_digits(seed: int = _SPLIT_SEED) -> ImageData:
         raise ImportError("The digits come with scikit-learn: pip install scikit-learn.") from error
     bunch = datasets.load_digits()
     images = bunch.images.astype(np.uint8)[..., np.newaxis]
+    labels = bunch.target.astype(np.int64)
     x_train, x_test, y_train, y_test = model_selection.train_test_split(
-        images,
-        bunch.target.astype(np.int64),
-        test_size=_TEST_SHARE,
-        random_state=seed,
-        stratify=bunch.target,
+        images, labels, test_size=_TEST_SHARE, random_state=seed, stratify=labels
     )
     return ImageData(x_train, y_train, x_test, y_test, classes=10, name="digits")

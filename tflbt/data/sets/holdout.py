@@ -18,9 +18,6 @@ def with_holdout(images: Any, count: int) -> Any:
         images: An `ImageData`, `StoredImages` or `TextData`.
         count: Samples to take out, at least 1 and fewer than there are.
 
-    Returns:
-        A data set of the same class.
-
     Raises:
         ValueError: If count is out of its range.
 

@@ -25,8 +25,6 @@ class ImageData:
         ValueError: If shapes, data types or labels do not fit together.
 
     Example:
-        >>> import numpy as np
-        >>> from tflbt.data.sets.image_data import ImageData
         >>> x, y = np.zeros([2, 8, 8, 1], np.uint8), np.array([0, 1])
         >>> ImageData(x, y, x, y, classes=2, name="two").image_shape
         (8, 8, 1)
@@ -41,10 +39,8 @@ class ImageData:
 
     def __post_init__(self) -> None:
         """Checks that the four arrays fit together."""
-        for split, x, y in (
-            ("train", self.x_train, self.y_train),
-            ("test", self.x_test, self.y_test),
-        ):
+        for split in ("train", "test"):
+            x, y = getattr(self, f"x_{split}"), getattr(self, f"y_{split}")
             if x.dtype != np.uint8 or x.ndim != 4:
                 raise ValueError(f"x_{split} must be uint8 [N, H, W, C], got {x.dtype} {x.shape}.")
             if y.dtype != np.int64 or y.shape != x.shape[:1]:

@@ -20,7 +20,7 @@ from typing import Any
 import tensorflow as tf
 
 from tflbt.data.sample_seeds import uniform
-from tflbt.data.transforms.random_resized_crop import AREA, ASPECT, DRAWS, check_ranges
+from tflbt.data.transforms.random_resized_crop import AREA, ASPECT, DRAWS, Range, check_ranges
 
 Contents = Callable[[tf.Tensor], tf.Tensor]
 _SHORTER_SIDE = 256 / 224  # of the square's
@@ -32,27 +32,15 @@ def random_crops(
     paths: tf.Tensor,
     seeds: tf.Tensor,
     size: int,
-    area: tuple[float, float] = AREA,
-    aspect: tuple[float, float] = ASPECT,
+    area: Range = AREA,
+    aspect: Range = ASPECT,
     contents: Contents = tf.io.read_file,
 ) -> tf.Tensor:
-    """Reads a random window of each file, resized to a square.
+    """Reads a random window of each file, resized to a square: float32 images `[n, size, size, 3]`, 0 .. 255.
 
-    Args:
-        paths: Strings `[n]`, n at least 0.
-        seeds: int32 `[n, 2]`, one row per sample (`tflbt.data.sample_seeds`); equal seeds give equal windows.
-        size: Side of the squares in pixels, at least 1.
-        area: Least and largest area of a window, as shares of the image's area, above 0, at most 1. Small networks,
-            such as MobileNet, are trained with a larger least area.
-        aspect: Least and largest width over height of a window, above 0.
-        contents: A function that reads one path, a string `[]`, and returns the bytes of its JPEG or PNG, `[]`.
-
-    Returns:
-        float32 images `[n, size, size, 3]`, 0 .. 255. Files that cannot be read raise
-        `tf.errors.InvalidArgumentError`, which `unreadable_named` turns into an `OSError`.
-
-    Raises:
-        ValueError: If `area` or `aspect` is not such a pair.
+    `seeds` are int32 `[n, 2]` (`tflbt.data.sample_seeds`); `area` and `aspect` are as in `RandomResizedCrop`;
+    `contents` reads a path, a string `[]`, and returns the bytes of its JPEG or PNG. n may be 0. Files that cannot be
+    read raise `tf.errors.InvalidArgumentError`, which `unreadable_named` turns into an `OSError`.
     """
     check_ranges(area, aspect)
 
@@ -69,18 +57,9 @@ def resized_random_crops(
     """Reads a random square of each file, after resizing the image to nearly that square's size.
 
     The two-phase paper's A.2: "resized to 256 x 384 pixels keeping the original aspect ratio, and 224 x 224 image is
-    randomly cropped". Only an image of 2 : 3 can have that size, so the shorter side of each becomes 256 and the
-    longer side keeps the ratio, as in `centre_crops`; every position is equally likely. Such a square shows half of
-    an image of 2 : 3, where one of `random_crops` may show 8%.
-
-    Args:
-        paths: As in `random_crops`.
-        seeds: As in `random_crops`.
-        size: Side of the squares in pixels, at least 1; the shorter side becomes 256/224 of it.
-        contents: As in `random_crops`.
-
-    Returns:
-        As `random_crops`.
+    randomly cropped". Only an image of 2 : 3 can have that size, so the shorter side of each becomes 256/224 of `size`
+    and the longer side keeps the ratio, as in `centre_crops`; every position is equally likely. Such a square shows
+    half of an image of 2 : 3, where one of `random_crops`, whose arguments and result these are, may show 8%.
     """
 
     def read(path: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
@@ -111,7 +90,6 @@ def unreadable_named() -> Iterator[None]:
         tf.errors.InvalidArgumentError: If the body met another one.
 
     Example:
-        >>> from tflbt.data.sets.image_files import centre_crops, unreadable_named
         >>> with unreadable_named():
         ...     centre_crops(tf.constant(["absent.JPEG"]), 14)
         Traceback (most recent call last):
@@ -162,7 +140,7 @@ def _square(image: tf.Tensor, corner: tf.Tensor, size: int) -> tf.Tensor:
     return image[top : top + size, left : left + size]
 
 
-def _random_window(contents: tf.Tensor, seed: tf.Tensor, *ranges: tuple[float, float]) -> tf.Tensor:
+def _random_window(contents: tf.Tensor, seed: tf.Tensor, *ranges: Range) -> tf.Tensor:
     """Decodes a random window of an image."""
 
     def of_jpeg() -> tf.Tensor:
@@ -178,10 +156,7 @@ def _random_window(contents: tf.Tensor, seed: tf.Tensor, *ranges: tuple[float, f
 
 
 def _window(
-    shape: tf.Tensor,
-    seed: tf.Tensor,
-    area: tuple[float, float] = AREA,
-    aspect: tuple[float, float] = ASPECT,
+    shape: tf.Tensor, seed: tf.Tensor, area: Range = AREA, aspect: Range = ASPECT
 ) -> tf.Tensor:
     """Draws a window: int32 top, left, height, width."""
     begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(

@@ -22,9 +22,9 @@ EXPECTED = "the folders train/CLASS and val/CLASS of JPEG or PNG files"
 class ImageFolder(StoredImages):
     """A data set of image files in one folder per class.
 
-    The attributes are those of `StoredImages`. The root holds `train` and `val`; a name looks like
-    `train/n01440764/n01440764_10026.JPEG`. The training files are in one random order, always the same, so that
-    the first (or last) samples are of many classes; the test files are sorted.
+    The attributes are those of `StoredImages`. A name looks like `train/n01440764/n01440764_10026.JPEG`. The training
+    files are in one random order, always the same, so that the first samples are of many classes; the test files are
+    sorted.
     """
 
 
@@ -53,7 +53,6 @@ def load_image_folder(
 
     Example:
         >>> import pathlib, tempfile
-        >>> from tflbt.data.sets.image_folder import load_image_folder
         >>> root = pathlib.Path(tempfile.mkdtemp())
         >>> for file in ("train/cat/1.JPEG", "train/dog/2.JPEG", "val/cat/3.JPEG", "val/dog/4.JPEG"):
         ...     (root / file).parent.mkdir(parents=True)
@@ -78,9 +77,8 @@ def load_image_folder(
     if empty is not None or not any(val.values()):
         at = f"train/{empty}" if empty is not None else "val"
         raise FileNotFoundError(f"{root}/{at} holds no image: it should hold {', '.join(ENDINGS)}.")
-    return ImageFolder(
-        root, *mixed(*_arrays(train)), *_arrays(val), tuple(train), image_size, name, crop_area
-    )
+    samples = (*mixed(*_arrays(train)), *_arrays(val))
+    return ImageFolder(root, *samples, tuple(train), image_size, name, crop_area)
 
 
 def _files_by_class(root: Path, split: str) -> dict[str, list[str]]:

@@ -33,6 +33,9 @@ _EXPECTED = (
 _COUNTS = {"train": 1_281_167, "validation": 50_000}  # ImageNet's, published
 _BUFFER = 65_536  # bytes read at a time; most JPEGs of ImageNet are one or two
 _FILES_AT_A_TIME = 16  # where storage is slow, waiting takes longer than walking
+_Indexed = dict[
+    str, "tuple[np.ndarray, np.ndarray]"
+]  # of each file, where its records begin, and their labels
 
 
 class ImageRecords(StoredImages):
@@ -55,32 +58,27 @@ class ImageRecords(StoredImages):
             buffer_size=tf.constant(_BUFFER, tf.int64),
             byte_offsets=[begin],
         )
-        example = tf.data.experimental.from_variant(records, tf.TensorSpec([], tf.string))
+        records = tf.data.experimental.from_variant(records, tf.TensorSpec([], tf.string))
+        example = records.take(1).get_single_element()
         feature = {"image/encoded": tf.io.FixedLenFeature([], tf.string)}
-        return tf.io.parse_single_example(example.take(1).get_single_element(), feature)[
-            "image/encoded"
-        ]
+        return tf.io.parse_single_example(example, feature)["image/encoded"]
 
 
 def load_imagenet(
     data_dir: str | Path | None, image_size: int = 224, crop_area: tuple[float, float] = AREA
 ) -> StoredImages:
-    """Finds ImageNet in either form: TFRecord files where there are any, else folders of JPEG files.
+    """Lists ImageNet in either form: TFRecord files where there are any, else folders of JPEG files.
 
     Args:
         data_dir: The folder that holds either, or holds a folder `imagenet` that does.
         image_size: Side of the crops in pixels, at least 1.
         crop_area: Least and largest area of a random crop, as shares of the image's, above 0, at most 1.
 
-    Returns:
-        Names and labels.
-
     Raises:
         ValueError: As in `load_image_records` and `tflbt.data.load_image_folder`.
         FileNotFoundError: If the folder holds neither form; other errors as in these two.
 
     Example:
-        >>> from tflbt.data.sets.image_records import load_imagenet
         >>> load_imagenet(None)
         Traceback (most recent call last):
         ...
@@ -127,7 +125,6 @@ def load_image_records(
         OSError: If a file is damaged or cut off.
 
     Example:
-        >>> from tflbt.data.sets.image_records import load_image_records
         >>> load_image_records(".", classes=0)
         Traceback (most recent call last):
         ...
@@ -145,19 +142,18 @@ def load_image_records(
         )
     indexed = {split: _indexed(root, names) for split, names in shards.items()}
     if first_label is None:
-        first_label = int(min(labels.min() for _, labels in indexed["train"]) != 0)
+        first_label = int(min(labels.min() for _, labels in indexed["train"].values()) != 0)
+    known = range(first_label, first_label + classes)
     arrays = {}
-    for split, names in shards.items():
-        arrays[split] = _arrays(root, names, indexed[split], first_label, classes)
-        if name == "imagenet" and len(arrays[split][0]) != _COUNTS[split]:
-            count = len(arrays[split][0])
+    for split in shards:
+        arrays[split] = _arrays(root, indexed[split], known)
+        count, published = len(arrays[split][0]), _COUNTS[split]
+        if name == "imagenet" and count != published:
             logging.warning(
-                "%s has %d %s records, not ImageNet's %d.", root, count, split, _COUNTS[split]
+                "%s has %d %s records, not ImageNet's %d.", root, count, split, published
             )
-    class_names = tuple(str(first_label + label) for label in range(classes))
-    return ImageRecords(
-        root, *mixed(*arrays["train"]), *arrays["validation"], class_names, image_size, name, crop_area
-    )  # fmt: skip
+    samples = (*mixed(*arrays["train"]), *arrays["validation"])
+    return ImageRecords(root, *samples, tuple(map(str, known)), image_size, name, crop_area)
 
 
 def _shards(root: Path, split: str) -> list[str]:
@@ -187,28 +183,20 @@ def _check_complete(folder: Path, split: str, names: list[str]) -> None:
         )
 
 
-def _indexed(root: Path, shards: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+def _indexed(root: Path, shards: Sequence[str]) -> _Indexed:
     with ThreadPoolExecutor(_FILES_AT_A_TIME) as threads:
-        return list(
-            threads.map(lambda shard: index_records(root / shard, expected=_EXPECTED), shards)
-        )
+        indexed = threads.map(lambda name: index_records(root / name, expected=_EXPECTED), shards)
+        return dict(zip(shards, indexed))
 
 
-def _arrays(
-    root: Path,
-    shards: Sequence[str],
-    indexed: Sequence[tuple[np.ndarray, np.ndarray]],
-    first_label: int,
-    classes: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the names and labels of a split's samples."""
-    last = first_label + classes - 1
+def _arrays(root: Path, indexed: _Indexed, known: range) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the names and labels of a split's samples, whose files may have the labels `known`."""
     names: list[bytes] = []
-    for shard, (begins, labels) in zip(shards, indexed):
-        wrong = labels[(labels < first_label) | (labels > last)]
+    for shard, (begins, labels) in indexed.items():
+        wrong = labels[(labels < known.start) | (labels >= known.stop)]
         if len(wrong):
             raise ValueError(
-                f"{root}/{shard} holds the label {wrong[0]}; it should be {first_label} .. {last}."
+                f"{root}/{shard} holds the label {wrong[0]}; it should be {known[0]} .. {known[-1]}."
             )
         names += [os.fsencode(f"{shard}@{begin}") for begin in begins.tolist()]
-    return np.array(names), np.concatenate([labels for _, labels in indexed]) - first_label
+    return np.array(names), np.concatenate([y for _, y in indexed.values()]) - known.start

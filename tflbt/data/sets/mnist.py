@@ -33,7 +33,6 @@ def load_mnist(data_dir: str | Path | None) -> ImageData:
         OSError: If a file is missing, truncated or damaged.
 
     Example:
-        >>> from tflbt.data.sets.mnist import load_mnist
         >>> load_mnist(None)
         Traceback (most recent call last):
         ...
@@ -47,7 +46,12 @@ def load_mnist(data_dir: str | Path | None) -> ImageData:
             for kind, marks in (("images", ("-idx3-", ".idx3-")), ("labels", ("-idx1-", ".idx1-")))
         )
         images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
-        _check_pair(images, images_path, labels, labels_path)
+        if len(images) != len(labels):
+            raise ValueError(
+                f"{images_path} holds {len(images)} images but {labels_path} {len(labels)} labels."
+            )
+        if labels.size and labels.max() > 9:
+            raise ValueError(f"{labels_path} holds the label {labels.max()}; it should be 0 .. 9.")
         arrays[f"x_{split}"] = images[..., np.newaxis]
         arrays[f"y_{split}"] = labels.astype(np.int64)
     return ImageData(**arrays, classes=10, name="mnist")
@@ -58,9 +62,6 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
 
     The format: the bytes 0, 0, the element type (8) and the number of dimensions d, here 3 for images and 1 for labels;
     d big-endian 32-bit sizes; the elements, the last dimension fastest.
-
-    Raises:
-        ValueError: If the magic number or the length is wrong; `opened` reports damage.
     """
     magic = bytes([0, 0, _UNSIGNED_BYTE, dimensions])
     expected = f"an IDX file of unsigned bytes with {dimensions} dimension(s)"
@@ -68,8 +69,7 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
         header = stream.read(4 + 4 * dimensions)
         if header[:4] != magic or len(header) < 4 + 4 * dimensions:
             raise ValueError(
-                f"{path} begins with 0x{header[:4].hex()}, not 0x{magic.hex()}: it should be "
-                f"{expected}."
+                f"{path} begins with 0x{header[:4].hex()}, not 0x{magic.hex()}: it should be {expected}."
             )
         shape = tuple(int(size) for size in np.frombuffer(header, ">u4", offset=4))
         size = math.prod(shape)
@@ -81,14 +81,3 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
             f"holds {length}. It should be {expected}."
         )
     return np.frombuffer(elements, np.uint8).reshape(shape)
-
-
-def _check_pair(
-    images: np.ndarray, images_path: Path, labels: np.ndarray, labels_path: Path
-) -> None:
-    if len(images) != len(labels):
-        raise ValueError(
-            f"{images_path} holds {len(images)} images but {labels_path} {len(labels)} labels."
-        )
-    if labels.size and labels.max() > 9:
-        raise ValueError(f"{labels_path} holds the label {labels.max()}; it should be 0 .. 9.")

@@ -39,11 +39,10 @@ ATTRIBUTES = {
     "habitat": "glmpuwd",
 }
 _TRAINING_PERCENT = 85
-_SPLIT_SEED = 0
 _WHITE = 255  # a feature that is present: "divide_255" makes 1 of it, so that pixels are 0 .. 1 as in images
 
 
-def load_mushroom(data_dir: str | Path | None, seed: int = _SPLIT_SEED) -> ImageData:
+def load_mushroom(data_dir: str | Path | None, seed: int = 0) -> ImageData:
     """Loads the mushrooms (Schlimmer, 1987) as black and white "images" of one pixel with 126 channels.
 
     A channel stands for one value of an attribute: 255 where the mushroom has that value, else 0. The
@@ -66,7 +65,6 @@ def load_mushroom(data_dir: str | Path | None, seed: int = _SPLIT_SEED) -> Image
         OSError: If the file is missing or its compressed stream is damaged.
 
     Example:
-        >>> from tflbt.data.sets.mushroom import load_mushroom
         >>> load_mushroom(None)
         Traceback (most recent call last):
         ...

@@ -13,11 +13,8 @@ from tflbt.data.sets.archives import folders, opened, required_file
 from tflbt.data.sets.text_data import TextData, windows
 
 _FOLDERS = ("ptb", "penn", "penn_treebank", "simple-examples/data")
-_WORDS = {
-    "train": 929_589,
-    "valid": 73_760,
-    "test": 82_430,
-}  # published; each line's end counts as a word
+# Published; each line's end counts as a word.
+_WORDS = {"train": 929_589, "valid": 73_760, "test": 82_430}
 _EXPECTED = "Mikolov's files ptb.train.txt, ptb.valid.txt and ptb.test.txt (raw, .gz or .xz)"
 _FILE_EXPECTED = "UTF-8 text, one sentence per line, blanks between its words"
 END, UNKNOWN = "<eos>", "<unk>"
@@ -49,7 +46,6 @@ def load_penn_treebank(
         OSError: If a file is missing or its compressed stream is damaged.
 
     Example:
-        >>> from tflbt.data.sets.penn_treebank import load_penn_treebank
         >>> load_penn_treebank(None)
         Traceback (most recent call last):
         ...
@@ -71,13 +67,8 @@ def load_penn_treebank(
             raise ValueError(
                 f"{paths[part]} holds {len(text)} words, too few for one window={window} and the word that follows."
             )
-    return TextData(
-        *windows(texts["train"], window),
-        *windows(texts[held_out], window),
-        classes=len(vocabulary),
-        name="penn_treebank",
-        vocabulary=tuple(vocabulary),
-    )
+    samples = [*windows(texts["train"], window), *windows(texts[held_out], window)]
+    return TextData(*samples, len(vocabulary), "penn_treebank", tuple(vocabulary))
 
 
 def _read(path: Path, part: str) -> list[list[str]]:

@@ -20,8 +20,9 @@ _HEADER, _FOOTER = 12, 4  # bytes: the length and its CRC; the data's CRC
 _POLYNOMIAL, _MASK = 0x82F63B78, 0xA282EAD8  # CRC-32C, bits reversed; what TensorFlow adds
 _PEEKED = 1024  # bytes read at a time: usually all that precedes the label
 _ENOUGH = 64  # bytes that hold a tag, a length and the label's name
-# The tag of field 1 with a length: an Example's features, and an entry of their map.
-_MAP_ENTRY = 0x0A
+_MAP_ENTRY = (
+    0x0A  # the tag of field 1 with a length: an Example's features, and an entry of their map
+)
 
 
 class _Damage(Exception):
@@ -31,20 +32,7 @@ class _Damage(Exception):
 def index_records(
     path: Path, key: str = "image/class/label", expected: str = "TFRecords of tf.train.Example"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Lists the records of one file.
-
-    Args:
-        path: The file, not compressed.
-        key: Name of the feature that holds the label, one int64; at most 40 bytes.
-        expected: What the file should be, for the errors.
-
-    Returns:
-        int64 arrays `[n]`: the byte at which each record begins, and its label.
-
-    Raises:
-        ValueError: If the file is empty or a record has no such label.
-        OSError: If the file cannot be read, or a record is damaged or cut off.
-    """
+    """Returns, int64 `[n]` each, the byte at which each record of a file begins, and the label in its feature `key`."""
     size, begin = os.path.getsize(path), 0
     if not size:
         raise ValueError(f"{path} is empty. It should be {expected}.")

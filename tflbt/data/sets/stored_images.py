@@ -16,6 +16,7 @@ import tensorflow as tf
 from tflbt import checks
 from tflbt.data.sets import image_files
 from tflbt.data.sharding import epoch_order
+from tflbt.data.transforms.random_resized_crop import Range
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,6 @@ class StoredImages:
         ValueError: If the size is below 1 or a range of the crops is not as above.
 
     Example:
-        >>> import numpy as np
-        >>> from tflbt.data.sets.stored_images import StoredImages
         >>> x, y = np.array([b"1.JPEG", b"2.JPEG"]), np.array([0, 1])
         >>> StoredImages(Path("."), x, y, x, y, ("cat", "dog"), 224, "pets").image_shape
         (224, 224, 3)
@@ -55,8 +54,8 @@ class StoredImages:
     class_names: tuple[str, ...]
     image_size: int
     name: str
-    crop_area: tuple[float, float] = image_files.AREA
-    crop_aspect: tuple[float, float] = image_files.ASPECT
+    crop_area: Range = image_files.AREA
+    crop_aspect: Range = image_files.ASPECT
 
     def __post_init__(self) -> None:
         """Checks the arguments of the crops."""
@@ -74,20 +73,13 @@ class StoredImages:
 
     def random_crops(self, names: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
         """Transform for training: see `tflbt.data.sets.image_files.random_crops`."""
-        return image_files.random_crops(
-            self._paths(names),
-            seeds,
-            self.image_size,
-            self.crop_area,
-            self.crop_aspect,
-            self.contents,
-        )
+        crops = (self.image_size, self.crop_area, self.crop_aspect)
+        return image_files.random_crops(self._paths(names), seeds, *crops, self.contents)
 
     def resized_random_crops(self, names: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
         """Transform for training: see `tflbt.data.sets.image_files.resized_random_crops`."""
-        return image_files.resized_random_crops(
-            self._paths(names), seeds, self.image_size, self.contents
-        )
+        paths = self._paths(names)
+        return image_files.resized_random_crops(paths, seeds, self.image_size, self.contents)
 
     def centre_crops(self, names: tf.Tensor, seeds: tf.Tensor | None = None) -> tf.Tensor:
         """Transform for evaluation: see `tflbt.data.sets.image_files.centre_crops`."""
@@ -108,11 +100,7 @@ class StoredImages:
         return tf.strings.join([str(self.root), names], separator="/")
 
 
-def check_crops(
-    image_size: int,
-    area: tuple[float, float] = image_files.AREA,
-    aspect: tuple[float, float] = image_files.ASPECT,
-) -> None:
+def check_crops(image_size: int, area: Range, aspect: Range = image_files.ASPECT) -> None:
     """Checks the arguments of the crops (see `StoredImages`) before a large set is searched."""
     checks.whole("image_size", image_size, at_least=1)
     image_files.check_ranges(area, aspect)

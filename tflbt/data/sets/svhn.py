@@ -39,7 +39,6 @@ def load_svhn(data_dir: str | Path | None, parts: Sequence[str] = ("train", "ext
         OSError: If a file is missing or damaged.
 
     Example:
-        >>> from tflbt.data.sets.svhn import load_svhn
         >>> load_svhn(None)
         Traceback (most recent call last):
         ...
@@ -49,10 +48,10 @@ def load_svhn(data_dir: str | Path | None, parts: Sequence[str] = ("train", "ext
         raise ValueError(f"parts={parts!r} must be of 'train' and 'extra'.")
     places = folders(data_dir, ["svhn"], _EXPECTED)
     paths = {part: _find(places, part) for part in (*parts, "test")}  # all, before any is read
-    x_train, y_train = _joined([_read(paths[part], part) for part in parts])
-    x_test, y_test = _read(paths["test"], "test")
+    training = [_read(paths[part], part) for part in parts]  # a single part is not copied
+    x, y = training[0] if len(training) == 1 else map(np.concatenate, zip(*training))
     name = "svhn_extra" if tuple(parts) == ("extra",) else "svhn"
-    return ImageData(x_train, y_train, x_test, y_test, classes=10, name=name)
+    return ImageData(x, y, *_read(paths["test"], "test"), classes=10, name=name)
 
 
 def _find(places: list[Path], part: str) -> Path:
@@ -81,13 +80,6 @@ def _read(path: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     if count != _COUNTS[part]:
         logging.warning("%s is not the published set of %d: %d.", path, _COUNTS[part], count)
     return _images(x), _digits(y.ravel(), path)
-
-
-def _joined(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Joins parts; a single part is not copied."""
-    if len(parts) == 1:
-        return parts[0]
-    return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
 
 
 def _matlab(path: Path) -> dict[str, Any]:

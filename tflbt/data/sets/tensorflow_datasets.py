@@ -42,7 +42,6 @@ def load_tensorflow_datasets(name: str, data_dir: str | Path | None = None) -> I
         OSError: If it is damaged.
 
     Example:
-        >>> from tflbt.data.sets.tensorflow_datasets import load_tensorflow_datasets
         >>> load_tensorflow_datasets("mnist", data_dir=".")  # doctest: +SKIP
         Traceback (most recent call last):
         ...
@@ -67,7 +66,6 @@ def load_tensorflow_datasets(name: str, data_dir: str | Path | None = None) -> I
 
 
 def _library() -> ModuleType:
-    """Imports TensorFlow Datasets."""
     try:
         import tensorflow_datasets  # it takes a second to import
     except ImportError as error:

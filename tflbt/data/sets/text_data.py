@@ -4,10 +4,9 @@ A text is one long row of words, given as numbers in a vocabulary. It is cut int
 sample: x is the window, y the same window one word later, so that every word except the text's first is a label once.
 A tail that does not fill a window is dropped.
 
-Each window is read from a zero state. The authors of "AWD-LSTM" cut the text into B parts, read them side by side in
-steps of about 70 words whose length is drawn at random, and carry the state from each step to the next. Samples here
-must be exchangeable: they are shuffled, dealt to ranks, taken M times, and counted in updates of any size. The price:
-the first words of a window are predicted without their context, which makes the perplexity higher.
+Each window is read from a zero state, where the authors of "AWD-LSTM" carry the state along B parts of the text: here
+samples must be exchangeable, as they are shuffled, dealt to ranks and taken M times. The price: the first words of a
+window are predicted without their context, which makes the perplexity higher.
 """
 
 from __future__ import annotations
@@ -36,8 +35,6 @@ class TextData:
         ValueError: If shapes, data types or words do not fit together.
 
     Example:
-        >>> import numpy as np
-        >>> from tflbt.data.sets.text_data import TextData, windows
         >>> x, y = windows(np.array([0, 1, 2, 0, 1]), 2)
         >>> TextData(x, y, x, y, classes=3, name="abc").sample_shape
         (2,)
@@ -53,10 +50,8 @@ class TextData:
 
     def __post_init__(self) -> None:
         """Checks that the parts fit together."""
-        for split, x, y in (
-            ("train", self.x_train, self.y_train),
-            ("test", self.x_test, self.y_test),
-        ):
+        for split in ("train", "test"):
+            x, y = getattr(self, f"x_{split}"), getattr(self, f"y_{split}")
             if x.dtype != np.int32 or x.ndim != 2:
                 raise ValueError(f"x_{split} must be int32 [N, T], got {x.dtype} {x.shape}.")
             if y.dtype != np.int64 or y.shape != x.shape:
@@ -94,25 +89,7 @@ class TextData:
 
 
 def windows(words: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts a text into windows.
-
-    Args:
-        words: The text as numbers `[words]`.
-        length: T, the number of words in a window, at least 1.
-
-    Returns:
-        int32 `[N, T]` and int64 `[N, T]` with `N = (words - 1) // T`: the windows, and the word after each word.
-
-    Raises:
-        ValueError: If the length is less than 1, or the text is too short for one window and its next word.
-
-    Example:
-        >>> import numpy as np
-        >>> from tflbt.data.sets.text_data import windows
-        >>> x, y = windows(np.arange(6), 2)
-        >>> x.tolist(), y.tolist()
-        ([[0, 1], [2, 3]], [[1, 2], [3, 4]])
-    """
+    """Cuts a text into windows of `length` words, int32 `[N, T]`, and the word after each word, int64 `[N, T]`."""
     checks.whole("window", length, at_least=1)
     count = (len(words) - 1) // length
     if count < 1:

@@ -72,7 +72,6 @@ def load_tiny_imagenet(data_dir: str | Path | None) -> ImageData:
         OSError: If a file is missing or damaged, or a class has no images.
 
     Example:
-        >>> from tflbt.data.sets.tiny_imagenet import load_tiny_imagenet
         >>> load_tiny_imagenet(None)
         Traceback (most recent call last):
         ...
@@ -104,10 +103,8 @@ def _find(places: Sequence[Path], stack: contextlib.ExitStack) -> _Files:
 
 
 def _in_folder(place: Path) -> _Files:
-    listed = {
-        os.path.relpath(folder, place): names
-        for folder, _, names in os.walk(place, followlinks=True)
-    }
+    folders = os.walk(place, followlinks=True)
+    listed = {os.path.relpath(folder, place): names for folder, _, names in folders}
     listed[""] = listed.pop(".")
 
     def read(name: str) -> bytes:

@@ -20,12 +20,9 @@ class ColourJitter:
     The paper's ImageNet setting is `ColourJitter(brightness=32 / 255, hue=0.1, saturation=0.4, contrast=0.4)`. Each
     part does what `tf.image`'s `adjust_brightness`, `adjust_hue`, `adjust_saturation` and `adjust_contrast` do, with
     one number per image. Values are clipped to 0 .. 255 after the brightness, because hue and saturation are undefined
-    outside that range, and at the end. It works on grey levels, so it comes before the standardisation. Its position
-    relative to shifts and flips makes no difference; crops come first, because they leave fewer pixels. What a sample
-    gets depends on its seeds alone.
-
-    TensorFlow's `tf.image.stateless_random_*` take one seed and draw one number for all images. TensorFlow Addons'
-    `random_hsv_in_yiq` does too, from the global random state, and turns the colours in YIQ, where the paper says HSV.
+    outside that range, and at the end. It works on grey levels, so it comes before the standardisation; crops come
+    first, because they leave fewer pixels. What a sample gets depends on its seeds alone, where TensorFlow's
+    `tf.image.stateless_random_*` and TensorFlow Addons' `random_hsv_in_yiq` draw one number for all images.
 
     Attributes:
         brightness: Largest change, 0 .. 1, as a share of white: a number uniform over -brightness .. brightness, times
@@ -40,8 +37,6 @@ class ColourJitter:
             there are not three channels.
 
     Example:
-        >>> import tensorflow as tf
-        >>> from tflbt.data.transforms.colour import ColourJitter
         >>> seeds = tf.reshape(tf.range(10), [5, 2])
         >>> jitter = ColourJitter(brightness=32 / 255, hue=0.1, saturation=0.4, contrast=0.4)
         >>> jitter(tf.fill([5, 8, 8, 3], 99.0), seeds).shape
@@ -90,26 +85,11 @@ class ColourJitter:
 
 
 def turn_and_saturate(planes: tf.Tensor, hues: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
-    """Adds to HSV's hue and multiplies its saturation, leaving the value (the largest of red, green and blue).
+    """Adds turns, in circles, to HSV's hue and multiplies its saturation, leaving the value (the largest colour).
 
     With the hue h in sixths of the circle and the chroma c (largest minus least), the colours are `largest - c + c *
-    share` with the shares `max(h - 4, 2 - h)` of red, `min(h, 4 - h)` of green and `min(h - 2, 6 - h)` of blue,
-    clipped to 0 .. 1.
-
-    Args:
-        planes: Red, green and blue, float32 `[n, 3, height, width]`, not negative.
-        hues: Turns of the hue, float32 `[n]`, -1 .. 1, in circles.
-        factors: Factors of the saturation, float32 `[n]`, at least 0; the saturation is clipped to 1.
-
-    Returns:
-        float32 `[n, 3, height, width]`.
-
-    Example:
-        >>> import tensorflow as tf
-        >>> from tflbt.data.transforms.colour import turn_and_saturate
-        >>> red = tf.reshape([9.0, 0.0, 0.0], [1, 3, 1, 1])
-        >>> turn_and_saturate(red, tf.constant([0.5]), tf.constant([1.0])).numpy().ravel().tolist()
-        [0.0, 9.0, 9.0]
+    share` with the shares `max(h - 4, 2 - h)` of red, `min(h, 4 - h)` of green and `min(h - 2, 6 - h)` of blue, clipped
+    to 0 .. 1. Planes are float32 `[n, 3, height, width]`, not negative; the saturation is clipped to 1.
     """
     red, green, blue = tf.unstack(planes, axis=1)
     largest = tf.reduce_max(planes, axis=1)

@@ -10,14 +10,12 @@ import tensorflow as tf
 from tflbt import checks
 from tflbt.data.sample_seeds import uniform
 
-AREA = (0.08, 1.0)  # of the image, share
-ASPECT = (3 / 4, 4 / 3)
+Range = tuple[float, float]
+AREA: Range = (0.08, 1.0)  # of the image, share
+ASPECT: Range = (3 / 4, 4 / 3)
 DRAWS = 10
-_TOP, _LEFT, _FIRST_DRAW = (
-    0,
-    1,
-    2,
-)  # the numbers that a sample draws; from the third on, two for each try
+# The numbers that a sample draws; from the third on, two for each try.
+_TOP, _LEFT, _FIRST_DRAW = range(3)
 _ROUNDING = 1e-3  # pixels: by how much two equal lengths may differ in float32
 
 
@@ -28,8 +26,7 @@ class RandomResizedCrop:
     Szegedy et al. 2015 ("Going deeper with convolutions", section 6): windows of 8 to 100% of the area, with an aspect
     ratio (width over height) of 3/4 to 4/3. As in TensorFlow's op, which `tflbt.data.sets.image_files.random_crops`
     uses for files, the aspect ratio is uniform, and so is the height between the least and the largest that respect
-    the area and fit; ten ratios are tried, and if none fits the whole image is taken. (torchvision draws the area and
-    the logarithm of the ratio uniformly, and finally takes the largest central window.) Two things differ from the op:
+    the area and fit; ten ratios are tried, and if none fits the whole image is taken. Two things differ from the op:
     all positions are equally likely, whereas a window of the op never includes the last row or column unless it spans
     all of them; and the height is rounded to pixels after it is drawn.
 
@@ -45,16 +42,14 @@ class RandomResizedCrop:
         ValueError: If an attribute is out of its range.
 
     Example:
-        >>> import tensorflow as tf
-        >>> from tflbt.data.transforms.random_resized_crop import RandomResizedCrop
         >>> seeds = tf.reshape(tf.range(10), [5, 2])
         >>> RandomResizedCrop(size=8)(tf.ones([5, 20, 30, 3]), seeds).shape
         TensorShape([5, 8, 8, 3])
     """
 
     size: int | None = None
-    area: tuple[float, float] = AREA
-    aspect: tuple[float, float] = ASPECT
+    area: Range = AREA
+    aspect: Range = ASPECT
 
     def __post_init__(self) -> None:
         """Checks the attributes."""
@@ -83,27 +78,15 @@ class RandomResizedCrop:
         rows = tf.gather(heights, first, batch_dims=1)
         columns = rows * tf.gather(aspects, first, batch_dims=1)
         any_fits = tf.reduce_any(fits, axis=1, keepdims=True)
-        sides = tf.concat(
-            [_pixels(any_fits, rows, height), _pixels(any_fits, columns, width)], axis=1
-        )
+        lengths = ((rows, height), (columns, width))
+        sides = tf.concat([_pixels(any_fits, length, whole) for length, whole in lengths], axis=1)
         places = tf.stack([uniform(seeds, _TOP), uniform(seeds, _LEFT)], axis=1)
         first_pixels = places * tf.cast([height, width] - sides + 1, tf.float32)  # below the count
         return tf.concat([tf.cast(first_pixels, tf.int32), sides], axis=1)
 
 
 def resized_windows(images: tf.Tensor, windows: tf.Tensor, sides: tuple[int, int]) -> tf.Tensor:
-    """Resizes windows of images bilinearly, with pixel centres at halves, as `tf.image.resize` does.
-
-    The windows are int32 `[n, 4]`: top, left, height, width, inside the images; the result is float32 `[n, *sides,
-    channels]`.
-
-    Example:
-        >>> import tensorflow as tf
-        >>> from tflbt.data.transforms.random_resized_crop import resized_windows
-        >>> image = tf.reshape(tf.range(16), [1, 4, 4, 1])
-        >>> resized_windows(image, [[0, 2, 2, 2]], (1, 1)).numpy().ravel()  # the mean of 2, 3, 6, 7
-        array([4.5], dtype=float32)
-    """
+    """Resizes windows of images (int32 `[n, 4]`: top, left, height, width) bilinearly, with pixel centres at halves."""
     images, windows = tf.convert_to_tensor(images), tf.cast(windows, tf.float32)
     if images.dtype not in (tf.uint8, tf.float32):
         images = tf.cast(images, tf.float32)
@@ -119,7 +102,7 @@ def resized_windows(images: tf.Tensor, windows: tf.Tensor, sides: tuple[int, int
     return tf.image.crop_and_resize(padded, boxes, tf.range(tf.shape(boxes)[0]), sides)
 
 
-def check_ranges(area: tuple[float, float], aspect: tuple[float, float]) -> None:
+def check_ranges(area: Range, aspect: Range) -> None:
     """Checks the ranges of a random window's area and aspect ratio: see `RandomResizedCrop`."""
     if len(area) != 2 or not 0 < area[0] <= area[1] <= 1:
         raise ValueError(f"area={area} must be (least, largest) with 0 < least <= largest <= 1.")

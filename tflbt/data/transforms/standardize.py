@@ -33,8 +33,6 @@ class Standardize:
         scale: float32 of the same shape, above 0; 255 in mode "divide_255", so that `pixel_scale` is 1.
 
     Example:
-        >>> import numpy as np
-        >>> from tflbt.data.transforms.standardize import Standardize
         >>> Standardize(np.float32([1.0]), np.float32([2.0]))(np.uint8([[5]])).numpy().tolist()
         [[2.0]]
     """
@@ -70,7 +68,7 @@ def fit_standardize(
 
     The paper's A.2: "all individual pixels are subtracted by the mean values and divided by the standard deviation
     values", that is, for the pixel at position (i, j) and channel c, `(x_ijc - mean_ijc) / max(std_ijc, floor * std)`
-    with statistics over the training images.
+    with statistics over the training images. A constant pixel becomes 0.
 
     Args:
         images: Training images, uint8 `[N, height, width, channels]`. Mode "imagenet" does not look at them, so they
@@ -82,26 +80,26 @@ def fit_standardize(
             250 where a test image has ink. No pixel of CIFAR-10 comes near the default, so there the formula is the
             paper's to the letter.
 
-    Returns:
-        The transform. A constant pixel becomes 0.
-
     Raises:
         ValueError: If the mode is unknown, the floor is not above 0, or the images are not uint8
             `[N, height, width, channels]` with at least two different values.
 
     Example:
-        >>> import numpy as np
-        >>> from tflbt.data.transforms.standardize import fit_standardize
         >>> images = np.uint8([[[[10]]], [[[20]]]])
         >>> fit_standardize(images)(images).numpy().ravel().tolist()
         [-1.0, 1.0]
     """
     if mode == "imagenet":
         return Standardize(
-            np.array(_IMAGENET_MEAN, np.float32) * _WHITE,
-            np.array(_IMAGENET_DEVIATION, np.float32) * _WHITE,
+            np.float32(_IMAGENET_MEAN) * _WHITE, np.float32(_IMAGENET_DEVIATION) * _WHITE
         )
-    _check(images, mode, floor)
+    checks.one_of("mode", mode, MODES)
+    checks.number("floor", floor, more_than=0)
+    if images.dtype != np.uint8 or images.ndim != 4 or not len(images):
+        raise ValueError(
+            f"images must be uint8 [N, H, W, C] in mode {mode!r}, got {images.dtype} {images.shape}; "
+            "image files go with mode 'imagenet'."
+        )
     if mode == "divide_255":
         return Standardize(np.float32(0).reshape(1), _WHITE.reshape(1))
     axes = (0,) if mode == "per_pixel" else (0, 1, 2)
@@ -109,9 +107,8 @@ def fit_standardize(
     _, overall = _statistics(images, (0, 1, 2, 3))
     if not overall:
         raise ValueError("images must not all be one value: there is nothing to divide by.")
-    return Standardize(
-        mean.astype(np.float32), np.maximum(deviation, floor * overall).astype(np.float32)
-    )
+    scale = np.maximum(deviation, floor * overall)
+    return Standardize(mean.astype(np.float32), scale.astype(np.float32))
 
 
 def _statistics(images: np.ndarray, axes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -124,13 +121,3 @@ def _statistics(images: np.ndarray, axes: tuple[int, ...]) -> tuple[np.ndarray, 
         squares = squares + np.square(chunk).sum(axes, dtype=np.int64)
     mean = total / count
     return mean, np.sqrt(np.maximum(squares / count - mean**2, 0.0))
-
-
-def _check(images: np.ndarray, mode: str, floor: float) -> None:
-    checks.one_of("mode", mode, MODES)
-    checks.number("floor", floor, more_than=0)
-    if images.dtype != np.uint8 or images.ndim != 4 or not len(images):
-        raise ValueError(
-            f"images must be uint8 [N, H, W, C] in mode {mode!r}, got {images.dtype} {images.shape}; "
-            "image files go with mode 'imagenet'."
-        )
