@@ -25,9 +25,6 @@ def prepare_process(config: ml_collections.ConfigDict) -> None:
     """Starts Horovod if launched under it, checks the recipe, and sets seeds, determinism and precision.
 
     Call it before anything else touches TensorFlow.
-
-    Raises:
-        ValueError: If a value cannot be; see `check`.
     """
     comm.init()
     check(config)
@@ -45,30 +42,16 @@ def build(
     images: data.ImageData | data.StoredImages | None = None,
     samples: Samples | None = None,
 ) -> Recipe:
-    """Loads the data and builds model, optimizer and schedules.
+    """Loads the data that lie in `data_dir` and builds model, optimizer and schedules: all that `fit` needs.
 
-    Args:
-        config: A `tflbt.recipes.default_config` with a recipe's values.
-        data_dir: Where the data sets lie; digits need none.
-        images: Samples to use in place of those that `config.data.name` names.
-        samples: What `build_samples` made of the same `config.data` before.
-
-    Returns:
-        All that `fit` needs.
-
-    Raises:
-        ValueError: If a name or an option is unknown, or an option out of its range.
-        OSError: If data cannot be read.
+    `images` take the place of the samples that `config.data.name` names; `samples` are what `build_samples` made of the
+    same `config.data` before.
     """
     optimizer = sections.build(config, "optimizer")
     samples = samples or build_samples(config, data_dir, images)
     model = build_model(config, samples.source)
-    model.compile(
-        optimizer,
-        build_loss(config.label_smoothing),
-        metrics=["accuracy"],
-        jit_compile=config.jit_compile or None,
-    )
+    loss, compiles = build_loss(config.label_smoothing), config.jit_compile or None
+    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=compiles)
     return Recipe(
         config=config,
         model=model,
@@ -85,13 +68,13 @@ def build_schedules(
     config: ml_collections.ConfigDict, samples: Samples | None = None
 ) -> list[tf.keras.callbacks.Callback]:
     """The callbacks that set learning rate, warm-up first, and batch size; without samples they can only be checked."""
-    callbacks_made = [sections.build(config, "warmup")]
     begin = config.warmup.epochs if config.schedule.get("after_warmup") else 0.0
+    options = {"begin": begin, "epochs": config.epochs, "seed": config.seed}
+    callbacks = [sections.build(config, "warmup")]
     for kind in ("schedule", "batch_schedule"):
         first = _first(samples, config[kind].get("curvature_samples"))
-        options = {"begin": begin, "epochs": config.epochs, "seed": config.seed}
-        callbacks_made.append(sections.build(config, kind, curvature_data=first, **options))
-    return [callback for callback in callbacks_made if callback is not None]
+        callbacks.append(sections.build(config, kind, curvature_data=first, **options))
+    return [callback for callback in callbacks if callback is not None]
 
 
 def build_monitors(
@@ -122,11 +105,7 @@ def _first(samples: Samples | None, count: int | None) -> Callable[[], Any]:
 
 
 def check(config: ml_collections.ConfigDict) -> None:
-    """Builds all that needs no data, before anything is read or written; after `comm.init`.
-
-    Raises:
-        ValueError: Naming the key, its value and what would do.
-    """
+    """Builds all that needs no data, before anything is read or written; after `comm.init`. Errors name the key."""
     check_keys(config)
     with sections.naming("", config):
         plan = BatchPlan(config.batch_size, config.sub_batch_size, comm.size())
@@ -152,11 +131,7 @@ def check(config: ml_collections.ConfigDict) -> None:
 def build_model(
     config: ml_collections.ConfigDict, images: data.ImageData | data.StoredImages
 ) -> LargeBatchModel:
-    """The model a recipe names, for these images.
-
-    Raises:
-        ValueError: If the name or an option is unknown.
-    """
+    """The model that a recipe names, for these images."""
     shape = {"input_shape": images.image_shape, "classes": images.classes}
     return LargeBatchModel.from_model(sections.build(config, "model", **shape))
 

@@ -16,6 +16,9 @@ from tflbt.tuning import space as spaces
 from tflbt.tuning.ledger import Result
 from tflbt.tuning.search_directory import SearchDirectory
 
+# The name of a recipe's folder, what trains the recipe, and its best trial.
+_Winner = tuple[str, RecipeTrainer, Result]
+
 
 def compare_recipes(
     trainers: Sequence[RecipeTrainer],
@@ -30,39 +33,23 @@ def compare_recipes(
 ) -> list[Tuned]:
     """Tunes recipes with the same budget and trains each recipe's best with other seeds; all ranks call it alike.
 
-    The trials of a recipe are in `WORKDIR/NAME/`, the trainings with other seeds in `WORKDIR/NAME/seeds/SEED/`, the
-    table in `WORKDIR/comparison.csv` and `report.html`. The trainings evaluate on the test set also where the trials
-    did on held-out training samples (`config.data.holdout`); what counts is the objective of their last epoch.
-
-    Args:
-        trainers: Of the recipes, each with a name of its own.
-        space: "hparams/spaces/FILE.py:NAME", for all of them.
-        workdir: The directory.
-        max_trials: Trials of each.
-        seeds: Trainings of each recipe's best, at least 1: with the recipe's seed + 1, + 2 and so on.
-        group: This rank's process set, of `comm.init_groups`, where ranks are split into groups.
-        resume: Go on with what the directory holds.
-        **options: More arguments of `tflbt.tuning.Search`.
-
-    Returns:
-        A row for each recipe, in their order.
+    The trials of a recipe are in `WORKDIR/NAME/`, the trainings with `seeds` other seeds (the recipe's + 1, + 2, ...)
+    in `WORKDIR/NAME/seeds/SEED/`, the table in `WORKDIR/comparison.csv` and `report.html`. The trainings evaluate on
+    the test set also where the trials did on held-out training samples (`config.data.holdout`); what counts is the
+    objective of their last epoch. `group` is this rank's process set, of `comm.init_groups`; `options` are more
+    arguments of `tflbt.tuning.Search`. Returns a row for each recipe, in their order.
 
     Raises:
-        ValueError: If recipes have the same name, or space and recipe do not go together, or none of a recipe's trials
-            has an objective.
-        OSError: If a file cannot be read or written.
+        ValueError: If recipes have the same name, or none of a recipe's trials has an objective.
     """
     workdir = Path(workdir)
     names = [trainer.config.name.replace(":", "-") or "recipe" for trainer in trainers]
     if len(set(names)) < len(names):
         raise ValueError(f"compare has a recipe twice: {', '.join(names)}.")
-    found = []
+    winners = []
     for name, trainer in zip(names, trainers):
         folder, recipe = workdir / name, trainer.config.name
-        started = resume and comm.on_chief(
-            lambda: (folder / "search.json").exists(),  # noqa: B023
-            "tflbt.compare.resume",
-        )
+        started = resume and comm.on_chief((folder / "search.json").exists, "tflbt.compare.resume")
         _print(f"{recipe}: {max_trials} trials in {folder}")
         options.update(group=group, max_trials=max_trials, resume=bool(started))
         result = tune_recipe(trainer, space, folder, **options)
@@ -73,25 +60,19 @@ def compare_recipes(
                 f"config.name={recipe!r}: none of its {result.trials} trials has an objective; see "
                 f"{folder / 'trials.csv'}."
             )
-        found.append((name, trainer, result))
-    groups = 1 if group is None else comm.size() // group.size()
+        winners.append((name, trainer, result))
+    tasks = [(winner, number) for winner in winners for number in range(1, seeds + 1)]
+    if group is not None:  # each group of ranks takes its share
+        tasks = tasks[group.ranks[0] // group.size() :: comm.size() // group.size()]
     with comm.process_set_scope(group):
-        _train_seeds(workdir, found, seeds, group, groups)
+        _train_seeds(workdir, tasks)
     comm.join()
-    return comm.on_chief(lambda: _rows(workdir, found, seeds), "tflbt.compare.rows")
+    return comm.on_chief(lambda: _rows(workdir, winners, seeds), "tflbt.compare.rows")
 
 
-def _train_seeds(
-    workdir: Path,
-    found: Sequence[tuple[str, RecipeTrainer, Result]],
-    seeds: int,
-    group: Any,
-    groups: int,
-) -> None:
-    """Trains the winners; each of several groups of ranks takes its share."""
-    tasks = [(winner, seed) for winner in found for seed in range(1, seeds + 1)]
-    first = 0 if group is None else group.ranks[0] // comm.size()
-    for (name, trainer, result), number in tasks[first::groups]:
+def _train_seeds(workdir: Path, tasks: Sequence[tuple[_Winner, int]]) -> None:
+    """Trains winners, each with the number that is added to its recipe's seed."""
+    for (name, trainer, result), number in tasks:
         config = trainer.config
         best = spaces.apply(config, result.values)
         best.seed, best.data.holdout = config.seed + number, 0
@@ -103,12 +84,10 @@ def _train_seeds(
             _print(str(error))
 
 
-def _rows(
-    workdir: Path, found: Sequence[tuple[str, RecipeTrainer, Result]], seeds: int
-) -> list[Tuned]:
+def _rows(workdir: Path, winners: Sequence[_Winner], seeds: int) -> list[Tuned]:
     """The table of the winners, printed and written."""
     rows = []
-    for name, trainer, result in found:
+    for name, trainer, result in winners:
         config = trainer.config
         about = SearchDirectory(workdir / name).about
         own = range(config.seed + 1, config.seed + 1 + seeds)
@@ -132,8 +111,7 @@ def _rows(
 
 def _last(run: Path, objective: str) -> float:
     """The objective of a run's last epoch; NaN if it diverged."""
-    row = report.RunDirectory(run).metrics.read()[-1]
-    value = row.get(objective)
+    value = report.RunDirectory(run).metrics.read()[-1].get(objective)
     return value if isinstance(value, float) else math.nan
 
 

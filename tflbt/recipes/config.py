@@ -177,23 +177,17 @@ def load(recipe: str) -> ml_collections.ConfigDict:
         unused = getattr(config.get(kind), "_waiting", {})
         for key, value in unused.items():
             logging.warning(
-                "%s: config.%s.%s=%r is not used, for config.%s.name=%r has no such key; leave it out",
-                recipe, kind, key, value, kind, config[kind].name,
-            )  # fmt: skip
+                f"{recipe}: config.{kind}.{key}={value!r} is not used, for config.{kind}.name={config[kind].name!r} "
+                "has no such key; leave it out"
+            )
         unused.clear()
     return config
 
 
 def read_function(file: str, name: str, what: str) -> Callable[..., Any]:
-    """Returns a function of a Python file that a flag names.
+    """Returns the function `name` of a Python file that a flag names.
 
-    Args:
-        file: The file's path.
-        name: The function's name.
-        what: What the file should be, for messages: "recipe" or "space".
-
-    Returns:
-        The function.
+    `what` the file should be, a "recipe" or a "space", is for the messages.
 
     Raises:
         ValueError: If it is no Python file, raises anything, or has no such function; names the file.
@@ -233,8 +227,7 @@ def require_key(config: ml_collections.ConfigDict, key: str) -> None:
         ...
         ValueError: config.data.colour is no key of this recipe: config.data has brightness, contrast, ...
     """
-    here: Any = config
-    path = "config"
+    here, path = config, "config"
     for part in key.split("."):
         if not isinstance(here, ml_collections.ConfigDict):
             raise ValueError(f"config.{key} is no key of this recipe: {path} is a value.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,40 +47,28 @@ class Samples:
 def build_samples(
     config: ml_collections.ConfigDict, data_dir: str | Path | None = None, source: Any = None
 ) -> Samples:
-    """Loads the data set of a recipe and says what its samples go through.
-
-    Args:
-        config: A recipe's configuration.
-        data_dir: Where the data sets lie.
-        source: Samples to use in place of those that `config.data.name` names.
-
-    Returns:
-        The samples.
-
-    Raises:
-        ValueError: If the name is unknown, or an option does not go with these data.
-        OSError: If data cannot be read.
-    """
+    """Loads the data set of a recipe from `data_dir`, or takes `source`, and says what its samples go through."""
     options = config.data
     if source is None:
-        source = data.load(
-            options.name, data_dir, options.image_size, _stored_crop_area(options) or None
-        )
+        # Crops of other data sets are a transform; these are made while reading.
+        crop_area = options.crop_area if options.name == "imagenet" else ()
+        source = data.load(options.name, data_dir, options.image_size, crop_area or None)
     if options.holdout:
         source = data.with_holdout(source, options.holdout)
     if isinstance(source, data.TextData):
         return Samples(source, None, None, (source.x_test, source.y_test))
     standardize = data.fit_standardize(source.x_train, options.standardize)
-    transform = _transform(options, isinstance(source, data.StoredImages), source, standardize)
+    # Reading or cropping, colours (in grey levels), standardisation, shifts and flips, squares cut out.
+    crops, colours, shifts, cutout = _transforms(options)
+    if isinstance(source, data.StoredImages):
+        crops = [source.resized_random_crops if options.resize_then_crop else source.random_crops]
+    steps = [*crops, *colours, standardize, *shifts, *cutout]
+    transform = data.chain(*steps) if len(steps) > 1 else standardize
     return Samples(source, standardize, transform, _test(config, source, standardize))
 
 
 def check_data(config: ml_collections.ConfigDict) -> None:
-    """Raises for values of `config.data` that cannot be.
-
-    Raises:
-        ValueError: Naming the key, its value and what would do.
-    """
+    """Raises ValueError for values of `config.data` that cannot be, naming the key, its value and what would do."""
     options = config.data
     checks.whole("config.data.holdout", options.holdout, at_least=0)
     checks.one_of("config.data.standardize", options.standardize, MODES)
@@ -93,57 +80,23 @@ def check_data(config: ml_collections.ConfigDict) -> None:
     _transforms(options)
 
 
-def _stored_crop_area(options: ml_collections.ConfigDict) -> tuple[float, ...]:
-    """The area of crops that are made while reading; of other data sets crops are a transform."""
-    return tuple(options.crop_area) if options.name == "imagenet" else ()
-
-
-def _transform(
-    options: ml_collections.ConfigDict, stored: bool, source: Any, standardize: Any
-) -> Callable[..., Any]:
-    """Reading or cropping, colours (in grey levels), standardisation, shifts and flips, squares cut out."""
-    crops, colours, shifts, cutout = _transforms(options)
-    if stored:
-        crops = [source.resized_random_crops if options.resize_then_crop else source.random_crops]
-    steps = [*crops, *colours, standardize, *shifts, *cutout]
-    return data.chain(*steps) if len(steps) > 1 else standardize
-
-
 def _transforms(options: ml_collections.ConfigDict) -> list[list[Any]]:
     """Crops, colours, shifts and cutouts, each a list of one transform or none; errors name the key."""
     amounts = {key: options[key] for key in ("brightness", "contrast", "saturation", "hue")}
-    named: tuple[tuple[Any, Callable[[], Any], dict[str, str]], ...] = (
-        (
-            options.crop_area,
-            lambda: data.RandomResizedCrop(area=_area(options)),
-            {"area": "crop_area"},
-        ),
-        (any(amounts.values()), lambda: data.ColourJitter(**amounts), {}),
-        (
-            options.padding or options.flip,
-            lambda: data.PadCropFlip(options.padding, options.flip),
-            {},
-        ),
-        (
-            options.cutout_size,
-            lambda: data.Cutout(options.cutout_size, options.cutout_count),
-            {"size": "cutout_size", "count": "cutout_count"},
-        ),
-    )
-    steps = []
-    for wanted, make, renamed in named:
-        with sections.naming("data", options, renamed):
-            steps.append([make()] if wanted else [])
-    return steps
-
-
-def _area(options: ml_collections.ConfigDict) -> Any:
-    """The least and largest share of an image that a crop shows."""
-    if len(options.crop_area) != 2:
-        raise ValueError(
-            f"area={options.crop_area!r} must be two shares, as (0.08, 1.0), or () for none."
-        )
-    return tuple(options.crop_area)
+    crop_area = tuple(options.crop_area)
+    renamed = {"area": "crop_area", "size": "cutout_size", "count": "cutout_count"}
+    with sections.naming("data", options, renamed):
+        if len(crop_area) not in (0, 2):
+            raise ValueError(
+                f"area={options.crop_area!r} must be two shares, as (0.08, 1.0), or () for none."
+            )
+        crops = [data.RandomResizedCrop(area=crop_area)] if crop_area else []
+        colours = [data.ColourJitter(**amounts)] if any(amounts.values()) else []
+        moved = options.padding or options.flip
+        shifts = [data.PadCropFlip(options.padding, options.flip)] if moved else []
+        squares = options.cutout_size, options.cutout_count
+        cutout = [data.Cutout(*squares)] if options.cutout_size else []
+    return [crops, colours, shifts, cutout]
 
 
 def _test(

@@ -16,10 +16,8 @@ from tflbt.recipes import optimizers
 from tflbt.training import FGSM, SmallLossDiscarding
 
 # Arguments that the recipe supplies when it builds, so that they are no keys.
-SUPPLIED = {
-    "begin", "callbacks", "classes", "curvature_data", "directory", "input_shape", "seed", "standardize",
-    "sub_batch_size",
-}  # fmt: skip
+SUPPLIED = {"begin", "callbacks", "classes", "curvature_data", "directory", "input_shape", "seed"}
+SUPPLIED |= {"standardize", "sub_batch_size"}
 # Keys that switch a section off, the value that does, and one that does not.
 SWITCHES: dict[str, tuple[str, Any, Any]] = {
     "warmup": ("epochs", 0, 1.0),
@@ -77,7 +75,8 @@ SECTIONS: dict[str, dict[str, Part]] = {
         "step": Part(callbacks.StepDecay, {"epochs": ()}),
         "two_phase": Part(
             callbacks.TwoPhaseSchedule,
-            {"measure_exploration": True},  # for the figure; the schedule needs it from the switch on
+            # For the figure; the schedule needs it from the switch on.
+            {"measure_exploration": True},
             {"curvature_samples": 1024},  # the first of the training set; more cost more
         ),
         "polynomial": _curve(schedules.PolynomialDecay),
@@ -98,10 +97,12 @@ SECTIONS: dict[str, dict[str, Part]] = {
     "small_loss": {"": Part(SmallLossDiscarding, {"share": 0.0, "epochs": None})},
     "adversarial": {"": Part(_fgsm, {"share": 0.0})},
     "checkpoint": {"": Part(callbacks.Checkpoint)},
-}  # fmt: skip
+}
 # The sections that are rules of an update, in the order in which they act.
 RULES = ("adversarial", "small_loss", "batch_augmentation")
-# What arguments without annotation take whose default is None; all others take a float.
+# What the words of an annotation stand for, the first that is found.
+_TYPES = {"Sequence|tuple": tuple, "bool": bool, "int": int, "[fF]loat": float, "str": str}
+# What arguments of Keras, which have no annotation, take whose default is None; all others take a float.
 _UNTYPED = {"ema_overwrite_frequency": "int", "ghost_batch_size": "int", "weights": "str"}
 # These name one of many classes, found by name; what a recipe has set stays where the new class has that key too.
 BY_NAME = ("model", "optimizer", "inner")
@@ -162,19 +163,9 @@ def _settable(name: str, default: Any, annotation: Any) -> Any:
     """A default that keeps its type when a recipe or the command line sets the key."""
     if isinstance(default, (bool, int, float, str, tuple)):
         return default
-    text = annotation if isinstance(annotation, str) else str(annotation)
-    if annotation is inspect.Parameter.empty:  # Keras's
-        text = _UNTYPED.get(name, "float")
-    for kind, words in (
-        (tuple, r"Sequence|tuple"),
-        (bool, "bool"),
-        (int, "int"),
-        (float, "[fF]loat"),
-        (str, "str"),
-    ):
-        if re.search(rf"\b({words})", text):
-            return config_dict.placeholder(kind)
-    return config_dict.placeholder(object)
+    text = _UNTYPED.get(name, "float") if annotation is inspect.Parameter.empty else str(annotation)
+    found = (kind for words, kind in _TYPES.items() if re.search(rf"\b({words})", text))
+    return config_dict.placeholder(next(found, object))
 
 
 def plain(default: Any) -> Any:

@@ -68,15 +68,12 @@ class Recipe:
 
         Raises:
             FloatingPointError: If the loss is NaN or infinite.
-            OSError: If a file cannot be written.
         """
         more_callbacks = [*more_callbacks]
         if directory is None:
             return self._fit(more_callbacks)
-        checkpoint = sections.build(
-            self.config, "checkpoint",
-            directory=directory.checkpoints, callbacks=[*self.schedules, *more_callbacks],
-        )  # fmt: skip
+        folder, stateful = directory.checkpoints, [*self.schedules, *more_callbacks]
+        checkpoint = sections.build(self.config, "checkpoint", directory=folder, callbacks=stateful)
         finished = checkpoint.resume(self.model) if resume else 0
         if resume and verbose and comm.is_chief():
             epochs = f"{finished} of {self.config.epochs} epochs"
@@ -123,19 +120,11 @@ class Recipe:
 
 
 def claim(path: str | os.PathLike[str], config: Any, resume: bool) -> RunDirectory:
-    """Makes the directory of a new run, or opens that of the one to resume; every rank must call it alike.
+    """Makes the directory of a new run, or opens that of the one to resume; every rank must call it alike."""
 
-    Raises:
-        FileExistsError: If it is a new run and the directory holds one.
-        FileNotFoundError: If it is one to resume and there is none.
-        ValueError: If the run to resume has another configuration.
-        OSError: If it cannot be read or written.
-    """
-    return comm.on_chief(
-        lambda: (
-            RunDirectory.open(path, config, _MAY_DIFFER)
-            if resume
-            else RunDirectory.create(path, config)
-        ),
-        "tflbt.run_directory",
-    )
+    def claimed() -> RunDirectory:
+        if resume:
+            return RunDirectory.open(path, config, _MAY_DIFFER)
+        return RunDirectory.create(path, config)
+
+    return comm.on_chief(claimed, "tflbt.run_directory")

@@ -12,20 +12,8 @@ import ml_collections
 from ml_collections import config_dict
 
 from tflbt import checks
-from tflbt.recipes import optimizers
-from tflbt.recipes.parts import (
-    BY_NAME,
-    KINDS,
-    SECTIONS,
-    SWITCHES,
-    Part,
-    default_keys,
-    elsewhere,
-    find,
-    names,
-    no_such,
-    plain,
-)
+from tflbt.recipes import optimizers, parts
+from tflbt.recipes.parts import BY_NAME, KINDS, SECTIONS, SWITCHES, Part, default_keys, find
 
 
 class Section(ml_collections.ConfigDict):
@@ -49,7 +37,7 @@ class Section(ml_collections.ConfigDict):
         if isinstance(value, config_dict.FieldReference) and key in self:
             value = value.get()
         before = self.get("name")
-        if key not in self and before is not None and key in elsewhere(self._kind):
+        if key not in self and before is not None and key in parts.elsewhere(self._kind):
             self._waiting[key] = value
             return
         try:
@@ -67,17 +55,8 @@ class Section(ml_collections.ConfigDict):
         part = find(self._kind, self["name"])
         if part is None:  # `build` says so
             return
-        keys, old = default_keys(self._kind, part), find(self._kind, before)
-        fields = {key: value for key, value in self.items() if key != "name"}
-        if before is not None:
-            stays = self._kind in BY_NAME and old is not None
-            defaults = default_keys(self._kind, old) if stays and old is not None else {}
-            fields = {
-                key: value
-                for key, value in fields.items()
-                if stays and (key not in defaults or plain(defaults[key]) != value)
-            }
-        fields.update(self._waiting)
+        keys = default_keys(self._kind, part)
+        fields = {**self._set_before(before), **self._waiting}
         self._waiting.clear()
         with self.unlocked():
             for key in [key for key in self if key != "name"]:
@@ -89,6 +68,17 @@ class Section(ml_collections.ConfigDict):
                     self[key] = value
                 else:
                     self._waiting[key] = value
+
+    def _set_before(self, before: str | None) -> dict[str, Any]:
+        """The values that the name now changed from `before` leaves: those set, where classes are found by name."""
+        fields = {key: value for key, value in self.items() if key != "name"}
+        if before is None:
+            return fields
+        old = find(self._kind, before) if self._kind in BY_NAME else None
+        if old is None:
+            return {}
+        defaults = {key: parts.plain(value) for key, value in default_keys(self._kind, old).items()}
+        return {k: v for k, v in fields.items() if k not in defaults or defaults[k] != v}
 
 
 _CLASSES = {kind: type("Section", (Section,), {"_kind": kind}) for kind in (*KINDS, "inner")}
@@ -138,19 +128,10 @@ def complete(kind: str, values: Any) -> Section:
 
 
 def build(config: ml_collections.ConfigDict, kind: str, **supplied: Any) -> Any:
-    """Constructs what a section says; every error of a section comes from here.
+    """Constructs what a section says; None where it names nothing or is off. Every error of a section comes from here.
 
-    Args:
-        config: A recipe's configuration.
-        kind: Which section.
-        **supplied: Arguments that are no keys, such as `seed`; those that the class does not take are left out, and
-            those that are keys count where the key is None.
-
-    Returns:
-        The object; None where the section names nothing, or is switched off.
-
-    Raises:
-        ValueError: Naming `config.SECTION.KEY=VALUE` and what would do.
+    `supplied` are arguments that are no keys, such as `seed`; those that the class does not take are left out, and
+    those that are keys count where the key is None. Errors name `config.SECTION.KEY=VALUE` and what would do.
     """
     values = config[kind]
     result = _build(kind, values, kind, supplied)
@@ -195,11 +176,11 @@ def _arguments(kind: str, values: Any, path: str) -> tuple[Part, dict[str, Any]]
     """The class that a section names, and its arguments; raises ValueError for a name or key that there is not."""
     named = kind in BY_NAME or "" not in SECTIONS[kind]
     if named and values.get("name") is None:
-        raise ValueError(f"config.{path} needs a name, such as {names(kind)[0]}.")
+        raise ValueError(f"config.{path} needs a name, such as {parts.names(kind)[0]}.")
     name = values.get("name", "")
     part = find(kind, name)
     if part is None:
-        raise ValueError(f"config.{path}.name={name!r} {no_such(kind, name)}")
+        raise ValueError(f"config.{path}.name={name!r} {parts.no_such(kind, name)}")
     keys = default_keys(kind, part)
     if kind == "inner" and "learning_rate" in values:
         raise ValueError(

@@ -11,25 +11,7 @@ from tflbt import recipes
 
 
 def load(space: str, config: ml_collections.ConfigDict) -> keras_tuner.HyperParameters:
-    """Reads a space as `--space` names it.
-
-    Args:
-        space: "FILE.py:NAME", or "FILE.py" for the file's default; the file has a function `get_space(config, name)`.
-        config: The recipe's configuration, on which ranges may depend; the file gets a copy.
-
-    Returns:
-        What `get_space` returns.
-
-    Raises:
-        ValueError: If the file is no space, has none of that name, or raises anything; names the file.
-        OSError: If the file cannot be read.
-
-    Example:
-        >>> load("hparams/spaces/nothing.py:default", ml_collections.ConfigDict())
-        Traceback (most recent call last):
-        ...
-        FileNotFoundError: ... the space cannot be read: 'hparams/spaces/nothing.py'
-    """
+    """Reads the space that `--space` names, "FILE.py:NAME" or "FILE.py": what the file's `get_space` returns."""
     file, colon, name = space.partition(":")
     get_space = recipes.read_function(file, "get_space", "space")
     try:

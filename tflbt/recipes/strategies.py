@@ -46,26 +46,19 @@ def apply_strategy(
 
     Source: appendix B and section IV-C of `abs-absa.txt`.
     """
-    base = config.batch_size
     epochs = tuple(decay_epochs)
     config.schedule = section("schedule", "step", epochs=epochs, factor=1 / decay_ratio)
     if strategy == "fb":
         _scale(config, largest, 5.0)
     elif strategy == "gg":
         config.schedule = section("schedule", "constant")
-        config.batch_schedule = section(
-            "batch_schedule",
-            "grow",
-            epochs=epochs,
-            factor=float(decay_ratio),
-            max_batch_size=largest,
-        )
+        growth = {"epochs": epochs, "factor": float(decay_ratio), "max_batch_size": largest}
+        config.batch_schedule = section("batch_schedule", "grow", **growth)
     elif strategy != "bl":
-        config.batch_schedule = section(
-            "batch_schedule", "adaptive", max_batch_size=largest, reference=reference
-        )
+        growth = {"max_batch_size": largest, "reference": reference}
+        config.batch_schedule = section("batch_schedule", "adaptive", **growth)
     if strategy == "absa_tuned":
-        _scale(config, tuned_batch_size or 15 * base, tuned_warmup)
+        _scale(config, tuned_batch_size or 15 * config.batch_size, tuned_warmup)
     if strategy.startswith("absa"):
         config.adversarial.share = 0.2
 

@@ -41,9 +41,7 @@ class RecipeTrainer:
         data_dir: str | Path | None = None,
         verbose: int = 0,
     ) -> None:
-        self.config = config
-        self.data_dir = data_dir
-        self.verbose = verbose
+        self.config, self.data_dir, self.verbose = config, data_dir, verbose
         self._samples: tuple[str, Samples] | None = None
 
     def __call__(self, trial: Trial, folder: Path, callbacks: list[Any]) -> None:
@@ -60,9 +58,8 @@ class RecipeTrainer:
 
     def _loaded(self, config: ml_collections.ConfigDict) -> Samples:
         """The samples, loaded anew only where the trial's hyper-parameters concern them."""
-        key = json.dumps(
-            [as_plain(config.data), config.batch_size, config.sub_batch_size], sort_keys=True
-        )
+        concerned = [as_plain(config.data), config.batch_size, config.sub_batch_size]
+        key = json.dumps(concerned, sort_keys=True)
         if self._samples is None or self._samples[0] != key:
             self._samples = None  # first let go of the old ones
             self._samples = key, build_samples(config, self.data_dir)
@@ -79,19 +76,8 @@ def tune_recipe(
 ) -> Result:
     """Searches the space for the recipe's best values and writes the winner as a recipe; all ranks call it alike.
 
-    Args:
-        trainer: Trains the recipe.
-        space: "hparams/spaces/FILE.py:NAME".
-        workdir: The search directory.
-        group: This rank's process set, of `comm.init_groups`, where ranks are split into groups.
-        **options: More arguments of `tflbt.tuning.Search`, such as `max_trials`.
-
-    Returns:
-        The best trial's number, values and objective.
-
-    Raises:
-        ValueError: If space or recipe cannot be; before anything is written.
-        OSError: If a file cannot be read or written.
+    `group` is this rank's process set, of `comm.init_groups`; `options` are more arguments of `tflbt.tuning.Search`. A
+    space or recipe that cannot be raises ValueError before anything is written.
     """
     config = trainer.config
     with comm.process_set_scope(group):
@@ -110,17 +96,14 @@ def tune_recipe(
             value=value,
         )
 
+    defaults = spaces.defaults(searched, config)
     search = Search(
         workdir,
         searched,
         epochs=config.epochs,
         grace=_grace(config, searched),
         group=group,
-        about={
-            "name": config.name,
-            "defaults": spaces.defaults(searched, config),
-            "config": as_plain(config),
-        },
+        about={"name": config.name, "defaults": defaults, "config": as_plain(config)},
         write_best=write_best,
         **options,
     )
@@ -153,9 +136,8 @@ def summary(workdir: Path, result: Result) -> list[str]:
     """The lines that the screen shows at the end of a search."""
     if result.number is None:
         return [f"{result.trials} trials, none with an objective"]
-    lines = [
-        f"best: trial {result.number}, {result.objective:.5g}: {spaces.in_words(result.values)}"
-    ]
+    values = spaces.in_words(result.values)
+    lines = [f"best: trial {result.number}, {result.objective:.5g}: {values}"]
     if result.baseline is not None:
         difference = result.objective - result.baseline  # type: ignore[operator]
         lines.append(f"the recipe as it is: {result.baseline:.5g} ({difference:+.5g} by tuning)")
