@@ -5,15 +5,13 @@ python -m tflbt.benchmarks adversarial [--samples N] [--share S] [--rounds N]
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
 from tflbt import models
-from tflbt.benchmarks.side_by_side import Target, hold_against, medians
+from tflbt.benchmarks.side_by_side import Target, hold_against, medians, parser_of
 from tflbt.training import FGSM, LargeBatchModel
 
 SUB_BATCH = 128
@@ -53,9 +51,7 @@ def candidates(samples: int, share: float) -> dict[str, Callable[[], object]]:
 
 def main(argv: list[str]) -> int:
     """Prints the seconds and the ratios against their targets."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tflbt.benchmarks adversarial", description=__doc__
-    )
+    parser = parser_of("adversarial", __doc__)
     parser.add_argument("--samples", type=int, default=512, help="of an update (default 512)")
     parser.add_argument("--share", type=float, default=0.2, help="adversarial (default 0.2)")
     parser.add_argument("--rounds", type=int, default=15, help="rounds (default 15)")
@@ -70,7 +66,3 @@ def main(argv: list[str]) -> int:
         Target(f"with {options.share:.0%} adversarial / plain", adversarial / plain, 1.3),
         Target("with them / (plain + input gradients)", adversarial / (plain + bare), 1.1),
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -8,10 +8,8 @@ installed; a leaner cutout written by hand is measured beside them.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import statistics
-import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -20,7 +18,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tflbt.benchmarks.side_by_side import Target, hold_against, medians
+from tflbt.benchmarks.side_by_side import Target, hold_against, medians, parser_of
 from tflbt.data import ColourJitter, Cutout, PadCropFlip, Standardize, chain
 from tflbt.data.sample_seeds import sample_seeds
 
@@ -145,9 +143,7 @@ def _drained(dataset: tf.data.Dataset) -> None:
 
 def main(argv: list[str]) -> int:
     """Prints images a second of both ways, without and with colour, and holds the ratios against the floor."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tflbt.benchmarks augmentation", description=__doc__
-    )
+    parser = parser_of("augmentation", __doc__)
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds (default 5)")
     parser.add_argument("--images", type=int, default=4096, help="images a round (default 4096)")
     parser.add_argument("--batch_size", type=int, default=256, help="of a batch (default 256)")
@@ -155,7 +151,3 @@ def main(argv: list[str]) -> int:
     x = np.random.default_rng(0).integers(0, 256, (options.images, *SHAPE), np.uint8)
     sizes = options.batch_size, options.rounds
     return hold_against(*(compared(x, *sizes, colour) for colour in (False, True)))
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -5,15 +5,13 @@ python -m tflbt.benchmarks batch_augmentation [--rounds N] [--images N] [--insta
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import sys
 import time
 from typing import Any
 
 import tensorflow as tf
 
-from tflbt.benchmarks.side_by_side import Target, hold_against
+from tflbt.benchmarks.side_by_side import Target, hold_against, parser_of
 from tflbt.benchmarks.sub_batches import compiled, images, large_batch_model
 from tflbt.data import BatchAugmentation, Cutout, PadCropFlip, chain, sub_batches
 from tflbt.models import build
@@ -95,9 +93,7 @@ def measured(count: int, instances: int, rounds: int, depth: int) -> list[Target
 
 def main(argv: list[str]) -> int:
     """Prints the figures against their targets."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tflbt.benchmarks batch_augmentation", description=__doc__
-    )
+    parser = parser_of("batch_augmentation", __doc__)
     parser.add_argument(
         "--rounds", type=int, default=5, help="turns of each, of three epochs (default 5)"
     )
@@ -106,7 +102,3 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--depth", type=int, default=20, help="of the ResNet, 6n + 2 (default 20)")
     options = parser.parse_args(argv)
     return hold_against(*measured(options.images, options.instances, options.rounds, options.depth))
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -5,23 +5,18 @@ python -m tflbt.benchmarks batch_growth [--samples N] [--largest N]
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import os
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tflbt.benchmarks.side_by_side import Target, hold_against
+from tflbt.benchmarks.side_by_side import Target, hold_against, parser_of, resident_mib
 from tflbt.training import LargeBatchModel
 
 FIRST, LARGEST = 128, 16384
 SUB_BATCH = 128
-STATM = Path("/proc/self/statm")
 
 
 @dataclasses.dataclass
@@ -66,13 +61,6 @@ class Doubling(tf.keras.callbacks.Callback):
             done.change = 1e3 * (time.perf_counter() - begin)
 
 
-def resident_mib() -> float:
-    """Resident memory of this process in MiB; NaN where /proc does not say."""
-    if not STATM.exists():
-        return float("nan")
-    return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
 def grow(samples: int, largest: int) -> list[Epoch]:
     """Trains a two-layer network in one fit whose batch doubles each epoch from 128 to `largest`.
 
@@ -96,10 +84,8 @@ def grow(samples: int, largest: int) -> list[Epoch]:
     )
     doubling = Doubling(largest)
     epochs = (largest // FIRST).bit_length() + 1
-    model.fit(
-        x, y, batch_size=FIRST, sub_batch_size=SUB_BATCH, epochs=epochs, verbose=0,
-        callbacks=[doubling],
-    )  # fmt: skip
+    batches = {"batch_size": FIRST, "sub_batch_size": SUB_BATCH}
+    model.fit(x, y, **batches, epochs=epochs, verbose=0, callbacks=[doubling])
     return doubling.epochs
 
 
@@ -119,9 +105,7 @@ def targets(epochs: list[Epoch]) -> list[Target]:
 
 def main(argv: list[str]) -> int:
     """Prints each epoch, and the figures against their targets."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tflbt.benchmarks batch_growth", description=__doc__
-    )
+    parser = parser_of("batch_growth", __doc__)
     parser.add_argument(
         "--samples", type=int, default=LARGEST, help="samples an epoch (default 16384)"
     )
@@ -137,7 +121,3 @@ def main(argv: list[str]) -> int:
             f"{epoch.batch_size:10,} {epoch.updates:9} {epoch.traces:8} {epoch.resident:14.1f} {epoch.change:17.3f}"
         )
     return hold_against(*targets(epochs))
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

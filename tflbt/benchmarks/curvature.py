@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tflbt.benchmarks.side_by_side import Target, hold_against, medians
+from tflbt.benchmarks.side_by_side import Target, hold_against, medians, parser_of
 from tflbt.curvature import EigenResult, hessian_vector_product, top_eigenvalue
 from tflbt.curvature.hessian_of import hessian_of
 from tflbt.data import load_cifar10
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] = ()) -> int:
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tflbt.benchmarks curvature")
+    parser = parser_of("curvature")
     for name, default, meaning in (
         ("--batch_size", 1024, "samples of the output layer's estimate"),
         ("--rounds", 5, "times everything is measured"),
@@ -250,7 +250,3 @@ def _cold_products(model: tf.keras.Model, x, y) -> dict[str, int]:
             residual = np.linalg.norm(image - (vector @ image) * vector) / abs(vector @ image)
             vector, taken["plain power"] = image, taken["plain power"] + 1
     return taken
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

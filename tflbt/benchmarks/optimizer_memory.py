@@ -5,7 +5,6 @@ python -m tflbt.benchmarks optimizer_memory [--variables N]
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from tflbt.benchmarks.optimizers import add_variables, makers, resnet50_shapes, step_function
-from tflbt.benchmarks.side_by_side import Target, hold_against
+from tflbt.benchmarks.side_by_side import Target, hold_against, parser_of
 
 # Scalars are temporaries too.
 MOST = 1.01
@@ -35,9 +34,7 @@ def peak(make: Callable[[], Any], shapes: list[tf.TensorShape], device: str) -> 
 
 def main(argv: list[str]) -> int:
     """Prints each optimizer's peak, in MiB and in units of the largest variable."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tflbt.benchmarks optimizer_memory", description=__doc__
-    )
+    parser = parser_of("optimizer_memory", __doc__)
     add_variables(parser)
     arguments = parser.parse_args(argv)
     # The allocator that counts, where there is no GPU; TensorFlow reads this when it first uses the processor.
@@ -57,9 +54,3 @@ def main(argv: list[str]) -> int:
             for name in ("LARS", "LAMB", "LayerWise(SGD, momentum)", "LayerWise(Adam)")
         )
     )
-
-
-if __name__ == "__main__":
-    import sys
-
-    sys.exit(main(sys.argv[1:]))

@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tflbt.benchmarks.side_by_side import Target, hold_against, medians
+from tflbt.benchmarks.side_by_side import Target, hold_against, medians, parser_of
 from tflbt.models import resnet50
 from tflbt.optimizers import (
     LAMB,
@@ -65,9 +65,7 @@ def step_function(
 
 def main(argv: list[str]) -> int:
     """Prints medians, ratios to Keras SGD with momentum, and what memory bandwidth would allow."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tflbt.benchmarks optimizers", description=__doc__
-    )
+    parser = parser_of("optimizers", __doc__)
     parser.add_argument("--rounds", type=int, default=30, help="counted rounds (default 30)")
     add_variables(parser)
     arguments = parser.parse_args(argv)
@@ -153,9 +151,3 @@ def add_function(gradients: list[tf.Tensor]) -> Callable[[], Any]:
         return tf.constant(0)
 
     return lambda: add().numpy()
-
-
-if __name__ == "__main__":
-    import sys
-
-    sys.exit(main(sys.argv[1:]))

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import os
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
+
+_STATM = Path("/proc/self/statm")
+
+
+def parser_of(name: str, doc: str | None = None) -> argparse.ArgumentParser:
+    """A parser for the options of a benchmark."""
+    return argparse.ArgumentParser(prog=f"python -m tflbt.benchmarks {name}", description=doc)
+
+
+def resident_mib() -> float:
+    """Resident memory of this process in MiB; NaN where /proc does not say."""
+    if not _STATM.exists():
+        return float("nan")
+    return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def lines_of(command: list[str]) -> list[str]:
+    """The lines that a command prints."""
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return done.stdout.splitlines()
 
 
 def medians(
     candidates: Mapping[str, Callable[[], Any]], rounds: int, warm_up: int = 1
 ) -> dict[str, float]:
-    """Median seconds of each candidate over `rounds` rounds in which all take a turn.
+    """Median seconds of each candidate over rounds in which all take a turn; rounds of warm-up do not count.
 
-    Args:
-        candidates: Functions by name, which return when the work is done.
-        rounds: Counted rounds, at least 1.
-        warm_up: Rounds beforehand that do not count (tracing, caches), default 1.
-
-    Returns:
-        Seconds by name.
-
-    Example:
-        >>> sorted(medians({"a": lambda: None, "b": lambda: None}, rounds=3))
-        ['a', 'b']
+    A candidate returns when its work is done.
     """
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in range(warm_up + rounds):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import resource
 import shutil
-import subprocess
 import sys
 from typing import Any
 
@@ -16,21 +15,20 @@ import numpy as np
 import tensorflow as tf
 
 from tflbt import init, models, size
-from tflbt.benchmarks.side_by_side import Target, hold_against, medians
+from tflbt.benchmarks.side_by_side import Target, hold_against, lines_of, medians, parser_of
 from tflbt.training import LargeBatchModel
 from tflbt.training.keras_internals import concrete_functions
 
 SUB_BATCH = 128
 LARGE_BATCH = 8192
-MODULE = "tflbt.benchmarks.sub_batches"
+COMMAND = [sys.executable, "-m", "tflbt.benchmarks", "sub_batches"]
 
 
 def images(count: int) -> tuple[np.ndarray, np.ndarray]:
     """Random images of CIFAR-10's shape, and labels."""
     generator = np.random.default_rng(0)
-    return generator.normal(size=(count, 32, 32, 3)).astype("float32"), generator.integers(
-        0, 10, count
-    )
+    x = generator.normal(size=(count, 32, 32, 3)).astype("float32")
+    return x, generator.integers(0, 10, count)
 
 
 def compiled(model: tf.keras.Model) -> Any:
@@ -51,7 +49,7 @@ def large_batch_model(depth: int) -> LargeBatchModel:
 def throughput(count: int, rounds: int, depth: int) -> Target:
     """Epochs over the same images: plain Keras at the sub-batch size, and large batches of sub-batches."""
     x, y = images(count)
-    plain, large = (compiled(models.build("cifar_resnet", depth=depth)), large_batch_model(depth))
+    plain, large = compiled(models.build("cifar_resnet", depth=depth)), large_batch_model(depth)
     batch = min(LARGE_BATCH, count)
     seconds = medians(
         {
@@ -71,12 +69,8 @@ def throughput(count: int, rounds: int, depth: int) -> Target:
 
 def peak_memory(sub_batches: int, count: int, depth: int) -> int:
     """Peak resident KiB of a process that trains on `count` images with this many sub-batches per update."""
-    options = {"--train": sub_batches, "--images": count, "--depth": depth}
-    words = [f"{name}={value}" for name, value in options.items()]
-    command = [sys.executable, "-m", MODULE, *words]
-    return int(
-        subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]
-    )
+    words = [f"--train={sub_batches}", f"--images={count}", f"--depth={depth}"]
+    return int(lines_of([*COMMAND, *words])[-1])
 
 
 def train_and_print_peak(sub_batches: int, count: int, depth: int) -> None:
@@ -126,9 +120,8 @@ def reductions(depth: int) -> None:
     if launcher is None:
         print("all-reduces an update: not counted, horovodrun is not on PATH")
         return
-    program = [sys.executable, "-m", MODULE, "--count_reductions", f"--depth={depth}"]
-    command = [launcher, "-np", "2", "--gloo", *program]
-    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    program = [*COMMAND, "--count_reductions", f"--depth={depth}"]
+    lines = lines_of([launcher, "-np", "2", "--gloo", *program])
     for line in sorted({line.split(":", 1)[-1].strip() for line in lines if "groups" in line}):
         _, sub_batches, _, groups, _, others = line.split()
         print(
@@ -138,9 +131,7 @@ def reductions(depth: int) -> None:
 
 def main(argv: list[str]) -> int:
     """Prints throughput, peak memory and all-reduces, each against its target."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tflbt.benchmarks sub_batches", description=__doc__
-    )
+    parser = parser_of("sub_batches", __doc__)
     parser.add_argument("--rounds", type=int, default=3, help="counted epochs of each (default 3)")
     parser.add_argument(
         "--images", type=int, default=LARGE_BATCH, help="images an epoch (default 8192)"
@@ -161,7 +152,3 @@ def main(argv: list[str]) -> int:
         reductions(options.depth)
         return hold_against(*targets)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -9,7 +9,6 @@ import argparse
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,10 +17,10 @@ from typing import Any
 
 import keras_tuner
 
-from tflbt.benchmarks.side_by_side import Target, hold_against
+from tflbt.benchmarks.side_by_side import Target, hold_against, lines_of, parser_of, resident_mib
 from tflbt.distributed.launcher import rank_by_launcher
 
-MODULE = "tflbt.benchmarks.tuning"
+COMMAND = [sys.executable, "-m", "tflbt.benchmarks", "tuning"]
 SETTLED = 5  # trials after which memory should grow no more
 
 
@@ -34,7 +33,8 @@ def search(trials: int, epochs: int, tuner: str, ranks_per_trial: int | None = N
     from tflbt.recipes.tune import RecipeTrainer
     from tflbt.tuning.search import Search
 
-    config = recipes.load(str(_hparams() / "digits_resnet.py") + ":lars")
+    hparams = Path(__file__).resolve().parents[2] / "hparams"
+    config = recipes.load(f"{hparams}/digits_resnet.py:lars")
     config.epochs, config.warmup.epochs, config.schedule.name = epochs, 0.0, "constant"
     space = keras_tuner.HyperParameters()
     space.Float("optimizer.learning_rate", 0.1, 10.0, sampling="log")
@@ -43,14 +43,13 @@ def search(trials: int, epochs: int, tuner: str, ranks_per_trial: int | None = N
     def train(trial: Any, folder: Path, callbacks: list[Any]) -> None:
         begin = time.perf_counter()
         trainer(trial, folder, callbacks)
-        seen.append((begin, time.perf_counter(), _resident()))
+        seen.append((begin, time.perf_counter(), resident_mib()))
 
     with tempfile.TemporaryDirectory() as folder:
         shared = comm.broadcast_object(folder, "benchmark.folder")
-        Search(
-            shared, space, tuner=tuner, max_trials=trials, epochs=epochs, verbose=0,
-            ranks_per_trial=ranks_per_trial, group=group,
-        ).run(train)  # fmt: skip
+        ranks = {"ranks_per_trial": ranks_per_trial, "group": group}
+        budget = {"tuner": tuner, "max_trials": trials, "epochs": epochs}
+        Search(shared, space, **budget, **ranks, verbose=0).run(train)
     return seen
 
 
@@ -82,35 +81,21 @@ def throughput(trials: int, epochs: int) -> list[Target]:
     if launcher is None:
         print("trials a second in groups: not measured, horovodrun is not on PATH")
         return []
-    program = [sys.executable, "-m", MODULE, "--epochs", str(epochs), "--trials", str(trials)]
+    program = [*COMMAND, f"--epochs={epochs}", f"--trials={trials}", "--print_rate"]
     cores = max(1, len(os.sched_getaffinity(0)) // 2)
-    alone = subprocess.run([*program, "--print_rate"], check=True, capture_output=True, text=True)
-    both = subprocess.run(
-        [launcher, "-np", "2", "--gloo", *program, "--print_rate", "--ranks_per_trial", "1"],
-        check=True, capture_output=True, text=True,
-    )  # fmt: skip
+    both = [launcher, "-np", "2", "--gloo", *program, "--ranks_per_trial=1"]
     alone_rate, both_rate = (
-        sum(float(line.split()[-1]) for line in process.stdout.splitlines() if "trials/s" in line)
-        for process in (alone, both)
+        sum(float(line.split()[-1]) for line in lines_of(command) if "trials/s" in line)
+        for command in (program, both)
     )
     print(f"{f'one rank with {cores} of the cores':<48} {60 * alone_rate:8.1f} trials/min")
     print(f"{'two ranks, a trial each':<48} {60 * both_rate:8.1f} trials/min")
     return [Target("trials/s of two ranks / of one", both_rate / alone_rate, 1.8, at_least=True)]
 
 
-def _resident() -> float:
-    """MiB of memory this process has now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def _hparams() -> Path:
-    return Path(__file__).resolve().parents[2] / "hparams"
-
-
 def main(argv: list[str]) -> int:
     """Prints the figures against their targets."""
-    parser = argparse.ArgumentParser(prog="python -m tflbt.benchmarks tuning", description=__doc__)
+    parser = parser_of("tuning", __doc__)
     parser.add_argument("--trials", type=int, default=30, help="trials (default 30)")
     parser.add_argument("--epochs", type=int, default=4, help="epochs of each (default 4)")
     parser.add_argument("--tuner", default="RandomSearch", help="default RandomSearch")
@@ -130,7 +115,3 @@ def main(argv: list[str]) -> int:
         return 0
     targets = cost(options.trials, options.epochs, options.tuner)
     return hold_against(*targets, *throughput(options.trials, options.epochs))
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
