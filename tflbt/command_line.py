@@ -63,13 +63,10 @@ flags.FLAGS["config"].parser = _PARSER
 
 
 def run(main: Callable[[], None], required: Sequence[str] = ()) -> None:
-    """Runs a command: reads its flags, calls `main`, and ends with status 1 and one line on an error.
+    """Runs a command, some of whose flags are required: reads the flags and calls `main`.
 
-    `--help` shows the docstring of the command's module and its flags.
-
-    Args:
-        main: What the command does, once the flags are read.
-        required: Flags that must be given.
+    An error that a person can mend ends the process with one line and status 1. `--help` shows the docstring of the
+    command's module and its flags.
     """
 
     def guarded(_: list[str]) -> None:
@@ -79,9 +76,8 @@ def run(main: Callable[[], None], required: Sequence[str] = ()) -> None:
             fail(error)
         except Exception as error:
             if another_rank_ended(error):
-                sys.exit(
-                    f"{_name()}: another rank has ended, so rank {rank_by_launcher()} ends too"
-                )
+                rank = rank_by_launcher()
+                sys.exit(f"{_name()}: another rank has ended, so rank {rank} ends too")
             if isinstance(error.__cause__, ImportError):  # launched as a rank, but without Horovod
                 fail(error)
             raise
@@ -110,20 +106,9 @@ def parse(argv: list[str]) -> list[str]:
 
 
 def check_recipe(argv: Sequence[str]) -> Any:
-    """Reads the recipe of `--config`; the flag's own parser would tell errors with a traceback.
+    """Reads the recipe of `--config`, None without it, with the names of sections that the command line gives.
 
-    Returns:
-        Its configuration with the names of sections that `--config.SECTION.name` gives; None without `--config`.
-
-    Raises:
-        ValueError: If the variant or a key is unknown; the message lists those that there are.
-        OSError: If the recipe cannot be read.
-
-    Example:
-        >>> check_recipe(["train", "--config=hparams/nothing.py"])
-        Traceback (most recent call last):
-        ...
-        FileNotFoundError: ... the recipe cannot be read: 'hparams/nothing.py'
+    The flag's own parser would tell errors, such as an unknown variant or key, with a traceback.
     """
     from tflbt import recipes
 

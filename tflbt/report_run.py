@@ -42,24 +42,9 @@ def main(
     runs: Sequence[str] = (),
     times: str | None = None,
 ) -> int:
-    """Makes the report of each run or search directory named on the command line.
+    """Makes the report of each run or search directory that the command line names after the program's name.
 
-    Args:
-        argv: The program's name and the directories.
-        baseline: Directory of a small-batch run; default None: no regimes are shown.
-        runs: Directories of further runs that help to find them; default none.
-        times: Folder for a figure that compares where the time of the runs went; default None: no figure.
-
-    Returns:
-        0 if everything was made, 1 if one could not be, 2 if no directory was named, or runs without a baseline.
-
-    Example:
-        >>> import tempfile
-        >>> run = report.RunDirectory(tempfile.mkdtemp())
-        >>> run.metrics.append({"epoch": 1, "loss": 0.5})
-        >>> main(["report_run", str(run.path)])  # doctest: +ELLIPSIS
-        /...report.html
-        0
+    Returns 0 if everything was made, 1 if one could not be, 2 if no directory was named, or runs without a baseline.
     """
     if len(argv) < 2 or (runs and not baseline):
         print(_USAGE, file=sys.stderr)

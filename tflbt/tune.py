@@ -29,34 +29,8 @@ flags.adopt_module_key_flags(command_line)  # so that --help shows them
 _SPACE = flags.DEFINE_string(
     "space", "hparams/spaces/default.py", "What to search: hparams/spaces/FILE.py[:NAME]."
 )
-_MAX_TRIALS = flags.DEFINE_integer(
-    "max_trials", None, "The most trials; none: until the tuner has no more.", lower_bound=1
-)
-_TUNER = flags.DEFINE_enum(
-    "tuner",
-    "RandomSearch",
-    ["RandomSearch", "BayesianOptimization", "Hyperband", "GridSearch"],
-    "KerasTuner's tuner.",
-)
 _TUNER_OPTIONS = flags.DEFINE_multi_string(
     "tuner_option", [], "An argument of that tuner, as factor=3; may be given several times."
-)
-_OBJECTIVE = flags.DEFINE_string("objective", "val_accuracy", "A column of metrics.csv.")
-_DIRECTION = flags.DEFINE_enum(
-    "direction", None, ["max", "min"], "Which end of the objective is best; none: KerasTuner's."
-)
-_SEED = flags.DEFINE_integer("seed", 0, "Of the tuner; a recipe's own is --config.seed.", 0)
-_RANKS_PER_TRIAL = flags.DEFINE_integer(
-    "ranks_per_trial", None, "Ranks that train a trial together; none: all.", lower_bound=1
-)
-_STOP_HOPELESS = flags.DEFINE_enum(
-    "stop_hopeless",
-    "never",
-    ["never", "median"],
-    "median: end trials that are worse than half of the finished ones were.",
-)
-_KEEP = flags.DEFINE_enum(
-    "keep_checkpoints", "best", ["best", "all"], "Whose checkpoints stay after the trial's end."
 )
 _COMPARE = flags.DEFINE_list(
     "compare", [], "More recipes, FILE.py:VARIANT,..., to tune with as many trials."
@@ -67,7 +41,34 @@ _SEEDS = flags.DEFINE_integer(
 _RECIPE_FIRST = flags.DEFINE_bool(
     "recipe_first", True, "Begin with trial 0, the recipe as it is; not counted in --max_trials."
 )
-_EPOCH_LINES = flags.DEFINE_bool("epoch_lines", False, "Show a line for every epoch.")
+_TUNERS = ["RandomSearch", "BayesianOptimization", "Hyperband", "GridSearch"]
+# The flags that `tune` and `compare` take by their own names.
+_OPTIONS = (
+    flags.DEFINE_integer(
+        "max_trials", None, "The most trials; none: until the tuner has no more.", lower_bound=1
+    ),
+    flags.DEFINE_enum("tuner", "RandomSearch", _TUNERS, "KerasTuner's tuner."),
+    flags.DEFINE_string("objective", "val_accuracy", "A column of metrics.csv."),
+    flags.DEFINE_enum(
+        "direction", None, ["max", "min"], "Which end of the objective is best; none: KerasTuner's."
+    ),
+    flags.DEFINE_integer("seed", 0, "Of the tuner; a recipe's own is --config.seed.", 0),
+    flags.DEFINE_integer(
+        "ranks_per_trial", None, "Ranks that train a trial together; none: all.", lower_bound=1
+    ),
+    flags.DEFINE_enum(
+        "stop_hopeless",
+        "never",
+        ["never", "median"],
+        "median: end trials that are worse than half of the finished ones were.",
+    ),
+    flags.DEFINE_enum(
+        "keep_checkpoints", "best", ["best", "all"], "Whose checkpoints stay after the trial's end."
+    ),
+    flags.DEFINE_bool("epoch_lines", False, "Show a line for every epoch."),
+    command_line.RESUME,
+    command_line.DATA_DIR,
+)
 
 
 def tune(
@@ -99,17 +100,15 @@ def tune(
             fail.
         OSError: If a file cannot be read or written.
     """
-    group = _start(ranks_per_trial)
+    group, (trainer,) = _start([config], data_dir, epoch_lines, ranks_per_trial)
     from tflbt.distributed import comm
-    from tflbt.recipes.tune import RecipeTrainer, report_search, tune_recipe
+    from tflbt.recipes.tune import report_search, tune_recipe
 
     chief = comm.is_chief()  # now, for after another rank's death Horovod could not say
-    trainer = RecipeTrainer(config, data_dir, int(epoch_lines))
+    options.update(group=group, ranks_per_trial=ranks_per_trial)
     result = None
     try:
-        result = tune_recipe(
-            trainer, space, workdir, group=group, ranks_per_trial=ranks_per_trial, **options
-        )
+        result = tune_recipe(trainer, space, workdir, **options)
     finally:
         if chief:
             report_search(workdir, result)
@@ -127,58 +126,41 @@ def compare(
     ranks_per_trial: int | None = None,
     **options: Any,
 ) -> Any:
-    """Tunes several recipes with as many trials each and trains the best of each with several seeds.
+    """Tunes several recipes, `ConfigDict`s, with as many trials each and trains the best of each with several seeds.
 
-    Args:
-        configs: The recipes' `ConfigDict`s.
-        space: "hparams/spaces/FILE.py:NAME".
-        workdir: The directory.
-        seeds: Trainings of each recipe's best.
-        data_dir: As of `tune`.
-        epoch_lines: As of `tune`.
-        ranks_per_trial: As of `tune`.
-        **options: As of `tune`; `max_trials` is needed.
-
-    Returns:
-        The rows of the table, `tflbt.report.comparison.Tuned`.
+    The other arguments and errors are those of `tune`; `max_trials` is needed. Returns the rows of the table,
+    `tflbt.report.comparison.Tuned`.
 
     Raises:
         ValueError: As of `tune`, or if a recipe is there twice.
-        OSError: If a file cannot be read or written.
     """
     if options.get("max_trials") is None:
         raise ValueError("--compare needs --max_trials, the same for every recipe.")
-    group = _start(ranks_per_trial)
+    group, trainers = _start(configs, data_dir, epoch_lines, ranks_per_trial)
     from tflbt.recipes.compare import compare_recipes
-    from tflbt.recipes.tune import RecipeTrainer
 
-    trainers = [RecipeTrainer(config, data_dir, int(epoch_lines)) for config in configs]
-    return compare_recipes(
-        trainers, space, workdir,
-        seeds=seeds, group=group, ranks_per_trial=ranks_per_trial, **options,
-    )  # fmt: skip
+    options.update(group=group, ranks_per_trial=ranks_per_trial)
+    return compare_recipes(trainers, space, workdir, seeds=seeds, **options)
 
 
-def _start(ranks_per_trial: int | None) -> Any:
-    """Starts Horovod, in groups if asked for."""
+def _start(
+    configs: Any, data_dir: str | None, epoch_lines: bool, ranks_per_trial: int | None
+) -> Any:
+    """Starts Horovod, in groups if asked for; returns this rank's group, and what trains each recipe."""
     from tflbt.distributed import comm
 
+    group = None
     if ranks_per_trial is None:
         comm.init()
-        return None
-    return comm.init_groups(ranks_per_trial)
+    else:
+        group = comm.init_groups(ranks_per_trial)
+    from tflbt.recipes.tune import RecipeTrainer
+
+    return group, [RecipeTrainer(config, data_dir, int(epoch_lines)) for config in configs]
 
 
 def options_of(words: list[str]) -> dict[str, Any]:
-    """Reads "factor=3" and the like.
-
-    Raises:
-        ValueError: If there is no "=".
-
-    Example:
-        >>> options_of(["factor=3", "beta=2.6"])
-        {'factor': 3, 'beta': 2.6}
-    """
+    """Reads "factor=3" and the like."""
     options = {}
     for word in words:
         name, equals, value = word.partition("=")
@@ -194,24 +176,10 @@ def options_of(words: list[str]) -> dict[str, Any]:
 def main() -> None:
     """Tunes what the flags say."""
     if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(
-            logging.WARNING
-        )  # a schedule's every step, of every trial, is too much
-    options: dict[str, Any] = {
-        "max_trials": _MAX_TRIALS.value,
-        "tuner": _TUNER.value,
-        "tuner_options": options_of(_TUNER_OPTIONS.value),
-        "objective": _OBJECTIVE.value,
-        "direction": _DIRECTION.value,
-        "seed": _SEED.value,
-        "ranks_per_trial": _RANKS_PER_TRIAL.value,
-        "stop_hopeless": _STOP_HOPELESS.value,
-        "keep_checkpoints": _KEEP.value,
-        "baseline": _RECIPE_FIRST.value,
-        "resume": command_line.RESUME.value,
-        "data_dir": command_line.DATA_DIR.value,
-        "epoch_lines": _EPOCH_LINES.value,
-    }
+        # A schedule's every step, of every trial, is too much.
+        logging.set_verbosity(logging.WARNING)
+    options: dict[str, Any] = {flag.name: flag.value for flag in _OPTIONS}
+    options.update(tuner_options=options_of(_TUNER_OPTIONS.value), baseline=_RECIPE_FIRST.value)
     if _COMPARE.value:
         configs = [command_line.CONFIG.value, *(_with_changes(name) for name in _COMPARE.value)]
         compare(configs, _SPACE.value, command_line.WORKDIR.value, _SEEDS.value, **options)

@@ -16,60 +16,32 @@ _OPTIONAL = (
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """What is installed on a machine.
+    """What is installed on a machine."""
 
-    Args:
-        python: Version of the running Python, such as (3, 11, 7).
-        versions: Version of each installed part, by the name of its distribution.
-        tensorflow: Version of TensorFlow; None if it cannot be imported.
-        tensorflow_error: Last line of the error of its import, or empty.
-        keras: Version of the package behind `tf.keras`; None without TensorFlow.
-        gpus: Names of the GPUs that TensorFlow sees, in the order of local ranks.
-        horovod_parts: What Horovod was built with: "TensorFlow", "MPI", "Gloo", "NCCL", ...
-        launchers: What each launcher prints as its version, by name.
-        cores: Processor cores that this process may use.
-        memory_gib: The machine's memory in GiB.
-    """
-
-    python: tuple[int, ...]
-    versions: dict[str, str]
-    tensorflow: str | None
-    tensorflow_error: str
-    keras: str | None
-    gpus: tuple[str, ...]
-    horovod_parts: frozenset[str]
-    launchers: dict[str, str]
-    cores: int
+    python: tuple[int, ...]  # version of the running Python, such as (3, 11, 7)
+    versions: dict[str, str]  # of each installed part, by the name of its distribution
+    tensorflow: str | None  # its version; None if it cannot be imported
+    tensorflow_error: str  # last line of the error of its import, or empty
+    keras: str | None  # version of the package behind tf.keras; None without TensorFlow
+    gpus: tuple[str, ...]  # names of those that TensorFlow sees, in the order of local ranks
+    horovod_parts: frozenset[str]  # built into it: "TensorFlow", "MPI", "Gloo", "NCCL", ...
+    launchers: dict[str, str]  # what each prints as its version, by name
+    cores: int  # that this process may use
     memory_gib: float
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """A line of the report.
+    """A line of the report."""
 
-    Args:
-        status: "ok", "warning", "missing" (and not needed), or "error": training could not start.
-        name: The part.
-        value: What was found.
-        hint: How to fix it; empty if there is nothing to fix.
-    """
-
-    status: str
-    name: str
-    value: str
-    hint: str = ""
+    status: str  # "ok", "warning", "missing" (and not needed), or "error": training could not start
+    name: str  # of the part
+    value: str  # what was found
+    hint: str = ""  # how to fix it; empty if there is nothing to fix
 
 
 def judge(facts: Facts, ranks: int = 1) -> list[Finding]:
-    """Decides for every part whether training could start with it.
-
-    Args:
-        facts: What is installed.
-        ranks: The number of ranks that are to train on this machine; 1 needs no Horovod.
-
-    Returns:
-        The findings, in the order of the report.
-    """
+    """Decides for every part whether `ranks` ranks could train with it on this machine; 1 needs no Horovod."""
     return [
         _judge_python(facts),
         *_judge_tensorflow(facts),
@@ -83,12 +55,7 @@ def judge(facts: Facts, ranks: int = 1) -> list[Finding]:
 
 
 def could_train(findings: list[Finding]) -> bool:
-    """True if training could start, because no finding is an error.
-
-    Example:
-        >>> could_train([Finding("missing", "KerasTuner", "not installed")])
-        True
-    """
+    """True if training could start, because no finding is an error."""
     return all(finding.status != "error" for finding in findings)
 
 

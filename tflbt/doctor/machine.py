@@ -111,28 +111,19 @@ def _version(part: str) -> str | None:
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Runs a command; one that does not exist or takes too long has failed.
-
-    Programs beside this Python come first, as its environment need not be active.
-    """
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
+    """Runs a command; one that does not exist or takes too long has failed."""
+    # Programs beside this Python come first, as its environment need not be active.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    environment = {**os.environ, "PATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
     if os.geteuid() == 0:  # Open MPI refuses root unless told twice
         environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    program = shutil.which(command[0], path=environment["PATH"])
+    program = shutil.which(command[0], path=path)
     if program is None:
         return subprocess.CompletedProcess(command, 127, "", f"{command[0]} is not on PATH")
+    words = [program, *command[1:]]
     try:
         return subprocess.run(
-            [program, *command[1:]],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-            check=False,
+            words, env=environment, capture_output=True, text=True, timeout=_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return subprocess.CompletedProcess(command, 1, "", f"{type(error).__name__}: {error}")
