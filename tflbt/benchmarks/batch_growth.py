@@ -84,7 +84,7 @@ def grow(samples: int, largest: int) -> list[Epoch]:
     )
     doubling = Doubling(largest)
     epochs = (largest // FIRST).bit_length() + 1
-    batches = {"batch_size": FIRST, "sub_batch_size": SUB_BATCH}
+    batches: dict[str, Any] = {"batch_size": FIRST, "sub_batch_size": SUB_BATCH}
     model.fit(x, y, **batches, epochs=epochs, verbose=0, callbacks=[doubling])
     return doubling.epochs
 

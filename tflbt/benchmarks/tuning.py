@@ -47,8 +47,8 @@ def search(trials: int, epochs: int, tuner: str, ranks_per_trial: int | None = N
 
     with tempfile.TemporaryDirectory() as folder:
         shared = comm.broadcast_object(folder, "benchmark.folder")
-        ranks = {"ranks_per_trial": ranks_per_trial, "group": group}
-        budget = {"tuner": tuner, "max_trials": trials, "epochs": epochs}
+        ranks: dict[str, Any] = {"ranks_per_trial": ranks_per_trial, "group": group}
+        budget: dict[str, Any] = {"tuner": tuner, "max_trials": trials, "epochs": epochs}
         Search(shared, space, **budget, **ranks, verbose=0).run(train)
     return seen
 

@@ -33,9 +33,8 @@ _EXPECTED = (
 _COUNTS = {"train": 1_281_167, "validation": 50_000}  # ImageNet's, published
 _BUFFER = 65_536  # bytes read at a time; most JPEGs of ImageNet are one or two
 _FILES_AT_A_TIME = 16  # where storage is slow, waiting takes longer than walking
-_Indexed = dict[
-    str, "tuple[np.ndarray, np.ndarray]"
-]  # of each file, where its records begin, and their labels
+# Of each file, where its records begin, and their labels.
+_Indexed = dict[str, "tuple[np.ndarray, np.ndarray]"]
 
 
 class ImageRecords(StoredImages):

@@ -67,7 +67,7 @@ def load_penn_treebank(
             raise ValueError(
                 f"{paths[part]} holds {len(text)} words, too few for one window={window} and the word that follows."
             )
-    samples = [*windows(texts["train"], window), *windows(texts[held_out], window)]
+    samples = (*windows(texts["train"], window), *windows(texts[held_out], window))
     return TextData(*samples, len(vocabulary), "penn_treebank", tuple(vocabulary))
 
 

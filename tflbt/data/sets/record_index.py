@@ -20,9 +20,7 @@ _HEADER, _FOOTER = 12, 4  # bytes: the length and its CRC; the data's CRC
 _POLYNOMIAL, _MASK = 0x82F63B78, 0xA282EAD8  # CRC-32C, bits reversed; what TensorFlow adds
 _PEEKED = 1024  # bytes read at a time: usually all that precedes the label
 _ENOUGH = 64  # bytes that hold a tag, a length and the label's name
-_MAP_ENTRY = (
-    0x0A  # the tag of field 1 with a length: an Example's features, and an entry of their map
-)
+_MAP_ENTRY = 0x0A  # the tag of field 1, with a length: an Example's features, an entry of their map
 
 
 class _Damage(Exception):

@@ -90,9 +90,8 @@ def fit_standardize(
         [-1.0, 1.0]
     """
     if mode == "imagenet":
-        return Standardize(
-            np.float32(_IMAGENET_MEAN) * _WHITE, np.float32(_IMAGENET_DEVIATION) * _WHITE
-        )
+        mean, scale = np.array((_IMAGENET_MEAN, _IMAGENET_DEVIATION), np.float32) * _WHITE
+        return Standardize(mean, scale)
     checks.one_of("mode", mode, MODES)
     checks.number("floor", floor, more_than=0)
     if images.dtype != np.uint8 or images.ndim != 4 or not len(images):
