@@ -53,3 +53,5 @@ def test_lines_of_one_run_stand_in_columns():
 
 def test_a_row_with_little_in_it():
     assert epoch_line({"epoch": 1}) == "epoch 1"
+    row = {"epoch": 3, "loss": 0.25, "learning_rate": 3.2, "seconds": 4.21}
+    assert epoch_line(row, 20) == "epoch  3/20 | loss 0.2500   | lr 3.2      | 4.2 s"

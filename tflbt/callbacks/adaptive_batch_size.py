@@ -26,8 +26,8 @@ class AdaptiveBatchSize(BatchSizeFactor):
     The batch is always a multiple of ranks x sub-batch size: a grown batch is rounded up to the next multiple, and
     `max_batch_size` is rounded down; the learning rate grows in proportion to the rounded batch. A `max_batch_size`
     beyond the data set is lowered to its size (one update per epoch), with a logged notice. At the largest batch
-    nothing grows or is measured any more. Nothing is traced again when the batch grows. The learning rate composes
-    with tflbt's warm-up and decay callbacks (`tflbt.callbacks.StepDecay` is the paper's decay at fixed epochs).
+    nothing grows or is measured any more. Nothing is traced again when the batch grows. The learning rate composes with
+    tflbt's warm-up and decay callbacks (`tflbt.callbacks.StepDecay` is the paper's decay at fixed epochs).
 
     It needs a `tflbt.LargeBatchModel`. Under Horovod every rank must run it: all samples of `curvature_data` count, and
     all ranks make and log the same decisions. A second `fit` from epoch 0 starts over; `fit(initial_epoch=...)` goes on
@@ -44,8 +44,8 @@ class AdaptiveBatchSize(BatchSizeFactor):
         omega: The adversarial share is divided by this at each growth, at least 1, default 2.
         tau: Epochs after which no samples are adversarial any more, at least 0; default None: half the epochs of `fit`,
             as in the authors' code.
-        measure_every: Training samples between measurements, at least 1; default None: after each epoch (the paper
-            uses 65,536 for SVHN).
+        measure_every: Training samples between measurements, at least 1; default None: after each epoch (the paper uses
+            65,536 for SVHN).
         reference: "initialization" (default, the paper's), or "first_epoch": measured after the first epoch, and
             nothing grows before that, as in the authors' code. Prefer it for networks with BatchNorm, whose moving
             statistics mean nothing before training: ResNet-20's first eigenvalue is 20 times that of its true
@@ -171,13 +171,7 @@ class AdaptiveBatchSize(BatchSizeFactor):
     def _start_over(self) -> None:
         first, step = self.model.batch_size, self.step
         self._machine = AdaptiveBatch(
-            first,
-            self.largest(),
-            step,
-            self.alpha,
-            self.beta,
-            self.kappa,
-            self.omega,
+            first, self.largest(), step, self.alpha, self.beta, self.kappa, self.omega
         )
         if self._machine.at_largest and self.max_batch_size > first:
             self.log(

@@ -11,20 +11,12 @@ from tflbt.distributed import comm
 
 
 class BatchSizeFactor(LearningRateFactor):
-    """A callback that sets `model.batch_size` and owns a factor of the learning rate.
-
-    Attributes:
-        max_batch_size: The largest batch, as the constructor got it.
-    """
+    """A callback that sets `model.batch_size`, up to `max_batch_size`, and owns a factor of the learning rate."""
 
     max_batch_size: int
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Checks that the model can change its batch size.
-
-        Raises:
-            ValueError: If it is not a LargeBatchModel, or the optimizer was built with a schedule.
-        """
+        """Raises ValueError unless the model can change its batch size."""
         if not hasattr(self.model, "batch_plan"):
             raise ValueError(
                 f"{type(self).__name__} changes the batch size inside fit, which {type(self.model).__name__} cannot: "

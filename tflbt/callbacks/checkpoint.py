@@ -18,9 +18,9 @@ from tflbt.training.checkpoint import Checkpoints, restore_together, write_toget
 class Checkpoint(tf.keras.callbacks.Callback):
     """Writes a checkpoint every few epochs and after the last one; `resume` continues from the newest intact one.
 
-    Unlike Keras's BackupAndRestore it saves the state of callbacks (phase, plateau counter, learning-rate
-    factors), the batch size and the samples seen. Place it last among the callbacks. Under Horovod every rank
-    must run it; the chief writes, and a write that fails raises OSError on all of them.
+    Unlike Keras's BackupAndRestore it saves the state of callbacks (phase, plateau counter, learning-rate factors), the
+    batch size and the samples seen. Place it last among the callbacks. Under Horovod every rank must run it; the chief
+    writes, and a write that fails raises OSError on all of them.
 
     Args:
         directory: Where to write the checkpoints.

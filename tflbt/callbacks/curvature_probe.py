@@ -15,18 +15,12 @@ from tflbt.distributed import comm
 
 
 class CurvatureProbe:
-    """Estimates the same eigenvalue at every call: with the same samples, seed and options.
+    """Estimates the same eigenvalue at every call: with the same samples, seed and options of `top_eigenvalue`.
 
-    Args:
-        data: (x, y) or (x, y, sample_weight), the same arrays on every rank, or a function without arguments that
-            returns them, which is called once at the start of each `fit`, on every rank. Each rank measures its share,
-            and all samples count. One mini-batch is enough (section 3.2 of `two-phase.txt`).
-        warm_start: Whether to begin at the last estimate's eigenvector, which takes fewer products; default False:
-            always at the same vector.
-        **options: Options of `tflbt.curvature.top_eigenvalue` (layers, method, solver, iterations, tolerance, ...).
-
-    Raises:
-        ValueError: If an option is out of its range, or the data are neither arrays nor a function.
+    The data are (x, y[, sample_weight]), the same arrays on every rank, or a function that returns them, which is
+    called at the start of each `fit`. Each rank measures its share, and all samples count. One mini-batch is enough
+    (section 3.2 of `two-phase.txt`). With `warm_start` it begins at the last estimate's eigenvector, which takes fewer
+    products.
 
     Attributes:
         eigenvalue: The last estimate, None before the first.
@@ -98,11 +92,7 @@ class CurvatureProbe:
 
 
 def check_data(data: Any, source: str = "") -> tuple[Any, ...]:
-    """Returns curvature data as a tuple.
-
-    Raises:
-        ValueError: If it is not (x, y) or (x, y, sample_weight).
-    """
+    """Returns curvature data as a tuple; raises ValueError unless it is (x, y) or (x, y, sample_weight)."""
     if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
         raise ValueError(
             f"curvature_data={source or type(data).__name__} must be (x, y) or (x, y, sample_weight): samples on which "
@@ -113,11 +103,7 @@ def check_data(data: Any, source: str = "") -> tuple[Any, ...]:
 
 
 def load_data(source: Any) -> tuple[Any, ...]:
-    """Returns the arrays of `curvature_data`, which may be a function that returns them.
-
-    Raises:
-        ValueError: If they are not (x, y) or (x, y, sample_weight) with as many samples each.
-    """
+    """Returns the arrays of `curvature_data`; raises ValueError unless they have as many samples each."""
     data = source
     if callable(source):
         data = source()

@@ -11,20 +11,7 @@ _WIDTH = 8  # of a number, so that the lines of a run are aligned
 
 
 def epoch_line(row: Mapping[str, Any], epochs: int | None = None) -> str:
-    """Writes an epoch's row as one aligned line.
-
-    Args:
-        row: Values by column, as in `metrics.csv`.
-        epochs: The last epoch of the run, if known.
-
-    Returns:
-        Epoch, losses and metrics, phase, learning rate, eigenvalue, decays and seconds, as far as the row
-        has them.
-
-    Example:
-        >>> print(epoch_line({"epoch": 3, "loss": 0.25, "learning_rate": 3.2, "seconds": 4.21}, 20))
-        epoch  3/20 | loss 0.2500   | lr 3.2      | 4.2 s
-    """
+    """Writes an epoch's row (values by column, as in `metrics.csv`) as one aligned line, as far as the row has them."""
     parts = [_epoch(row["epoch"], epochs), *_metrics(row), _schedule(row)]
     if row.get("seconds") is not None:
         parts.append(f"{row['seconds']:.1f} s")
@@ -38,12 +25,10 @@ def _epoch(epoch: int, epochs: int | None) -> str:
 
 def _metrics(row: Mapping[str, Any]) -> list[str]:
     """Returns the training metrics and the validation metrics, as two groups."""
-    names = [name for name in row if is_logged_metric(name)]
-    groups = (
-        [name for name in names if not name.startswith("val_")],
-        [name for name in names if name.startswith("val_")],
-    )
-    return ["  ".join(f"{name} {_number(row[name])}" for name in group) for group in groups]
+    groups: tuple[list[str], list[str]] = ([], [])
+    for name in filter(is_logged_metric, row):
+        groups[name.startswith("val_")].append(f"{name} {_number(row[name])}")
+    return ["  ".join(group) for group in groups]
 
 
 def _schedule(row: Mapping[str, Any]) -> str:

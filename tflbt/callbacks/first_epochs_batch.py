@@ -17,8 +17,8 @@ class FirstEpochsBatch(BatchSizeFactor):
     batch are too small.
 
     The rate is changed by a factor, `learning_rate` / base, which multiplies those of warm-up and decay callbacks: a
-    warm-up over the same epochs begins below `learning_rate` and reaches it at their end. Only one callback may set
-    the batch size: use neither GrowBatchSize nor AdaptiveBatchSize beside this one.
+    warm-up over the same epochs begins below `learning_rate` and reaches it at their end. Only one callback may set the
+    batch size: use neither GrowBatchSize nor AdaptiveBatchSize beside this one.
 
     It needs a `tflbt.LargeBatchModel`, and both batch sizes must be a multiple of the `sub_batch_size` of `fit` times
     the number of ranks; nothing is traced again. Under Horovod every rank must run it; no call is collective. Both
@@ -75,11 +75,7 @@ class FirstEpochsBatch(BatchSizeFactor):
         self._epoch = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Checks the model, the batch and the rate.
-
-        Raises:
-            ValueError: If the model's batch cannot change, does not divide, or the rate cannot be set.
-        """
+        """Raises ValueError if the model's batch cannot change or does not divide, or the rate cannot be set."""
         self._later = None
         super().on_train_begin(logs)
         if self.batch_size % self.step:

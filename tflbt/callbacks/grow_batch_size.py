@@ -57,11 +57,7 @@ class GrowBatchSize(BatchSizeFactor):
         self._decays = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Checks the model and the largest batch.
-
-        Raises:
-            ValueError: If the model's batch cannot change, or is larger than the largest.
-        """
+        """Raises ValueError if the model's batch cannot change, or is larger than the largest."""
         restored = self._restored is not None
         super().on_train_begin(logs)
         if not restored and self.model.batch_size > self.max_batch_size:

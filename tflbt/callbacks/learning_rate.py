@@ -26,16 +26,13 @@ def learning_rate(model: tf.keras.Model) -> float:
 
 
 class LearningRateFactor(TensorLogs, tf.keras.callbacks.Callback):
-    """A callback that multiplies the learning rate by a factor of its own.
+    """A callback that multiplies the learning rate by a factor of its own, named by `owner`, one of each per optimizer.
 
-    The rate is one base times the factors of all such callbacks (`tflbt.control.ComposedRate`), so a warm-up and
-    a decay compose, and a rate that another part of the program assigns becomes the new base.
+    The rate is one base times the factors of all such callbacks (`tflbt.control.ComposedRate`), so a warm-up and a
+    decay compose, and a rate that another part of the program assigns becomes the new base.
 
     A subclass may define what to do where a `fit` starts over (it begins at epoch 0, or is the first one of this
     callback), where a `fit` goes on, and with the state of a checkpoint.
-
-    Attributes:
-        owner: The factor's name; one callback of each owner per optimizer.
     """
 
     owner = ""
@@ -47,11 +44,7 @@ class LearningRateFactor(TensorLogs, tf.keras.callbacks.Callback):
         self._fit_begins = False
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Takes up the state of a restored checkpoint, if there is one.
-
-        Raises:
-            ValueError: If the optimizer was built with a schedule, whose rate cannot be assigned.
-        """
+        """Takes up a restored checkpoint's state, if any; raises ValueError for an optimizer with a schedule."""
         self._refuse_schedule()
         rate = self._rate()
         restored, self._restored = self._restored, None

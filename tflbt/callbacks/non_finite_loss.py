@@ -19,8 +19,8 @@ class NonFiniteLoss(TensorLogs, tf.keras.callbacks.Callback):
 
     Unlike with Keras's TerminateOnNaN, a script that trained nothing does not end in success. The loss of
     LargeBatchModel is the same on all ranks, so all of them raise. A loss on a GPU is read only after every 16th update
-    and the last one of the epoch, because the host would otherwise wait for each update; it stays NaN until then, as
-    it is the mean of the epoch so far. No validation and no checkpoint of the epoch comes before that.
+    and the last one of the epoch, because the host would otherwise wait for each update; it stays NaN until then, as it
+    is the mean of the epoch so far. No validation and no checkpoint of the epoch comes before that.
 
     Raises:
         FloatingPointError: In `fit`, as described.

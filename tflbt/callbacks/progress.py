@@ -12,23 +12,10 @@ _LINE_SECONDS = 30.0  # in a log, whose lines stay, only long epochs are reporte
 
 
 class Progress:
-    """Shows the progress of one epoch after another.
+    """Shows the progress of one epoch after another on `stream` (None: the present standard output).
 
-    On a terminal this is a bar that is redrawn in place and removed when the epoch ends. Elsewhere
-    (a file, `horovodrun`, Slurm) it is one line every 30 seconds, so that only long epochs write any.
-
-    Args:
-        stream: Where to write; None: the present standard output.
-
-    Example:
-        >>> import io
-        >>> text = io.StringIO()
-        >>> progress = Progress(text)
-        >>> progress.start("epoch 1/3", 10)
-        >>> progress.update(5, {"loss": 0.5})
-        >>> progress.clear()
-        >>> text.getvalue()
-        ''
+    On a terminal this is a bar that is redrawn in place and removed when the epoch ends. Elsewhere (a file,
+    `horovodrun`, Slurm) it is one line every 30 seconds, so that only long epochs write any.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -42,22 +29,12 @@ class Progress:
         return self._own_stream or sys.stdout
 
     def start(self, label: str, steps: int | None) -> None:
-        """Begins an epoch.
-
-        Args:
-            label: The text before the bar, such as "epoch 3/60".
-            steps: The number of steps of the epoch; None if it is not known yet.
-        """
+        """Begins an epoch of so many steps (None: not known yet); the label, as "epoch 3/60", stands before the bar."""
         self._label, self._steps = label, steps or 0
         self._began = self._last = time.monotonic()
 
     def update(self, step: int, logs: dict[str, Any] | None = None) -> None:
-        """Shows the number of steps done, unless the last time was a moment ago.
-
-        Args:
-            step: Steps done in this epoch.
-            logs: The logs of `on_train_batch_end`, whose loss is shown.
-        """
+        """Shows the number of steps done and the loss in the logs, unless the last time was a moment ago."""
         now = time.monotonic()
         terminal = self._stream.isatty()
         if now - self._last < (_REDRAW_SECONDS if terminal else _LINE_SECONDS):

@@ -11,15 +11,13 @@ from tflbt.schedules.curve import Curve
 from tflbt.schedules.curve_schedule import as_curves
 from tflbt.training.keras_internals import plain_optimizer, steps_per_execution
 
-UNITS = ("epochs", "updates")
-
 
 class RateCurve(LearningRateFactor):
     """Multiplies the learning rate that the optimizer was compiled with by one or more curves, at every update.
 
-    Progress is counted in fractions of an epoch, so it stays right when `model.batch_size` changes, and
-    composes with `TwoPhaseSchedule` and every other callback of tflbt that sets the rate. A second `fit` from epoch 0
-    restarts the curves; `fit(initial_epoch=...)` goes on. Works with any Keras optimizer whose rate is a float.
+    Progress is counted in fractions of an epoch, so it stays right when `model.batch_size` changes, and composes with
+    `TwoPhaseSchedule` and every other callback of tflbt that sets the rate. A second `fit` from epoch 0 restarts the
+    curves; `fit(initial_epoch=...)` goes on. Works with any Keras optimizer whose rate is a float.
 
     Args:
         curves: One curve of `tflbt.schedules`, or several, which are multiplied.
@@ -55,7 +53,7 @@ class RateCurve(LearningRateFactor):
         self, curves: Curve | list[Curve], unit: str = "epochs", owner: str = "curve"
     ) -> None:
         super().__init__()
-        checks.one_of("unit", unit, UNITS)
+        checks.one_of("unit", unit, ("epochs", "updates"))
         self.curves = as_curves(curves)
         self.unit = unit
         self.owner = owner
@@ -66,11 +64,7 @@ class RateCurve(LearningRateFactor):
         self._last: float | None = None  # the factor that this callback set last
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Checks that the length of an epoch is known.
-
-        Raises:
-            ValueError: If it is needed and not known, or the optimizer was built with a schedule.
-        """
+        """Raises ValueError if an epoch's length is needed and not known, or the optimizer has a schedule."""
         super().on_train_begin(logs)
         self._last = None
         if self.unit == "epochs" and not self._by_epoch and not self.params.get("steps"):

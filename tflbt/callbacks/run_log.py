@@ -31,34 +31,33 @@ class Source(Protocol):
 class RunLog(TensorLogs, tf.keras.callbacks.Callback):
     """Writes one row per epoch to a run directory and shows it as a line.
 
-    Place it after its sources in the list of callbacks, so that they have finished the epoch.
-    The chief rank writes and prints; on other ranks it does nothing. No call is collective.
+    Place it after its sources in the list of callbacks, so that they have finished the epoch. The chief rank writes and
+    prints; on other ranks it does nothing. No call is collective.
 
-    The row has `epoch` (counted from 1), `updates` (the optimizer's iterations) and `samples` (the
-    model's `samples_seen`, if it has that), both since the start of the run, Keras's losses and
-    metrics, `learning_rate` and `batch_size` (`model.batch_size`, if there is one) of the epoch's
-    last update, `seconds` (the whole epoch, including validation), and the columns of the sources;
-    `TimeAccount`, for example, adds where the seconds went. With `fit(batch_augmentation=...)` every
-    instance counts in `samples`, and `distinct_samples` counts each sample once; with
-    `fit(small_loss=...)` there is `discarded_share`. Other rules of `fit` add columns of their own.
+    The row has `epoch` (counted from 1), `updates` (the optimizer's iterations) and `samples` (the model's
+    `samples_seen`, if it has that), both since the start of the run, Keras's losses and metrics, `learning_rate` and
+    `batch_size` (`model.batch_size`, if there is one) of the epoch's last update, `seconds` (the whole epoch, including
+    validation), and the columns of the sources; `TimeAccount`, for example, adds where the seconds went. With
+    `fit(batch_augmentation=...)` every instance counts in `samples`, and `distinct_samples` counts each sample once;
+    with `fit(small_loss=...)` there is `discarded_share`. Other rules of `fit` add columns of their own.
 
-    A resumed run (`fit(..., initial_epoch=k)`) keeps the rows up to epoch k and writes the later
-    ones again, in `metrics.csv` and in TensorBoard. A second `fit` of one model with the same
-    `RunLog` continues the count of the first.
+    A resumed run (`fit(..., initial_epoch=k)`) keeps the rows up to epoch k and writes the later ones again, in
+    `metrics.csv` and in TensorBoard. A second `fit` of one model with the same `RunLog` continues the count of the
+    first.
 
-    With `fit(verbose=0)` it draws its own progress bar, which the line replaces; if Keras draws a
-    bar, the line follows when that bar is finished.
+    With `fit(verbose=0)` it draws its own progress bar, which the line replaces; if Keras draws a bar, the line follows
+    when that bar is finished.
 
     Args:
         run_directory: Where to write: a `RunDirectory`, or a path (created if missing).
-        sources: Objects whose `epoch_columns()`, called at the end of each epoch, returns a dictionary;
-            usually callbacks such as `TwoPhaseSchedule`.
+        sources: Objects whose `epoch_columns()`, called at the end of each epoch, returns a dictionary; usually
+            callbacks such as `TwoPhaseSchedule`.
         verbose: 1 (default) shows bar and line; 0 writes the files only.
 
     Raises:
         ValueError: If `verbose` is not 0, 1 or 2, or a source has no `epoch_columns`.
-        FileExistsError: At the first epoch, if `run_directory` is a path that holds another run's
-            rows, and `initial_epoch` is 0.
+        FileExistsError: At the first epoch, if `run_directory` is a path that holds another run's rows, and
+            `initial_epoch` is 0.
         OSError: If a file cannot be written; names it.
 
     Example:

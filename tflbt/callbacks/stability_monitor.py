@@ -37,9 +37,9 @@ class StabilityMonitor(tf.keras.callbacks.Callback):
     the largest if mini-batches differ), `stability_limit` (2 / eta at the present rate) and, for SGD with momentum,
     `stability_limit_momentum`; `RunLog` also gets `seconds_stability`. The theorem is about plain SGD; with momentum
     the limit is that of one parabola (`tflbt.control.stability`). Rank 0 warns once when the largest goes above the
-    optimizer's limit, and notes when it is below again. A warning is no alarm: training at large rates often stays
-    near the limit, where SGD wanders to flatter minima; far above it, it diverges. Optimizers other than Keras's SGD
-    have other limits: the columns are logged anyway, with one notice and no warnings.
+    optimizer's limit, and notes when it is below again. A warning is no alarm: training at large rates often stays near
+    the limit, where SGD wanders to flatter minima; far above it, it diverges. Optimizers other than Keras's SGD have
+    other limits: the columns are logged anyway, with one notice and no warnings.
 
     Measuring a mini-batch costs as much as 15 to 20 of its gradients, so use few and small ones, or every tenth epoch.
     The network runs in inference mode (BatchNorm with its moving statistics, no dropout). Every rank must run it; all
@@ -48,8 +48,8 @@ class StabilityMonitor(tf.keras.callbacks.Callback):
 
     Args:
         curvature_data: (x, y[, sample_weight]), the same arrays on every rank, or a function without arguments that
-            returns them, called once at the start of `fit`; mini-batch k is samples k B to (k + 1) B, so shuffle
-            data that are sorted by class.
+            returns them, called once at the start of `fit`; mini-batch k is samples k B to (k + 1) B, so shuffle data
+            that are sorted by class.
         batch_size: B, samples per mini-batch over all ranks, at least 1; default None: `curvature_data` is cut into
             `batches` equal parts (a remainder is left out).
         batches: The number of mini-batches, at least 1, default 4.
@@ -181,23 +181,7 @@ class StabilityMonitor(tf.keras.callbacks.Callback):
 
 
 def mini_batches(data: Any, batches: int, batch_size: int | None = None) -> list[Any]:
-    """Cuts arrays into mini-batches: the k-th has samples k B to (k + 1) B.
-
-    Args:
-        data: (x, y[, sample_weight]), arrays or structures of them.
-        batches: The number of mini-batches.
-        batch_size: B; default None: as large as possible.
-
-    Returns:
-        One such tuple per mini-batch.
-
-    Raises:
-        ValueError: If there are too few samples.
-
-    Example:
-        >>> [y.tolist() for _, y in mini_batches((np.zeros([5, 2]), np.arange(5)), batches=2)]
-        [[0, 1], [2, 3]]
-    """
+    """Cuts arrays into mini-batches: the k-th has samples k B to (k + 1) B; B is as large as possible by default."""
     count = MeasuredSamples.of(*data).count
     size = int(batch_size or count // batches)
     if not 1 <= size * batches <= count:

@@ -18,9 +18,9 @@ class TimeAccount(TensorLogs, tf.keras.callbacks.Callback):
 
     Columns of a `LargeBatchModel`: `seconds_computation` (forward, backward and optimizer steps),
     `seconds_communication` (all-reduces of the updates, waiting for slower ranks included), `seconds_input` (waiting
-    for the next sub-batch) and `seconds_validation` (evaluations inside `fit`). Only the last is
-    known for a plain Keras model. `seconds_curvature` and `seconds_resizing` come from the callbacks that measure or
-    resize; the rest of the column `seconds` is everything else: tracing in the first epoch, other callbacks, files.
+    for the next sub-batch) and `seconds_validation` (evaluations inside `fit`). Only the last is known for a plain
+    Keras model. `seconds_curvature` and `seconds_resizing` come from the callbacks that measure or resize; the rest of
+    the column `seconds` is everything else: tracing in the first epoch, other callbacks, files.
 
     Name it among RunLog's `sources`; its own position in the list of callbacks does not matter. Every rank may run it:
     no call is collective, and RunLog writes the chief's account. It reads its variable once per epoch.

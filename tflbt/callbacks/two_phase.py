@@ -18,10 +18,10 @@ from tflbt.distributed import comm
 class TwoPhaseSchedule(LearningRateFactor):
     """Switches from exploration to convergence, then decays the learning rate where loss and curvature rise.
 
-    Exploration keeps the learning rate until the training loss has not improved for `patience` epochs, at epoch x,
-    and for ceil(x * extra_fraction) more epochs. Convergence multiplies it by `beta` after each epoch whose mean
-    training loss and output-layer Hessian eigenvalue both exceed those of the epoch before, but never after two
-    consecutive epochs. A second `fit` from epoch 0 starts over at the learning rate that the first one left;
+    Exploration keeps the learning rate until the training loss has not improved for `patience` epochs, at epoch x, and
+    for ceil(x * extra_fraction) more epochs. Convergence multiplies it by `beta` after each epoch whose mean training
+    loss and output-layer Hessian eigenvalue both exceed those of the epoch before, but never after two consecutive
+    epochs. A second `fit` from epoch 0 starts over at the learning rate that the first one left;
     `fit(initial_epoch=...)` goes on. It works with any Keras optimizer whose rate is a float, in plain Keras and under
     Horovod, where the loss is averaged over the ranks, all samples of `curvature_data` count, and every rank makes and
     logs the same decision. It adds `learning_rate` and, in epochs that measure it, `eigenvalue` to the logs. Every rank
@@ -132,11 +132,7 @@ class TwoPhaseSchedule(LearningRateFactor):
         self._rate().fold(self.owner)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Gives the epoch's loss and eigenvalue to Algorithm 1, and carries out its decision.
-
-        Raises:
-            ValueError: If the monitored name is not logged.
-        """
+        """Gives the epoch's loss and eigenvalue to Algorithm 1, and carries out its decision."""
         logs = logs if logs is not None else {}
         if self.monitor not in logs:
             raise ValueError(f"monitor={self.monitor!r} is not logged; there are {sorted(logs)}.")
@@ -158,9 +154,7 @@ class TwoPhaseSchedule(LearningRateFactor):
         """The mean of the ranks' losses, which are equal already for LargeBatchModel, but not for plain Keras."""
         reduction = comm.reduction_of(self.model)
         (total,) = comm.all_reduce_sum(
-            [tf.constant(loss, tf.float64)],
-            "tflbt.two_phase.loss",
-            reduction.uncompressed,
+            [tf.constant(loss, tf.float64)], "tflbt.two_phase.loss", reduction.uncompressed
         )
         return float(total) / reduction.size
 
@@ -178,11 +172,7 @@ class TwoPhaseSchedule(LearningRateFactor):
 
     def epoch_columns(self) -> dict[str, Any]:
         """What this callback adds to an epoch's row."""
-        return {
-            "phase": self.phase,
-            "decays": self.decays,
-            **self.curvature.epoch_columns(),
-        }
+        return {"phase": self.phase, "decays": self.decays, **self.curvature.epoch_columns()}
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold of this callback, as JSON values."""

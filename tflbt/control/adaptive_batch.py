@@ -14,12 +14,10 @@ DURATION = "duration"
 
 @dataclasses.dataclass(frozen=True)
 class Growth:
-    """The decision after one measurement.
+    """The decision after one measurement: the factor by which batch and rate grow (1.0: nothing does), and why.
 
-    Attributes:
-        reason: "curvature" (the eigenvalue fell below the reference / alpha), "duration" (kappa measurements without
-            growth), or None (nothing grows).
-        factor: The factor by which batch size and learning rate grow; 1.0 if nothing grows.
+    The reason is "curvature" (the eigenvalue fell below the reference / alpha), "duration" (kappa measurements without
+    growth), or None.
     """
 
     reason: str | None = None

@@ -8,12 +8,7 @@ from tflbt import checks
 
 
 def grown(
-    batch_size: int,
-    decays: int,
-    *,
-    factor: float,
-    max_batch_size: int,
-    step: int = 1,
+    batch_size: int, decays: int, *, factor: float, max_batch_size: int, step: int = 1
 ) -> tuple[int, float]:
     """The batch size and the learning rate's factor after a number of milestones.
 
@@ -25,8 +20,7 @@ def grown(
         decays: The number of milestones passed, at least 0.
         factor: By which the noise scale falls at each milestone, more than 1.
         max_batch_size: The largest batch.
-        step: Every batch is rounded down to a multiple of this (ranks x sub-batch size), but never below
-            `batch_size`.
+        step: Every batch is rounded down to a multiple of this (ranks x sub-batch size), but never below `batch_size`.
 
     Returns:
         (batch size, factor of the learning rate in (0, 1]).

@@ -13,9 +13,9 @@ FLOAT32_TINY = 1e-37
 class ComposedRate:
     """A learning rate that several callbacks set together without overwriting one another.
 
-    rate = base * product of factors. A warm-up owns the factor "warmup", the two-phase schedule "two_phase", and so
-    on; each changes only its own factor. If another part of the program assigned the rate (`observe`), the base is
-    changed so that the product equals it.
+    rate = base * product of factors. A warm-up owns the factor "warmup", the two-phase schedule "two_phase", and so on;
+    each changes only its own factor. If another part of the program assigned the rate (`observe`), the base is changed
+    so that the product equals it.
 
     Example:
         >>> rate = ComposedRate(0.8)

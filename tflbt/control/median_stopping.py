@@ -18,9 +18,9 @@ class MedianStopping:
     the finished trials, of the mean of each trial's objectives in its epochs 1..e. As a best is compared with averages,
     the rule is lenient: the best trial so far is never stopped, nor is one that equals the median.
 
-    Early epochs are a poor guide where the learning rate decays: a large rate often looks worse than a small one
-    until its decay, and then wins. The rule cannot foresee this. Give such a search a `grace` beyond the first decay,
-    or do without the rule. For the same reason a trial is not stopped during its warm-up (`warmup`).
+    Early epochs are a poor guide where the learning rate decays: a large rate often looks worse than a small one until
+    its decay, and then wins. The rule cannot foresee this. Give such a search a `grace` beyond the first decay, or do
+    without the rule. For the same reason a trial is not stopped during its warm-up (`warmup`).
 
     Args:
         direction: "max" or "min", whether a larger or a smaller objective is better.
@@ -34,8 +34,8 @@ class MedianStopping:
         ValueError: If an argument is out of its range.
 
     Source: Golovin et al., "Google Vizier: A Service for Black-Box Optimization" (2017), section 3.2.2. The paper has
-    neither `grace` nor `trials`; Ray Tune's `MedianStoppingRule` has both (`grace_period`, `min_samples_required`),
-    and averages from the end of the grace, while we and the paper average from the first epoch.
+      neither `grace` nor `trials`; Ray Tune's `MedianStoppingRule` has both (`grace_period`, `min_samples_required`),
+      and averages from the end of the grace, while we and the paper average from the first epoch.
 
     Example:
         >>> rule = MedianStopping("max", epochs=6, trials=3)
@@ -67,23 +67,11 @@ class MedianStopping:
         return max(-(-self.epochs // 3), math.ceil(self.warmup))
 
     def hopeless(self, values: Sequence[float], finished: Sequence[Sequence[float]]) -> bool:
-        """True if a trial should end after its latest epoch.
+        """True if a trial with these objectives, one per epoch, should end, given those of all completed trials.
 
         A value that is not finite (nothing was measured, or the loss diverged) counts as missing. Averages use the
         values there are up to this epoch, also in a shorter history; a finished trial without any is not counted. A
         trial without a value of its own is worse than any trial with one.
-
-        Args:
-            values: The trial's objective after each of its epochs so far.
-            finished: The same for all epochs of each completed trial, without stopped and failed trials.
-
-        Returns:
-            True if the trial is hopeless.
-
-        Example:
-            >>> rule = MedianStopping("min", epochs=4, grace=1, trials=1)
-            >>> [rule.hopeless([loss], [[0.5, 0.1]]) for loss in (0.6, 0.5, float("nan"))]
-            [True, False, True]
         """
         epoch = len(values)
         if not self.grace_epochs <= epoch < self.epochs:

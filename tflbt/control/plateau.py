@@ -45,13 +45,5 @@ class Plateau:
 
 
 def patience_of_budget(epochs: int, share: float = 0.05) -> int:
-    """The paper's patience: 5% of the epoch budget, rounded up, at least one epoch.
-
-    Source: `two-phase.txt`, section 4, "The loss is considered as flattened if it is not reduced for 5% of the
-    epoch budget".
-
-    Example:
-        >>> patience_of_budget(300), patience_of_budget(30), patience_of_budget(5)
-        (15, 2, 1)
-    """
+    """The paper's patience: 5% of the epoch budget, rounded up, at least one epoch (section 4 of `two-phase.txt`)."""
     return max(1, math.ceil(round(epochs * share, 9)))

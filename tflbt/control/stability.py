@@ -11,9 +11,9 @@ from tflbt import checks
 def stability_limit(learning_rate: float, momentum: float = 0.0, nesterov: bool = False) -> float:
     r"""The Hessian eigenvalue up to which SGD converges to a minimum.
 
-    Along an eigenvector with eigenvalue \(\lambda\) the loss is a parabola, and Keras's SGD with learning rate
-    \(\eta\) and momentum \(\mu\) is a linear recursion in w. It is stable if the roots of its characteristic polynomial
-    lie within the unit circle; the first root to leave it does so at z = -1, where the weights jump from side to side:
+    Along an eigenvector with eigenvalue \(\lambda\) the loss is a parabola, and Keras's SGD with learning rate \(\eta\)
+    and momentum \(\mu\) is a linear recursion in w. It is stable if the roots of its characteristic polynomial lie
+    within the unit circle; the first root to leave it does so at z = -1, where the weights jump from side to side:
 
     - plain: \(z - (1 - \eta\lambda)\), so \(\lambda < 2 / \eta\);
     - heavy ball (v <- mu v - eta g, w <- w + v): \(z^2 - (1 + \mu - \eta\lambda) z + \mu\), so

@@ -32,15 +32,15 @@ class TwoPhase:
 
     Args:
         plateau: Detects the flat training loss.
-        extra_fraction: Extra epochs after the plateau, as a fraction of the epochs up to it, at least 0
-            (default 1/3, the paper's).
+        extra_fraction: Extra epochs after the plateau, as a fraction of the epochs up to it, at least 0 (default 1/3,
+            the paper's).
 
     Raises:
         ValueError: If `extra_fraction` is negative.
 
     Source: Algorithm 1 and the phase switching condition of section 3.1 (`two-phase.txt`). The algorithm prints
-    "h' = 0" for the cleared record; here it is None, and an eigenvalue that is not positive never counts as a record,
-    which is the same rule.
+      "h' = 0" for the cleared record; here it is None, and an eigenvalue that is not positive never counts as a
+      record, which is the same rule.
     """
 
     plateau: Plateau
@@ -63,7 +63,7 @@ class TwoPhase:
             if not self._explored(loss):
                 return Decision()
             self.phase, self.switch_epoch = CONVERGENCE, self.epoch
-            self._record(loss, eigenvalue())
+            self.reference_loss, self.reference_eigenvalue = loss, eigenvalue()
             return Decision(switched=True)
         self.epoch += 1
         measured = eigenvalue()
@@ -71,7 +71,7 @@ class TwoPhase:
             self.reference_eigenvalue = self.reference_loss = None
             self.decays += 1
             return Decision(decay=True)
-        self._record(loss, measured)
+        self.reference_loss, self.reference_eigenvalue = loss, measured
         return Decision()
 
     def _explored(self, loss: float) -> bool:
@@ -89,9 +89,6 @@ class TwoPhase:
         if self.reference_eigenvalue is None or self.reference_loss is None:
             return False
         return 0 < self.reference_eigenvalue < eigenvalue and self.reference_loss < loss
-
-    def _record(self, loss: float, eigenvalue: float) -> None:
-        self.reference_loss, self.reference_eigenvalue = loss, eigenvalue
 
     def state(self) -> dict[str, object]:
         """Everything that a resumed run needs, as JSON values (an infinite best loss is written as None)."""

@@ -1,7 +1,7 @@
 """The ranks of a job: how they start, count, and exchange tensors and objects through Horovod.
 
-In one process, with or without Horovod installed, every function here works and does nothing, so the rest of
-tflbt is written once, for any number of ranks. Nothing outside this folder imports Horovod.
+In one process, with or without Horovod installed, every function here works and does nothing, so the rest of tflbt is
+written once, for any number of ranks. Nothing outside this folder imports Horovod.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Reduction:
         process_set: The Horovod process set whose ranks train this model; None means all ranks (those of the group,
             inside `process_set_scope`).
         compression: A Horovod compressor (`hvd.Compression.fp16`); None sends gradients as they are.
-        sum_over_ranks: True for `op=hvd.Sum`: the update uses the sum of the ranks' mean gradients, larger than
-            the mean over all samples (the default) by the number of ranks.
+        sum_over_ranks: True for `op=hvd.Sum`: the update uses the sum of the ranks' mean gradients, larger than the
+            mean over all samples (the default) by the number of ranks.
     """
 
     process_set: Any = None
@@ -88,12 +88,12 @@ def init() -> None:
     """Starts Horovod if a launcher started this process, limits it to its share of the cores, and pins its GPU.
 
     Call it before TensorFlow touches a device: each of the `local_size` ranks of a host then takes an equal share of
-    the cores (otherwise each takes them all), and rank i of a host sees only its i-th GPU. Calling it again, or
-    after the program called `hvd.init()` itself, changes nothing. In one process it returns at once.
+    the cores (otherwise each takes them all), and rank i of a host sees only its i-th GPU. Calling it again, or after
+    the program called `hvd.init()` itself, changes nothing. In one process it returns at once.
 
     Raises:
-        RuntimeError: If a launcher started this process but Horovod is not installed, or if `tf.keras` is Keras 3,
-            with which Horovod 0.28.1 never reduces gradients.
+        RuntimeError: If a launcher started this process but Horovod is not installed, or if `tf.keras` is Keras 3, with
+            which Horovod 0.28.1 never reduces gradients.
         ValueError: If the host has fewer GPUs than ranks.
     """
     if not launched():
@@ -160,16 +160,10 @@ def size() -> int:
 
 
 def init_groups(ranks_per_group: int) -> Any:
-    """Starts Horovod with its ranks split into groups of neighbours, each with a process set of its own.
+    """Starts Horovod, on every rank and in place of `init`, with its ranks split into groups of neighbours.
 
-    Call it on every rank, in place of `init`.
-
-    Args:
-        ranks_per_group: Ranks in a group, a divisor of the number of ranks; the groups are ranks 0 .. n-1, n .. 2n-1,
-            ...
-
-    Returns:
-        This rank's process set, for `process_set_scope`; None if all ranks are one group.
+    The groups are ranks 0 .. n-1, n .. 2n-1, ..., each with a process set of its own. Returns this rank's, for
+    `process_set_scope`; None if all ranks are one group.
 
     Raises:
         ValueError: If the ranks cannot be split so.
@@ -195,11 +189,7 @@ def init_groups(ranks_per_group: int) -> Any:
 
 @contextlib.contextmanager
 def process_set_scope(process_set: Any) -> Iterator[None]:
-    """Within the `with` block, `rank`, `size` and every reduction mean the ranks of this process set only.
-
-    Args:
-        process_set: What `init_groups` returned; None changes nothing.
-    """
+    """In the `with` block, `rank`, `size` and every reduction mean this process set's ranks; None changes nothing."""
     global _group
     before, _group = _group, process_set or _group
     try:
@@ -211,8 +201,8 @@ def process_set_scope(process_set: Any) -> Iterator[None]:
 def join() -> None:
     """Waits until every rank has called this (Horovod's join); not for use inside `process_set_scope`.
 
-    A rank that waits takes part in the others' sums with zeros, and makes their gathers and broadcasts fail, so that
-    a rank that has failed leaves none of them waiting for ever.
+    A rank that waits takes part in the others' sums with zeros, and makes their gathers and broadcasts fail, so that a
+    rank that has failed leaves none of them waiting for ever.
     """
     if size() > 1:
         _horovod().join()
@@ -303,8 +293,8 @@ def broadcast_variables(
 def on_chief(action: Callable[[], Any], name: str, reduction: Reduction = EVERYONE) -> Any:
     """Runs `action` on the chief only, and returns its result or raises its error on every rank.
 
-    The error keeps its type if that is a ValueError or an OSError, so that all ranks end for the same reason.
-    Every rank must make the same call; the result must pickle.
+    The error keeps its type if that is a ValueError or an OSError, so that all ranks end for the same reason. Every
+    rank must make the same call; the result must pickle.
     """
     result, error = None, None
     if reduction.rank == 0:

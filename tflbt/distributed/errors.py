@@ -13,12 +13,7 @@ _ANOTHER_FAILED = re.compile(r"not supported with Join|another rank has failed")
 
 
 def one_line(error: Exception) -> str:
-    """Returns an error's message in one line, without a system error's number or the names of TensorFlow's nodes.
-
-    Example:
-        >>> one_line(FileNotFoundError(2, "no data here", "somewhere"))
-        "no data here: 'somewhere'"
-    """
+    """Returns an error's message in one line, without a system error's number or the names of TensorFlow's nodes."""
     text = re.sub(r"^\[Errno -?\d+\] |\{\{.*?\}\} ?| ?\[Op:\w+\]", "", str(error))
     return " ".join(text.split()) or type(error).__name__
 

@@ -14,10 +14,5 @@ def launched() -> bool:
 
 
 def rank_by_launcher() -> int:
-    """This process's number according to its launcher, 0 without one; `comm.rank` asks Horovod.
-
-    Example:
-        >>> rank_by_launcher()
-        0
-    """
+    """This process's number according to its launcher, 0 without one; `comm.rank` asks Horovod."""
     return next((int(os.environ[name]) for name in LAUNCHER_VARIABLES if name in os.environ), 0)

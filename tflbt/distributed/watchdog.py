@@ -7,7 +7,6 @@ import os
 import sys
 import threading
 import time
-from types import TracebackType
 
 # Long enough for a first compilation or a slow checkpoint, short enough that a night is not lost.
 DEFAULT_LIMIT = 600.0
@@ -16,11 +15,7 @@ EXIT_STATUS = 75
 
 
 def configured_limit(limit: float | None = None) -> float:
-    """The stall limit in seconds: the argument, or TFLBT_STALL_LIMIT, or 600; 0 means no watchdog.
-
-    Raises:
-        ValueError: If the value is not a number of seconds, at least 0.
-    """
+    """The stall limit in seconds: the argument, or TFLBT_STALL_LIMIT, or 600; 0 means no watchdog."""
     text = limit if limit is not None else os.environ.get(LIMIT_VARIABLE, DEFAULT_LIMIT)
     try:
         seconds = float(text)
@@ -38,14 +33,6 @@ class Watchdog:
 
     The launcher then ends the other ranks. A rank that waits for the stuck one in a collective stops beating too, so
     the job ends whichever rank is stuck; the stacks that every rank prints show which one was somewhere else.
-
-    Args:
-        limit: The longest time without a beat, in seconds, more than 0.
-        rank: This rank's number, for the message.
-
-    Example:
-        >>> with Watchdog(limit=60, rank=0) as watchdog:
-        ...     watchdog.beat("update 1")
     """
 
     def __init__(self, limit: float, rank: int) -> None:
@@ -61,12 +48,7 @@ class Watchdog:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Stops watching."""
         self._stop.set()
 
@@ -87,7 +69,6 @@ class Watchdog:
             file=sys.stderr,
             flush=True,
         )
-        faulthandler.dump_traceback(
-            file=2
-        )  # the file descriptor, as sys.stderr may have been replaced
+        # Not sys.stderr, which may have been replaced by something without a file.
+        faulthandler.dump_traceback(file=2)
         os._exit(EXIT_STATUS)

@@ -17,10 +17,10 @@ ARGUMENTS = ("process_set", "compression", "op", "backward_passes_per_step")
 def unwrap(optimizer: Any) -> Reduction | None:
     """Takes `hvd.DistributedOptimizer` off an optimizer in place and returns how it would have reduced.
 
-    Horovod makes the wrapper a subclass of the optimizer's class that reduces in `compute_gradients`, once for
-    each sub-batch. tflbt reduces once per update itself, so the object is given its own class back (it stays the
-    same object: a learning rate assigned through it still counts, and it saves as a plain Keras optimizer), and
-    the wrapper's process set, compression and op become the model's. None for an optimizer that was not wrapped.
+    Horovod makes the wrapper a subclass of the optimizer's class that reduces in `compute_gradients`, once for each
+    sub-batch. tflbt reduces once per update itself, so the object is given its own class back (it stays the same
+    object: a learning rate assigned through it still counts, and it saves as a plain Keras optimizer), and the
+    wrapper's process set, compression and op become the model's. None for an optimizer that was not wrapped.
 
     Raises:
         ValueError: For `backward_passes_per_step` > 1 (the sub-batches are that), or variables registered as local.

@@ -9,15 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tflbt import checks
-from tflbt.schedules.curve import (
-    Curve,
-    check_span,
-    epoch_begun,
-    from_lowest,
-    share_done,
-)
-
-GRAINS = ("update", "epoch")
+from tflbt.schedules.curve import Curve, check_span, epoch_begun, from_lowest, share_done
 
 
 @tf.keras.utils.register_keras_serializable(package="tflbt")
@@ -64,7 +56,7 @@ class CosineDecay(Curve):
         """Checks the arguments."""
         checks.number("end_factor", self.end_factor, at_least=0, at_most=1)
         check_span(self.begin, self.epochs)
-        checks.one_of("grain", self.grain, GRAINS)
+        checks.one_of("grain", self.grain, ("update", "epoch"))
 
     @property
     def by_epoch(self) -> bool:

@@ -17,9 +17,9 @@ class Curve:
     """The base of all curves, which multiply the learning rate by a factor that depends on the epochs done.
 
     The update that *brings* training to e epochs uses `at(e)`, so with 100 updates per epoch the first one uses
-    `at(0.01)` and the last one of the first epoch `at(1.0)`. Curves are multiplied: a warm-up with a decay
-    that begins where the warm-up ends, or earlier, is a curve without a jump. Give them to
-    `tflbt.schedules.CurveSchedule` (into the optimizer) or `tflbt.callbacks.RateCurve` (into `fit`).
+    `at(0.01)` and the last one of the first epoch `at(1.0)`. Curves are multiplied: a warm-up with a decay that begins
+    where the warm-up ends, or earlier, is a curve without a jump. Give them to `tflbt.schedules.CurveSchedule` (into
+    the optimizer) or `tflbt.callbacks.RateCurve` (into `fit`).
 
     A curve of your own is a frozen dataclass of numbers, strings and tuples that computes `_at`; register it with
     `tf.keras.utils.register_keras_serializable` and an optimizer that holds it can be saved.
@@ -72,12 +72,7 @@ class Curve:
 
 
 def from_lowest(lowest: float, share: Any) -> Any:
-    """The factor at this share of the way from `lowest` to 1; both ends are exact.
-
-    Example:
-        >>> [from_lowest(0.1, share) for share in (0.0, 0.5, 1.0)]
-        [0.1, 0.55, 1.0]
-    """
+    """The factor at this share of the way from `lowest` to 1; both ends are exact."""
     return lowest * (1 - share) + share
 
 

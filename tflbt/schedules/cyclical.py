@@ -9,12 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tflbt import checks
-from tflbt.schedules.curve import (
-    Curve,
-    from_lowest,
-)
-
-SHAPES = ("triangular", "cosine")
+from tflbt.schedules.curve import Curve, from_lowest
 
 
 @tf.keras.utils.register_keras_serializable(package="tflbt")
@@ -55,7 +50,7 @@ class Cyclical(Curve):
         """Checks the arguments."""
         checks.number("length", self.length, more_than=0)
         checks.number("lowest_factor", self.lowest_factor, at_least=0, at_most=1)
-        checks.one_of("shape", self.shape, SHAPES)
+        checks.one_of("shape", self.shape, ("triangular", "cosine"))
         checks.number("begin", self.begin, at_least=0)
 
     def _at(self, epochs: Any, xp: Any) -> Any:

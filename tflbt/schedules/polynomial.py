@@ -8,12 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tflbt import checks
-from tflbt.schedules.curve import (
-    Curve,
-    check_span,
-    from_lowest,
-    share_done,
-)
+from tflbt.schedules.curve import Curve, check_span, from_lowest, share_done
 
 
 @tf.keras.utils.register_keras_serializable(package="tflbt")
