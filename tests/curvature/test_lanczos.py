@@ -126,6 +126,12 @@ def test_hutch_plus_plus_is_far_more_exact_for_the_same_products():
     assert better < plain / 3
 
 
+def test_traces_are_exact_where_the_whole_space_is_seen_or_the_matrix_is_diagonal():
+    result = hutch_plus_plus(lambda v: np.array([1.0, 5.0]) * v, 2, 9, 0, float)
+    assert (result.trace, result.standard_error, result.products) == (pytest.approx(6), 0.0, 4)
+    assert hutchinson(lambda v: np.array([1.0, 5.0]) * v, 2, 3, 0, float).trace == 6.0
+
+
 def test_the_variance_of_hutchinson_is_that_of_the_formula():
     matrix = symmetric(np.linspace(-1, 3, 20))
     off = matrix - np.diag(np.diag(matrix))

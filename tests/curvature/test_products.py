@@ -70,3 +70,4 @@ def test_squares_add_up_and_count_positions():
     assert (float(squares), float(units)) == (9 * 2 * 16 * 3, 2 * 16)
     nothing = input_squares([tf.constant([[1, 2]])], [kernel], tf.float32)
     assert float(step_length(0.02, *nothing)) == pytest.approx(0.02)
+    assert float(step_length(0.05, tf.constant(240.0), tf.constant(10.0))) == pytest.approx(0.01)

@@ -13,47 +13,34 @@ from tflbt.curvature.halves import Graph, Halves, Head, Uncuttable, float_type, 
 from tflbt.curvature.power_iteration import power_loop
 from tflbt.curvature.products import (
     central_difference,
+    fitted_step,
     gradient,
     hessian_product,
-    input_squares,
     mean_over_samples,
-    step_length,
 )
 from tflbt.curvature.samples import MeasuredSamples, with_nones, without_nones
 from tflbt.curvature.selection import last_count, last_variables, variables_of, watched_calls
-from tflbt.curvature.total_loss import TotalLoss, with_penalties
+from tflbt.curvature.total_loss import TotalLoss
 from tflbt.curvature.whole_model import compiled, moved_variables, preserved, run_in_full_precision
 from tflbt.distributed import comm
 
-#: What the head's tensors of one chunk may take, unless a sub-batch needs more. Small layers see the
-#: whole batch in a few calls, large convolutional heads stay within bounded memory.
+#: What the head's tensors of one chunk may take, unless a sub-batch needs more. Small layers see the whole batch in a
+#: few calls, large convolutional heads stay within bounded memory.
 CHUNK_BYTES = 32 * 2**20
 
 
 class Block:
-    """Layers of a model, and everything compiled to look at their curvature.
+    """Layers of a model, and everything compiled to look at their curvature; it does not hold the model itself.
 
-    It holds the model's layers but not the model, which may be collected before it.
-
-    Args:
-        model: A built model.
-        inputs: The `tf.TensorSpec` of its inputs.
-        layers: "output", "last_n", or names; see `selection`.
-
-    Attributes:
-        variables: The weights that the Hessian is taken over.
-        layers: The layers that own them, in the order in which they are called.
-        halves: The model in two parts; None if it cannot be cut.
-        features: The compiled body: inputs -> list of features.
-        reason: Why the model cannot be cut there; None if it can.
-        saves_nothing: Whether the head is the whole model, so that nothing can be run once.
-        noticed: Whether the user has been warned of that.
+    `variables` are the weights of the Hessian, `layers` their owners in the order of calls, `halves` the model in two
+    parts and `features` the compiled body (None, where `reason` says why the model cannot be cut). If the head
+    `saves_nothing`, it is the whole model.
     """
 
     def __init__(self, model: tf.keras.Model, inputs: Any, layers: str | Sequence[str]) -> None:
         self.halves: Halves | None = None
         self.reason: str | None = None
-        self.noticed = False
+        self._warned = False
         self._model = weakref.ref(model)
         self._inputs = inputs
         self._heads: dict[tf.DType, Head] = {}
@@ -70,7 +57,7 @@ class Block:
             self._cut(model, graph, count)
         self.saves_nothing = self.halves is not None and self.halves.saves_nothing
         if self.halves is not None and not self.saves_nothing:
-            self.features, self._moved = self._compile_body(self.halves)
+            self._compile_body(self.halves)
 
     def _cut(self, model: tf.keras.Model, graph: Graph, count: int | None) -> None:
         """Choose the weights by the order of the graph, if it shows every layer, and cut the model there."""
@@ -112,46 +99,28 @@ class Block:
 
         with watched_calls(model) as calls:
             self._last_inputs = tf.function(run, input_signature=[self._inputs])
-            graph = self._last_inputs.get_concrete_function().graph
+            self._moved = moved_variables(self._last_inputs)
         calls.clear()
-        self._moved = moved_variables(graph)
 
-    def _compile_body(self, halves: Halves) -> tuple[Callable[[Any], list[tf.Tensor]], list]:
+    def _compile_body(self, halves: Halves) -> None:
         reference, dtypes = self._model, [spec.dtype for spec in halves.specs()]
 
         def run(x):
             features = run_in_full_precision(reference(), lambda: halves.body(x))
             return [tf.cast(feature, dtype) for feature, dtype in zip(features, dtypes)]
 
-        body = tf.function(run, input_signature=[self._inputs])
-        return body, moved_variables(body.get_concrete_function().graph)
+        self.features = tf.function(run, input_signature=[self._inputs])
+        self._moved = moved_variables(self.features)
 
     def last_inputs(self, samples: MeasuredSamples) -> list[list[tf.Tensor]]:
-        """Return what the block's last layer reads of each sub-batch, as far as a trace shows it.
-
-        Args:
-            samples: The samples; none is allowed.
-
-        Returns:
-            One list of tensors per sub-batch.
-        """
+        """Return what the block's last layer reads of each sub-batch (none is allowed), as far as a trace shows it."""
         if self._last_inputs is None:
             self._watch(self._model(), None)
         with preserved(self._moved):
             return [self._last_inputs(x) for x, _, _ in samples.sub_batches()]
 
     def run_features(self, samples: MeasuredSamples) -> list[tf.Tensor]:
-        """Run the body once over the samples, one sub-batch at a time, and keep the features.
-
-        Args:
-            samples: The samples; none is allowed.
-
-        Returns:
-            The features of all samples.
-
-        Raises:
-            Uncuttable: A feature does not have one row per sample.
-        """
+        """Return the features of all samples; raises `Uncuttable` if a feature has not one row per sample."""
         parts = []
         with preserved(self._moved):
             for x, _, _ in samples.sub_batches():
@@ -167,11 +136,7 @@ class Block:
         return [part[0] if len(part) == 1 else tf.concat(part, 0) for part in zip(*parts)]
 
     def head(self, dtype: tf.DType) -> Head:
-        """Return the copied head in a type, made at first use.
-
-        Raises:
-            Uncuttable: A layer cannot be copied.
-        """
+        """Return the copied head in a type, made at first use; raises `Uncuttable` if a layer cannot be copied."""
         if dtype not in self._heads:
             self._heads[dtype] = Head(self.halves, dtype)
         return self._heads[dtype]
@@ -182,28 +147,37 @@ class Block:
         method: str,
         samples: MeasuredSamples,
         reduction: comm.Reduction,
-        regularization: bool = False,
     ) -> HeadOperator:
-        """Return the compiled products for this loss and method, the last ones used if they fit.
-
-        Raises:
-            Uncuttable: The head cannot be copied, or not all loss terms belong to its layers.
-        """
-        if regularization and self._own_losses:
+        """Return the compiled products for a loss and method, the last ones used if they fit, or raise `Uncuttable`."""
+        if self.reason is not None:
+            raise Uncuttable(self.reason)
+        if total_loss.regularization and self._own_losses:
             raise Uncuttable("it has loss terms of its own, outside its layers")
         specs = samples.specs()[1:]
-        key = (total_loss.key, repr(specs), reduction, regularization)
+        key = (total_loss.key, repr(specs), reduction)
         last, operator = self._operators.get(method, (None, None))
         if last != key:
-            operator = self._compile(method, total_loss, specs, reduction, regularization)
+            operator = self._compile(method, total_loss, specs, reduction)
             self._operators[method] = (key, operator)
         return operator
+
+    def warn(self, reason: str, method: str) -> None:
+        """Note why the model cannot be cut, and tell the user once."""
+        self.reason = reason
+        if not self._warned:
+            self._warned = True
+            logging.warning(
+                "Curvature of %r: the model cannot be cut at %s because %s. The whole model runs at "
+                "every iteration instead (%s).",
+                self._model().name, ", ".join(repr(layer.name) for layer in self.layers) or "its weights",
+                reason, method,
+            )  # fmt: skip
 
     def _compile(self, method: str, *options: Any) -> HeadOperator:
         """Compile for double precision where differences are taken, if layers and loss allow it.
 
-        Where samples are saturated and wrong, the gradient is as large as the features and the
-        curvature next to nothing: in float32 a ResNet-20 early in training came out 28% off.
+        Where samples are saturated and wrong, the gradient is as large as the features and the curvature next to
+        nothing: in float32 a ResNet-20 early in training came out 28% off.
         """
         if method == "finite_difference":
             try:
@@ -216,23 +190,9 @@ class Block:
 class HeadOperator:
     """Products of a block's Hessian with vectors, and power iteration around them, as graphs.
 
-    Args:
-        halves: Where the model is cut.
-        head: The copied head.
-        method: "finite_difference" or "exact".
-        total_loss: The loss as a sum over samples.
-        specs: Shapes and types of `(y, sample_weight)`.
-        reduction: Which ranks add up.
-        regularization: Whether the loss terms of the head's layers count.
-
-    Attributes:
-        product: `(features, targets, chunk, step, vector) -> Hv`, compiled.
-        solve: The same, then `start, iterations, tolerance` in place of the vector: `power_loop`.
-
-    Raises:
-        TypeError: Layers or loss refuse the head's type.
-        ValueError: Shapes of targets and outputs do not fit.
-        LookupError: An operation has no second derivative.
+    `product` is `(features, targets, chunk, step, vector) -> Hv`, compiled; `solve` takes `start, iterations,
+    tolerance` in place of the vector. `specs` are those of `(y, sample_weight)`. Types and shapes that layers or loss
+    refuse, and operations without a second derivative, raise TensorFlow's errors.
     """
 
     def __init__(
@@ -243,7 +203,6 @@ class HeadOperator:
         total_loss: TotalLoss,
         specs: tuple[Any, Any],
         reduction: comm.Reduction,
-        regularization: bool,
     ) -> None:
         self.head = head
         self._halves = halves
@@ -251,7 +210,6 @@ class HeadOperator:
         self._exact = method == "exact"
         self._reduction = reduction
         self._specs = specs
-        self._regularization = regularization
         vector = [tf.TensorSpec(variable.shape, head.dtype) for variable in head.variables]
         whole, real = (tf.TensorSpec([], dtype) for dtype in (tf.int32, head.dtype))
         batch = [halves.specs(), without_nones(specs), whole, real]
@@ -263,29 +221,29 @@ class HeadOperator:
         """Return Hv, averaged over the samples of all ranks."""
         count = tf.shape(tf.nest.flatten(targets)[0])[0]
         variables = self.head.variables
+
+        def sums(differentiate):
+            return self._over_chunks(differentiate, features, targets, count, chunk)
+
+        def slopes():
+            return sums(lambda loss: gradient(loss, variables))
+
         if self._exact:
-            sums = self._over_chunks(
-                lambda loss: hessian_product(loss, variables, vector),
-                features, targets, count, chunk,
-            )  # fmt: skip
+            product = sums(lambda loss: hessian_product(loss, variables, vector))
         else:
             values = [tf.identity(variable) for variable in variables]
-            sums = central_difference(
-                lambda: self._over_chunks(
-                    lambda loss: gradient(loss, variables), features, targets, count, chunk
-                ),
-                variables, values, vector, step,
-            )  # fmt: skip
+            product = central_difference(slopes, variables, values, vector, step)
             for variable, value in zip(variables, values):
                 variable.assign(value)
-        return mean_over_samples(sums, count, self._reduction)
+        return mean_over_samples(product, count, self._reduction)
 
     def _solve(self, features, targets, chunk, step, start, iterations, tolerance):
         """Run the power iteration; see `power_loop` for what it returns."""
-        return power_loop(
-            lambda vector: self.product(features, targets, chunk, step, vector),
-            start, iterations, tolerance,
-        )  # fmt: skip
+
+        def matvec(vector):
+            return self.product(features, targets, chunk, step, vector)
+
+        return power_loop(matvec, start, iterations, tolerance)
 
     def _over_chunks(self, differentiate, features, targets, count, chunk) -> list[tf.Tensor]:
         """Add up what `differentiate` makes of the loss of each chunk of samples; zeros for no samples."""
@@ -304,22 +262,21 @@ class HeadOperator:
     def _total(self, features, targets) -> tf.Tensor:
         y, weight = with_nones(self._specs, targets)
         outputs = self.head(features)
-        total = tf.cast(self._loss(y, outputs, weight), self.head.dtype)
-        return with_penalties(total, self.head.losses if self._regularization else None, outputs)
+        return self._loss.of_pass(self.head, outputs, y, weight, self.head.dtype)
 
-    def step(self, step: float, features: Sequence[tf.Tensor]) -> tf.Tensor:
-        """Return how far differences move the weights; exact products need no step."""
-        output_change = tf.constant(step, self.head.dtype)
+    def batch(
+        self, samples: MeasuredSamples, features: list[tf.Tensor], step: float | None
+    ) -> tuple[Any, ...]:
+        """Return the arguments of `product` and `solve` that come before the vector."""
+        # The samples the head takes at once: a sub-batch, or more where they are small.
+        chunk = max(samples.sub_batch_size, CHUNK_BYTES // max(self._halves.sample_bytes, 1))
+        variables, dtype = self.head.variables, self.head.dtype
         if self._exact:
-            return output_change
-        inputs = self._halves.block_inputs(features)
-        sums = input_squares(inputs, self.head.variables, self.head.dtype)
-        total = comm.all_reduce_sum(sums, "tflbt.curvature.scale", self._reduction)
-        return step_length(output_change, *total)
-
-    def chunk(self, sub_batch_size: int) -> tf.Tensor:
-        """Return the samples the head takes at once: a sub-batch, or more where they are small."""
-        return tf.constant(max(sub_batch_size, CHUNK_BYTES // max(self._halves.sample_bytes, 1)))
+            length = tf.zeros([], dtype)  # exact products need no step
+        else:
+            inputs = self._halves.block_inputs(features)
+            length = fitted_step(step, [inputs], variables, dtype, self._reduction)
+        return features, without_nones(samples.all()), tf.constant(chunk), length
 
 
 def block_of(

@@ -10,14 +10,10 @@ import tensorflow as tf
 
 from tflbt.checks import number, one_of, whole
 from tflbt.curvature.hessian_of import Hessian, hessian_of
-from tflbt.curvature.lanczos import WHICH, Pair, lanczos
-from tflbt.curvature.power_iteration import DEFAULT_TOLERANCE, as_result, stopping
-from tflbt.curvature.result import EigenResult
+from tflbt.curvature.lanczos import WHICH, lanczos
+from tflbt.curvature.result import EigenResult, judged
 from tflbt.curvature.selection import check_layers
 from tflbt.distributed import comm
-
-METHODS = ("finite_difference", "exact")
-SOLVERS = ("power", "lanczos")
 
 
 def top_eigenvalue(
@@ -46,85 +42,76 @@ def top_eigenvalue(
     F = \frac1N \sum_{i=1}^N s_i\, \ell(y_i, f_w(x_i)), \qquad
     v \leftarrow \frac{Hv}{|Hv|}, \quad \lambda = v^\top H v$$
 
-    F is the loss as Keras averages it; w are the variables of the layers chosen. The model runs in
-    inference mode (BatchNorm, dropout and augmentation layers as in `predict`), mixed precision as
-    float32. Afterwards, also after an exception, every weight, BatchNorm statistics included, is what
-    it was, bit for bit.
+    F is the loss as Keras averages it; w are the variables of the layers chosen. The model runs in inference mode
+    (BatchNorm, dropout and augmentation layers as in `predict`), mixed precision as float32. Afterwards, also after an
+    exception, every weight, BatchNorm statistics included, is what it was, bit for bit.
 
-    For a block (anything but "all") the network is run over the samples **once**; the iteration then
-    works on a copy of the block's layers and what follows them (float64 for differences, float32
-    for exact products), so ten iterations of the output layer cost little more than one forward
-    pass. A model that cannot be cut there, such as a subclassed one (see `halves`), is evaluated
-    whole at every iteration, after a logged notice, with the same result. A product of the whole
-    model takes about 3 gradients' time,
-    or 2 after one for all where the samples fit one sub-batch.
+    For a block (anything but "all") the network is run over the samples **once**; the iteration then works on a copy of
+    the block's layers and what follows them (float64 for differences, float32 for exact products), so ten iterations of
+    the output layer cost little more than one forward pass. A model that cannot be cut there, such as a subclassed one
+    (see `halves`), is evaluated whole at every iteration, after a logged notice, with the same result. A product of the
+    whole model takes about 3 gradients' time, or 2 after one for all where the samples fit one sub-batch.
 
-    Under Horovod every rank passes its own samples, possibly none, and must make the same call; the
-    samples of all ranks count alike, one all-reduce per product, and every rank gets the same
-    answer. Weights are taken to be equal on all ranks.
+    Under Horovod every rank passes its own samples, possibly none, and must make the same call; the samples of all
+    ranks count alike, one all-reduce per product, and every rank gets the same answer. Weights are taken to be equal on
+    all ranks.
 
     Args:
         model: Any built Keras model, compiled unless `loss` is given.
         x: Inputs, `[samples, ...]`, an array or a list, tuple or dict of arrays.
         y: Targets, likewise.
-        layers: Default "output": the last layer called that has a trainable kernel. "last_2" (or
-            another number): the last two such layers, as in Fig. 6 of the ABSA paper; normalisation
-            between them is not part of it. "all": every trainable variable. A layer name or several:
-            the trainable variables of those layers.
-        method: Default "finite_difference": central differences of gradients, for the output layer
-            only. "exact": differentiate twice.
-        solver: Default "power": power iteration, improved (see `power_iteration`), three vectors of
-            memory. "lanczos": fewer products to the same residual, and the memory of one vector as
-            large as the weights chosen for every product taken.
-        which: Default "magnitude". With Lanczos also "largest", the most positive, and "smallest",
-            the most negative.
-        iterations: Default 10. The largest number of Hessian-vector products, at least 1.
-            A few products give the size; hundreds of the output layer's still cost milliseconds.
-        tolerance: Default None: take all `iterations`. Above 0: stop when the residual is at most
-            that times `|\lambda|`. `converged` is judged by it, or by 1e-2 if it is None.
-            The eigenvalue itself is far more exact than the residual, see `EigenResult`.
-        seed: Default 0. Draws the start vector. Compare values only across calls with the same
-            samples, seed or start vector, and number of iterations.
+        layers: Default "output": the last layer called that has a trainable kernel. "last_2" (or another number): the
+            last two such layers, as in Fig. 6 of the ABSA paper; normalisation between them is not part of it. "all":
+            every trainable variable. A layer name or several: the trainable variables of those layers.
+        method: Default "finite_difference": central differences of gradients, for the output layer only. "exact":
+            differentiate twice.
+        solver: Default "power": power iteration, improved (see `power_iteration`), three vectors of memory. "lanczos":
+            fewer products to the same residual, and the memory of one vector as large as the weights chosen for every
+            product taken.
+        which: Default "magnitude". With Lanczos also "largest", the most positive, and "smallest", the most negative.
+        iterations: Default 10. The largest number of Hessian-vector products, at least 1. A few products give the size;
+            hundreds of the output layer's still cost milliseconds.
+        tolerance: Default None: take all `iterations`. Above 0: stop when the residual is at most that times
+            `|\lambda|`. `converged` is judged by it, or by 1e-2 if it is None. The eigenvalue itself is far more exact
+            than the residual, see `EigenResult`.
+        seed: Default 0. Draws the start vector. Compare values only across calls with the same samples, seed or start
+            vector, and number of iterations.
         sample_weight: Default None. s, `[samples]`, as Keras takes it.
-        sub_batch_size: Default None: 256. Samples that go through the network at once, at least 1;
-            the last sub-batch may be smaller. It changes memory and speed, not the answer.
+        sub_batch_size: Default None: 256. Samples that go through the network at once, at least 1; the last sub-batch
+            may be smaller. It changes memory and speed, not the answer.
         loss: Default None: the loss the model was compiled with. Else what `compile` takes.
-        start_vector: Default None. The `eigenvector` of an earlier result, a head start. With a
-            loose tolerance it follows its eigenvalue for a while after another has become the
-            largest.
-        step: Default None: 0.001, or 0.02 where float64 is not possible. Roughly how far differences
-            move the layer's output, in its own unit; see `products.step_length`.
+        start_vector: Default None. The `eigenvector` of an earlier result, a head start. With a loose tolerance it
+            follows its eigenvalue for a while after another has become the largest.
+        step: Default None: 0.001, or 0.02 where float64 is not possible. Roughly how far differences move the layer's
+            output, in its own unit; see `products.step_length`.
         reduction: Default None: all ranks. A `comm.Reduction` names fewer by its process set.
-        regularization: Default False. Whether the loss terms of regularisers and `add_loss`
-            (`model.losses`) are part of F; they count once, as in `fit`.
+        regularization: Default False. Whether the loss terms of regularisers and `add_loss` (`model.losses`) are part
+            of F; they count once, as in `fit`.
 
     Returns:
-        An `EigenResult`. `eigenvector` has one array per variable, kernel before bias.
-        Where the samples yield NaN or infinity, `eigenvalue` is NaN and `converged` False.
+        An `EigenResult`. `eigenvector` has one array per variable, kernel before bias. Where the samples yield NaN or
+        infinity, `eigenvalue` is NaN and `converged` False.
 
     Raises:
-        ValueError: An argument out of range, arrays that do not fit together or the model, a model
-            that is not built, or neither compiled nor given a `loss`, an unknown layer, finite
-            differences asked of anything but the output layer, or an operation without a second
-            derivative (its name is in the message).
+        ValueError: An argument out of range, arrays that do not fit together or the model, a model that is not built,
+            or neither compiled nor given a `loss`, an unknown layer, finite differences asked of anything but the
+            output layer, or an operation without a second derivative (its name is in the message).
 
-    For one measurement per epoch of the whole Hessian: ``layers="all", method="exact",
-    solver="lanczos", iterations=20, tolerance=0.05`, `start_vector`` the last result's eigenvector,
-    and one batch in one sub-batch: 3 to 6 products, 2 to 4% of a CIFAR-10 epoch with ResNet-20.
+    To measure the whole Hessian once per epoch, use `layers="all", method="exact", solver="lanczos", iterations=20,
+    tolerance=0.05`, the last result's eigenvector as `start_vector`, and one batch in one sub-batch: 3 to 6 products, 2
+    to 4% of a CIFAR-10 epoch with ResNet-20.
 
     Example:
-        >>> layer = tf.keras.layers.Dense(1, use_bias=False, input_shape=(2,))
-        >>> model = tf.keras.Sequential([layer])
+        >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1, use_bias=False, input_shape=(2,))])
         >>> model.compile(loss="mse")                        # F = mean (y - xw)^2, H = 2 mean xx^T
         >>> x = np.array([[2.0, 0.0], [0.0, 1.0]])
         >>> result = top_eigenvalue(model, x, np.zeros((2, 1)), iterations=20)
         >>> round(result.eigenvalue, 3), result.converged
         (4.0, True)
 
-    Source: section 3.2 of the two-phase paper, equations 8 to 10, with the sign between the
-    gradients corrected, the difference made central, and the best of three directions taken where
-    the paper takes the power step (see `power_iteration`), and the network run once; exact products
-    and blocks: sections 3 and V of the ABSA paper.
+    Source: section 3.2 of the two-phase paper, equations 8 to 10, with the sign between the gradients corrected, the
+    difference made central, and the best of three directions taken where the paper takes the power step (see
+    `power_iteration`), and the network run once; exact products and blocks: sections 3 and V of the ABSA paper.
     """
     check_options(
         layers=layers, method=method, solver=solver, which=which, iterations=iterations,
@@ -137,8 +124,7 @@ def top_eigenvalue(
     ) as hessian:  # fmt: skip
         start = hessian.start(seed, start_vector)
         if solver == "power":
-            state = hessian.power(start, int(iterations), stopping(tolerance))
-            return as_result(state, tolerance)
+            return hessian.power(start, int(iterations), tolerance)
         return _by_lanczos(hessian, start, 1, which, int(iterations), tolerance)[0]
 
 
@@ -158,10 +144,10 @@ def top_eigenvalues(
 ) -> list[EigenResult]:
     """Estimate several outer eigenvalues of the Hessian at once, by Lanczos on exact products.
 
-    One space of products holds them all, so k eigenvalues take far fewer products than k searches.
-    It keeps one vector as large as the weights chosen for every product taken: 4 bytes x
-    `iterations` x weights (30 products of ResNet-20's 270,000 weights: 32 MB), in the process's
-    memory. MeasuredSamples, ranks, blocks and precision are treated as in `top_eigenvalue`.
+    One space of products holds them all, so k eigenvalues take far fewer products than k searches. It keeps one vector
+    as large as the weights chosen for every product taken: 4 bytes x `iterations` x weights (30 products of ResNet-20's
+    270,000 weights: 32 MB), in the process's memory. Samples, ranks, blocks and precision are treated as in
+    `top_eigenvalue`.
 
     Args:
         model: Any built Keras model, compiled unless `loss` is given.
@@ -169,26 +155,24 @@ def top_eigenvalues(
         y: Targets, likewise.
         k: How many, from 1 to the number of weights.
         layers: Default "output"; see `top_eigenvalue`.
-        which: Default "magnitude": those largest in size. "largest": the most positive; "smallest":
-            the most negative, saddle directions.
+        which: Default "magnitude": those largest in size. "largest": the most positive; "smallest": the most negative,
+            saddle directions.
         iterations: Default None: 10 + 5 k. The largest number of products, at least k.
-        tolerance: Default None: take all. Above 0: stop when every one of the k has a residual of at
-            most that times its size. `converged` is judged by it, or by 1e-2, one by one.
+        tolerance: Default None: take all. Above 0: stop when every one of the k has a residual of at most that times
+            its size. `converged` is judged by it, or by 1e-2, one by one.
         seed: Default 0. Draws the start vector.
         start_vector: Default None. A head start: the sum of the earlier eigenvectors, say.
-        **options: `sample_weight`, `sub_batch_size`, `loss`, `reduction` and
-            `regularization` of `top_eigenvalue`.
+        **options: `sample_weight`, `sub_batch_size`, `loss`, `reduction` and `regularization` of `top_eigenvalue`.
 
     Returns:
-        k results, best first; each names all products as its `iterations`. NaN in the samples
-        makes all eigenvalues NaN, and none converged.
+        k results, best first; each names all products as its `iterations`. NaN in the samples makes all eigenvalues
+        NaN, and none converged.
 
     Raises:
         ValueError: As `top_eigenvalue`, or a k that is out of range.
 
     Example:
-        >>> layer = tf.keras.layers.Dense(1, use_bias=False, input_shape=(2,))
-        >>> model = tf.keras.Sequential([layer])
+        >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1, use_bias=False, input_shape=(2,))])
         >>> model.compile(loss="mse")
         >>> x = np.array([[2.0, 0.0], [0.0, 1.0]])
         >>> [round(result.eigenvalue, 3) for result in top_eigenvalues(model, x, np.zeros(2), 2)]
@@ -216,18 +200,10 @@ def _by_lanczos(hessian: Hessian, start, count, which, iterations, tolerance) ->
     pairs, products = lanczos(
         hessian.product, flat, count=count, which=which, iterations=iterations, tolerance=tolerance
     )
-    limit = DEFAULT_TOLERANCE if tolerance is None else tolerance
-    return [_result(hessian, pair, products, limit) for pair in pairs]
-
-
-def _result(hessian: Hessian, pair: Pair, products: int, limit: float) -> EigenResult:
-    return EigenResult(
-        eigenvalue=pair.value,
-        eigenvector=hessian.split(pair.vector),
-        residual=pair.residual,
-        iterations=products,
-        converged=bool(pair.residual <= limit * abs(pair.value)),
-    )
+    return [
+        judged(pair.value, hessian.split(pair.vector), pair.residual, products, tolerance)
+        for pair in pairs
+    ]
 
 
 def check_options(
@@ -244,33 +220,10 @@ def check_options(
     loss: Any = None,
     regularization: bool = False,
 ) -> None:
-    """Raises unless options of `top_eigenvalue` are in range and fit together; no model is needed.
-
-    Args:
-        layers: Which weights; names are looked up later, in the model.
-        method: How products are taken.
-        solver: What is done with them.
-        which: Which eigenvalue.
-        iterations: The largest number of products.
-        tolerance: The relative residual at which to stop, or None.
-        seed: Of the start vector.
-        sub_batch_size: Samples at once, or None.
-        step: The step of finite differences, or None.
-        loss: Checked later, as that takes a model.
-        regularization: Likewise.
-
-    Raises:
-        ValueError: An option out of range, or two that do not fit together.
-
-    Example:
-        >>> check_options(iterations=0)
-        Traceback (most recent call last):
-        ...
-        ValueError: iterations=0 must be a whole number, at least 1.
-    """
+    """Raises ValueError unless options of `top_eigenvalue` fit, as far as that can be told without a model."""
     check_layers(layers)
-    one_of("method", method, METHODS)
-    one_of("solver", solver, SOLVERS)
+    one_of("method", method, ("finite_difference", "exact"))
+    one_of("solver", solver, ("power", "lanczos"))
     one_of("which", which, WHICH)
     whole("iterations", iterations, at_least=1)
     if tolerance is not None:

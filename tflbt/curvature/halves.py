@@ -1,115 +1,30 @@
 """Cut a functional model where chosen layers begin: a body that runs once, and a head that runs at every product.
 
-Keras keeps the graph of a functional or Sequential model: which layer is called, with which tensors. The *block* is
-the layers whose curvature is wanted. Their calls and all calls that depend on them are the *head*; every other tensor
-that the head needs is a *feature*, which the *body* computes. Functional models inside the model are followed into, so
-that paths around the block, shared layers and several outputs need no care of their own.
+The *block* is the layers whose curvature is wanted. Their calls in the model's graph and all calls that depend on them
+are the *head*; every other tensor that the head needs is a *feature*, which the *body* computes. Functional models
+inside the model are followed into, so that paths around the block, shared layers and several outputs need no care of
+their own.
 """
 
 from __future__ import annotations
 
 import copy
-import dataclasses
-import math
 import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
-#: The ways in which Keras itself runs a graph of layers; a class with another `call` may do anything.
-_GRAPH_CALLS = (tf.keras.Sequential.call, tf.keras.Sequential.__base__.call)
-
-
-class Uncuttable(Exception):
-    """Why a model cannot be cut; the message completes "the model cannot be cut because ..."."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Place:
-    """A tensor of the graph: its shape, its type, and whether a mask comes with it."""
-
-    shape: tf.TensorShape
-    dtype: tf.DType
-    masked: bool
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Call:
-    """One call of a layer, with places instead of tensors."""
-
-    layer: tf.keras.layers.Layer
-    args: Any
-    kwargs: Any
-    outputs: Any
-
-    @property
-    def reads(self) -> list[Place]:
-        """The places that the call reads."""
-        return _places((self.args, self.kwargs))
-
-    @property
-    def writes(self) -> list[Place]:
-        """The places that the call computes."""
-        return _places(self.outputs)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Graph:
-    """The calls of a functional model in the order in which Keras makes them, from inputs to outputs."""
-
-    inputs: list[Place]
-    calls: list[Call]
-    outputs: Any
-
-    @property
-    def layers(self) -> list[tf.keras.layers.Layer]:
-        """The layer of each call; a layer that is called twice appears twice."""
-        return [call.layer for call in self.calls]
-
-
-def graph_of(model: tf.keras.Model) -> Graph:
-    """Read a model's calls off the graph that Keras keeps; nothing is run, and nothing is changed.
-
-    Args:
-        model: A built model.
-
-    Returns:
-        The graph, with the calls of functional models inside the model in these models' place.
-
-    Raises:
-        Uncuttable: The model's class has a `call` of its own.
-
-    Example:
-        >>> inner = tf.keras.Sequential([tf.keras.layers.Dense(2, name="a", input_shape=(3,))])
-        >>> outer = tf.keras.Sequential([inner, tf.keras.layers.Dense(1, name="b")])
-        >>> [layer.name for layer in graph_of(outer).layers]
-        ['a', 'b']
-    """
-    if not _is_functional(model):
-        raise Uncuttable("its class has a `call` of its own, not a graph of layers")
-    inputs = [Place(tensor.shape, tensor.dtype, False) for tensor in model.inputs]
-    calls: list[Call] = []
-    return Graph(inputs, calls, _follow(model, inputs, calls))
+from tflbt.curvature.layer_graph import Call, Graph, Place, Uncuttable, places_in
+from tflbt.curvature.layer_graph import graph_of as graph_of
 
 
 class Halves:
-    """A functional model in two parts.
+    """A functional model in two parts, cut where the layers that own `variables` begin.
 
-    Args:
-        model: A built model.
-        graph: Its graph.
-        variables: The weights of the block, which the Hessian is taken over.
-
-    Attributes:
-        body: Computes the features, one tensor per feature, from the model's inputs, in inference mode.
-        layers: The layers that own the weights, in the order in which they are called.
-        features: The places that the body computes and the head reads.
-        saves_nothing: Whether the head starts at the model's own inputs.
-        sample_bytes: The size of the head's tensors for one sample, features included.
-
-    Raises:
-        Uncuttable: A weight belongs to no layer of the graph, or a mask enters or leaves the head.
+    `body` computes the `features` (places that the head reads, one tensor each) from the model's inputs, in inference
+    mode. The head saves nothing where it starts at these inputs; its tensors take `sample_bytes` for one sample. Raises
+    `Uncuttable` if a weight belongs to no layer of the graph, or a mask enters or leaves the head.
     """
 
     def __init__(
@@ -123,13 +38,13 @@ class Halves:
                 raise Uncuttable(f"weight {variable.name!r} belongs to no layer of its graph")
         self.calls, self.features = _head_of(graph, self.layers)
         self.outputs = graph.outputs
-        places = [place for call in self.calls for place in (*call.reads, *call.writes)]
-        if any(place.masked for place in (*places, *_places(self.outputs))):
+        read = [place for call in self.calls for place in call.reads]
+        written = [place for call in self.calls for place in call.writes]
+        if any(place.masked for place in (*read, *written, *places_in(self.outputs))):
             raise Uncuttable("a mask goes with the tensors of its last layers")
         if any(not place.shape.rank for place in self.features):
             raise Uncuttable("its last layers need a tensor that is not one row per sample")
-        written = [place for call in self.calls for place in call.writes]
-        self.sample_bytes = sum(map(_bytes, {*self.features, *written}))
+        self.sample_bytes = sum(place.sample_bytes for place in {*self.features, *written})
         self.saves_nothing = set(self.features) <= set(graph.inputs)
         self.body = _body(model, graph, set(self.calls), self.features)
 
@@ -137,10 +52,8 @@ class Halves:
         """Return the features' shapes and types as they are stored, with any number of samples."""
         stored = float_type(self.layers)
         return [
-            tf.TensorSpec(
-                [None, *place.shape[1:]], stored if place.dtype.is_floating else place.dtype
-            )
-            for place in self.features
+            tf.TensorSpec([None, *p.shape[1:]], stored if p.dtype.is_floating else p.dtype)
+            for p in self.features
         ]
 
     def block_inputs(self, features: Sequence[tf.Tensor]) -> list[tf.Tensor]:
@@ -152,18 +65,9 @@ class Halves:
 class Head:
     """A head on copied layers, with weights of its own that may be moved, in float32 or float64.
 
-    Layers with weights are made again by `from_config` in the type wanted, whatever the model's precision policy is.
-    Layers without weights that compute in that type already are used as they are.
-
-    Args:
-        halves: Where the model is cut.
-        dtype: The type to compute in.
-
-    Attributes:
-        variables: The copies of the block's weights.
-
-    Raises:
-        Uncuttable: A layer cannot be made again from its config, or its copy does not run.
+    Layers with weights are made again by `from_config` in the type wanted, whatever the model's precision policy is, or
+    `Uncuttable` is raised. Layers without weights that compute in that type already are used as they are. `variables`
+    are the copies of the block's weights.
     """
 
     def __init__(self, halves: Halves, dtype: tf.DType) -> None:
@@ -231,72 +135,6 @@ def float_type(layers: Iterable[tf.keras.layers.Layer]) -> tf.DType:
     return tf.float64 if doubles else tf.float32
 
 
-def _is_functional(model: Any) -> bool:
-    is_graph = isinstance(model, tf.keras.Model) and bool(getattr(model, "outputs", None))
-    return is_graph and type(model).call in _GRAPH_CALLS
-
-
-def _follow(model: tf.keras.Model, inputs: Sequence[Place], calls: list[Call]) -> Any:
-    """Append the calls of a functional model that reads `inputs`, and return the places of its outputs."""
-    places = {id(tensor): place for tensor, place in zip(model.inputs, inputs)}
-
-    def place(leaf):
-        return places.get(id(leaf), leaf)
-
-    for node in _nodes(model):
-        args, kwargs = tf.nest.map_structure(place, (node.call_args, node.call_kwargs))
-        if _can_follow(node.layer, args, kwargs):
-            outputs = _follow(node.layer, _places(args), calls)
-        else:
-            index = node.layer.inbound_nodes.index(node)
-            masks = tf.nest.flatten(node.layer.get_output_mask_at(index))
-            masked = any(mask is not None for mask in masks)
-            flat = [Place(t.shape, t.dtype, masked) for t in tf.nest.flatten(node.outputs)]
-            outputs = tf.nest.pack_sequence_as(node.outputs, flat)
-            calls.append(Call(node.layer, args, kwargs, outputs))
-        places.update(zip(map(id, tf.nest.flatten(node.outputs)), tf.nest.flatten(outputs)))
-    return tf.nest.map_structure(place, model.output)
-
-
-def _nodes(model: tf.keras.Model) -> list[Any]:
-    """Return the nodes of a functional model in the order in which Keras runs them: the deepest first."""
-    found: dict[Any, None] = {}
-
-    def visit(node):
-        if node not in found:
-            for parent in node.parent_nodes:
-                visit(parent)
-            found[node] = None
-
-    for tensor in model.outputs:
-        visit(tensor.node)
-    depths: dict[Any, int] = {}
-    layer_depths: dict[int, int] = {}
-    for node in reversed(found):
-        depth = max(depths.get(node, 0), layer_depths.get(id(node.layer), 0))
-        depths[node] = layer_depths[id(node.layer)] = depth
-        for parent in node.parent_nodes:
-            depths[parent] = max(depth + 1, depths.get(parent, 0))
-    order = sorted(depths, key=lambda node: -depths[node])
-    return [node for node in order if not node.is_input]
-
-
-def _can_follow(layer: Any, args: Any, kwargs: Any) -> bool:
-    """Whether a call is that of a functional model on tensors that fit its inputs, and on nothing else."""
-    tensors = _places(args)
-    return (
-        _is_functional(layer)
-        and not isinstance(args[0], dict)
-        and all(leaf is None or leaf is False for leaf in tf.nest.flatten((args[1:], kwargs)))
-        and len(tensors) == len(tf.nest.flatten(args[0])) == len(layer.inputs)
-        and all(
-            place.shape.rank == tensor.shape.rank
-            and (place.dtype == tensor.dtype or place.dtype.is_floating == tensor.dtype.is_floating)
-            for place, tensor in zip(tensors, layer.inputs)
-        )
-    )
-
-
 def _head_of(graph: Graph, layers: Sequence[Any]) -> tuple[list[Call], list[Place]]:
     """Return the calls of `layers` and all that depend on them, and what these need from elsewhere."""
     block = {id(layer) for layer in layers}
@@ -306,7 +144,7 @@ def _head_of(graph: Graph, layers: Sequence[Any]) -> tuple[list[Call], list[Plac
         if id(call.layer) in block or computed & set(call.reads):
             head.append(call)
             computed.update(call.writes)
-    needed = [place for call in head for place in call.reads] + _places(graph.outputs)
+    needed = [place for call in head for place in call.reads] + places_in(graph.outputs)
     return head, list(dict.fromkeys(place for place in needed if place not in computed))
 
 
@@ -379,12 +217,3 @@ def _weight_pairs(copied, layer) -> list[tuple[tf.Variable, tf.Variable]]:
     if [tuple(w.shape) for w in copied.weights] != [tuple(w.shape) for w in layer.weights]:
         raise Uncuttable(f"layer {layer.name!r} made from its config has other weights than it")
     return list(zip(copied.weights, layer.weights))
-
-
-def _places(structure: Any) -> list[Place]:
-    return [leaf for leaf in tf.nest.flatten(structure) if isinstance(leaf, Place)]
-
-
-def _bytes(place: Place) -> int:
-    sizes = place.shape[1:] if place.shape.rank else ()
-    return place.dtype.size * math.prod(size or 1 for size in sizes)

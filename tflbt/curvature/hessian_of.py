@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -11,35 +12,30 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from absl import logging
 
 from tflbt.curvature.block import Block, block_of
 from tflbt.curvature.halves import Uncuttable
-from tflbt.curvature.power_iteration import MatVec, power_loop
-from tflbt.curvature.products import DEFAULT_STEPS, input_squares, step_length
-from tflbt.curvature.samples import MeasuredSamples, without_nones
+from tflbt.curvature.power_iteration import MatVec, power_loop, result_of
+from tflbt.curvature.products import fitted_step
+from tflbt.curvature.result import EigenResult
+from tflbt.curvature.samples import MeasuredSamples
 from tflbt.curvature.selection import variables_of
 from tflbt.curvature.total_loss import TotalLoss, total_loss_of
-from tflbt.curvature.whole_model import preserved, whole_model
+from tflbt.curvature.whole_model import moved_variables, preserved, whole_model
 from tflbt.distributed import comm
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Hessian:
-    """A Hessian as its estimates see it: something that multiplies vectors.
+    """A Hessian as its estimates see it: something that multiplies vectors, one tensor per weight.
 
-    Args:
-        shapes: The weights' shapes.
-        dtype: The type of vectors and products.
-        matvec: Gives Hv for one tensor per weight; every rank must call it together.
-        loop: `power_loop` around `matvec` as one compiled function
-            `(start, iterations, tolerance)`, where there is one.
+    Every rank must call `matvec` together; `loop` is `power_loop` around it, compiled where that is possible.
     """
 
     shapes: list[tuple[int, ...]]
     dtype: tf.DType
     matvec: MatVec
-    loop: Callable[..., Any] | None = None
+    loop: Callable[..., Any]
 
     @property
     def parameters(self) -> int:
@@ -57,11 +53,7 @@ class Hessian:
         return tuple(p.reshape(shape) for p, shape in zip(np.split(flat, ends), self.shapes))
 
     def checked(self, name: str, vector: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return a caller's vector in the Hessian's type.
-
-        Raises:
-            ValueError: Its shapes are not those of the variables.
-        """
+        """Return a caller's vector in the Hessian's type; raises ValueError unless its shapes are the variables'."""
         shapes = [np.shape(part) for part in vector]
         if shapes != self.shapes:
             raise ValueError(f"{name} has shapes {shapes}, the variables have {self.shapes}")
@@ -78,12 +70,12 @@ class Hessian:
             raise ValueError("start_vector is zero: give a vector with a direction, or None")
         return checked
 
-    def power(self, start: Sequence[np.ndarray], iterations: int, tolerance: float) -> tuple:
+    def power(
+        self, start: Sequence[np.ndarray], iterations: int, tolerance: float | None
+    ) -> EigenResult:
         """Run `power_loop` from `start`."""
         vector = [tf.constant(part) for part in start]
-        if self.loop is None:
-            return power_loop(self.matvec, vector, iterations, tolerance)
-        return self.loop(vector, tf.constant(iterations), tf.constant(tolerance, self.dtype))
+        return result_of(self.loop, vector, tf.constant(iterations), tolerance)
 
 
 @contextlib.contextmanager
@@ -101,39 +93,31 @@ def hessian_of(
     reduction: comm.Reduction | None = None,
     regularization: bool = False,
 ) -> Iterator[Hessian]:
-    """Check the arguments, cut or trace the model, and yield the Hessian at its present weights.
-
-    What the model's passes may write is put back at the end of the block, also after an exception.
-
-    Args:
-        model: See `estimate.top_eigenvalue`, also for all that follows.
-        x: Inputs.
-        y: Targets.
-        layers: Which weights.
-        method: Default "exact"; or "finite_difference", for the output layer only.
-        sample_weight: Weights of the samples.
-        sub_batch_size: Samples at once.
-        loss: In place of the compiled one.
-        step: Of finite differences.
-        reduction: Ranks that add up.
-        regularization: Whether the model's own loss terms count.
-
-    Yields:
-        The `Hessian`, good inside the block.
-
-    Raises:
-        ValueError: As `estimate.top_eigenvalue`.
-    """
+    """Yield the Hessian at the model's weights, which are unchanged afterwards; for arguments see `top_eigenvalue`."""
     samples = MeasuredSamples.of(x, y, sample_weight, sub_batch_size)
     if not model.built:
         raise ValueError(f"model {model.name!r} is not built: call it on a batch, or build it")
-    total_loss = total_loss_of(model, loss)
+    total_loss = total_loss_of(model, loss, regularization)
     # Gradients may be compressed on their way between ranks; differences of them may not.
     agreed = (reduction or comm.EVERYONE).uncompressed
-    task = _Request(model, samples, total_loss, method, step, agreed, regularization)
     try:
-        with task.open(layers) as hessian:
-            yield hessian
+        block = None if layers == "all" else block_of(model, samples, layers)
+        head = block and _of_head(block, total_loss, method, samples, agreed, step)
+        if head is not None:
+            yield head
+            return
+        variables = variables_of(model, layers) if block is None else block.variables
+        whole = whole_model(model, variables, total_loss, samples)
+        dtype = variables[0].dtype
+        moved = moved_variables(whole.gradient)
+        with preserved(moved), preserved([] if method == "exact" else variables):
+            if method == "exact":
+                matvec = whole.exact(samples, agreed)
+            else:
+                length = fitted_step(step, block.last_inputs(samples), variables, dtype, agreed)
+                matvec = whole.finite_difference(samples, length, agreed)
+            loop = functools.partial(power_loop, matvec)
+            yield Hessian(_shapes(variables), dtype, matvec, loop)
     except Exception as error:
         operation = _undifferentiable(error)
         if operation is None:
@@ -146,87 +130,30 @@ def hessian_of(
         ) from error
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Request:
-    """Arguments, checked, and the ways to a Hessian."""
-
-    model: tf.keras.Model
-    samples: MeasuredSamples
-    total_loss: TotalLoss
-    method: str
-    step: float | None
-    reduction: comm.Reduction
-    regularization: bool
-
-    def open(self, layers: str | Sequence[str]):
-        """Return the context of the Hessian: of the whole model, or of a block by the shortest way."""
-        if layers == "all":
-            return self._whole(variables_of(self.model, layers))
-        block = block_of(self.model, self.samples, layers)
-        if block.reason is None and not block.saves_nothing:
-            try:
-                return contextlib.nullcontext(self._head(block))
-            except Uncuttable as reason:
-                block.reason = str(reason)
-        if block.reason is not None:
-            self._notice(block)
-        return self._whole(block.variables, block)
-
-    def _head(self, block: Block) -> Hessian:
-        """Run the network once and return the products of the head alone."""
-        operator = block.operator(
-            self.total_loss, self.method, self.samples, self.reduction, self.regularization
-        )
-        head = operator.head
-        head.load()
-        features = block.run_features(self.samples)
-        targets = without_nones(self.samples.all())
-        step = operator.step(self._step(head.dtype), features)
-        batch = features, targets, operator.chunk(self.samples.sub_batch_size), step
-        return Hessian(
-            _shapes(head.variables),
-            head.dtype,
-            lambda vector: operator.product(*batch, vector),
-            lambda *search: operator.solve(*batch, *search),
-        )
-
-    @contextlib.contextmanager
-    def _whole(self, variables: list[tf.Variable], block: Block | None = None) -> Iterator[Hessian]:
-        """Evaluate the whole model at every product."""
-        options = self.total_loss, self.samples, self.regularization
-        whole = whole_model(self.model, variables, *options)
-        shapes, dtype = _shapes(variables), variables[0].dtype
-        with preserved(whole.moved()):
-            if self.method == "exact" or block is None:
-                yield Hessian(shapes, dtype, whole.exact(self.samples, self.reduction))
-                return
-            with preserved(variables):
-                step = self._uncut_step(block, variables)
-                matvec = whole.finite_difference(self.samples, step, self.reduction)
-                yield Hessian(shapes, dtype, matvec)
-
-    def _uncut_step(self, block: Block, variables: list[tf.Variable]) -> tf.Tensor:
-        """Fit the step to the size of the layer's inputs, as the cut model does."""
-        dtype = variables[0].dtype
-        sums = input_squares([], variables, dtype)
-        for inputs in block.last_inputs(self.samples):
-            part = input_squares(inputs, variables, dtype)
-            sums = [total + more for total, more in zip(sums, part)]
-        total = comm.all_reduce_sum(sums, "tflbt.curvature.scale", self.reduction)
-        return step_length(tf.constant(self._step(dtype), dtype), *total)
-
-    def _step(self, dtype: tf.DType) -> float:
-        return DEFAULT_STEPS[dtype] if self.step is None else self.step
-
-    def _notice(self, block: Block) -> None:
-        if not block.noticed:
-            block.noticed = True
-            logging.warning(
-                "Curvature of %r: the model cannot be cut at %s because %s. The whole model runs at "
-                "every iteration instead (%s).",
-                self.model.name, ", ".join(repr(layer.name) for layer in block.layers) or "its weights",
-                block.reason, self.method,
-            )  # fmt: skip
+def _of_head(
+    block: Block,
+    total_loss: TotalLoss,
+    method: str,
+    samples: MeasuredSamples,
+    reduction: comm.Reduction,
+    step: float | None,
+) -> Hessian | None:
+    """Run the network once and return the Hessian of the head alone; None, after a notice, if it cannot be cut."""
+    if block.saves_nothing:
+        return None
+    try:
+        operator = block.operator(total_loss, method, samples, reduction)
+        operator.head.load()
+        batch = operator.batch(samples, block.run_features(samples), step)
+    except Uncuttable as reason:
+        block.warn(str(reason), method)
+        return None
+    return Hessian(
+        _shapes(operator.head.variables),
+        operator.head.dtype,
+        lambda vector: operator.product(*batch, vector),
+        lambda *search: operator.solve(*batch, *search),
+    )
 
 
 def _shapes(variables: Sequence[tf.Variable]) -> list[tuple[int, ...]]:

@@ -29,24 +29,9 @@ class TraceResult:
 
 
 def hutchinson(product: FlatProduct, size: int, products: int, seed: int, dtype) -> TraceResult:
-    r"""Average `g^\top H g` over random signs g.
+    r"""Average `g^\top H g` over `products` (at least 2) random vectors of signs g, `[size]`, one product each.
 
-    $$\operatorname{tr} H = \mathbb E\, g^\top H g, \qquad
-    \operatorname{Var}(g^\top H g) = 2 \sum_{i \ne j} H_{ij}^2$$
-
-    Args:
-        product: Gives Hv for a flat vector.
-        size: The length of vectors.
-        products: Probes, one product each, at least 2.
-        seed: Draws the probes.
-        dtype: The type of vectors.
-
-    Returns:
-        The estimate. Its error falls with the root of `products`.
-
-    Example:
-        >>> hutchinson(lambda v: np.array([1.0, 5.0]) * v, 2, 3, 0, float).trace
-        6.0
+    $$\operatorname{tr} H = \mathbb E\, g^\top H g, \qquad \operatorname{Var}(g^\top H g) = 2 \sum_{i \ne j} H_{ij}^2$$
 
     Source: Hutchinson, "A stochastic estimator of the trace of the influence matrix" (1989).
     """
@@ -59,32 +44,15 @@ def hutch_plus_plus(
 ) -> TraceResult:
     r"""Take the trace of the large eigenvalues exactly and leave Hutchinson the small rest.
 
-    With Q an orthonormal basis of HS, S a third of the probes,
+    With Q an orthonormal basis of HS, where S is a third of the at least 4 `products`,
 
-    $$\operatorname{tr} H = \operatorname{tr} Q^\top H Q
-    + \operatorname{tr} (I - Q Q^\top) H (I - Q Q^\top).$$
+    $$\operatorname{tr} H = \operatorname{tr} Q^\top H Q + \operatorname{tr} (I - Q Q^\top) H (I - Q Q^\top).$$
 
-    A Hessian of a classifier has few large eigenvalues: that is what Q catches.
+    A Hessian of a classifier has few large eigenvalues: that is what Q catches. The estimate is exact, after `2 size`
+    products, where Q can span the whole space. Its error falls with `products` itself, not its root, where all
+    eigenvalues have one sign. Memory: two thirds of `products` vectors.
 
-    Args:
-        product: Gives Hv for a flat vector.
-        size: The length of vectors.
-        products: In all, at least 4: a third for Q, a third for H Q, the rest for probes.
-        seed: Draws S and the probes.
-        dtype: The type of vectors.
-
-    Returns:
-        The estimate; exact, after `2 size` products, where Q can span the whole space. The error
-        falls with `products` itself, not its root, where all eigenvalues have one sign. Memory:
-        two thirds of `products` vectors.
-
-    Example:
-        >>> result = hutch_plus_plus(lambda v: np.array([1.0, 5.0]) * v, 2, 9, 0, float)
-        >>> round(result.trace, 6), result.standard_error, result.products
-        (6.0, 0.0, 4)
-
-    Source: Meyer, Musco, Musco and Woodruff, "Hutch++: Optimal Stochastic Trace Estimation" (2021),
-    algorithm 1.
+    Source: Meyer, Musco, Musco and Woodruff, "Hutch++: Optimal Stochastic Trace Estimation" (2021), algorithm 1.
     """
     random = np.random.default_rng(seed)
     rank = min(products // 3, size)

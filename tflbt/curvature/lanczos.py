@@ -9,7 +9,8 @@ import numpy as np
 
 FlatProduct = Callable[[np.ndarray], np.ndarray]
 
-WHICH = ("magnitude", "largest", "smallest")
+#: What is smallest for the eigenvalue wanted first.
+WHICH = {"magnitude": lambda values: -np.abs(values), "largest": np.negative, "smallest": np.copy}
 
 
 class Tridiagonal:
@@ -19,30 +20,17 @@ class Tridiagonal:
 
     $$\beta_{j} q_{j+1} = H q_j - \alpha_j q_j - \beta_{j-1} q_{j-1}.$$
 
-    Every new row is made orthogonal to *all* others, twice: without that float32 loses the
-    orthogonality within some ten products and eigenvalues come back a second time. Where the space
-    is used up (`\beta_j = 0`) it goes on from a random direction, so that eigenvectors orthogonal to
-    the start vector, and the copies of a multiple eigenvalue, are found too.
-
-    Args:
-        product: Gives Hv for a flat vector.
-        start: The start vector, `[parameters]`, not zero; its length does not matter.
-        capacity: Products at most, at least 1. Q is kept in this process's memory (not the GPU's):
-            4 bytes x capacity x parameters in float32, allocated as it fills.
-
-    Example:
-        >>> krylov = Tridiagonal(lambda v: np.array([1.0, 3.0]) * v, np.ones(2), 2)
-        >>> krylov.extend(), krylov.extend()
-        (None, None)
-        >>> krylov.eigen()[0].round(6).tolist()
-        [1.0, 3.0]
+    Every new row is made orthogonal to *all* others, twice: without that float32 loses the orthogonality within some
+    ten products and eigenvalues come back a second time. Where the space is used up (`\beta_j = 0`) it goes on from a
+    random direction, so that eigenvectors orthogonal to the start vector, and the copies of a multiple eigenvalue, are
+    found too. `start`, `[parameters]`, must not be zero. Q is kept in this process's memory (not the GPU's): 4 bytes x
+    capacity x parameters in float32, allocated as it fills.
 
     Source: Lanczos (1950); Golub and Van Loan, "Matrix Computations", section 10.1 and 10.3.1 (complete
     reorthogonalisation, there with Householder matrices, here with Gram-Schmidt done twice).
     """
 
     def __init__(self, product: FlatProduct, start: np.ndarray, capacity: int):
-        """Take the start vector; nothing is multiplied yet."""
         self._product = product
         self._random = np.random.default_rng(0)
         # Pages of an empty array take no memory until they are written.
@@ -92,11 +80,9 @@ class Tridiagonal:
             self._next = self._unit(self._orthogonal(self._unit(self._orthogonal(rest))))
 
     def eigen(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        r"""Return T's eigenvalues, its eigenvectors, and how far they are from being H's.
+        r"""Return T's eigenvalues (ascending, `[size]`), its unit eigenvectors s as columns, and residuals in H.
 
-        Returns:
-            The values, ascending, `[size]`; T's unit eigenvectors s as columns, `[size, size]`;
-            and `|H v - \theta v| = \beta |s_{last}|` of each `v = Q^\top s`, `[size]`.
+        These are `|H v - \theta v| = \beta |s_{last}|` of each `v = Q^\top s`, `[size]`.
         """
         off = self.betas[:-1]
         values, columns = np.linalg.eigh(np.diag(self.alphas) + np.diag(off, 1) + np.diag(off, -1))
@@ -135,24 +121,9 @@ def lanczos(
 ) -> tuple[list[Pair], int]:
     r"""Find outer eigenvalues from the space of all powers, where power iteration keeps the last only.
 
-    Args:
-        product: Gives Hv for a flat vector.
-        start: The start vector, `[parameters]`, not zero.
-        count: Default 1. Eigenpairs wanted, at most `iterations`.
-        which: Default "magnitude": those largest in size. "largest": those most positive; "smallest":
-            those most negative (or the least positive).
-        iterations: Default 10. Products at most.
-        tolerance: Default None: take all. Else stop once each pair wanted has
-            `|Hv - \theta v| \le \text{tolerance} \cdot |\theta|`.
-
-    Returns:
-        The pairs, best first, and the products taken. After a product that is not finite all values
-        and residuals are NaN.
-
-    Example:
-        >>> pairs, products = lanczos(lambda v: np.array([1.0, -4.0, 3.0]) * v, np.ones(3), count=2)
-        >>> [round(pair.value, 6) for pair in pairs], products
-        ([-4.0, 3.0], 3)
+    With a `tolerance` it stops once each of the `count` pairs has `|Hv - \theta v| \le \text{tolerance} \cdot
+    |\theta|`. Returns the pairs, best first in the sense of `which`, and the products taken. After a product that is
+    not finite all values and residuals are NaN.
 
     Source: Parlett, "The Symmetric Eigenvalue Problem" (1980), chapter 13.
     """
@@ -162,7 +133,7 @@ def lanczos(
         if not krylov.finite:
             return [Pair(float("nan"), krylov.start, float("nan"))] * count, krylov.size
         values, columns, residuals = krylov.eigen()
-        best = np.argsort(_rank(values, which), kind="stable")[:count]
+        best = np.argsort(WHICH[which](values), kind="stable")[:count]
         done = tolerance is not None and (residuals[best] <= tolerance * abs(values[best])).all()
         if krylov.full or (done and len(best) == count):
             break
@@ -170,7 +141,3 @@ def lanczos(
         Pair(float(values[i]), krylov.vector(columns[:, i]), float(residuals[i])) for i in best
     ]
     return pairs, krylov.size
-
-
-def _rank(values: np.ndarray, which: str) -> np.ndarray:
-    return {"magnitude": -np.abs(values), "largest": -values, "smallest": values}[which]

@@ -29,7 +29,7 @@ def hessian_vector_product(
 
     $$H v = \nabla_w \big( \nabla_w F(w)^\top v \big)$$
 
-    MeasuredSamples, ranks, blocks and precision are treated as in `top_eigenvalue`.
+    Samples, ranks, blocks and precision are treated as in `top_eigenvalue`.
 
     Args:
         model: Any built Keras model, compiled unless `loss` is given.
@@ -37,8 +37,7 @@ def hessian_vector_product(
         y: Targets, likewise.
         vector: v, one array per variable of `layers`, shaped like it; any length.
         layers: Default "output"; see `top_eigenvalue`.
-        **options: `sample_weight`, `sub_batch_size`, `loss`, `reduction` and
-            `regularization` of `top_eigenvalue`.
+        **options: `sample_weight`, `sub_batch_size`, `loss`, `reduction` and `regularization` of `top_eigenvalue`.
 
     Returns:
         Hv, shaped like `vector`; NaN where the samples yield NaN.
@@ -47,8 +46,7 @@ def hessian_vector_product(
         ValueError: As `top_eigenvalue`, or shapes of `vector` that do not fit.
 
     Example:
-        >>> layer = tf.keras.layers.Dense(1, use_bias=False, input_shape=(2,))
-        >>> model = tf.keras.Sequential([layer])
+        >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1, use_bias=False, input_shape=(2,))])
         >>> model.compile(loss="mse")
         >>> x = np.array([[2.0, 0.0], [0.0, 1.0]])               # H = diag(4, 1)
         >>> hessian_vector_product(model, x, np.zeros(2), [np.ones((2, 1))])[0].ravel().tolist()
@@ -74,20 +72,18 @@ def trace(
 ) -> TraceResult:
     """Estimate the trace of the Hessian, with a standard error.
 
-    MeasuredSamples, ranks, blocks and precision are treated as in `top_eigenvalue`.
+    Samples, ranks, blocks and precision are treated as in `top_eigenvalue`.
 
     Args:
         model: Any built Keras model, compiled unless `loss` is given.
         x: Inputs, `[samples, ...]`.
         y: Targets, likewise.
         layers: Default "output"; see `top_eigenvalue`.
-        method: Default "hutch++": the large eigenvalues exactly, the rest by chance; it keeps two
-            thirds of `products` vectors as large as the weights chosen. "hutchinson": all by
-            chance; one vector of memory.
+        method: Default "hutch++": the large eigenvalues exactly, the rest by chance; it keeps two thirds of `products`
+            vectors as large as the weights chosen. "hutchinson": all by chance; one vector of memory.
         products: Default 30. Hessian-vector products, at least 4 (2 for "hutchinson").
         seed: Default 0. Draws the probes, the same on every rank.
-        **options: `sample_weight`, `sub_batch_size`, `loss`, `reduction` and
-            `regularization` of `top_eigenvalue`.
+        **options: `sample_weight`, `sub_batch_size`, `loss`, `reduction` and `regularization` of `top_eigenvalue`.
 
     Returns:
         A `TraceResult`; NaN where the samples yield NaN.
@@ -96,8 +92,7 @@ def trace(
         ValueError: As `top_eigenvalue`, or an unknown method, or too few products.
 
     Example:
-        >>> layer = tf.keras.layers.Dense(1, use_bias=False, input_shape=(2,))
-        >>> model = tf.keras.Sequential([layer])
+        >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1, use_bias=False, input_shape=(2,))])
         >>> model.compile(loss="mse")
         >>> x = np.array([[2.0, 0.0], [0.0, 1.0]])
         >>> round(trace(model, x, np.zeros(2)).trace, 3)
@@ -128,8 +123,8 @@ def spectral_density(
 ) -> SpectralDensity:
     """Estimate how the Hessian's eigenvalues are spread, by stochastic Lanczos quadrature.
 
-    MeasuredSamples, ranks, blocks and precision are treated as in `top_eigenvalue`. It keeps
-    `iterations` vectors as large as the weights chosen, one probe after the other.
+    Samples, ranks, blocks and precision are treated as in `top_eigenvalue`. It keeps `iterations` vectors as large as
+    the weights chosen, one probe after the other.
 
     Args:
         model: Any built Keras model, compiled unless `loss` is given.
@@ -139,8 +134,7 @@ def spectral_density(
         iterations: Default 30. Products per probe, at least 1: how fine the picture is.
         probes: Default 2. Random start vectors, at least 1: how little chance there is in it.
         seed: Default 0. Draws them, the same on every rank.
-        **options: `sample_weight`, `sub_batch_size`, `loss`, `reduction` and
-            `regularization` of `top_eigenvalue`.
+        **options: `sample_weight`, `sub_batch_size`, `loss`, `reduction` and `regularization` of `top_eigenvalue`.
 
     Returns:
         A `SpectralDensity`: nodes and weights; its `smooth` draws it. NaN for NaN.
@@ -149,8 +143,7 @@ def spectral_density(
         ValueError: As `top_eigenvalue`, or `iterations` or `probes` below 1.
 
     Example:
-        >>> layer = tf.keras.layers.Dense(1, use_bias=False, input_shape=(2,))
-        >>> model = tf.keras.Sequential([layer])
+        >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1, use_bias=False, input_shape=(2,))])
         >>> model.compile(loss="mse")
         >>> x = np.array([[2.0, 0.0], [0.0, 1.0]])
         >>> spectral_density(model, x, np.zeros(2), probes=1).nodes.round(3).tolist()

@@ -2,8 +2,7 @@ r"""Hessian-vector products: exact, by differentiating twice, or from difference
 
 No Hessian is ever formed. Differences are the two-phase paper's way.
 
-Equation 8 of the paper prints `+` between the two gradients; the difference quotient has `-`.
-We take the central one,
+Equation 8 of the paper prints `+` between the two gradients; the difference quotient has `-`. We take the central one,
 
 $$H v \approx \frac{\nabla F(w + a v) - \nabla F(w - a v)}{2 a},$$
 
@@ -26,25 +25,9 @@ DEFAULT_STEPS = {tf.float32: 0.02, tf.float64: 1e-3}
 def hessian_product(
     loss: Callable[[], tf.Tensor], variables: Sequence[tf.Variable], vector: Sequence[tf.Tensor]
 ) -> list[tf.Tensor]:
-    r"""Return `H v = \nabla (\nabla F \cdot v)`, reverse mode over reverse mode.
+    r"""Return `H v = \nabla (\nabla F \cdot v)` of `F = loss()`, reverse mode over reverse mode.
 
-    It costs about 3.8 gradients on a residual network where forward over reverse costs 6.9
-    (TensorFlow 2.15, CPU).
-
-    Args:
-        loss: Computes the scalar F from `variables`.
-        variables: The weights w that H is taken over.
-        vector: The direction v, one tensor per variable, shaped like it.
-
-    Returns:
-        The product, one tensor per variable; zeros where F is linear in a variable or
-        does not depend on it.
-
-    Example:
-        >>> w = tf.Variable([1.0, 2.0])
-        >>> hv = hessian_product(lambda: tf.reduce_prod(w), [w], [tf.constant([1.0, 0.0])])
-        >>> hv[0].numpy().tolist()
-        [0.0, 1.0]
+    It costs about 3.8 gradients on a residual network where forward over reverse costs 6.9 (TensorFlow 2.15, CPU).
 
     Source: Pearlmutter, "Fast exact multiplication by the Hessian" (1994).
     """
@@ -71,24 +54,9 @@ def central_difference(
     vector: Sequence[tf.Tensor],
     step: float | tf.Tensor,
 ) -> list[tf.Tensor]:
-    r"""Return `(\nabla F(w + a v) - \nabla F(w - a v)) / 2a`; `variables` end at w - av.
+    r"""Return `(\nabla F(w + a v) - \nabla F(w - a v)) / 2a`, with w in `values` and a the `step`.
 
-    Args:
-        gradient: Gives the gradient of F at whatever `variables` hold when it is called.
-        variables: Where the weights live; the caller puts `values` back when it is done.
-        values: The weights w, one tensor per variable.
-        vector: The direction v, shaped like `values`.
-        step: The length a that the weights are moved along v, above 0.
-
-    Returns:
-        The product, one tensor per variable.
-
-    Example:
-        >>> w = tf.Variable([1.0, 2.0])
-        >>> gradient = lambda: [tf.constant([6.0, 2.0]) * w]     # F = 3 w1^2 + w2^2
-        >>> hv = central_difference(gradient, [w], [w + 0.0], [tf.constant([1.0, 1.0])], 0.5)
-        >>> hv[0].numpy().tolist()
-        [6.0, 2.0]
+    `gradient` differentiates at whatever `variables` hold. These end at w - av; the caller puts `values` back.
 
     Source: equation 8 of the two-phase paper, with the sign corrected and made central.
     """
@@ -111,30 +79,18 @@ def mean_over_samples(
 def step_length(step: float | tf.Tensor, squares: tf.Tensor, units: tf.Tensor) -> tf.Tensor:
     r"""Turn a wanted change of the layer's output into a length in weight space.
 
-    A unit vector v moves the output of a unit that reads x (and a bias) by up to
-    `a \sqrt{|x|^2 + 1}`. What decides the error of the difference is that change,
-    not a: the truncation error is about a sixth of its square, the rounding error about
-    the float's precision over it. So
+    A unit vector v moves the output of a unit that reads x (and a bias) by up to `a \sqrt{|x|^2 + 1}`. What decides the
+    error of the difference is that change, not a: the truncation error is about a sixth of its square, the rounding
+    error about the float's precision over it. So
 
-    $$a = \frac{\text{step}}{\sqrt{1 + \operatorname{mean} |x|^2}}.$$
+    $$a = \frac{\text{step}}{\sqrt{1 + \operatorname{mean} |x|^2}},$$
 
-    In float32 a step of 0.01 to 0.1 left the eigenvalue of a dense softmax layer within 0.02% of
-    the exact one for features of length 0.3 to 170 and logits from flat (deviation 0.1) to
-    saturated (40), all samples right; 0.001 cost up to 0.4% by rounding, 0.3 up to 0.1% by
-    truncation. With samples saturated and wrong float32 has no good step: hence float64 wherever
-    that is possible, where 0.001 leaves no error that matters.
+    with the mean from `input_squares`; where that knows nothing (`units` is 0), a is `step` itself.
 
-    Args:
-        step: The change of the output aimed at, above 0, in the unit of the layer's output.
-        squares: Sum of `|x|^2` over samples and positions, see `input_squares`.
-        units: The number of terms in it; 0: nothing is known, `step` itself is returned.
-
-    Returns:
-        The length a.
-
-    Example:
-        >>> round(float(step_length(0.05, tf.constant(240.0), tf.constant(10.0))), 6)
-        0.01
+    In float32 a step of 0.01 to 0.1 left the eigenvalue of a dense softmax layer within 0.02% of the exact one for
+    features of length 0.3 to 170 and logits from flat (deviation 0.1) to saturated (40), all samples right; 0.001 cost
+    up to 0.4% by rounding, 0.3 up to 0.1% by truncation. With samples saturated and wrong float32 has no good step:
+    hence float64 wherever that is possible, where 0.001 leaves no error that matters.
     """
     return step / tf.sqrt(1.0 + tf.math.divide_no_nan(squares, units))
 
@@ -153,6 +109,21 @@ def input_squares(
     field = max(math.prod(variable.shape[:-2]) for variable in variables)
     squares = tf.add_n([tf.reduce_sum(tf.square(x)) for x in read])
     return [field * squares, tf.cast(tf.size(read[0][..., 0]), dtype)]
+
+
+def fitted_step(
+    step: float | None,
+    inputs: Sequence[Sequence[tf.Tensor]],
+    variables: Sequence[tf.Variable],
+    dtype: tf.DType,
+    reduction: comm.Reduction,
+) -> tf.Tensor:
+    """Return the `step_length` for what a layer reads of each sub-batch of all ranks; the default `step` for None."""
+    sums = input_squares([], variables, dtype)
+    for of_sub_batch in inputs:
+        sums = [a + b for a, b in zip(sums, input_squares(of_sub_batch, variables, dtype))]
+    totals = comm.all_reduce_sum(sums, "tflbt.curvature.scale", reduction)
+    return step_length(tf.constant(DEFAULT_STEPS[dtype] if step is None else step, dtype), *totals)
 
 
 def _move(variables, values, vector, distance) -> None:

@@ -15,15 +15,7 @@ DEFAULT_SUB_BATCH_SIZE = 256
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class MeasuredSamples:
-    """Arrays with a common first dimension, cut into sub-batches.
-
-    Args:
-        x: Input array, or a list, tuple or dict of them, each `[samples, ...]`.
-        y: Targets, the same.
-        sample_weight: None, or an array (or list or dict of them) `[samples, ...]`.
-        count: Number of samples, 0 allowed.
-        sub_batch_size: Samples per sub-batch, at least 1; the last may have fewer.
-    """
+    """Arrays with a common first dimension of `count` samples (0 is allowed), cut into sub-batches."""
 
     x: Any
     y: Any
@@ -35,26 +27,7 @@ class MeasuredSamples:
     def of(
         cls, x: Any, y: Any, sample_weight: Any = None, sub_batch_size: int | None = None
     ) -> MeasuredSamples:
-        """Check the arrays and make the `MeasuredSamples`.
-
-        Args:
-            x: Inputs, `[samples, ...]`, or a list, tuple or dict of such arrays.
-            y: Targets, the same.
-            sample_weight: Default None; else `[samples, ...]`.
-            sub_batch_size: Default None: 256. At least 1.
-
-        Returns:
-            The samples.
-
-        Raises:
-            ValueError: Something that is no array of samples, numbers of samples that
-                differ, or a `sub_batch_size` below 1.
-
-        Example:
-            >>> samples = MeasuredSamples.of(np.zeros((5, 2)), np.zeros(5), sub_batch_size=2)
-            >>> [len(y) for _, y, _ in samples.sub_batches()]
-            [2, 2, 1]
-        """
+        """Check arrays, or lists, tuples or dicts of them, `[samples, ...]` each; ValueError says what does not fit."""
         size = DEFAULT_SUB_BATCH_SIZE if sub_batch_size is None else sub_batch_size
         if int(size) != size or size < 1:
             raise ValueError(f"sub_batch_size={sub_batch_size!r} must be a whole number, 1 or more")
@@ -69,15 +42,15 @@ class MeasuredSamples:
         """Yield `(x, y, sample_weight)` tensors, in order, every sample once."""
         for start in range(0, self.count, self.sub_batch_size):
             part = slice(start, start + self.sub_batch_size)
-            yield tuple(_tensors(value, part) for value in self._parts)
+            yield _tensors(self._parts, part)
 
     def all(self) -> tuple[Any, Any]:
         """Return targets and sample weights of all samples as tensors."""
-        return _tensors(self.y, slice(None)), _tensors(self.sample_weight, slice(None))
+        return _tensors((self.y, self.sample_weight), slice(None))
 
     def specs(self) -> tuple[Any, Any, Any]:
         """Return the `tf.TensorSpec` of `(x, y, sample_weight)` for any number of samples."""
-        return tuple(tf.nest.map_structure(_spec, value) for value in self._parts)
+        return tf.nest.map_structure(_spec, self._parts)
 
     @property
     def _parts(self) -> tuple[Any, Any, Any]:

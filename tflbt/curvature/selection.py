@@ -11,24 +11,7 @@ import tensorflow as tf
 
 
 def variables_of(model: tf.keras.Model, layers: str | Sequence[str]) -> list[tf.Variable]:
-    """Return the trainable variables of the layers named, or of all.
-
-    Args:
-        model: A built model.
-        layers: "all", or the name of a layer or a sequence of names, as in `layer.name`; layers
-            of models inside the model may be named too.
-
-    Returns:
-        The variables, in the model's order, each once.
-
-    Raises:
-        ValueError: A name that the model does not have, or nothing to train in the layers named.
-
-    Example:
-        >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1, name="a", input_shape=(2,))])
-        >>> [tuple(variable.shape) for variable in variables_of(model, ["a"])]
-        [(2, 1), (1,)]
-    """
+    """Return the trainable variables, in the model's order, of the layers named (nested ones too), or of "all"."""
     if layers == "all":
         chosen = list(model.trainable_variables)
     else:
@@ -51,11 +34,8 @@ def variables_of(model: tf.keras.Model, layers: str | Sequence[str]) -> list[tf.
 def check_layers(layers: str | Sequence[str]) -> None:
     """Raises for what names no layers: "last_0", nothing, or something else than names."""
     names = [layers] if isinstance(layers, str) else layers
-    if (
-        not names
-        or not isinstance(names, (list, tuple))
-        or not all(isinstance(n, str) for n in names)
-    ):
+    several = isinstance(names, (list, tuple)) and len(names) > 0
+    if not several or not all(isinstance(name, str) for name in names):
         raise ValueError(
             f'layers={layers!r} must be "output", "last_2" (or another number), "all", or one or more names of layers'
         )
@@ -63,11 +43,7 @@ def check_layers(layers: str | Sequence[str]) -> None:
 
 
 def last_count(layers: str | Sequence[str]) -> int | None:
-    """Return how many of the last weighted layers are meant: n for "last_n", 1 for "output", else None.
-
-    Raises:
-        ValueError: "last_0".
-    """
+    """Return how many of the last weighted layers are meant: n for "last_n", 1 for "output", else None."""
     if layers == "output":
         return 1
     match = re.fullmatch(r"last_(\d+)", layers) if isinstance(layers, str) else None
@@ -77,17 +53,10 @@ def last_count(layers: str | Sequence[str]) -> int | None:
 
 
 def last_variables(called: Sequence[tf.keras.layers.Layer], count: int) -> list[tf.Variable]:
-    """Return the trainable weights of the last layers called that have a trainable kernel.
+    """Return the trainable weights of the last `count` layers called that have a trainable kernel, in that order.
 
     A kernel is a weight of rank 2 or more: normalisation between two convolutions does not count, and is not part of
-    the block. Where no layer has a kernel, layers with any trainable weight count.
-
-    Args:
-        called: The layers in the order of their calls; a layer that is called twice appears twice.
-        count: How many layers.
-
-    Returns:
-        The weights, layer by layer in the order of the layers' last calls.
+    the block. Where no layer has a kernel, layers with any trainable weight count. A layer's last call is what counts.
 
     Raises:
         ValueError: Fewer such layers are called.

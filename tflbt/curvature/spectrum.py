@@ -17,8 +17,7 @@ class SpectralDensity:
     \frac1p \sum_{l=1}^p \sum_{k=1}^m w_{lk}\, \delta(t - \theta_{lk})$$
 
     Args:
-        nodes: `\theta`, `[probes, products]`, ascending in each row. The outer ones are
-            eigenvalues, nearly.
+        nodes: `\theta`, `[probes, products]`, ascending in each row. The outer ones are eigenvalues, nearly.
         weights: w, the same shape; each row adds up to 1.
         parameters: n, the number of weights, to turn shares into counts.
 
@@ -72,29 +71,14 @@ class SpectralDensity:
 def lanczos_quadrature(
     product: FlatProduct, size: int, products: int, probes: int, seed: int, dtype
 ) -> SpectralDensity:
-    r"""Run Lanczos from random vectors and read nodes and weights off each tridiagonal matrix.
+    r"""Run Lanczos from `probes` random vectors and read nodes and weights off each tridiagonal matrix.
 
-    Its eigenvalues are the nodes, the squares of its eigenvectors' first entries the weights: the
-    Gauss quadrature of `g^\top f(H) g / |g|^2`, exact for polynomials up to degree 2m - 1.
+    Its eigenvalues are the nodes, the squares of its eigenvectors' first entries the weights: the Gauss quadrature of
+    `g^\top f(H) g / |g|^2`, exact for polynomials up to degree 2m - 1 after m products (`size` at most). The density is
+    NaN in the rows of probes where a product is not finite.
 
-    Args:
-        product: Gives Hv for a flat vector.
-        size: The length of vectors.
-        products: m, products per probe; more than `size` are not taken.
-        probes: p, random vectors, at least 1.
-        seed: Draws them.
-        dtype: The type of vectors.
-
-    Returns:
-        The density; NaN throughout where a product is not finite.
-
-    Example:
-        >>> density = lanczos_quadrature(lambda v: np.array([1.0, 3.0]) * v, 2, 5, 1, 0, float)
-        >>> density.nodes.round(6).tolist()
-        [[1.0, 3.0]]
-
-    Source: Ghorbani, Krishnan and Xiao, "An Investigation into Neural Net Optimization via Hessian
-    Eigenvalue Density" (2019), section 2; Lin, Saad and Yang (2016).
+    Source: Ghorbani, Krishnan and Xiao, "An Investigation into Neural Net Optimization via Hessian Eigenvalue Density"
+    (2019), section 2; Lin, Saad and Yang (2016).
     """
     random = np.random.default_rng(seed)
     steps = min(products, size)

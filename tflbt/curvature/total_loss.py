@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -11,39 +11,31 @@ import tensorflow as tf
 class TotalLoss:
     r"""Sum over samples of the loss that Keras would average.
 
-    Keras reports `\frac1b \sum_i s_i \ell(y_i, f(x_i))` for a batch of b. This
-    returns b times that; divided by the number of all samples, sub-batches of different
-    sizes and the samples of all ranks give the loss of the one large batch. A loss whose
-    reduction is SUM is averaged over the samples too. Regularisation and `add_loss`
-    terms are not part of it; `with_penalties` adds them.
-
-    Args:
-        loss: What `compile` takes: a name, a function, a `tf.keras.losses.Loss`,
-            or a list or dict of them for several outputs (None: that output does not count).
-        loss_weights: What `compile` takes: default None (all 1), or a list or dict of factors.
-        output_names: The model's output names, for dicts; default None.
-
-    Raises:
-        ValueError: A list or dict that does not fit the outputs, when called.
-
-    Example:
-        >>> total = TotalLoss("mse")
-        >>> float(total(tf.constant([[1.0], [2.0]]), tf.constant([[0.0], [0.0]])))
-        5.0
+    Keras reports `\frac1b \sum_i s_i \ell(y_i, f(x_i))` for a batch of b. This returns b times that; divided by the
+    number of all samples, sub-batches of different sizes and the samples of all ranks give the loss of the one large
+    batch. A loss whose reduction is SUM is averaged over the samples too. `loss` and `loss_weights` are what `compile`
+    takes, dicts by `output_names` included (None: that output does not count); ValueError, when called, for one that
+    does not fit the outputs. `of_pass` adds regularisation and `add_loss` terms with `regularization`.
     """
 
-    def __init__(self, loss: Any, loss_weights: Any = None, output_names: Any = None):
-        """Resolve names and functions to Keras losses."""
+    def __init__(
+        self,
+        loss: Any,
+        loss_weights: Any = None,
+        output_names: Any = None,
+        regularization: bool = False,
+    ) -> None:
         self.source = loss
         self._losses = tf.nest.map_structure(_loss_object, loss)
         self._loss_weights = loss_weights
         self._names = list(output_names or [])
+        self.regularization = regularization
 
     @property
     def key(self) -> tuple:
-        """What two of these have in common when one compiled function serves both."""
-        parts = tf.nest.flatten((self.source, self._loss_weights))
-        return tuple(part if isinstance(part, (str, float, int)) else _Same(part) for part in parts)
+        """What two of these have in common when one compiled function, which holds its own, serves both."""
+        parts = tf.nest.flatten((self.source, self._loss_weights, self.regularization))
+        return tuple(part if isinstance(part, (str, float, int)) else id(part) for part in parts)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
         """Return the sum over the samples of one sub-batch."""
@@ -62,63 +54,44 @@ class TotalLoss:
         ]
         return tf.add_n([tf.cast(term, terms[0].dtype) for term in terms])
 
+    def of_pass(self, net: Any, outputs: Any, y: Any, weight: Any, dtype: tf.DType) -> tf.Tensor:
+        """Return the sum for what `net` has just computed of one sub-batch, with its `losses` if they count.
 
-def total_loss_of(model: tf.keras.Model, loss: Any = None) -> TotalLoss:
-    """Return the `TotalLoss` of `loss`, or else of what the model was compiled with.
+        They count once per sample, so that sub-batches and ranks add up to the terms of the large batch: exactly for
+        weights, and for a mean over the samples, which Keras's activity regularisers are.
+        """
+        total = tf.cast(self(y, outputs, weight), dtype)
+        losses = net.losses if self.regularization else []
+        if not losses:
+            return total
+        samples = tf.cast(tf.shape(tf.nest.flatten(outputs)[0])[0], dtype)
+        return total + samples * tf.add_n([tf.reduce_sum(tf.cast(x, dtype)) for x in losses])
 
-    Raises:
-        ValueError: No loss is given and the model was not compiled with one.
-    """
+
+def total_loss_of(
+    model: tf.keras.Model, loss: Any = None, regularization: bool = False
+) -> TotalLoss:
+    """Return the `TotalLoss` of `loss`, or else of what the model was compiled with; raises ValueError for neither."""
     names = getattr(model, "output_names", None)
     if loss is not None:
-        return TotalLoss(loss, None, names)
-    compiled = getattr(model, "compiled_loss", None)
+        return TotalLoss(loss, None, names, regularization)
     if not getattr(model, "loss", None):
         raise ValueError(
             f"loss=None asks for the loss that model {model.name!r} was compiled with, and it has "
             "none: call model.compile(loss=...) first, or give loss=..."
         )
-    return TotalLoss(model.loss, getattr(compiled, "_user_loss_weights", None), names)
-
-
-def with_penalties(total: tf.Tensor, losses: Sequence[tf.Tensor] | None, outputs: Any) -> tf.Tensor:
-    """Add loss terms of regularisers to the loss of a sub-batch, as Keras adds them to its mean.
-
-    They count once per sample, so that sub-batches and ranks add up to the terms of the large batch: exactly for
-    weights, and for a mean over the samples, which Keras's activity regularisers are.
-    """
-    if not losses:
-        return total
-    samples = tf.cast(tf.shape(tf.nest.flatten(outputs)[0])[0], total.dtype)
-    return total + samples * tf.add_n([tf.reduce_sum(tf.cast(x, total.dtype)) for x in losses])
-
-
-class _Same:
-    """Compares equal for the very same object, and keeps it alive so that no other takes its id."""
-
-    def __init__(self, value: Any):
-        """Hold `value`."""
-        self._value = value
-
-    def __eq__(self, other: object) -> bool:
-        """Compare by identity."""
-        return isinstance(other, _Same) and self._value is other._value
-
-    def __hash__(self) -> int:
-        """Hash by identity."""
-        return id(self._value)
+    weights = getattr(getattr(model, "compiled_loss", None), "_user_loss_weights", None)
+    return TotalLoss(model.loss, weights, names, regularization)
 
 
 class _FunctionLoss(tf.keras.losses.Loss):
     """A plain function `(y_true, y_pred) -> losses` as a Keras loss."""
 
     def __init__(self, function: Callable):
-        """Wrap `function`."""
         super().__init__(name=getattr(function, "__name__", "loss").strip("<>"))
         self._function = function
 
     def call(self, y_true, y_pred):
-        """Return one loss per sample."""
         return self._function(y_true, y_pred)
 
 
@@ -137,9 +110,8 @@ def _sum_over_samples(loss, target, output, weight) -> tf.Tensor:
     if loss.reduction == tf.keras.losses.Reduction.SUM:
         return value
     if loss.reduction == tf.keras.losses.Reduction.NONE:
-        return tf.math.divide_no_nan(tf.reduce_sum(value), tf.cast(tf.size(value), value.dtype)) * (
-            samples
-        )
+        size = tf.cast(tf.size(value), value.dtype)
+        value = tf.math.divide_no_nan(tf.reduce_sum(value), size)
     return value * samples
 
 

@@ -18,7 +18,7 @@ from tflbt.curvature.products import (
     mean_over_samples,
 )
 from tflbt.curvature.samples import MeasuredSamples, with_nones, without_nones
-from tflbt.curvature.total_loss import TotalLoss, with_penalties
+from tflbt.curvature.total_loss import TotalLoss
 from tflbt.distributed import comm
 
 Result = TypeVar("Result")
@@ -48,14 +48,9 @@ def compiled(model: tf.keras.Model, kind: Any, key: Any, make: Callable[[], Resu
 
 
 class WholeModel:
-    """The sums over one sub-batch, compiled once for a model, a loss and a set of variables.
+    """The sums over one sub-batch, compiled once for a model in inference mode, a loss and a set of variables.
 
-    Args:
-        model: A built model; it runs in inference mode, mixed precision as float32.
-        variables: The trainable variables that the Hessian is taken over.
-        total_loss: The loss as a sum over samples.
-        specs: The `tf.TensorSpec` of `(x, y, sample_weight)`.
-        regularization: Whether the model's own loss terms count.
+    `specs` are the `tf.TensorSpec` of `(x, y, sample_weight)`. Mixed precision runs as float32.
     """
 
     def __init__(
@@ -63,10 +58,8 @@ class WholeModel:
         model: tf.keras.Model,
         variables: Sequence[tf.Variable],
         total_loss: TotalLoss,
-        specs,
-        regularization: bool,
-    ):
-        """Set up what is traced at first use."""
+        specs: tuple[Any, Any, Any],
+    ) -> None:
         self.variables = list(variables)
         reference = weakref.ref(model)
         shapes = [tf.TensorSpec(v.shape, v.dtype) for v in self.variables]
@@ -77,9 +70,7 @@ class WholeModel:
             y, weight = with_nones(structure, targets)
             net = reference()
             outputs = run_in_full_precision(net, lambda: net(x, training=False))
-            losses = net.losses if regularization else None
-            value = tf.cast(total_loss(y, outputs, weight), self.variables[0].dtype)
-            return with_penalties(value, losses, outputs)
+            return total_loss.of_pass(net, outputs, y, weight, self.variables[0].dtype)
 
         def slopes(x, targets):
             return gradient(lambda: total(x, targets), self.variables)
@@ -93,24 +84,19 @@ class WholeModel:
     def exact(self, samples: MeasuredSamples, reduction: comm.Reduction) -> MatVec:
         r"""Return `v -> Hv` by double differentiation, averaged over all ranks' samples.
 
-        Samples that fit one sub-batch go forward and backward once, here; a product is then
-        the second backward pass alone,
-
-        $$H v = \Big(\frac{\partial\, \nabla F}{\partial w}\Big)^\top v,$$
-
-        2.1 gradients' time instead of 3.0 (ResNet-20, CPU). Its price is the memory of two backward
-        passes, for as long as the function returned lives.
+        Samples that fit one sub-batch go forward and backward once, here; a product is then the second backward pass
+        alone, `H v = (\partial \nabla F / \partial w)^\top v`: 2.1 gradients' time instead of 3.0 (ResNet-20, CPU). Its
+        price is the memory of two backward passes, for as long as the function returned lives.
         """
         if 0 < samples.count <= samples.sub_batch_size:
             ((x, *targets),) = samples.sub_batches()
-            second = self._linearised(x, without_nones(targets))
-            return lambda vector: mean_over_samples(second(vector), samples.count, reduction)
+            sums = self._linearised(x, without_nones(targets))
+        else:
 
-        def matvec(vector: Vector) -> Vector:
-            sums = self._over(samples, lambda *batch: self.product(*batch, vector))
-            return mean_over_samples(sums, samples.count, reduction)
+            def sums(vector: Vector) -> Vector:
+                return self._over(samples, lambda *batch: self.product(*batch, vector))
 
-        return matvec
+        return lambda vector: mean_over_samples(sums(vector), samples.count, reduction)
 
     def _linearised(self, x, targets) -> MatVec:
         """Return what differentiates the gradient of one sub-batch again and again."""
@@ -127,10 +113,7 @@ class WholeModel:
     def finite_difference(
         self, samples: MeasuredSamples, step: float, reduction: comm.Reduction
     ) -> MatVec:
-        """Return `v -> Hv` by central differences, moving the model's own variables.
-
-        Use it inside `preserved(variables)`.
-        """
+        """Return `v -> Hv` by central differences; it moves the model's own variables, so use it inside `preserved`."""
         values = [tf.identity(variable) for variable in self.variables]
 
         def matvec(vector: Vector) -> Vector:
@@ -140,10 +123,6 @@ class WholeModel:
             return mean_over_samples(sums, samples.count, reduction)
 
         return matvec
-
-    def moved(self) -> list[tf.Variable]:
-        """Return what a compiled pass might write besides the variables it is told to move."""
-        return moved_variables(self.gradient.get_concrete_function().graph)
 
     def _over(self, samples: MeasuredSamples, function: Callable[..., Vector]) -> Vector:
         sums = [tf.zeros(variable.shape, variable.dtype) for variable in self.variables]
@@ -158,22 +137,19 @@ def whole_model(
     variables: Sequence[tf.Variable],
     total_loss: TotalLoss,
     samples: MeasuredSamples,
-    regularization: bool = False,
 ) -> WholeModel:
     """Return the compiled `WholeModel`, made anew if anything it depends on has changed."""
     specs = samples.specs()
-    chosen = tuple(id(variable) for variable in variables)
-    key = (chosen, total_loss.key, repr(specs), regularization)
-    return compiled(
-        model, None, key, lambda: WholeModel(model, variables, total_loss, specs, regularization)
-    )
+    key = (tuple(id(variable) for variable in variables), total_loss.key, repr(specs))
+    return compiled(model, None, key, lambda: WholeModel(model, variables, total_loss, specs))
 
 
-def moved_variables(graph: tf.Graph) -> list[tf.Variable]:
-    """Return the variables a traced function might write: all it reads, if it writes any.
+def moved_variables(function: Any) -> list[tf.Variable]:
+    """Return the variables a `tf.function` with a signature might write: all it reads, if it writes any.
 
     In inference only a stateful recurrent layer, or a layer of the user's, writes at all.
     """
+    graph = function.get_concrete_function().graph
     definition = graph.as_graph_def()
     nodes = [node.op for node in definition.node]
     nodes += [node.op for function in definition.library.function for node in function.node_def]
@@ -191,48 +167,29 @@ def preserved(variables: Sequence[tf.Variable]) -> Iterator[None]:
             variable.assign(value)
 
 
-@contextlib.contextmanager
-def full_precision(model: tf.keras.Model) -> Iterator[None]:
-    """Let the model's mixed-precision layers compute in float32 inside the block, which is meant for a trace.
-
-    The graph traced then computes in float32 for good, while the model and all it has compiled stay as they are. The
-    layers' policies are put back also after an exception. Layers whose *weights* have 16 bits, and casts that a
-    model's own code spells out, are left alone.
-    """
+def run_in_full_precision(model: tf.keras.Model, run: Callable[[], Result]) -> Result:
+    """Return `run()` traced in float32, or else, after a notice, in the model's own precision."""
+    # The graph traced computes in float32 for good. Layers whose *weights* have 16 bits are left alone, and so is code
+    # that spells them out, as `tf.cast(x, "bfloat16")` before a product with a weight: it does not run in float32.
     mixed = [layer for layer in _layers(model) if _is_mixed(layer)]
     policies = [layer.dtype_policy for layer in mixed]
     try:
         for layer in mixed:
             layer._set_dtype_policy("float32")
-        yield
+        return run()
+    except (TypeError, ValueError, tf.errors.InvalidArgumentError) as error:
+        if not mixed:
+            raise
+        reason = str(error).split("\n")[0]
     finally:
         for layer, policy in zip(mixed, policies):
             layer._set_dtype_policy(policy)
-
-
-def run_in_full_precision(model: tf.keras.Model, run: Callable[[], Result]) -> Result:
-    """Return `run()` traced in float32, or else, after a notice, in the model's own precision.
-
-    Code that spells out its 16 bits, such as `tf.cast(x, "bfloat16")` before a product with a weight, does not run in
-    float32. `run` may be called twice.
-
-    Raises:
-        TypeError: Of `run`, for a model without mixed precision.
-        ValueError: Likewise.
-        InvalidArgumentError: Likewise.
-    """
-    try:
-        with full_precision(model):
-            return run()
-    except (TypeError, ValueError, tf.errors.InvalidArgumentError) as error:
-        if not any(_is_mixed(layer) for layer in _layers(model)):
-            raise
-        reason = error
     result = run()
     logging.warning(
-        "Curvature of %r is measured in the model's own precision, in which it is rough, as float32 "
-        "is refused: %s", model.name, str(reason).split("\n")[0],
-    )  # fmt: skip
+        "Curvature of %r is measured in the model's own precision, in which it is rough, as float32 is refused: %s",
+        model.name,
+        reason,
+    )
     return result
 
 
