@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import tensorflow as tf
@@ -16,14 +17,7 @@ from tflbt.training.update_state import TrainingModel
 def settle(model: TrainingModel, data: FitData, arguments: dict[str, Any], validation: Any) -> None:
     """Builds what the first update needs, checks that the ranks agree, and gives all ranks the chief's state.
 
-    Args:
-        model: A compiled model, whose rules have started.
-        data: The sub-batches of this rank.
-        arguments: Arguments of `fit` that must be equal on all ranks, by name.
-        validation: This rank's validation data, or None.
-
-    Raises:
-        ValueError: If the ranks disagree.
+    The model's rules have started; `arguments` of `fit`, by name, must be equal on all ranks.
     """
     build(model, data.spec)
     build_optimizer(model.optimizer, model.trainable_variables)
@@ -94,14 +88,12 @@ def optimizer_variables(optimizer: Any) -> list[tf.Variable]:
 
     `optimizer.variables` leaves the learning rate of some optimizers out, and the loss scale of all.
     """
-    found = {v.ref(): v for v in _variables(optimizer)}
-    inner = getattr(optimizer, "inner_optimizer", None)
-    if inner is not None:
-        scale = keras_internals.loss_scale_variables(optimizer)
-        found.update({v.ref(): v for v in (*_variables(inner), *scale)})
-    plain = inner if inner is not None else optimizer
-    found.update({v.ref(): v for v in keras_internals.hyperparameter_variables(plain)})
-    return list(found.values())
+    plain = keras_internals.plain_optimizer(optimizer)
+    found = _variables(optimizer)
+    if plain is not optimizer:
+        found += [*_variables(plain), *keras_internals.loss_scale_variables(optimizer)]
+    found += keras_internals.hyperparameter_variables(plain)
+    return list({variable.ref(): variable for variable in found}.values())
 
 
 def _variables(optimizer: Any) -> list[tf.Variable]:
@@ -110,32 +102,22 @@ def _variables(optimizer: Any) -> list[tf.Variable]:
 
 
 def check_same_model(model: TrainingModel, facts: dict[str, Any]) -> None:
-    """Raises the same ValueError on all ranks if they would train different things.
-
-    Args:
-        model: A built, compiled model.
-        facts: More that must be equal, by name (batch sizes, numbers of sub-batches, epochs).
-
-    Raises:
-        ValueError: Naming the first variable or fact that differs, and what each rank has.
-    """
+    """Raises the same ValueError on all ranks if their weights or facts, by name, differ: they would train apart."""
     reduction = model.reduction
     if reduction.size == 1:
         return
-    shapes = [(str(v.dtype.name), tuple(v.shape)) for v in model.weights]
-    names = [v.name for v in model.weights]
-    ranks = comm.gather_objects((shapes, names, facts), "tflbt.agreement", reduction)
-    for rank, (other_shapes, other_names, other_facts) in enumerate(ranks):
-        for i in range(max(len(other_shapes), len(ranks[0][0]))):
-            ours = ranks[0][0][i] if i < len(ranks[0][0]) else "nothing"
-            theirs = other_shapes[i] if i < len(other_shapes) else "nothing"
+    weights = [(v.name, (str(v.dtype.name), tuple(v.shape))) for v in model.weights]
+    ranks = comm.gather_objects((weights, facts), "tflbt.agreement", reduction)
+    chief_weights, chief_facts = ranks[0]
+    for rank, (other_weights, other_facts) in enumerate(ranks):
+        pairs = itertools.zip_longest(chief_weights, other_weights, fillvalue=(None, "nothing"))
+        for i, ((name, ours), (other_name, theirs)) in enumerate(pairs):
             if ours != theirs:
-                name = (ranks[0][1] + other_names)[i] if i < len(ranks[0][1]) else other_names[i]
                 raise ValueError(
-                    f"The ranks hold different models: weight {i} ({name}) is {ours} on rank 0 and {theirs} on rank "
-                    f"{rank}. Every rank must build the same model."
+                    f"The ranks hold different models: weight {i} ({name or other_name}) is {ours} on rank 0 and "
+                    f"{theirs} on rank {rank}. Every rank must build the same model."
                 )
-        for name, value in ranks[0][2].items():
+        for name, value in chief_facts.items():
             if other_facts.get(name) != value:
                 raise ValueError(
                     f"The ranks disagree about {name}: {value!r} on rank 0, {other_facts.get(name)!r} on rank {rank}. "

@@ -35,50 +35,21 @@ class Checkpoints:
 
     A checkpoint is written under another name, flushed to the disk and then renamed, so a kill at any moment leaves
     either the whole of it or nothing; the manifest (size and SHA-256 of each file) shows whether it is damaged. It has
-    the model's weights, the optimizer's slots, iterations and learning rate, the loss scale, and as JSON the
-    number of finished epochs, samples seen, the batch size and the state of callbacks and rules (arrays are in
-    arrays.npz).
-
-    Args:
-        directory: Where they are; created with the first checkpoint.
-        keep: How many of the newest to keep, at least 1, default 2.
-
-    Raises:
-        ValueError: If `keep` is out of its range.
-
-    Example:
-        >>> import tempfile
-        >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(2,))])
-        >>> model.compile("sgd", "mse")
-        >>> checkpoints = Checkpoints(tempfile.mkdtemp())
-        >>> checkpoints.write(model, epochs=3, state={}).name
-        'epoch_00003'
-        >>> checkpoints.restore_newest(model)["epochs"]
-        3
+    the model's weights, the optimizer's slots, iterations and learning rate, the loss scale, and as JSON the number of
+    finished epochs, samples seen, the batch size and the state of callbacks and rules (arrays are in arrays.npz).
+    The directory is created with the first checkpoint; the newest `keep`, at least 1, stay.
     """
 
     directory: Path
     keep: int = 2
 
     def __post_init__(self) -> None:
-        """Checks the arguments."""
+        """Takes a path as a string too, and checks `keep`."""
         object.__setattr__(self, "directory", Path(self.directory))
         checks.whole("keep", self.keep, at_least=1)
 
     def write(self, model: tf.keras.Model, epochs: int, state: dict[str, Any]) -> Path:
-        """Writes a checkpoint; call it on one rank.
-
-        Args:
-            model: A built, compiled model.
-            epochs: Finished epochs.
-            state: JSON values and NumPy arrays to write with it.
-
-        Returns:
-            The checkpoint's folder.
-
-        Raises:
-            OSError: If it cannot be written, naming the folder and the reason; earlier checkpoints are untouched.
-        """
+        """Writes a checkpoint with `state` (JSON values and NumPy arrays) on one rank, and returns its folder."""
         final = self.directory / f"epoch_{epochs:05d}"
         draft = self.directory / f".writing_{final.name}"
         try:
@@ -129,19 +100,19 @@ class Checkpoints:
         return None
 
     def restore_newest(self, model: tf.keras.Model) -> dict[str, Any] | None:
-        """Restores the newest good checkpoint into a built, compiled model; call it on one rank.
-
-        Returns:
-            The state written with it, "epochs" included; None if there are no checkpoints.
-
-        Raises:
-            ValueError: If the checkpoint is of another model or optimizer, or all are damaged.
-        """
+        """Restores the newest good checkpoint, if there is any, on one rank; returns its state, "epochs" included."""
         path = self.newest_good()
         if path is None:
-            self._require_none()
+            if damaged := self.found():  # to start over would throw the run away
+                raise ValueError(
+                    f"every checkpoint in {self.directory} is damaged ({', '.join(path.name for path in damaged)}): "
+                    "restore one from a backup, or move the folder away to start over."
+                )
             return None
-        state = _read_state(path)
+        state = json.loads((path / STATE).read_text())
+        if (path / ARRAYS).exists():
+            with np.load(path / ARRAYS) as arrays:
+                state = _with_arrays(state, arrays)
         written_by, now = state.get("optimizer"), agreement.plain_optimizer_name(model.optimizer)
         if written_by != now:
             raise ValueError(_mismatch(path, f"it was written with {written_by}, not {now}"))
@@ -152,22 +123,6 @@ class Checkpoints:
             reason = str(error).splitlines()[0][:300]
             raise ValueError(_mismatch(path, reason)) from error
         return state
-
-    def _require_none(self) -> None:
-        """Raises ValueError if all checkpoints are damaged: to start over would throw the run away."""
-        if self.found():
-            raise ValueError(
-                f"every checkpoint in {self.directory} is damaged ({', '.join(path.name for path in self.found())}): "
-                "restore one from a backup, or move the folder away to start over."
-            )
-
-
-def _read_state(path: Path) -> dict[str, Any]:
-    state = json.loads((path / STATE).read_text())
-    if not (path / ARRAYS).exists():
-        return state
-    with np.load(path / ARRAYS) as arrays:
-        return _with_arrays(state, arrays)
 
 
 def _without_arrays(state: Any, arrays: dict[str, np.ndarray]) -> Any:
@@ -195,10 +150,8 @@ def _with_arrays(state: Any, arrays: Any) -> Any:
 
 
 def _mismatch(path: Path, reason: str) -> str:
-    return (
-        f"checkpoint {path} is not of this model and optimizer ({reason}): resume with the configuration "
-        "that wrote it."
-    )
+    of_another = f"checkpoint {path} is not of this model and optimizer ({reason})"
+    return f"{of_another}: resume with the configuration that wrote it."
 
 
 def _variables(model: tf.keras.Model) -> tf.train.Checkpoint:
@@ -278,11 +231,7 @@ def write_together(
 ) -> None:
     """Writes a checkpoint on the chief; a failure there raises OSError on every rank."""
     reduction = comm.reduction_of(model)
-
-    def write() -> None:
-        checkpoints.write(model, epochs, state)
-
-    comm.on_chief(write, "tflbt.checkpoint", reduction)
+    comm.on_chief(lambda: checkpoints.write(model, epochs, state), "tflbt.checkpoint", reduction)
 
 
 def restore_together(checkpoints: Checkpoints, model: tf.keras.Model) -> dict[str, Any] | None:

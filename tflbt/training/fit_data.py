@@ -21,21 +21,13 @@ KERAS_BATCH_SIZE = 32
 
 @dataclasses.dataclass(frozen=True)
 class FitData:
-    """This rank's sub-batches and their properties.
+    """This rank's sub-batches and their properties."""
 
-    Attributes:
-        sub_batches: What Keras's fit iterates over.
-        spec: The shapes and types of a sub-batch, as nested `tf.TensorSpec`s.
-        plan: How the global batch is split.
-        steps_per_epoch: Sub-batches per epoch on each rank; None: until the data end.
-        facts: What must be equal on all ranks, by name.
-    """
-
-    sub_batches: Any
-    spec: Any
+    sub_batches: Any  # what Keras's fit iterates over
+    spec: Any  # of a sub-batch, as nested `tf.TensorSpec`s
     plan: BatchPlan
-    steps_per_epoch: int | None
-    facts: dict[str, Any]
+    steps_per_epoch: int | None  # sub-batches per epoch on each rank; None: until the data end
+    facts: dict[str, Any]  # what must be equal on all ranks, by name
 
 
 def is_arrays(x: Any) -> bool:
@@ -51,12 +43,8 @@ def as_arrays(data: Any) -> Any:
     """NumPy arrays in the structure of `data`; lists of arrays become tuples, float64 Keras's float type."""
     if isinstance(data, dict):
         return {name: as_arrays(value) for name, value in data.items()}
-    if (
-        isinstance(data, (list, tuple))
-        and data
-        and np.ndim(data[0]) > 0
-        and hasattr(data[0], "shape")
-    ):
+    several = isinstance(data, (list, tuple)) and len(data) > 0
+    if several and hasattr(data[0], "shape") and np.ndim(data[0]) > 0:
         return tuple(as_arrays(value) for value in data)
     array = np.asarray(data)
     if np.issubdtype(array.dtype, np.floating):
@@ -70,20 +58,8 @@ def pack(x: Any, y: Any, sample_weight: Any) -> Any:
     return tuple(as_arrays(part) for part in parts)
 
 
-def unpack(data: Any) -> tuple[Any, Any, Any]:
-    """(x, y, sample_weight) of what Keras accepts as validation_data."""
-    if not isinstance(data, (tuple, list)):
-        return data, None, None
-    padded = [*data, None, None]
-    return padded[0], padded[1], padded[2]
-
-
 def split_validation(arrays: Any, share: float) -> tuple[Any, Any]:
-    """Splits off the last `share` of the samples, as Keras's `validation_split` does.
-
-    Raises:
-        ValueError: If one of the two parts would be empty.
-    """
+    """Splits off the last `share` of the samples, as Keras's `validation_split` does; no part may be empty."""
     samples = len(tf.nest.flatten(arrays)[0])
     at = math.floor(samples * (1.0 - share))
     if not 0 < at < samples:
@@ -112,19 +88,13 @@ def prepare(
     augmentation: BatchAugmentation | None,
     **order: Any,
 ) -> tuple[FitData, Any]:
-    """What a `fit` trains on, and what it validates on: this rank's sub-batches; see `LargeBatchModel.fit`.
-
-    Raises:
-        ValueError: If arguments do not go together, or the batch does not divide.
-    """
+    """What a `fit` trains on, and what it validates on: this rank's sub-batches; see `LargeBatchModel.fit`."""
     if is_arrays(x):
         arrays = pack(x, y, sample_weight)
         if validation_split and validation_data is None:
             arrays, validation_data = split_validation(arrays, validation_split)
-        data = from_arrays(
-            arrays, batch_size, sub_batch_size, reduction,
-            transform=transform, augmentation=augmentation, **order,
-        )  # fmt: skip
+        order = {"transform": transform, "augmentation": augmentation, **order}
+        data = from_arrays(arrays, batch_size, sub_batch_size, reduction, **order)
     else:
         if any(argument is not None for argument in (y, sample_weight, transform, augmentation)):
             raise ValueError(
@@ -137,8 +107,10 @@ def prepare(
             f"steps_per_epoch={steps_per_epoch} cannot be given with arrays: an epoch is the whole of them."
         )
     if validation_data is not None and is_arrays(validation_data):
+        parts = validation_data if isinstance(validation_data, (tuple, list)) else [validation_data]
+        arrays = pack(*[*parts, None, None][:3])
         size = validation_batch_size or data.plan.samples_a_rank_computes
-        validation_data = evaluation_batches(pack(*unpack(validation_data)), size, reduction)
+        validation_data = evaluation_batches(arrays, size, reduction)
     return data, validation_data
 
 
@@ -148,14 +120,10 @@ def from_arrays(
     sub_batch_size: int | None,
     reduction: Reduction,
     *,
-    epochs: int,
-    initial_epoch: int,
-    shuffle: bool,
-    seed: int,
-    transform: sharding.Transform | None = None,
     augmentation: BatchAugmentation | None = None,
+    **order: Any,
 ) -> FitData:
-    """Whole arrays, the same on every rank, as this rank's sub-batches of all epochs."""
+    """Whole arrays, the same on every rank, as this rank's sub-batches of all epochs, ordered by `sharding`."""
     augmentation = augmentation or BatchAugmentation()
     if batch_size is None:
         batch_size = reduction.size * (sub_batch_size or KERAS_BATCH_SIZE)
@@ -168,12 +136,8 @@ def from_arrays(
         sub_batch_size=size,
         rank=reduction.rank,
         size=reduction.size,
-        epochs=epochs,
-        initial_epoch=initial_epoch,
-        shuffle=bool(shuffle),
-        seed=seed,
-        transform=transform,
         augmentation=augmentation,
+        **order,
     )
     return FitData(
         dataset,
@@ -205,12 +169,7 @@ def from_dataset(
     reduction: Reduction,
     steps_per_epoch: int | None,
 ) -> FitData:
-    """A data set (or Sequence, or generator) that yields this rank's sub-batches.
-
-    Raises:
-        ValueError: If `sub_batch_size` is not the size of the data set's batches, or the data set does not end and
-            there is no `steps_per_epoch`.
-    """
+    """A data set (or Sequence, or generator) that yields this rank's sub-batches, of `sub_batch_size` if given."""
     facts: dict[str, Any] = {}
     dataset, spec = with_spec(dataset)
     found = _batch_dimension(spec)
@@ -250,7 +209,7 @@ def with_spec(data: Any) -> tuple[Any, Any]:
     parts = first if isinstance(first, tuple) else (first,)
     arrays = tuple(as_arrays(part) for part in parts if part is not None)
     return data, tf.nest.map_structure(
-        lambda array: tf.TensorSpec(array.shape, tf.as_dtype(array.dtype)), arrays
+        lambda a: tf.TensorSpec(a.shape, tf.as_dtype(a.dtype)), arrays
     )
 
 

@@ -16,10 +16,6 @@ class Housekeeping(TensorLogs, tf.keras.callbacks.Callback):
     Random layers start every epoch from (seed, epoch, rank, layer), so that a resumed run draws what an
     uninterrupted run would have drawn. That needs Keras's generator-based randomness
     (`tf.keras.backend.experimental.enable_tf_random_generator()`, which `tflbt.train` switches on).
-
-    Args:
-        seed: The seed of the run, an integer at least 0.
-        watchdog: The running watchdog, or None.
     """
 
     def __init__(self, seed: int, watchdog: Watchdog | None) -> None:
@@ -28,9 +24,6 @@ class Housekeeping(TensorLogs, tf.keras.callbacks.Callback):
         self.watchdog = watchdog
         self.epoch = 0
         self.epochs_begun = 0
-
-    def _let_data_end(self, may_end: bool) -> None:
-        self.model.update_state.data_may_end.assign(may_end)
 
     def _beat(self, where: str) -> None:
         if self.watchdog is not None:
@@ -41,7 +34,7 @@ class Housekeeping(TensorLogs, tf.keras.callbacks.Callback):
         self.epoch = epoch
         # Keras begins with 1, and restores what was before when an epoch's last, partial update ends.
         self.model.batch_size = self.model.batch_size
-        self._let_data_end(True)
+        self.model.update_state.data_may_end.assign(True)
         self.epochs_begun += 1
         self._beat(f"the start of epoch {epoch + 1}")
         for rule in self.model.rules:
@@ -55,7 +48,7 @@ class Housekeeping(TensorLogs, tf.keras.callbacks.Callback):
         # Keras learns the length of such data in the first epoch, rounded up to whole updates. If batch_size is lowered
         # later, updates are left over when the data have ended, and are no reason to stop training.
         if self.epochs_begun > 1 and self.params.get("steps") is None:
-            self._let_data_end(False)
+            self.model.update_state.data_may_end.assign(False)
         self._beat(f"sub-batch {batch + 1} of epoch {self.epoch + 1}")
 
     def on_test_batch_end(self, batch: int, logs: dict | None = None) -> None:

@@ -4,12 +4,12 @@ No other file touches such names (tests/test_private_names.py), but for the opti
 `tflbt.optimizers.keras_slots`. A port to another Keras begins here.
 
 **Why LargeBatchModel has two classes.** `tf.keras.Model(inputs, outputs)` returns an object of another class,
-`Functional`, by a trick that works for `Model` alone. `LargeBatchModel(inputs, outputs)` does the same:
-its `__new__` returns a `FunctionalLargeBatchModel`, which is a LargeBatchModel and a Functional. A subclass of
-LargeBatchModel that calls `super().__init__(inputs, outputs)` gets Functional as a base when it is constructed
-(`__class__ = ...`): Keras would otherwise insert Functional among the bases of LargeBatchModel itself, and every later
-subclass that has a `call` of its own, and no inputs, would break. FunctionalLargeBatchModel has a constructor of its
-own because Keras writes layers into a model's configuration only if the constructor looks like Functional's.
+`Functional`, by a trick that works for `Model` alone. `LargeBatchModel(inputs, outputs)` does the same: its `__new__`
+returns a `FunctionalLargeBatchModel`, which is a LargeBatchModel and a Functional. A subclass of LargeBatchModel that
+calls `super().__init__(inputs, outputs)` gets Functional as a base when it is constructed (`__class__ = ...`): Keras
+would otherwise insert Functional among the bases of LargeBatchModel itself, and every later subclass that has a `call`
+of its own, and no inputs, would break. FunctionalLargeBatchModel has a constructor of its own because Keras writes
+layers into a model's configuration only if the constructor looks like Functional's.
 """
 
 from __future__ import annotations
@@ -69,14 +69,7 @@ def made_under_strategy(model: tf.keras.Model) -> bool:
 def validation_reader(
     model: tf.keras.Model, data: Any, steps: int | None, workers: dict[str, Any]
 ) -> Iterator[None]:
-    """Gives `fit` the reader of its validation data, made for as many batches per call as are set now.
-
-    Args:
-        model: A compiled model.
-        data: What `fit` takes as `validation_data`; None: no reader.
-        steps: Number of batches, or None for all.
-        workers: Keras's arguments for generators.
-    """
+    """Gives `fit` the reader of its `validation_data`, if any, made for as many batches per call as are set now."""
     if data is not None:
         x, y, sample_weight = tf.keras.utils.unpack_x_y_sample_weight(data)
         model._eval_data_handler = tf.keras.__internal__.utils.get_data_handler(
@@ -118,10 +111,8 @@ def learning_rate_argument(optimizer: Any) -> Any:
 
 def hyperparameter_variables(optimizer: Any) -> list[tf.Variable]:
     """The variables, the learning rate among them, in which an optimizer keeps its settings."""
-    values = [
-        getattr(optimizer, "_learning_rate", None),
-        *getattr(optimizer, "_hyper", {}).values(),
-    ]
+    rate = getattr(optimizer, "_learning_rate", None)
+    values = [rate, *getattr(optimizer, "_hyper", {}).values()]
     return [value for value in values if isinstance(value, tf.Variable)]
 
 
@@ -131,11 +122,7 @@ def concrete_functions(function: Any) -> list[Any]:
 
 
 def random_generators(model: tf.keras.Model) -> list[tf.random.Generator]:
-    """The random generators of a model's layers, in the order of the layers; none where Keras draws otherwise.
-
-    Raises:
-        RuntimeError: If Keras keeps generators elsewhere, so that dropout would not resume exactly.
-    """
+    """The random generators of a model's layers, in the order of the layers; none where Keras draws otherwise."""
     _require_generators_where_they_were()
     generators = (_generator_of(layer) for layer in model.submodules)
     return [generator for generator in generators if isinstance(generator, tf.random.Generator)]

@@ -49,21 +49,6 @@ def sub_batch_by_sub_batch(model: TrainingModel) -> Iterator[None]:
         variable.assign(before)
 
 
-@contextlib.contextmanager
-def validating(
-    model: TrainingModel, data: Any, steps: int | None, workers: dict[str, Any]
-) -> Iterator[None]:
-    """Lets Keras begin `fit`, and read validation data, with single sub-batches.
-
-    Housekeeping sets the number of sub-batches per update at the start of each epoch.
-    """
-    with (
-        sub_batch_by_sub_batch(model),
-        keras_internals.validation_reader(model, data, steps, workers),
-    ):
-        yield
-
-
 def callbacks_with(
     first: tf.keras.callbacks.Callback, callbacks: Any, reduction: comm.Reduction
 ) -> Any:
@@ -77,12 +62,7 @@ def callbacks_with(
 
 
 def check_compile(model: tf.keras.Model, loss: Any, steps_per_execution: Any) -> None:
-    """Refuses what `compile` cannot do as Keras does.
-
-    Raises:
-        ValueError: For `steps_per_execution`, a `tf.distribute` strategy, a custom `train_step`, and losses that sum:
-            their size would depend on how the batch is split.
-    """
+    """Refuses what `compile` cannot do as Keras does."""
     if steps_per_execution not in (None, 1):
         raise ValueError(
             f"steps_per_execution={steps_per_execution!r} cannot be set: it is the number of sub-batches. "
@@ -107,11 +87,7 @@ def check_compile(model: tf.keras.Model, loss: Any, steps_per_execution: Any) ->
 
 
 def symbolic_inputs(model: tf.keras.Model) -> Any:
-    """Keras inputs of the shapes and types that a subclassed model was built with.
-
-    Raises:
-        ValueError: If it is not built.
-    """
+    """Keras inputs of the shapes and types that a subclassed model was built with."""
     spec = model.save_spec()
     if not model.built or spec is None:
         raise ValueError(

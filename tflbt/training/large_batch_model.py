@@ -349,7 +349,7 @@ class LargeBatchModel(tf.keras.Model):
             steps_per_epoch=steps_per_epoch, validation_data=validation_data, validation_split=validation_split,
             validation_batch_size=validation_batch_size, transform=transform,
             augmentation=augmentation and augmentation.augmentation,
-            epochs=epochs, initial_epoch=initial_epoch, shuffle=shuffle, seed=seed,
+            epochs=epochs, initial_epoch=initial_epoch, shuffle=bool(shuffle), seed=seed,
         )  # fmt: skip
         equal = {"epochs": epochs, "initial_epoch": initial_epoch, "seed": seed}
         with keras_loop.watched(self, stall_limit) as dog:
@@ -358,7 +358,11 @@ class LargeBatchModel(tf.keras.Model):
             agreement.settle(self, data, equal, validation_data)
             self._plan = data.plan
             self._update_state.nominal.assign(float(data.plan.samples_a_rank_computes))
-            with keras_loop.validating(self, validation_data, validation_steps, kwargs):
+            # Keras begins, and reads validation data, with single sub-batches; Housekeeping sets more for each epoch.
+            with (
+                keras_loop.sub_batch_by_sub_batch(self),
+                keras_internals.validation_reader(self, validation_data, validation_steps, kwargs),
+            ):
                 return super().fit(
                     data.sub_batches,
                     epochs=epochs,
@@ -418,12 +422,10 @@ class LargeBatchModel(tf.keras.Model):
         """
         keras_internals.require_compiled(self)
         if fit_data.is_arrays(x):
-            default = (
-                self._plan.samples_a_rank_computes if self._plan else fit_data.KERAS_BATCH_SIZE
-            )
-            x = fit_data.evaluation_batches(
-                fit_data.pack(x, y, sample_weight), batch_size or default, self.reduction
-            )
+            plan = self._plan
+            default = plan.samples_a_rank_computes if plan else fit_data.KERAS_BATCH_SIZE
+            arrays = fit_data.pack(x, y, sample_weight)
+            x = fit_data.evaluation_batches(arrays, batch_size or default, self.reduction)
             y = sample_weight = None
         rest = {"sample_weight": sample_weight, "steps": steps, **kwargs}
         if isinstance(callbacks, tf.keras.callbacks.CallbackList):

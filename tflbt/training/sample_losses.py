@@ -12,14 +12,9 @@ from tflbt.training.pending_metrics import preserved
 def sample_losses(
     model: tf.keras.Model, x: Any, y: Any, y_pred: Any, sample_weight: Any
 ) -> tf.Tensor:
-    """The loss of each sample, `[n]`, as the model's own `compute_loss` has it; updates the metric of the loss.
-
-    The loss of n samples is `sum(v_i l_i) / n` plus what does not depend on v, for weights v of the samples, and its
-    derivative by v_i is l_i / n: so any loss, of any number of outputs, gives the losses of its samples.
-
-    Raises:
-        ValueError: If the loss does not depend on the sample weights.
-    """
+    """The loss of each sample, `[n]`, as the model's own `compute_loss` has it; updates the metric of the loss."""
+    # The loss of n samples is sum(v_i l_i) / n plus what does not depend on v, for weights v of the samples, and its
+    # derivative by v_i is l_i / n: so any loss, of any number of outputs, gives the losses of its samples.
     ones = tf.ones(tf.shape(tf.nest.flatten(y_pred)[0])[:1])
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(ones)

@@ -15,11 +15,8 @@ PARTS = ("input", "computation", "communication")
 class Stopwatch:
     """Adds the time between two readings to one part of an update: `sums = lap("computation", sums)`.
 
-    The last reading is in a variable, so that laps may be taken inside of loops.
-
-    Args:
-        seconds: float64 `[3]`, the seconds of each part, which only grow.
-        moment: float64, for the last reading.
+    The last reading is in the variable `moment`, so that laps may be taken inside of loops; `seconds` are those of each
+    of `PARTS`, and only grow.
     """
 
     def __init__(self, seconds: tf.Variable, moment: tf.Variable) -> None:
@@ -27,15 +24,7 @@ class Stopwatch:
         moment.assign(_now([]))
 
     def __call__(self, part: str, values: Any) -> Any:
-        """Counts the time until all of `values` are there to a part.
-
-        Args:
-            part: "input", "computation" or "communication".
-            values: Nested tensors.
-
-        Returns:
-            The same values, for operations that may begin only after this reading.
-        """
+        """Counts the time until all of `values` are there to a part; returns them, for what may begin only then."""
         with tf.control_dependencies([self.read(part, tf.nest.flatten(values))]):
             return tf.nest.map_structure(tf.identity, values)
 

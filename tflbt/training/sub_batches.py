@@ -22,20 +22,10 @@ def pull(
     state: Any,
     lap: Stopwatch | None = None,
 ) -> Any:
-    """Runs `state = body(step, data, state)` on up to `steps` sub-batches; empty and missing ones change nothing.
+    """Returns the state after `state = body(step, data, state)` on up to `steps` sub-batches, a nest of tensors.
 
-    A rank whose data end first goes on contributing nothing, so ranks with unequal numbers of sub-batches still make
-    the same number of updates.
-
-    Args:
-        iterator: Over this rank's sub-batches.
-        steps: How many to take, an integer scalar.
-        body: What to do with each.
-        state: Nested tensors; the initial state.
-        lap: Counts the time that sub-batches are waited for as "input".
-
-    Returns:
-        The state after the last sub-batch.
+    Empty and missing sub-batches change nothing. A rank whose data end first goes on contributing nothing, so ranks
+    with unequal numbers of sub-batches still make the same number of updates.
     """
 
     def take(step: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:

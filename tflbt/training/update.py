@@ -20,14 +20,11 @@ from tflbt.training.update_state import TrainingModel
 class Total(NamedTuple):
     """What an update adds up, over sub-batches and then over ranks.
 
-    Attributes:
-        seen: Number of samples.
-        count: Number of samples that count, which a rule may have chosen.
-        gradients: Of each sub-batch's mean loss times its weight n / nominal, scaled as the optimizer scales losses.
+    Gradients are of each sub-batch's mean loss times its weight n / nominal, scaled as the optimizer scales losses.
     """
 
-    seen: tf.Tensor
-    count: tf.Tensor
+    seen: tf.Tensor  # number of samples
+    count: tf.Tensor  # number of those that count, which a rule may have chosen
     gradients: list[tf.Tensor]
 
 
@@ -36,10 +33,8 @@ class Update:
 
     $$g = \frac{1}{N} \sum_{\text{ranks}} \sum_{\text{sub-batches}} n \, \nabla \bar\ell(\text{sub-batch})$$
 
-    where a sub-batch has n samples of the N, and the mean loss includes regularisation, which so counts once.
-
-    Args:
-        model: A built, compiled model; its rules take part.
+    where a sub-batch has n samples of the N, and the mean loss includes regularisation, which so counts once. The
+    model is built and compiled, and its rules take part.
     """
 
     def __init__(self, model: TrainingModel) -> None:
@@ -91,7 +86,7 @@ class Update:
     def add(self, total: Total, data: Any, parts: list[tf.Tensor]) -> Total:
         """Adds what `gradients` returned for a sub-batch."""
         number, *gradients = parts
-        if self.rules.observe_sub_batches:
+        if self.rules.observers:
             weight = tf.maximum(number, 1.0) / self.state.nominal
             self.rules.observe(self.mean(gradients, weight), number)
         sums = [total + part for total, part in zip(total.gradients, gradients)]
@@ -106,9 +101,7 @@ class Update:
     ) -> list[tf.Tensor]:
         """The number of samples that count and the gradients of a sub-batch; updates loss and metrics.
 
-        Args:
-            data: The sub-batch.
-            choose: Which samples count, bool `[n]`, given their losses; None: all.
+        `choose` says which samples count, bool `[n]`, given their losses; None: all.
         """
         model, optimizer = self.model, self.model.optimizer
         x, y, sample_weight = tf.keras.utils.unpack_x_y_sample_weight(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Protocol
 
 import tensorflow as tf
@@ -11,27 +12,20 @@ from tflbt.training.rules.rule import Rules
 
 
 class UpdateState:
-    """Variables that are not weights and must not be saved with the model.
-
-    Attributes:
-        nominal: Samples in a full sub-batch; a sub-batch of n samples has the weight n / nominal.
-        samples_seen: Samples of all ranks that went into updates since the model was compiled.
-        data_may_end: Whether an update that finds no data ends the epoch, or is passed over.
-        seconds: float64 `[3]`, the seconds that updates spent on input, computation and communication.
-        moment: When the clock was last read, for `tflbt.training.stopwatch`.
-    """
+    """Variables that are not weights and must not be saved with the model."""
 
     def __init__(self) -> None:
-        self.nominal = tf.Variable(1.0, trainable=False, name="tflbt_nominal")
-        self.samples_seen = tf.Variable(
-            0, trainable=False, dtype=tf.int64, name="tflbt_samples_seen"
-        )
-        self.data_may_end = tf.Variable(True, trainable=False, name="tflbt_data_may_end")
+        variable = functools.partial(tf.Variable, trainable=False)
+        # Samples in a full sub-batch; a sub-batch of n samples has the weight n / nominal.
+        self.nominal = variable(1.0, name="tflbt_nominal")
+        # Samples of all ranks that went into updates since the model was compiled.
+        self.samples_seen = variable(0, dtype=tf.int64, name="tflbt_samples_seen")
+        # Whether an update that finds no data ends the epoch, or is passed over.
+        self.data_may_end = variable(True, name="tflbt_data_may_end")
         with tf.device("CPU:0"):
-            self.seconds = tf.Variable(
-                [0.0, 0.0, 0.0], trainable=False, dtype=tf.float64, name="tflbt_seconds"
-            )
-            self.moment = tf.Variable(0.0, trainable=False, dtype=tf.float64, name="tflbt_moment")
+            # What updates spent on input, computation and communication, and when the clock was last read.
+            self.seconds = variable([0.0, 0.0, 0.0], dtype=tf.float64, name="tflbt_seconds")
+            self.moment = variable(0.0, dtype=tf.float64, name="tflbt_moment")
 
 
 class TrainingModel(Protocol):

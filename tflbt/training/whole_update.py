@@ -28,16 +28,7 @@ def two_passes(
     The first pass leaves no trace: batch normalisation's moving statistics, metrics and random generators are restored
     after every sub-batch. Sub-batch i of rank r is the update's sub-batch i R + r, which gives each sample its place in
     the vector of losses that the ranks add up, so that samples are compared in the update's order, whatever the split.
-
-    Args:
-        model: The model in training; one of its rules chooses.
-        iterator: Over this rank's sub-batches.
-        lap: The clock.
-        add: (total, sub-batch, chosen) -> total, with which of its samples are chosen, bool `[n]`.
-        total: The total of no sub-batches.
-
-    Returns:
-        The total of all sub-batches.
+    `add(total, sub-batch, chosen)` takes in a sub-batch, with which of its samples are chosen, bool `[n]`.
     """
     reduction, ranks = model.reduction.uncompressed, model.reduction.size
     spec = iterator.element_spec  # type: ignore[attr-defined]
@@ -52,9 +43,8 @@ def two_passes(
 
     def places(number: tf.Tensor, data: Any) -> tf.Tensor:
         count = tf.shape(tf.nest.flatten(data)[0])[0]
-        tf.debugging.assert_less_equal(
-            count, size, "a sub-batch has more samples than sub_batch_size says"
-        )
+        message = "a sub-batch has more samples than sub_batch_size says"
+        tf.debugging.assert_less_equal(count, size, message)
         return (number * ranks + reduction.rank) * size + tf.range(count)
 
     def measure(step: tf.Tensor, data: Any, state: Any) -> Any:
@@ -67,25 +57,20 @@ def two_passes(
         losses = tf.tensor_scatter_nd_update(losses, places(number, data)[:, None], new)
         return number + 1, losses, tf.nest.map_structure(_push, stored, tf.nest.flatten(data))
 
-    nothing = (
-        tf.constant(0), tf.zeros([room, 2]), [_empty(leaf) for leaf in tf.nest.flatten(spec)]
-    )  # fmt: skip
+    empty = [_empty(leaf) for leaf in tf.nest.flatten(spec)]
+    nothing = (tf.constant(0), tf.zeros([room, 2]), empty)
     number, losses, stored = pull(iterator, steps, measure, nothing, lap)
     losses = lap("computation", losses)
     (losses,) = comm.all_reduce_sum([losses], "tflbt.losses", reduction)
     chosen = _chosen(model.rules.chooser, lap("communication", losses))
 
     def again(i: tf.Tensor, total: Any) -> tuple[tf.Tensor, Any]:
-        data = tf.nest.map_structure(
-            lambda leaf, values: _item(leaf, values, i),
-            spec,
-            tf.nest.pack_sequence_as(spec, stored),
-        )
+        leaves = [_item(leaf, values, i) for leaf, values in zip(tf.nest.flatten(spec), stored)]
+        data = tf.nest.pack_sequence_as(spec, leaves)
         return i + 1, add(total, data, tf.gather(chosen, places(i, data)))
 
-    return tf.while_loop(
-        lambda i, _: i < number, again, (tf.constant(0), total), parallel_iterations=1
-    )[1]
+    start = (tf.constant(0), total)
+    return tf.while_loop(lambda i, _: i < number, again, start, parallel_iterations=1)[1]
 
 
 def _chosen(rule: Any, losses: tf.Tensor) -> tf.Tensor:

@@ -73,6 +73,8 @@ def test_the_share_is_exact_over_an_update_and_spread_evenly():
         together = np.concatenate(parts)
         assert len(together) == int(64 * share)
         assert np.ptp(np.diff(together)) <= 1
+    places = chosen(tf.constant(5), tf.constant(5), tf.constant(0.4, tf.float64))
+    assert places.numpy().tolist() == [2, 4]
 
 
 def test_metrics_count_each_sample_once_and_see_the_adversarial_ones(unit):

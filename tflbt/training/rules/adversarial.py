@@ -94,11 +94,7 @@ class FGSM(Rule):
         return cls(share, epsilon, mean=standardize.pixel_mean, scale=standardize.pixel_scale)
 
     def check_inputs(self, x: Any) -> None:
-        """Checks that there is something to perturb.
-
-        Raises:
-            ValueError: If none of the inputs (arrays, tensors or their specs) is floating-point.
-        """
+        """Raises ValueError if none of the inputs (arrays, tensors or their specs) is floating-point."""
         types = [tf.as_dtype(leaf.dtype).name for leaf in tf.nest.flatten(x)]
         if not any(tf.as_dtype(name).is_floating for name in types):
             raise ValueError(
@@ -121,11 +117,7 @@ class FGSM(Rule):
         self._share_now.assign(share)
 
     def start(self, model: Any, spec: Any) -> None:
-        """Sets the share at the start of a `fit`.
-
-        Raises:
-            ValueError: If there is nothing to perturb.
-        """
+        """Checks the model's inputs and sets the share."""
         super().start(model, spec)
         self.check_inputs(tf.keras.utils.unpack_x_y_sample_weight(spec)[0])
         if self._share_now is None:
@@ -142,9 +134,29 @@ class FGSM(Rule):
         first = (tf.cast(step, tf.int32) * reduction.size + reduction.rank) * size
         count = tf.cast(first_dimension(data), tf.int32)
         places = chosen(first, count, self._share_now)
-        return with_adversarial_samples(
-            self.model, self, data, places, metric_variables(self.model)
+        x, y, sample_weight = tf.keras.utils.unpack_x_y_sample_weight(data)
+        leaves = tf.cond(
+            tf.size(places) > 0,
+            lambda: self._perturbed_at(places, x, y),
+            lambda: list(tf.nest.flatten(x)),
         )
+        x = tf.nest.pack_sequence_as(x, leaves)
+        return tf.keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
+
+    def _perturbed_at(self, places: tf.Tensor, x: Any, y: Any) -> list[tf.Tensor]:
+        """The flat inputs with the samples at `places`, int64 `[k]`, perturbed; metrics do not count these."""
+        part, targets = tf.nest.map_structure(lambda leaf: tf.gather(leaf, places), (x, y))
+        leaves, metrics = tf.nest.flatten(part), metric_variables(self.model)
+        moving = [leaf for leaf in leaves if leaf.dtype.is_floating]
+        with preserved(metrics), tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(moving)
+            loss = _sum_of_losses(self.model, part, targets)
+        slopes = iter(tape.gradient(loss, moving, unconnected_gradients="zero"))
+        moved = [self.perturb(v, next(slopes)) if v.dtype.is_floating else v for v in leaves]
+        at = places[:, None]
+        return [
+            tf.tensor_scatter_nd_update(old, at, new) for old, new in zip(tf.nest.flatten(x), moved)
+        ]
 
     def perturb(self, x: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
         """Moves the model's input a step along the sign of its gradient; not where that is 0 or NaN."""
@@ -159,71 +171,18 @@ class FGSM(Rule):
 
 
 def check_share(share: float) -> None:
-    """Raises unless a share is in [0, 1].
-
-    Raises:
-        ValueError: Naming it.
-    """
+    """Raises ValueError unless a share is in [0, 1]."""
     checks.number("share", share, at_least=0, at_most=1, hint="; the paper's is 0.2")
 
 
 def chosen(first: tf.Tensor, count: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
-    """Which samples of a sub-batch are adversarial.
+    """The adversarial samples' places in a sub-batch of `count` samples, int64 `[chosen]`.
 
-    Args:
-        first: The number of its first sample in the update's global order, an integer scalar.
-        count: Its number of samples, an integer scalar.
-        share: Gamma, a float64 scalar.
-
-    Returns:
-        Their places in the sub-batch, int64 `[chosen]`.
-
-    Example:
-        >>> chosen(tf.constant(5), tf.constant(5), tf.constant(0.4, tf.float64)).numpy().tolist()
-        [2, 4]
+    `first` is the number of its first sample in the update's global order; the share is a float64 scalar.
     """
     numbers = tf.cast(first + tf.range(count), tf.float64)
     marks = tf.floor((numbers + 1) * share) > tf.floor(numbers * share)
     return tf.where(marks)[:, 0]
-
-
-def with_adversarial_samples(
-    model: tf.keras.Model, fgsm: FGSM, data: Any, places: tf.Tensor, restore: list[tf.Variable]
-) -> Any:
-    """A sub-batch with the samples at `places` perturbed.
-
-    Args:
-        model: The model in training.
-        fgsm: How to perturb.
-        data: (x, y, sample_weight) or less, as Keras unpacks it.
-        places: int64 `[k]`; with k = 0 the sub-batch is returned as it is.
-        restore: Variables that computing the loss writes (metrics), to be restored.
-
-    Returns:
-        The sub-batch in the structure of `data`.
-    """
-
-    def perturbed() -> list[tf.Tensor]:
-        x, y, sample_weight = tf.keras.utils.unpack_x_y_sample_weight(data)
-        part, targets = (
-            tf.nest.map_structure(lambda leaf: tf.gather(leaf, places), v) for v in (x, y)
-        )
-        leaves = tf.nest.flatten(part)
-        moving = [leaf for leaf in leaves if leaf.dtype.is_floating]
-        with preserved(restore), tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(moving)
-            loss = _sum_of_losses(model, part, targets)
-        slopes = iter(tape.gradient(loss, moving, unconnected_gradients="zero"))
-        moved = [fgsm.perturb(v, next(slopes)) if v.dtype.is_floating else v for v in leaves]
-        at = places[:, None]
-        return [
-            tf.tensor_scatter_nd_update(old, at, new) for old, new in zip(tf.nest.flatten(x), moved)
-        ]
-
-    x, y, sample_weight = tf.keras.utils.unpack_x_y_sample_weight(data)
-    leaves = tf.cond(tf.size(places) > 0, perturbed, lambda: list(tf.nest.flatten(x)))
-    x = tf.nest.pack_sequence_as(x, leaves)
-    return tf.keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
 
 
 def _sum_of_losses(model: tf.keras.Model, x: Any, y: Any) -> tf.Tensor:

@@ -11,11 +11,7 @@ from tflbt.training.rules.rule import Rule, Rules
 
 @dataclasses.dataclass(eq=False)
 class Instances(Rule):
-    """What `fit(batch_augmentation=...)` is among the rules.
-
-    Args:
-        augmentation: How many instances of each sample an update has, and where.
-    """
+    """What `fit(batch_augmentation=...)` is among the rules."""
 
     augmentation: BatchAugmentation
 

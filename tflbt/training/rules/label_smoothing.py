@@ -59,11 +59,9 @@ class SmoothedSparseCategoricalCrossentropy(tf.keras.losses.Loss):
         self.from_logits = from_logits
 
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
-        """Returns the loss of each sample, in float32 for predictions of 16 bits.
+        """The loss of each sample, in float32 for predictions of 16 bits.
 
-        Args:
-            y_true: Integer labels, shape `[samples, ...]` or `[samples, ..., 1]`.
-            y_pred: Logits or probabilities, shape `[samples, ..., K]`.
+        Labels have the shape `[samples, ...]` or `[samples, ..., 1]`, predictions `[samples, ..., K]`.
         """
         predictions = tf.convert_to_tensor(y_pred)
         if predictions.dtype.size < 4:
@@ -80,11 +78,8 @@ class SmoothedSparseCategoricalCrossentropy(tf.keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of an equal loss."""
-        return {
-            **super().get_config(),
-            "label_smoothing": self.label_smoothing,
-            "from_logits": self.from_logits,
-        }
+        ours = {"label_smoothing": self.label_smoothing, "from_logits": self.from_logits}
+        return {**super().get_config(), **ours}
 
 
 def _log_probabilities(probabilities: tf.Tensor) -> tf.Tensor:

@@ -150,14 +150,7 @@ class Rule:
 
 
 class Rules:
-    """The rules of a training, in the order in which they act.
-
-    Args:
-        rules: Of them those that are idle are left out.
-
-    Raises:
-        ValueError: If two have the same name, or two choose samples.
-    """
+    """The rules of a training, in the order in which they act, without those that are idle."""
 
     def __init__(self, rules: Iterable[Rule] = ()) -> None:
         self._rules = tuple(rule for rule in rules if not rule.idle)
@@ -170,7 +163,7 @@ class Rules:
                 f"rules holds {' and '.join(rule.name for rule in choosers)}, which both choose samples: give one."
             )
         self.chooser: Any = choosers[0] if choosers else None
-        self._observers = [rule for rule in self if _overrides(rule, "observe")]
+        self.observers = [rule for rule in self if _overrides(rule, "observe")]
 
     def __iter__(self) -> Iterator[Rule]:
         """The rules that take part."""
@@ -190,14 +183,9 @@ class Rules:
             data = rule.prepare(step, data)
         return data
 
-    @property
-    def observe_sub_batches(self) -> bool:
-        """True if a rule observes the gradients of sub-batches."""
-        return bool(self._observers)
-
     def observe(self, gradients: list[tf.Tensor], samples: tf.Tensor) -> None:
         """Shows every observer the gradients of a sub-batch."""
-        for rule in self._observers:
+        for rule in self.observers:
             rule.observe(gradients, samples)
 
     def scalars(self) -> list[list[tf.Tensor]]:
@@ -233,11 +221,7 @@ class Rules:
         }
 
     def restore(self, state: dict[str, list[Any]]) -> None:
-        """Gives the variables of rules that have started the values of a checkpoint, where it has any.
-
-        Raises:
-            ValueError: If a rule had other variables when the checkpoint was written.
-        """
+        """Gives the variables of rules that have started the values of a checkpoint, where it has any."""
         for rule in self:
             if rule.name not in state:
                 continue

@@ -107,18 +107,9 @@ class SmallLossDiscarding(Rule):
 
 
 def larger(losses: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
-    """Which of the samples whose losses are compared remain.
+    """Which samples remain by their losses, bool `[n]`: all but the floor(share n) smallest, of equal losses the first.
 
-    Args:
-        losses: `[n]`; NaN counts as the largest there is.
-        share: The share to discard, a float64 scalar.
-
-    Returns:
-        bool `[n]`, False for the floor(share n) smallest, of equal losses the first.
-
-    Example:
-        >>> larger(tf.constant([3.0, 1.0, 2.0, 1.0]), tf.constant(0.5, tf.float64)).numpy().tolist()
-        [True, False, True, False]
+    The share is a float64 scalar. A loss of NaN counts as the largest there is.
     """
     losses = tf.where(tf.math.is_nan(losses), tf.fill(tf.shape(losses), losses.dtype.max), losses)
     discarded = tf.floor(share * tf.cast(tf.size(losses), tf.float64) + _ROUNDING)
