@@ -13,12 +13,8 @@ def bias_corrections(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     r"""$1 - \beta_1^t$ and $1 - \beta_2^t$ as float64 scalars; about 1 each where `step` is None.
 
-    The betas are first rounded to the moments' dtype, as the kernels hold them; worked out in float32,
-    $1 - 0.999$ would be off by 1e-5. Without a step that rounding alone is corrected.
-
-    Example:
-        >>> [round(float(c), 4) for c in bias_corrections((0.9, 0.999), tf.constant(1))]
-        [0.1, 0.001]
+    The betas are first rounded to the moments' dtype, as the kernels hold them; worked out in float32, $1 - 0.999$
+    would be off by 1e-5. Without a step that rounding alone is corrected.
     """
     rounded = [float(np.asarray(beta, dtype.as_numpy_dtype)) for beta in betas]
     if step is None:
@@ -47,19 +43,8 @@ def adam_update(
     With $s = \sqrt{1 - \beta_2^t} / (1 - \beta_1^t)$ that is Adam's (the form just before section 2.1 of its paper);
     $\hat\epsilon = \epsilon \sqrt{1 - \beta_2^t}$ makes $\epsilon$ the one outside of the bias correction.
 
-    Args:
-        gradient: g, dense.
-        variable: w; lent to TensorFlow's fused kernel, which reads and writes seven times its size where the formula
-            written out takes about thirty. A 16-bit one has moments in float32 and goes the long way.
-        m: First moment; assigned.
-        v: Second moment; assigned.
-        betas: $\beta_1$ and $\beta_2$.
-        scale: s, a scalar.
-        epsilon_hat: A scalar.
-        decay: b, a number or a scalar; None leaves the weights out.
-
-    Returns:
-        u, of the moments' dtype.
+    The variable is lent to TensorFlow's fused kernel, which reads and writes seven times its size where the formula
+    written out takes about thirty. A 16-bit one has moments in float32, as is u, and goes the long way.
     """
     dtype = m.dtype
     gradient = tf.cast(gradient, dtype)

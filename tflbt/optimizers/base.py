@@ -21,18 +21,8 @@ class LayerWiseOptimizer(keras_slots.HookedOptimizer):
     `ratio(variable, update_norm)` for the scalar to multiply it with. Under bounds it counts, for each update, how
     many of the ratios were changed by them: `bounded_share` is what a user who tunes the bounds looks at.
 
-    Args:
-        name: Of the optimizer.
-        learning_rate: A float, at least 0, or a Keras schedule; None if the subclass keeps it elsewhere.
-        weight_decay: b, at least 0; None counts as 0.
-        ratio_bounds: (lowest, highest) or None.
-        bound_on: "ratio" or "weight_norm".
-        exclude_from_weight_decay: Regular expressions for variable paths, or the roles "bias" and "norm".
-        exclude_from_adaptation: Likewise; the trust ratio of these is 1. An independent list.
-        **kwargs: Of every Keras optimizer.
-
-    Raises:
-        ValueError: If an argument is out of its range.
+    The arguments are those of `LAMB`; the learning rate is None if the subclass keeps it elsewhere, and a weight decay
+    of None counts as 0.
     """
 
     def __init__(
@@ -56,12 +46,9 @@ class LayerWiseOptimizer(keras_slots.HookedOptimizer):
         checks.one_of("bound_on", bound_on, trust_ratio.BOUND_ON)
         self.ratio_bounds = trust_ratio.check_bounds(ratio_bounds)
         self.bound_on = bound_on
-        self._adaptation_exclusions = trust_ratio.check_patterns(
-            exclude_from_adaptation, "exclude_from_adaptation"
-        )
-        self.decay_exclusions = list(
-            trust_ratio.check_patterns(exclude_from_weight_decay, "exclude_from_weight_decay")
-        )
+        check = trust_ratio.check_patterns
+        self._adaptation_exclusions = check(exclude_from_adaptation, "exclude_from_adaptation")
+        self.decay_exclusions = list(check(exclude_from_weight_decay, "exclude_from_weight_decay"))
 
     def create_slots(self, var_list: list[tf.Variable]) -> None:
         """Creates the counts of bounded ratios, and warns of regular expressions that exclude no variable."""
@@ -121,10 +108,7 @@ class LayerWiseOptimizer(keras_slots.HookedOptimizer):
         return int(self._bounded), int(self._ratios)
 
     def ratio(
-        self,
-        variable: tf.Variable,
-        update_norm: tf.Tensor,
-        weight_norm: tf.Tensor | None = None,
+        self, variable: tf.Variable, update_norm: tf.Tensor, weight_norm: tf.Tensor | None = None
     ) -> tf.Tensor:
         """The trust ratio of an adapted variable, a float32 scalar; counts whether its bounds bit."""
         if weight_norm is None:

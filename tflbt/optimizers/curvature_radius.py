@@ -88,22 +88,12 @@ class CurvatureRadius(RadiusOptimizer):
         name: str = "CurvatureRadius",
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            learning_rate,
-            momentum,
-            nesterov,
-            weight_decay,
-            floor,
-            ratio_bounds,
-            exclude_from_weight_decay,
-            exclude_from_adaptation,
-            name,
-            **kwargs,
-        )
+        numbers = (learning_rate, momentum, nesterov, weight_decay, floor)
+        exclusions = (exclude_from_weight_decay, exclude_from_adaptation)
+        super().__init__(*numbers, ratio_bounds, *exclusions, name, **kwargs)
         checks.one_of("method", method, METHODS)
-        checks.number(
-            "beta", beta, more_than=0, less_than=1
-        )  # at 0, weights never stray from the means
+        # At 0, weights would never stray from the means.
+        checks.number("beta", beta, more_than=0, less_than=1)
         self.method = method
         self.beta = float(beta)
 
@@ -137,27 +127,18 @@ class CurvatureRadius(RadiusOptimizer):
 
     def _deviations(
         self, variable: tf.Variable, weights: tf.Tensor, gradient: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    ) -> list[tf.Tensor]:
         """Standard deviations of weights and gradients around their running means."""
-        steps = self.slot(self._steps, variable)
-        share = tf.maximum(
-            1.0 / (1.0 + tf.cast(steps, weights.dtype)), tf.cast(1.0 - self.beta, weights.dtype)
-        )
+        steps, dtype = self.slot(self._steps, variable), weights.dtype
+        share = tf.maximum(1.0 / (1.0 + tf.cast(steps, dtype)), tf.cast(1.0 - self.beta, dtype))
         steps.assign_add(1)
-        return (
-            _deviation(
-                weights,
-                self.slot(self._means, variable),
-                self.slot(self._variances, variable),
-                share,
-            ),
-            _deviation(
-                gradient,
-                self.slot(self._slope_means, variable),
-                self.slot(self._slope_variances, variable),
-                share,
-            ),
-        )
+        return [
+            _deviation(value, self.slot(means, variable), self.slot(variances, variable), share)
+            for value, means, variances in (
+                (weights, self._means, self._variances),
+                (gradient, self._slope_means, self._slope_variances),
+            )
+        ]
 
     def ratio(
         self, variable: tf.Variable, update_norm: tf.Tensor, weight_norm: tf.Tensor | None = None

@@ -22,11 +22,7 @@ _BLIND_TO_WEIGHTS = (
 
 
 def check(inner: Any) -> tf.keras.optimizers.Optimizer:
-    """Returns the inner optimizer, which may be named or configured only.
-
-    Raises:
-        ValueError: For what cannot be made layer-wise.
-    """
+    """Returns the inner optimizer, which may be named or configured only, if it can be made layer-wise."""
     if isinstance(inner, (str, dict)):
         inner = from_config(inner) if isinstance(inner, dict) else _named(inner)
     name = f"inner={type(inner).__name__}"
@@ -51,12 +47,11 @@ def check(inner: Any) -> tf.keras.optimizers.Optimizer:
 
 def _named(name: str) -> Any:
     """An optimizer of Keras's by its name in any case; `tf.keras.optimizers.get` knows no "adamw"."""
+    base = _KERAS.Optimizer
     by_name = {
         key.lower(): cls
         for key, cls in vars(_KERAS).items()
-        if isinstance(cls, type)
-        and issubclass(cls, _KERAS.Optimizer)
-        and cls is not _KERAS.Optimizer
+        if isinstance(cls, type) and issubclass(cls, base) and cls is not base
     }
     if name.lower() not in by_name:
         raise ValueError(f"inner={name!r} is no Keras optimizer: use {', '.join(sorted(by_name))}.")
@@ -78,21 +73,11 @@ def from_config(config: dict[str, Any], custom_objects: Any = None) -> Any:
 
 
 def move(
-    inner: tf.keras.optimizers.Optimizer,
-    gradient: tf.Tensor,
-    variable: tf.Variable,
-    decay: float,
+    inner: tf.keras.optimizers.Optimizer, gradient: tf.Tensor, variable: tf.Variable, decay: float
 ) -> tf.Tensor:
-    """What the inner optimizer would add to a variable: minus its rate times its update; its slots advance.
+    """What a built inner optimizer would add to a variable: minus its rate times its update, decoupled decay included.
 
-    Args:
-        inner: A built optimizer; its iterations are not advanced.
-        gradient: Dense, of the variable's dtype.
-        variable: The weights w, left as they are.
-        decay: Decoupled weight decay b: `-rate * b * w` is part of the move.
-
-    Returns:
-        A tensor like the variable.
+    Its slots advance, its iterations and the variable do not. The gradient is dense, of the variable's dtype.
     """
     rate = tf.cast(inner.learning_rate, variable.dtype)
     fused = variable.dtype in (tf.float32, tf.float64)
@@ -104,11 +89,7 @@ def move(
 
 
 def _adam(
-    inner: Any,
-    gradient: tf.Tensor,
-    variable: tf.Variable,
-    rate: tf.Tensor,
-    decay: float,
+    inner: Any, gradient: tf.Tensor, variable: tf.Variable, rate: tf.Tensor, decay: float
 ) -> tf.Tensor:
     m, v = keras_slots.adam_moments(inner, variable)
     betas = (inner.beta_1, inner.beta_2)
@@ -126,11 +107,7 @@ def _adam(
 
 
 def _momentum(
-    inner: Any,
-    gradient: tf.Tensor,
-    variable: tf.Variable,
-    rate: tf.Tensor,
-    decay: float,
+    inner: Any, gradient: tf.Tensor, variable: tf.Variable, rate: tf.Tensor, decay: float
 ) -> tf.Tensor:
     """TensorFlow's fused kernel for Keras's SGD (m <- mu m - rate g, w <- w + m), run on the decay's move."""
     momentum = keras_slots.slot(inner, inner.momentums, variable)

@@ -30,11 +30,7 @@ class HookedOptimizer(tf.keras.optimizers.Optimizer):
     """
 
     def build(self, var_list: list[tf.Variable]) -> None:
-        """Creates the slots, once, after a check that Keras still calls the hooks.
-
-        Raises:
-            RuntimeError: If it does not.
-        """
+        """Creates the slots, once, after a check that Keras still calls the hooks."""
         super().build(var_list)
         if getattr(self, "_built", False):
             return
@@ -111,22 +107,14 @@ class RateOfInner:
         """Ignores the count that Keras's constructor creates."""
 
     def check_shared(self) -> None:
-        """Makes sure that the rate and the count are the inner optimizer's.
-
-        Raises:
-            RuntimeError: If they are not.
-        """
+        """Makes sure that the rate and the count are the inner optimizer's."""
         for name in ("learning_rate", "iterations"):
             if getattr(self, name) is not getattr(self.inner, name):
                 raise RuntimeError(_broken(f"`{name}` is not the inner optimizer's"))
 
 
 def check_hooks() -> None:
-    """Checks that Keras's optimizer uses each of the `HOOKS` where this version of Keras does.
-
-    Raises:
-        RuntimeError: If it does not; the message names Keras's version and the hook.
-    """
+    """Raises RuntimeError unless Keras's optimizer uses each of the `HOOKS` where Keras 2.15 does."""
     for hook, caller in HOOKS.items():
         if hook not in _used_by(caller):
             raise RuntimeError(_broken(f"`{caller}` does not use `{hook}`"))
@@ -158,12 +146,9 @@ def slot(
     return slots[optimizer._index_dict[optimizer._var_key(variable)]]
 
 
-def adam_moments(
-    optimizer: tf.keras.optimizers.Adam, variable: tf.Variable
-) -> tuple[tf.Variable, tf.Variable]:
+def adam_moments(optimizer: tf.keras.optimizers.Adam, variable: tf.Variable) -> list[tf.Variable]:
     """The two slots of Keras's Adam for this variable."""
-    first, second = optimizer._momentums, optimizer._velocities
-    return slot(optimizer, first, variable), slot(optimizer, second, variable)
+    return [slot(optimizer, s, variable) for s in (optimizer._momentums, optimizer._velocities)]
 
 
 def decay_exclusions(optimizer: tf.keras.optimizers.Optimizer) -> list[str]:

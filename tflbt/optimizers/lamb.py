@@ -75,16 +75,9 @@ class LAMB(LayerWiseOptimizer):
         name: str = "LAMB",
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            name,
-            learning_rate,
-            weight_decay,
-            ratio_bounds,
-            bound_on,
-            exclude_from_weight_decay,
-            exclude_from_adaptation,
-            **kwargs,
-        )
+        bounds = (ratio_bounds, bound_on)
+        exclusions = (exclude_from_weight_decay, exclude_from_adaptation)
+        super().__init__(name, learning_rate, weight_decay, *bounds, *exclusions, **kwargs)
         checks.number("beta_1", beta_1, at_least=0, less_than=1)
         checks.number("beta_2", beta_2, at_least=0, less_than=1)
         checks.number("epsilon", epsilon, more_than=0)

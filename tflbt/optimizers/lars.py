@@ -83,18 +83,10 @@ class LARS(MomentumOptimizer):
         name: str = "LARS",
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            name,
-            learning_rate,
-            weight_decay,
-            ratio_bounds,
-            bound_on,
-            exclude_from_weight_decay,
-            exclude_from_adaptation,
-            momentum=momentum,
-            nesterov=nesterov,
-            **kwargs,
-        )
+        bounds = (ratio_bounds, bound_on)
+        exclusions = (exclude_from_weight_decay, exclude_from_adaptation)
+        options = {"momentum": momentum, "nesterov": nesterov, **kwargs}
+        super().__init__(name, learning_rate, weight_decay, *bounds, *exclusions, **options)
         checks.number("epsilon", epsilon, at_least=0)
         checks.number("trust_coefficient", trust_coefficient, more_than=0)
         checks.one_of("momentum_style", momentum_style, MOMENTUM_STYLES)

@@ -11,10 +11,6 @@ from tflbt import checks
 from tflbt.optimizers import inner_update, keras_slots, trust_ratio
 from tflbt.optimizers.base import LayerWiseOptimizer, subtract, wide_dtype
 
-_OURS = (
-    "clipnorm", "clipvalue", "global_clipnorm", "use_ema", "ema_momentum", "ema_overwrite_frequency",
-)  # fmt: skip
-
 
 @tf.keras.utils.register_keras_serializable(package="tflbt")
 class LayerWise(keras_slots.RateOfInner, LayerWiseOptimizer):
@@ -85,20 +81,14 @@ class LayerWise(keras_slots.RateOfInner, LayerWiseOptimizer):
         if exclude_from_weight_decay is None:
             exclude_from_weight_decay = keras_slots.decay_exclusions(inner)
             self.exclude_as(inner)
-        for argument in _OURS[:3]:
+        for argument in ("clipnorm", "clipvalue", "global_clipnorm"):
             kwargs.setdefault(argument, getattr(inner, argument))
         kwargs.setdefault("jit_compile", inner.jit_compile)
         self.inner = inner
-        super().__init__(
-            name or f"LayerWise{inner.name}",
-            None,
-            inner.weight_decay,
-            ratio_bounds,
-            bound_on,
-            exclude_from_weight_decay,
-            exclude_from_adaptation,
-            **kwargs,
-        )
+        bounds = (ratio_bounds, bound_on)
+        exclusions = (exclude_from_weight_decay, exclude_from_adaptation)
+        name = name or f"LayerWise{inner.name}"
+        super().__init__(name, None, inner.weight_decay, *bounds, *exclusions, **kwargs)
         checks.number("trust_coefficient", trust_coefficient, more_than=0)
         self.trust_coefficient = float(trust_coefficient)
 

@@ -17,26 +17,16 @@ _ROW = 256  # bins
 def median(tensor: tf.Tensor) -> tf.Tensor:
     """The lower median of |x|: of n numbers the one of rank (n - 1) // 2 from 0, as `torch.median` has it.
 
-    It is an element of |x| in float32, whatever the scale and the distribution (float64 is rounded first), and exact up
-    to 524,288 numbers. Of more, every k-th one is taken with the smallest odd k that leaves no more than that: a
-    standard error of 0.2% for normal numbers, beside a gradient's own noise, for a quarter of the time. An odd k meets
-    every channel in turn.
+    It is an element of |x| in float32, whatever the scale and the distribution (float64 is rounded first; NaN counts as
+    larger than every number), and exact up to 524,288 numbers. Of more, every k-th one is taken with the smallest odd k
+    that leaves no more than that: a standard error of 0.2% for normal numbers, beside a gradient's own noise, for a
+    quarter of the time. An odd k meets every channel in turn. The shape must be known when the step is traced.
 
     The bits of a positive float32, read as a whole number, are ordered as the numbers are. So the upper half of the
     bits is counted into bins, the bin that holds the median is found, and of what is in it the lower half of the bits
     is counted: two passes. Counts are whole numbers, so every rank and every run gets the same median, and so does
     XLA. With TensorFlow's `enable_op_determinism`, under which a GPU refuses to count into bins, the 31 bits are
     found one by one, in as many passes.
-
-    Args:
-        tensor: Of a shape known when the step is traced, with at least one number.
-
-    Returns:
-        A float32 scalar, at least 0. NaNs count as larger than every number.
-
-    Example:
-        >>> float(median(tf.constant([-3.0, 1.0, 2.0, -9.0])))
-        2.0
     """
     values = tf.reshape(tensor, [-1])
     every = -(-values.shape[0] // MOST) | 1

@@ -84,18 +84,9 @@ class MedianCurvature(RadiusOptimizer):
         name: str = "MedianCurvature",
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            learning_rate,
-            momentum,
-            nesterov,
-            weight_decay,
-            floor,
-            ratio_bounds,
-            exclude_from_weight_decay,
-            exclude_from_adaptation,
-            name,
-            **kwargs,
-        )
+        numbers = (learning_rate, momentum, nesterov, weight_decay, floor)
+        exclusions = (exclude_from_weight_decay, exclude_from_adaptation)
+        super().__init__(*numbers, ratio_bounds, *exclusions, name, **kwargs)
         checks.one_of("statistic", statistic, STATISTICS)
         checks.one_of("denominator", denominator, DENOMINATORS)
         self.statistic = statistic
@@ -118,8 +109,5 @@ class MedianCurvature(RadiusOptimizer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, as JSON values."""
-        return {
-            **super().get_config(),
-            "statistic": self.statistic,
-            "denominator": self.denominator,
-        }
+        ours = {"statistic": self.statistic, "denominator": self.denominator}
+        return {**super().get_config(), **ours}

@@ -11,17 +11,7 @@ from tflbt.optimizers.base import LayerWiseOptimizer
 
 
 class MomentumOptimizer(LayerWiseOptimizer):
-    """Base class of optimizers that keep a momentum buffer for each variable.
-
-    Args:
-        *args: Of `LayerWiseOptimizer`.
-        momentum: m, in [0, 1); without momentum there are no buffers.
-        nesterov: Look ahead by one momentum step.
-        **kwargs: Of `LayerWiseOptimizer`.
-
-    Raises:
-        ValueError: If an argument is out of its range.
-    """
+    """Base class of optimizers that keep a momentum buffer for each variable; without momentum there are none."""
 
     def __init__(self, *args: Any, momentum: float, nesterov: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -53,51 +43,18 @@ def momentum_step(
     momentum: float,
     nesterov: bool,
 ) -> Any:
-    r"""Takes the step $v \leftarrow m v + r (g + b w)$, $w \leftarrow w - v$; the buffer holds -v.
+    r"""Takes the step $v \leftarrow m v + r (g + b w)$, $w \leftarrow w - v$; the buffer holds -v, or is None if m = 0.
 
-    With Nesterov's look-ahead $w \leftarrow w - (m v + r (g + b w))$.
-
-    Args:
-        variable: The weights w.
-        buffer: Like the variable; None for plain SGD, m = 0.
-        rate: r, a scalar or one number for each weight, in float32 or in the variable's dtype if that is wider.
-        gradient: g, of the variable's shape and dtype.
-        decay: b.
-        momentum: m.
-        nesterov: Whether to look ahead.
-
-    Returns:
-        The operation that ends it.
-
-    Example:
-        >>> w, buffer = tf.Variable([1.0]), tf.Variable([0.0])
-        >>> for _ in range(2):
-        ...     _ = momentum_step(w, buffer, tf.constant(0.1), tf.constant([1.0]), 0.0, 0.5, False)
-        >>> float(w[0])  # 1 - 0.1 - (0.05 + 0.1)
-        0.75
+    With Nesterov's look-ahead $w \leftarrow w - (m v + r (g + b w))$. The rate r is a scalar or one number for each
+    weight, in float32 or in the variable's dtype if that is wider. Returns the operation that ends it.
     """
     if buffer is None:
         return variable.assign_sub(scaled(rate, gradient, variable, decay), read_value=False)
-    if rate.dtype == variable.dtype and rate.shape.rank == 0:
-        return _fused(variable, buffer, rate, gradient, decay, momentum, nesterov)
-    step = scaled(rate, gradient, variable, decay)
-    return _fused(variable, buffer, tf.ones([], variable.dtype), step, 0.0, momentum, nesterov)
-
-
-def _fused(
-    variable: tf.Variable,
-    buffer: tf.Variable,
-    rate: tf.Tensor,
-    gradient: tf.Tensor,
-    decay: float,
-    momentum: float,
-    nesterov: bool,
-) -> Any:
-    """TensorFlow's fused kernel: m <- mu m - rate G, w <- w + m, in one pass.
-
-    Without Nesterov the decay goes into the buffer beforehand (m <- m - rate b w / mu), which saves writing g + b w
-    out: a tenth of the step's memory traffic.
-    """
+    if rate.dtype != variable.dtype or rate.shape.rank != 0:
+        gradient, decay = scaled(rate, gradient, variable, decay), 0.0
+        rate = tf.ones([], variable.dtype)
+    # The fused kernel is m <- mu m - rate G, w <- w + m, in one pass. Without Nesterov the decay goes into the buffer
+    # beforehand (m <- m - rate b w / mu), which saves writing g + b w out: a tenth of the step's memory traffic.
     if decay and not nesterov:
         tf.raw_ops.ResourceApplyGradientDescent(
             var=buffer.handle,

@@ -25,20 +25,7 @@ class RadiusOptimizer(MomentumOptimizer):
     - where all the weights or all the gradients of a layer are zero, R is 1, and `ratio_bounds` hold
       (`tflbt.optimizers.trust_ratio`).
 
-    Args:
-        learning_rate: $\gamma$, a float, at least 0, default 0.01, or a Keras schedule.
-        momentum: m, in [0, 1), default 0.9.
-        nesterov: Look ahead by one momentum step, default False.
-        weight_decay: b, at least 0, default 0.
-        floor: In [0, 1), default 0.1.
-        ratio_bounds: (lowest, highest) for R, default None.
-        exclude_from_weight_decay: Regular expressions for variable paths, or the roles "bias" and "norm"; default none.
-        exclude_from_adaptation: Likewise; R is 1 for these.
-        name: Of the optimizer; default: its class's.
-        **kwargs: Of every Keras optimizer.
-
-    Raises:
-        ValueError: If an argument is out of its range.
+    The arguments are those of `PercentDelta`.
 
     Source: section 4 of `curvature-radius.txt` (Gao and Zhong 2020).
     """
@@ -95,20 +82,10 @@ class RadiusOptimizer(MomentumOptimizer):
 
 
 def root_mean_square(tensor: tf.Tensor) -> tf.Tensor:
-    """Root of the mean of squares, a float32 scalar.
-
-    Example:
-        >>> float(root_mean_square(tf.constant([1.0, 7.0])))
-        5.0
-    """
+    """Root of the mean of squares, a float32 scalar."""
     return trust_ratio.norm(tensor) / math.sqrt(tensor.shape.num_elements())
 
 
 def floored(magnitudes: tf.Tensor, floor: float) -> tf.Tensor:
-    """Numbers, at least 0, none less than `floor` times their root mean square.
-
-    Example:
-        >>> floored(tf.constant([1.0, 7.0]), 0.5).numpy().tolist()  # root mean square 5
-        [2.5, 7.0]
-    """
+    """Numbers, at least 0, none less than `floor` times their root mean square."""
     return tf.maximum(magnitudes, tf.cast(floor * root_mean_square(magnitudes), magnitudes.dtype))

@@ -36,32 +36,15 @@ def trust_ratio(
     far, as in libraries that put 1 in the place of coefficient * ratio. An update whose norm is infinite has the
     ratio 0: it moves nothing.
 
-    Args:
-        weight_norm: float32 scalar, at least 0.
-        update_norm: float32 scalar, at least 0: of the gradient, or of the update of an inner optimizer.
-        bounds: (lowest, highest), or None.
-        bound_on: What the bounds clip: "ratio" (LARC, the first LAMB, DeepSpeed), or "weight_norm" (the function phi
-            of LAMB's paper; a lowest norm above 0 also takes the place of a zero one).
-
-    Returns:
-        A float32 scalar.
-
-    Example:
-        >>> float(trust_ratio(tf.constant(6.0), tf.constant(2.0)))
-        3.0
-        >>> float(trust_ratio(tf.constant(6.0), tf.constant(2.0), bounds=(0.0, 1.0)))
-        1.0
-        >>> float(trust_ratio(tf.constant(6.0), tf.constant(2.0), (0.0, 4.0), bound_on="weight_norm"))
-        2.0
-        >>> float(trust_ratio(tf.constant(0.0), tf.constant(2.0)))
-        1.0
+    The bounds, (lowest, highest), clip the "ratio" (LARC, the first LAMB, DeepSpeed) or the "weight_norm" (the function
+    phi of LAMB's paper; a lowest norm above 0 also takes the place of a zero one).
     """
     if bounds is not None and bound_on == "weight_norm":
         weight_norm = tf.clip_by_value(weight_norm, bounds[0], bounds[1])
     ratio = _quotient(weight_norm, update_norm)
-    return (
-        tf.clip_by_value(ratio, bounds[0], bounds[1]) if bounds and bound_on == "ratio" else ratio
-    )
+    if bounds is not None and bound_on == "ratio":
+        ratio = tf.clip_by_value(ratio, bounds[0], bounds[1])
+    return ratio
 
 
 def is_bounded(
@@ -70,14 +53,7 @@ def is_bounded(
     bounds: tuple[float, float],
     bound_on: str = "ratio",
 ) -> tf.Tensor:
-    """Whether the bounds change the ratio of these norms: a boolean scalar.
-
-    Example:
-        >>> bool(is_bounded(tf.constant(6.0), tf.constant(2.0), (0.0, 1.0)))
-        True
-        >>> bool(is_bounded(tf.constant(6.0), tf.constant(2.0), (0.0, 10.0)))
-        False
-    """
+    """Whether the bounds change the ratio of these norms: a boolean scalar."""
     ratio = _quotient(weight_norm, update_norm)
     if bound_on == "weight_norm":  # a bounded norm over an update of 0 or infinity is the same
         return trust_ratio(weight_norm, update_norm, bounds, bound_on) != ratio
@@ -94,11 +70,7 @@ def _quotient(weight_norm: tf.Tensor, update_norm: tf.Tensor) -> tf.Tensor:
 def check_bounds(
     bounds: Sequence[float] | None, name: str = "ratio_bounds"
 ) -> tuple[float, float] | None:
-    """Returns the bounds as a pair of floats.
-
-    Raises:
-        ValueError: Unless they are None or 0 <= lowest <= highest.
-    """
+    """Returns the bounds as a pair of floats, unless they are None; checks 0 <= lowest <= highest."""
     if bounds is None:
         return None
     try:
@@ -114,11 +86,7 @@ def check_bounds(
 
 
 def check_patterns(patterns: Iterable[str], name: str) -> tuple[str, ...]:
-    """Returns regular expressions (or roles) for variables as a tuple; an empty one excludes nothing.
-
-    Raises:
-        ValueError: For a bare string (a common slip) or one that is no regular expression.
-    """
+    """Returns regular expressions (or roles) for variables as a tuple; refuses a bare string, a common slip."""
     if isinstance(patterns, str):
         raise ValueError(
             f"{name}={patterns!r} must be a list of regular expressions, such as [{patterns!r}]."
@@ -134,26 +102,12 @@ def check_patterns(patterns: Iterable[str], name: str) -> tuple[str, ...]:
 
 
 def matches(patterns: Sequence[str], variable: tf.Variable) -> bool:
-    """Whether a variable's path (such as `conv1/kernel:0`) holds a match of any of the patterns.
-
-    A pattern that is the name of a role (`ROLES`) stands for the variables of that role.
-
-    Example:
-        >>> matches(("bias", "norm"), tf.Variable(0.0, name="stem_bn/gamma"))
-        True
-        >>> matches(("bias",), tf.Variable(0.0, name="bias_correction/kernel"))
-        False
-    """
+    """Whether a variable's path (such as `conv1/kernel:0`) holds a match of any of the patterns or roles (`ROLES`)."""
     return any(re.search(ROLES.get(pattern, pattern), variable.name) for pattern in patterns)
 
 
 def unmatched(patterns: Sequence[str], variables: Sequence[tf.Variable]) -> list[str]:
-    """The regular expressions that match no variable; roles may well have none.
-
-    Example:
-        >>> unmatched(("norm", "gama"), [tf.Variable(0.0, name="dense/kernel")])
-        ['gama']
-    """
+    """The regular expressions that match no variable; roles may well have none."""
     return [
         pattern
         for pattern in patterns

@@ -13,18 +13,13 @@ _latest: weakref.WeakKeyDictionary[tf.Graph, tuple[str, ...]] = weakref.WeakKeyD
 
 
 def in_turn(step: Callable[[], Any], alone: bool) -> None:
-    """Takes a variable's step after those of the variables before it, but for one that may be under way.
+    """Takes a variable's step after those of the variables before it, but for one that may be under way if not `alone`.
 
     TensorFlow starts on whatever is ready, which in a graph is every variable at once, and a layer-wise step holds a
     temporary of its variable's size while it waits for a norm. If variables larger than half of the largest take
-    their steps alone, all temporaries together are no larger than the largest variable. All of them alone took 13
-    to 32% longer than two at a time (LAMB, ResNet-50's variables, two cores); this takes at most 10%
-    longer than no order.
-
-    Args:
-        step: Makes the operations of the step and returns the one that ends it, or what has it as `op`. Eager steps
-            follow each other anyway, and may return anything.
-        alone: Whether no other step may be under way.
+    their steps alone, all temporaries together are no larger than the largest variable. All of them alone took 13 to
+    32% longer than two at a time (LAMB, ResNet-50's variables, two cores); this takes at most 10% longer than no order.
+    In a graph `step` returns the operation that ends it, or what has it as `op`; eager steps may return anything.
     """
     if tf.executing_eagerly():
         step()
