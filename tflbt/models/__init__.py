@@ -94,25 +94,4 @@ def build(name: str, **options) -> tf.keras.Model:
     return function(**options)
 
 
-__all__ = [
-    "MODELS",
-    "GhostBatchNormalization",
-    "alexnet",
-    "build",
-    "cifar_resnet",
-    "darts",
-    "densenet",
-    "digits_resnet",
-    "lenet",
-    "logistic_regression",
-    "mobilenet",
-    "network",
-    "prepared",
-    "resnet18",
-    "resnet50",
-    "small_alexnet",
-    "squeezenext",
-    "vgg16",
-    "wide_resnet",
-    "word_lstm",
-]
+__all__ = ["MODELS", "GhostBatchNormalization", "build", "network", "prepared", *MODELS]

@@ -83,9 +83,6 @@ def alexnet(
             (`tflbt.models.initialisation`). PyTorch's without `batch_norm` begins late: on CIFAR-10 the loss left
             log 10 after some 200 updates of 128 images at learning rate 0.01 and momentum 0.9.
 
-    Returns:
-        A functional model from images to logits `[n, classes]`, float32 under mixed precision too.
-
     Raises:
         ValueError: If the form is unknown, there are not five filters, the image is too small for the poolings, the
             dropout is out of its range, or ghosts have nothing to normalise.
@@ -104,15 +101,10 @@ def alexnet(
     x = _LAYERS.ZeroPadding2D(shape.padding, name="pad")(x)
     for number, (channels, kernel) in enumerate(zip(filters, shape.kernels), start=1):
         first = number == 1  # it has a stride, and its padding went before it
-        x = _LAYERS.Conv2D(
-            channels,
-            kernel,
-            strides=shape.stride if first else 1,
-            padding="valid" if first else "same",
-            use_bias=not batch_norm,
-            name=f"conv{number}",
-            **initialisers(initialisation, kernel**2 * x.shape[-1]),
-        )(x)
+        stride, padding = (shape.stride, "valid") if first else (1, "same")
+        options = {"use_bias": not batch_norm, "name": f"conv{number}"}
+        options.update(initialisers(initialisation, kernel**2 * x.shape[-1]))
+        x = _LAYERS.Conv2D(channels, kernel, stride, padding, **options)(x)
         if number in _POOLED:  # a ReLU may as well come after it, on fewer values
             x = _LAYERS.MaxPooling2D(shape.pool, 2, name=f"pool{number}")(x)
         if batch_norm and first:

@@ -5,9 +5,9 @@ a third and two thirds of them, halve the image and double the channels. A cell 
 each through ReLU, a 1x1 convolution and batch normalisation (where they are of two sizes the larger is halved on the
 way), adds four nodes, each the sum of two operations on what there is so far, and gives the four side by side.
 
-The operations: "sep_conv_3x3", twice ReLU, a separable convolution and batch normalisation; "dil_conv_3x3", once, its
-pixels two apart; "max_pool_3x3"; and "skip_connect", nothing. Operations but the last are dropped in training for a
-whole sample at a time ("drop path").
+The operations: "sep", twice ReLU, a separable 3x3 convolution and batch normalisation; "dil", once, its pixels two
+apart; "pool", 3x3 by the maximum; and "skip", nothing. Operations but the last are dropped in training for a whole
+sample at a time ("drop path").
 
 Sizes are those of github.com/quark0/darts, and so are the initial weights, PyTorch's own, but for the logits'. Two of
 its parts are left out: drop path there grows in proportion to the epoch, to 0.2 at the end, and here it is the same
@@ -25,27 +25,9 @@ from tflbt.models import parts
 from tflbt.models.prepared import prepares
 
 _LAYERS = tf.keras.layers
-# Two operations a node, and the states they act on: 0 and 1 are the cell's inputs, 2 its first node.
-NORMAL = (
-    ("sep_conv_3x3", 0),
-    ("sep_conv_3x3", 1),
-    ("sep_conv_3x3", 0),
-    ("sep_conv_3x3", 1),
-    ("sep_conv_3x3", 1),
-    ("skip_connect", 0),
-    ("skip_connect", 0),
-    ("dil_conv_3x3", 2),
-)
-REDUCTION = (
-    ("max_pool_3x3", 0),
-    ("max_pool_3x3", 1),
-    ("skip_connect", 2),
-    ("max_pool_3x3", 1),
-    ("max_pool_3x3", 0),
-    ("skip_connect", 2),
-    ("skip_connect", 2),
-    ("max_pool_3x3", 1),
-)
+# Two operations a node, each with the state it acts on: 0 and 1 are the cell's inputs, 2 its first node.
+NORMAL = "sep 0, sep 1, sep 0, sep 1, sep 1, skip 0, skip 0, dil 2"
+REDUCTION = "pool 0, pool 1, skip 2, pool 1, pool 0, skip 2, skip 2, pool 1"
 _STEM = 3  # times the channels
 
 
@@ -72,9 +54,6 @@ def darts(
         drop_path: Share of a sample's operations dropped in training, 0 <= drop_path < 1; the others are divided by
             `1 - drop_path`.
 
-    Returns:
-        A functional model from images to logits `[n, classes]`, float32 under mixed precision too.
-
     Raises:
         ValueError: If a number is out of its range, or the image cannot be halved twice.
 
@@ -100,24 +79,19 @@ def darts(
 
 
 def _cell(
-    older: tf.Tensor,
-    newer: tf.Tensor,
-    channels: int,
-    halves: bool,
-    drop_path: float,
-    name: str,
+    older: tf.Tensor, newer: tf.Tensor, channels: int, halves: bool, drop_path: float, name: str
 ) -> tf.Tensor:
     """Four nodes, side by side, made of what the two cells before gave."""
     enter = _enter if older.shape[1] == newer.shape[1] else _enter_halved
     states = [enter(older, channels, f"{name}_in0"), _enter(newer, channels, f"{name}_in1")]
-    operations = REDUCTION if halves else NORMAL
+    operations = [step.split() for step in (REDUCTION if halves else NORMAL).split(", ")]
     for node, pair in enumerate(zip(operations[::2], operations[1::2]), start=2):
         ends = []
         for side, (operation, state) in zip("ab", pair):
-            stride = 2 if halves and state < 2 else 1
+            stride = 2 if halves and int(state) < 2 else 1
             part = f"{name}_{node}{side}"
-            x = _OPERATIONS[operation](states[state], stride, part)
-            if drop_path and operation != "skip_connect":
+            x = _OPERATIONS[operation](states[int(state)], stride, part)
+            if drop_path and operation != "skip":
                 x = _LAYERS.Dropout(drop_path, (None, 1, 1, 1), name=f"{part}_drop")(x)
             ends.append(x)
         states.append(_LAYERS.Add(name=f"{name}_{node}")(ends))
@@ -150,20 +124,20 @@ def _enter_halved(x: tf.Tensor, channels: int, name: str) -> tf.Tensor:
     return parts.normalisation(x, f"{name}_bn")
 
 
-def _skip_connect(x: tf.Tensor, stride: int, name: str) -> tf.Tensor:
+def _skip(x: tf.Tensor, stride: int, name: str) -> tf.Tensor:
     del stride, name  # neither cell has one that halves
     return x
 
 
-def _max_pool_3x3(x: tf.Tensor, stride: int, name: str) -> tf.Tensor:
+def _pool(x: tf.Tensor, stride: int, name: str) -> tf.Tensor:
     return _LAYERS.MaxPooling2D(3, stride, padding="same", name=f"{name}_pool")(x)
 
 
-def _sep_conv_3x3(x: tf.Tensor, stride: int, name: str) -> tf.Tensor:
+def _sep(x: tf.Tensor, stride: int, name: str) -> tf.Tensor:
     return _separable(_separable(x, stride, 1, f"{name}1"), 1, 1, f"{name}2")
 
 
-def _dil_conv_3x3(x: tf.Tensor, stride: int, name: str) -> tf.Tensor:
+def _dil(x: tf.Tensor, stride: int, name: str) -> tf.Tensor:
     return _separable(x, stride, 2, name)
 
 
@@ -189,9 +163,4 @@ def _of_pytorch() -> tf.keras.initializers.Initializer:
     return tf.keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
 
 
-_OPERATIONS = {
-    "sep_conv_3x3": _sep_conv_3x3,
-    "dil_conv_3x3": _dil_conv_3x3,
-    "max_pool_3x3": _max_pool_3x3,
-    "skip_connect": _skip_connect,
-}
+_OPERATIONS = {"sep": _sep, "dil": _dil, "pool": _pool, "skip": _skip}

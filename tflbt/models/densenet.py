@@ -54,9 +54,6 @@ def densenet(
         dropout: Share of values dropped in training after each convolution but the first, 0 <= dropout < 1; the paper
             has 0.2 where data are not augmented, else 0.
 
-    Returns:
-        A functional model from images to logits `[n, classes]`, float32 under mixed precision too.
-
     Raises:
         ValueError: If the depth does not fit, or another argument is out of its range.
 
@@ -105,13 +102,7 @@ def _activated(x: tf.Tensor, channels: int, kernel: int, dropout: float, name: s
 
 
 def _layers_per_block(depth: int, bottleneck: bool) -> int:
-    """How many layers a block has, if the depth fits.
-
-    The first convolution, two transitions and the dense layer are not in blocks.
-
-    Raises:
-        ValueError: If the depth does not fit.
-    """
+    """How many layers a block has; the first convolution, two transitions and the dense layer are not in blocks."""
     step = _STAGES * (2 if bottleneck else 1)
     layers, rest = divmod(depth - 4, step)
     if rest or layers < 1:

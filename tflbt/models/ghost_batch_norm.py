@@ -68,11 +68,7 @@ class GhostBatchNormalization(tf.keras.layers.BatchNormalization):
 
     @classmethod
     def replace(cls, layer: tf.keras.layers.BatchNormalization, ghost_size: int) -> None:
-        """Makes a ghost batch normalisation of a layer that a model has already; its weights stay.
-
-        Raises:
-            ValueError: If the layer normalises in a way of its own, or over other axes.
-        """
+        """Makes a ghost batch normalisation of a layer that a model has already; its weights stay."""
         if type(layer) not in (tf.keras.layers.BatchNormalization, cls):
             kind = type(layer).__name__
             raise ValueError(f"layer {layer.name!r} is a {kind}, which ghosts cannot replace.")
@@ -80,28 +76,19 @@ class GhostBatchNormalization(tf.keras.layers.BatchNormalization):
         _refuse_other_groups(layer)
         if layer.built and list(layer.axis) != [layer.input_spec.ndim - 1]:
             raise ValueError(f"layer {layer.name!r} has axis={layer.axis!r}: ghosts need the last.")
-        layer.__class__ = (
-            cls  # a subclass without weights of its own: models go on holding this very layer
-        )
+        # A subclass without weights of its own: models go on holding this very layer.
+        layer.__class__ = cls
         layer.ghost_size = ghost_size
 
     def build(self, input_shape: Any) -> None:
-        """Makes the weights.
-
-        Raises:
-            ValueError: If `axis` is not the last axis of the inputs.
-        """
+        """Makes the weights, if `axis` is the last axis of the inputs."""
         axis = self.axis
         super().build(input_shape)
         if list(self.axis) != [len(input_shape) - 1]:
             raise ValueError(f"axis={axis!r} must be the last one, of the channels: use -1.")
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> tf.Tensor:
-        """Normalises: in training by ghosts, in inference (or frozen) by the running statistics.
-
-        Raises:
-            ValueError: In training, for inputs with a mask.
-        """
+        """Normalises: in training by ghosts, in inference (or frozen) by the running statistics."""
         if training is None:
             training = tf.keras.backend.learning_phase()
         known = tf.get_static_value(training) if self.trainable else False
@@ -159,11 +146,7 @@ class GhostBatchNormalization(tf.keras.layers.BatchNormalization):
 
 
 def _refuse_other_groups(layer: tf.keras.layers.BatchNormalization) -> None:
-    """Refuses options that choose other groups of samples than ghosts.
-
-    Raises:
-        ValueError: If the layer has such an option.
-    """
+    """Refuses options that choose other groups of samples than ghosts."""
     for name in ("synchronized", "renorm", "virtual_batch_size", "adjustment"):
         value = getattr(layer, name)
         if value:
@@ -188,9 +171,8 @@ class _Ghosts:
         """The means `[ghosts, channels]` of `[samples, positions, channels]`."""
         sums = tf.reduce_sum(x, axis=1)
         missing = self._count * self._size - self._samples
-        groups = tf.reshape(
-            tf.pad(sums, [[0, missing], [0, 0]]), [self._count, self._size, x.shape[-1]]
-        )
+        padded = tf.pad(sums, [[0, missing], [0, 0]])
+        groups = tf.reshape(padded, [self._count, self._size, x.shape[-1]])
         return tf.reduce_sum(groups, axis=1) / self._elements
 
     def unbiased(self, variance: tf.Tensor) -> tf.Tensor:

@@ -29,12 +29,6 @@ def application(name: str) -> Callable[..., tf.keras.Model]:
     `weight_decay`, `ghost_batch_size`, `bn_momentum` and `bn_epsilon` may be given. The last two are Keras's own by
     default (None). Networks that scale their images themselves, such as EfficientNet, expect pixels of 0 to 255.
 
-    Args:
-        name: Such as "keras.applications.ResNet50".
-
-    Returns:
-        A function whose signature lists the options with their defaults.
-
     Raises:
         ValueError: If Keras has no such network; the message lists those that it has.
 

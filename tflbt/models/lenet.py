@@ -23,12 +23,11 @@ def lenet(
 ) -> tf.keras.Model:
     """Builds the LeNet of Google's TPU examples, which `limit-of-the-batch-size` trains on MNIST.
 
-    Convolution 5x5x32, max pooling 2, convolution 5x5x64, max pooling 2, dense 1,024, dense 10;
-    ReLU after each layer but the last, "same" padding: 3,274,634 parameters for 28x28x1 images and
-    10 classes. That is `official/mnist/mnist.py` of `tensorflow/models`, taken to be Google's
-    implementation that You et al. cite ([41]; they give no sizes). It drops 0.4 of the hidden
-    units, which is not the default here. `filters=(20, 50), units=500, padding="valid"` has the
-    shape of Caffe's LeNet, with its 431,080 parameters.
+    Convolution 5x5x32, max pooling 2, convolution 5x5x64, max pooling 2, dense 1,024, dense 10; ReLU after each layer
+    but the last, "same" padding: 3,274,634 parameters for 28x28x1 images and 10 classes. That is
+    `official/mnist/mnist.py` of `tensorflow/models`, taken to be Google's implementation that You et al. cite ([41];
+    they give no sizes). It drops 0.4 of the hidden units, which is not the default here. `filters=(20, 50), units=500,
+    padding="valid"` has the shape of Caffe's LeNet, with its 431,080 parameters.
 
     Args:
         input_shape: Height, width and channels of an image.
@@ -37,10 +36,6 @@ def lenet(
         units: Width of the hidden dense layer.
         padding: "same" or "valid", of the convolutions.
         dropout: Share of hidden units dropped in training, 0 <= dropout < 1.
-
-    Returns:
-        A functional model from images to logits `[n, classes]`, float32 under mixed precision
-        too.
 
     Raises:
         ValueError: If there are not two filters, or dropout is out of its range.

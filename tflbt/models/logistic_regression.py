@@ -22,10 +22,9 @@ def logistic_regression(
 ) -> tf.keras.Model:
     r"""Builds (multinomial) logistic regression, as `abs-absa.txt` trains it on mushrooms.
 
-    Two classes have two logits, of which only the difference matters: with
-    :math:`w = w_1 - w_0`, :math:`P(1 | x) = \sigma(w^T x)`. Gradient descent with rate :math:`\eta` moves :math:`w`
-    as far as one logit and a sigmoid would with rate :math:`2 \eta`, and the largest Hessian eigenvalue is twice
-    that of one logit. The paper, whose rate is 1.2, does not say which it has.
+    Two classes have two logits, of which only the difference matters: with $w = w_1 - w_0$, $P(1 | x) = \sigma(w^T x)$.
+    Gradient descent with rate $\eta$ moves w as far as one logit and a sigmoid would with rate $2 \eta$, and the
+    largest Hessian eigenvalue is twice that of one logit. The paper, whose rate is 1.2, does not say which it has.
 
     Args:
         input_shape: Of a sample: flat, or an image's. The default is a mushroom's (`tflbt.data.load`).

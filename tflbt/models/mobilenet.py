@@ -53,9 +53,6 @@ def mobilenet(
         max_activation: Where ReLUs are cut off; 6 in the authors' code. None: not, as in the paper and convNet.pytorch
             (the code of the first author of `batch-augmentation.txt`).
 
-    Returns:
-        A functional model from images to logits `[n, classes]`, float32 under mixed precision too.
-
     Raises:
         ValueError: If alpha leaves a layer without channels, or the dropout is out of its range.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,10 @@ _DOCUMENTED = {
     "ghost_batch_size": "Samples that are normalised together in training (`tflbt.models.GhostBatchNormalization`); "
     "None: the whole sub-batch.",
 }
+_RETURNS = """
+Returns:
+    A functional model from images to logits `[n, classes]`, float32 under mixed precision too.
+"""
 # The argument that regularises a layer's kernel, and the attribute that holds the kernel. A depthwise kernel decays
 # only beside a pointwise one (SeparableConv2D): MobileNet's paper says to decay those of DepthwiseConv2D "very little
 # or not at all", since they have so few parameters.
@@ -115,22 +120,9 @@ def check(
 
 
 def prepares(*names: str, **defaults: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Adds options of `prepared` to a network's function: arguments, documentation, and what they do.
+    """Adds options of `prepared`, all of `DEFAULTS` or those named, to a network's function, and documents them.
 
-    Args:
-        *names: Of the options; none: all of `DEFAULTS`.
-        **defaults: Of options whose default is another than in `DEFAULTS`.
-
-    Returns:
-        A decorator. The function's signature lists the options with their defaults.
-
-    Example:
-        >>> import inspect
-        >>> @prepares("weight_decay")
-        ... def line(inputs=1):
-        ...     return tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(inputs,))])
-        >>> str(inspect.signature(line)), len(line(weight_decay=0.1).losses)
-        ('(inputs=1, *, weight_decay=0.0)', 1)
+    `defaults` are of options whose default is another. The function's docstring also gets a "Returns" if it has none.
     """
     defaults = {**{name: DEFAULTS[name] for name in names or DEFAULTS}, **defaults}
 
@@ -141,21 +133,18 @@ def prepares(*names: str, **defaults: Any) -> Callable[[Callable[..., Any]], Cal
             check(**chosen)  # before anything is built
             return prepared(network(*arguments, **options), **chosen)
 
-        build.__signature__ = _with(inspect.signature(network), defaults)  # type: ignore[attr-defined]
-        documented = "".join(f"    {name}: {_DOCUMENTED[name]}\n" for name in defaults)
-        build.__doc__ = inspect.cleandoc(network.__doc__ or "").replace(
-            "\nReturns:", f"{documented}\nReturns:", 1
-        )
+        signature, keyword = inspect.signature(network), inspect.Parameter.KEYWORD_ONLY
+        added = [inspect.Parameter(name, keyword, default=defaults[name]) for name in defaults]
+        parameters = [*signature.parameters.values(), *added]
+        build.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        documentation = inspect.cleandoc(network.__doc__ or "")
+        new = "".join(f"    {name}: {_DOCUMENTED[name]}\n" for name in defaults)
+        new += "" if "\nReturns:" in documentation else _RETURNS
+        after_arguments = r"\n(Returns|Raises|Example):"
+        build.__doc__ = re.sub(after_arguments, lambda end: new + end[0], documentation, count=1)
         return build
 
     return decorate
-
-
-def _with(signature: inspect.Signature, defaults: dict[str, Any]) -> inspect.Signature:
-    """A signature and further keyword-only parameters."""
-    keyword_only = inspect.Parameter.KEYWORD_ONLY
-    added = [inspect.Parameter(name, keyword_only, default=defaults[name]) for name in defaults]
-    return signature.replace(parameters=[*signature.parameters.values(), *added])
 
 
 def _decay(layer: tf.keras.layers.Layer, regulariser: tf.keras.regularizers.Regularizer) -> None:

@@ -57,17 +57,9 @@ def resnet(
             identity (Goyal et al. 2017, section 5.1). Keep these gammas out of layer-wise adaptation.
         name: Of the model.
 
-    Returns:
-        A functional model from images to logits `[n, classes]`, float32 under mixed precision too.
-
     Raises:
         ValueError: If the stem or shortcut is unknown, `blocks` and `widths` differ in length, or widths decrease
             under shortcut "A".
-
-    Example:
-        >>> from tflbt.models.resnet import resnet
-        >>> resnet((2, 2, 2, 2))(tf.zeros([1, 224, 224, 3])).shape  # ResNet-18
-        TensorShape([1, 1000])
     """
     checks.one_of("stem", stem, STEMS)
     checks.one_of("shortcut", shortcut, ("A", "B"))
@@ -137,11 +129,7 @@ def _projected(x: tf.Tensor, channels: int, stride: int, name: str) -> tf.Tensor
 
 
 def _padded(x: tf.Tensor, channels: int, stride: int, name: str) -> tf.Tensor:
-    """Shortcut "A".
-
-    Raises:
-        ValueError: If there are fewer channels than before.
-    """
+    """Shortcut "A", which cannot take channels away."""
     added = channels - x.shape[-1]
     if added < 0:
         raise ValueError(f"widths must not decrease with shortcut 'A', got {channels} at {name}.")
@@ -163,9 +151,8 @@ def cifar_resnet(
 ) -> tf.keras.Model:
     """Builds the CIFAR residual network of He et al. (2016), section 4.2: n blocks in each stage.
 
-    Trainable parameters with 10 classes and shortcut "A" (the paper's table 6 in brackets): depth
-    20 269,722 (0.27M), 32 464,154 (0.46M), 44 658,586 (0.66M), 56 853,018 (0.85M), 110 1,727,962
-    (1.7M).
+    Trainable parameters with 10 classes and shortcut "A" (the paper's table 6 in brackets): depth 20 269,722 (0.27M),
+    32 464,154 (0.46M), 44 658,586 (0.66M), 56 853,018 (0.85M), 110 1,727,962 (1.7M).
 
     Args:
         depth: 20, 32, 44, 56 or 110 (with s stages, 2sn + 2).
@@ -174,9 +161,6 @@ def cifar_resnet(
         widths: Channels of each stage.
         shortcut: "A" (parameter-free) or "B" (projection), where a stage halves the image.
         zero_init_last_gamma: As in `resnet`.
-
-    Returns:
-        A functional model from images to logits `[n, classes]`, float32 under mixed precision too.
 
     Raises:
         ValueError: If the depth does not fit the stages, the shortcut is unknown or another option out of its range.
@@ -228,9 +212,6 @@ def digits_resnet(
         shortcut: "A" or "B".
         zero_init_last_gamma: Whether blocks start as the identity.
 
-    Returns:
-        A functional model from images to float32 logits `[n, classes]`.
-
     Example:
         >>> from tflbt.models.resnet import digits_resnet
         >>> digits_resnet()(tf.zeros([3, 8, 8, 1])).shape
@@ -268,9 +249,6 @@ def resnet18(
         blocks: Blocks of each stage. (3, 4, 6, 3) makes ResNet-34.
         widths: Channels of each stage; the first is the stem's too.
         zero_init_last_gamma: As in `resnet`.
-
-    Returns:
-        A functional model from images to logits `[n, classes]`, float32 under mixed precision too.
 
     Example:
         >>> from tflbt.models.resnet import resnet18
@@ -311,9 +289,6 @@ def resnet50(
         blocks: Blocks of each stage. (3, 4, 23, 3) makes ResNet-101.
         widths: Channels of each stage's 3x3 convolutions; the first is the stem's too.
         zero_init_last_gamma: As in `resnet`.
-
-    Returns:
-        A functional model from images to logits `[n, classes]`, float32 under mixed precision too.
 
     Example:
         >>> from tflbt.models.resnet import resnet50

@@ -36,9 +36,6 @@ def small_alexnet(
         filters: Channels of each convolution.
         units: Widths of the hidden dense layers.
 
-    Returns:
-        A functional model from images to logits `[n, classes]`, float32 under mixed precision too.
-
     Example:
         >>> from tflbt.models.small_alexnet import small_alexnet
         >>> sum(int(tf.size(variable)) for variable in small_alexnet().trainable_variables)

@@ -47,9 +47,6 @@ def squeezenext(
         input_shape: Height, width and channels of an image.
         classes: Number of logits, at least 1.
 
-    Returns:
-        A functional model from images to logits `[n, classes]`, float32 under mixed precision too.
-
     Raises:
         ValueError: If there are not four numbers of blocks of at least 1, or the width is too small for a channel.
 

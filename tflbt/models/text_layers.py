@@ -13,18 +13,7 @@ _register = tf.keras.utils.register_keras_serializable(package="tflbt")
 
 @_register
 class TiedEmbedding(tf.keras.layers.Embedding):
-    """Vectors E of words and, by ``reverse=True``, logits ``E h + b`` of words for vectors h.
-
-    Args:
-        input_dim: Words in the vocabulary.
-        output_dim: Width of a vector.
-        **kwargs: As `tf.keras.layers.Embedding`.
-
-    Example:
-        >>> from tflbt.models.text_layers import TiedEmbedding
-        >>> tied = TiedEmbedding(5, 3)
-        >>> tied(tied(tf.constant([[1, 2]])), reverse=True).shape
-        TensorShape([1, 2, 5])
+    """Vectors E of words and, by `reverse=True`, logits `E h + b` of words for vectors h.
 
     Source: Press and Wolf, "Using the Output Embedding to Improve Language Models" (2016).
     """
@@ -35,7 +24,7 @@ class TiedEmbedding(tf.keras.layers.Embedding):
         self.bias = self.add_weight("bias", [self.input_dim], initializer="zeros")
 
     def call(self, inputs: tf.Tensor, reverse: bool = False) -> tf.Tensor:
-        """Looks words up, or with `reverse` makes logits ``[n, T, words]`` of vectors ``[n, T, width]``."""
+        """Looks words up, or with `reverse` makes logits `[n, T, words]` of vectors `[n, T, width]`."""
         if not reverse:
             return super().call(inputs)
         vectors = tf.cast(inputs, self.compute_dtype)
@@ -44,17 +33,7 @@ class TiedEmbedding(tf.keras.layers.Embedding):
 
 @_register
 class WordDropout(tf.keras.layers.Layer):
-    """Drops words of the vocabulary in training: their vectors become 0 wherever they stand, the others ``1/(1-rate)``.
-
-    Args:
-        rate: Share of the vocabulary's words, 0 <= rate < 1.
-        words: Words in the vocabulary.
-        **kwargs: As `tf.keras.layers.Layer`.
-
-    Example:
-        >>> from tflbt.models.text_layers import WordDropout
-        >>> WordDropout(0.5, 9)([tf.ones([2, 4, 3]), tf.zeros([2, 4], tf.int32)]).shape
-        TensorShape([2, 4, 3])
+    """Drops a share of the vocabulary in training: vectors become 0 wherever the word stands, others `1 / (1 - rate)`.
 
     Source: Gal and Ghahramani, "A Theoretically Grounded Application of Dropout in RNNs" (2016).
     """
@@ -65,7 +44,7 @@ class WordDropout(tf.keras.layers.Layer):
         self._dropout = _LAYERS.Dropout(rate, dtype=self.dtype_policy)
 
     def call(self, inputs: Sequence[tf.Tensor], training: Any = None) -> tf.Tensor:
-        """Takes vectors ``[n, T, width]`` and their words ``[n, T]``."""
+        """Takes vectors `[n, T, width]` and their words `[n, T]`."""
         vectors, words = inputs
         kept = self._dropout(tf.ones([self.words, 1], self.compute_dtype), training=training)
         return vectors * tf.gather(kept, words)
@@ -79,17 +58,8 @@ class WordDropout(tf.keras.layers.Layer):
 class WeightDropLSTM(tf.keras.layers.LSTM):
     """An LSTM whose weights from state to state are dropped in training: one mask a call, the same at all positions.
 
-    It computes on `tf.keras.layers.LSTM`'s fused kernel. Keras's own `recurrent_dropout` drops states, not weights.
-
-    Args:
-        units: Width of the state.
-        weight_drop: Share of the weights, 0 <= weight_drop < 1; the others are divided by ``1 - weight_drop``.
-        **kwargs: As `tf.keras.layers.LSTM`.
-
-    Example:
-        >>> from tflbt.models.text_layers import WeightDropLSTM
-        >>> WeightDropLSTM(4, weight_drop=0.5)(tf.ones([2, 3, 5]), training=True).shape
-        TensorShape([2, 4])
+    The others are divided by `1 - weight_drop`. It computes on `tf.keras.layers.LSTM`'s fused kernel. Keras's own
+    `recurrent_dropout` drops states, not weights.
 
     Source: Merity et al. (2017), section 2.
     """
@@ -124,19 +94,7 @@ class WeightDropLSTM(tf.keras.layers.LSTM):
 
 @_register
 class ActivationPenalty(tf.keras.layers.Layer):
-    """Adds ``alpha * mean(dropped^2) + beta * mean((h_t+1 - h_t)^2)`` to the loss in training; gives `dropped` on.
-
-    Args:
-        activation: Alpha, at least 0.
-        slowness: Beta, at least 0.
-        **kwargs: As `tf.keras.layers.Layer`.
-
-    Example:
-        >>> from tflbt.models.text_layers import ActivationPenalty
-        >>> layer, h = ActivationPenalty(2.0, 1.0), tf.constant([[[0.0], [3.0]]])
-        >>> _ = layer([h, h], training=True)
-        >>> float(layer.losses[0])  # 2 * 9/2 + 9
-        18.0
+    """Adds `activation * mean(dropped^2) + slowness * mean((h_t+1 - h_t)^2)` to the loss; returns `dropped`.
 
     Source: Merity, McCann, Socher, "Revisiting Activation Regularization for Language RNNs" (2017).
     """
@@ -146,12 +104,11 @@ class ActivationPenalty(tf.keras.layers.Layer):
         self.activation, self.slowness = activation, slowness
 
     def call(self, inputs: Sequence[tf.Tensor], training: Any = None) -> tf.Tensor:
-        """Takes h and h after dropout, both ``[n, T, width]``."""
+        """Takes h and h after dropout, both `[n, T, width]`."""
         h, dropped = (tf.cast(x, tf.float32) for x in inputs)
         moved = tf.square(h[:, 1:] - h[:, :-1])
-        slowness = tf.math.divide_no_nan(  # of one position there is none
-            tf.reduce_sum(moved), tf.cast(tf.size(moved), tf.float32)
-        )
+        count = tf.cast(tf.size(moved), tf.float32)  # 0 for one position
+        slowness = tf.math.divide_no_nan(tf.reduce_sum(moved), count)
         penalty = self.activation * tf.reduce_mean(tf.square(dropped)) + self.slowness * slowness
         # `training` may be a tensor, so no "if".
         self.add_loss(penalty * tf.cast(False if training is None else training, tf.float32))

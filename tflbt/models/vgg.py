@@ -53,9 +53,6 @@ def vgg16(
             (`tflbt.models.initialisation`), such as "he_normal" without `batch_norm`: PyTorch's layers shrink what
             passes them.
 
-    Returns:
-        A functional model from images to logits `[n, classes]`, float32 under mixed precision too.
-
     Raises:
         ValueError: If `blocks` and `widths` differ in length, the image is too small for the poolings, or the
             dropout is out of its range.
@@ -77,13 +74,9 @@ def vgg16(
     inputs = x = tf.keras.Input(tuple(input_shape), name="images")
     for stage, (count, width) in enumerate(zip(blocks, widths), start=1):
         for number in range(1, count + 1):
-            x = _LAYERS.Conv2D(
-                width,
-                3,
-                padding="same",
-                name=f"stage{stage}_conv{number}",
-                **initialisers(initialisation, 9 * x.shape[-1]),
-            )(x)
+            start = initialisers(initialisation, 9 * x.shape[-1])
+            name = f"stage{stage}_conv{number}"
+            x = _LAYERS.Conv2D(width, 3, padding="same", name=name, **start)(x)
             if batch_norm:
                 x = parts.normalisation(x, f"stage{stage}_bn{number}")
             x = parts.relu(x, f"stage{stage}_relu{number}")

@@ -44,9 +44,6 @@ def wide_resnet(
         classes: Number of logits, at least 1.
         dropout: Share of values dropped in training before the second convolution of each block, 0 <= dropout < 1.
 
-    Returns:
-        A functional model from images to logits `[n, classes]`, float32 under mixed precision too.
-
     Raises:
         ValueError: If the depth is not 6n + 4, the width below 1 or the dropout out of its range.
 

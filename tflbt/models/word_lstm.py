@@ -21,12 +21,7 @@ import tensorflow as tf
 from tflbt import checks
 from tflbt.models import parts
 from tflbt.models.prepared import prepares
-from tflbt.models.text_layers import (
-    ActivationPenalty,
-    TiedEmbedding,
-    WeightDropLSTM,
-    WordDropout,
-)
+from tflbt.models.text_layers import ActivationPenalty, TiedEmbedding, WeightDropLSTM, WordDropout
 
 _LAYERS = tf.keras.layers
 _EMBEDDING_RANGE = 0.1  # the authors' "initrange"

@@ -130,9 +130,8 @@ def share_state(model: TrainingModel) -> None:
     if model.reduction.size == 1:
         return
     comm.broadcast_variables(model.weights, "tflbt.weights", model.reduction)
-    comm.broadcast_variables(
-        optimizer_variables(model.optimizer), "tflbt.optimizer", model.reduction
-    )
+    slots = optimizer_variables(model.optimizer)
+    comm.broadcast_variables(slots, "tflbt.optimizer", model.reduction)
     comm.broadcast_variables(model.rules.variables, "tflbt.rules", model.reduction)
 
 

@@ -33,9 +33,8 @@ def make_evaluation(model: TrainingModel) -> Any:
         pending = PendingMetrics(model)
         steps = tf.convert_to_tensor(model.sub_batches_variable)
         count = pull(iterator, steps, accumulate, tf.constant(0.0))
-        count, *metrics = comm.all_reduce_sum(
-            [count, *pending.local()], "tflbt.evaluate", reduction
-        )
+        sums = [count, *pending.local()]
+        count, *metrics = comm.all_reduce_sum(sums, "tflbt.evaluate", reduction)
         pending.settle(metrics)
 
         def end_of_data() -> tf.Tensor:

@@ -62,9 +62,8 @@ class Update:
 
     def accumulate(self, iterator: Iterator[Any], lap: Stopwatch) -> Total:
         """Adds up the gradients of this rank's sub-batches."""
-        zeros = Total(
-            tf.constant(0.0), tf.constant(0.0), [tf.zeros(v.shape, v.dtype) for v in self.variables]
-        )
+        gradients = [tf.zeros(v.shape, v.dtype) for v in self.variables]
+        zeros = Total(tf.constant(0.0), tf.constant(0.0), gradients)
         steps = tf.convert_to_tensor(self.model.sub_batches_variable)
 
         def one_pass(compute: Callable[[Any], list[tf.Tensor]]) -> Total:
