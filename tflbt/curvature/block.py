@@ -38,14 +38,14 @@ class Block:
     """
 
     def __init__(self, model: tf.keras.Model, inputs: Any, layers: str | Sequence[str]) -> None:
-        self.halves: Halves | None = None
+        self.halves: Any = None
         self.reason: str | None = None
         self._warned = False
-        self._model = weakref.ref(model)
+        self._model: Callable[[], Any] = weakref.ref(model)
         self._inputs = inputs
         self._heads: dict[tf.DType, Head] = {}
         self._operators: dict[str, tuple[Any, HeadOperator]] = {}
-        self._last_inputs: Callable[[Any], list[tf.Tensor]] | None = None
+        self._last_inputs: Any = None
         count = last_count(layers)
         self.variables = variables_of(model, layers) if count is None else []
         try:
@@ -155,11 +155,10 @@ class Block:
             raise Uncuttable("it has loss terms of its own, outside its layers")
         specs = samples.specs()[1:]
         key = (total_loss.key, repr(specs), reduction)
-        last, operator = self._operators.get(method, (None, None))
-        if last != key:
+        if self._operators.get(method, (None,))[0] != key:
             operator = self._compile(method, total_loss, specs, reduction)
             self._operators[method] = (key, operator)
-        return operator
+        return self._operators[method][1]
 
     def warn(self, reason: str, method: str) -> None:
         """Note why the model cannot be cut, and tell the user once."""

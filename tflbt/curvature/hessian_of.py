@@ -101,7 +101,7 @@ def hessian_of(
     # Gradients may be compressed on their way between ranks; differences of them may not.
     agreed = (reduction or comm.EVERYONE).uncompressed
     try:
-        block = None if layers == "all" else block_of(model, samples, layers)
+        block: Any = None if layers == "all" else block_of(model, samples, layers)
         head = block and _of_head(block, total_loss, method, samples, agreed, step)
         if head is not None:
             yield head

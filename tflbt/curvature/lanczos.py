@@ -10,7 +10,11 @@ import numpy as np
 FlatProduct = Callable[[np.ndarray], np.ndarray]
 
 #: What is smallest for the eigenvalue wanted first.
-WHICH = {"magnitude": lambda values: -np.abs(values), "largest": np.negative, "smallest": np.copy}
+WHICH: dict[str, FlatProduct] = {
+    "magnitude": lambda values: -np.abs(values),
+    "largest": np.negative,
+    "smallest": np.copy,
+}
 
 
 class Tridiagonal:

@@ -89,7 +89,10 @@ def power_iteration(
 
 
 def result_of(
-    loop: Callable[..., Any], start: Vector, iterations: int | tf.Tensor, tolerance: float | None
+    loop: Callable[..., Any],
+    start: Sequence[Any],
+    iterations: int | tf.Tensor,
+    tolerance: float | None,
 ) -> EigenResult:
     """Run `loop`, which is `power_loop` around a product, and judge what it has found."""
     limit = tf.constant(-1.0 if tolerance is None else tolerance, start[0].dtype)

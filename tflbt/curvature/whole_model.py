@@ -61,7 +61,7 @@ class WholeModel:
         specs: tuple[Any, Any, Any],
     ) -> None:
         self.variables = list(variables)
-        reference = weakref.ref(model)
+        reference: Callable[[], Any] = weakref.ref(model)
         shapes = [tf.TensorSpec(v.shape, v.dtype) for v in self.variables]
         inputs, *structure = specs
         batch = [inputs, without_nones(structure)]
