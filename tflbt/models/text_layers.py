@@ -46,8 +46,8 @@ class WordDropout(tf.keras.layers.Layer):
     def call(self, inputs: Sequence[tf.Tensor], training: Any = None) -> tf.Tensor:
         """Takes vectors `[n, T, width]` and their words `[n, T]`."""
         vectors, words = inputs
-        kept = self._dropout(tf.ones([self.words, 1], self.compute_dtype), training=training)
-        return vectors * tf.gather(kept, words)
+        factors = self._dropout(tf.ones([self.words, 1], self.compute_dtype), training=training)
+        return vectors * tf.gather(factors, words)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make the layer again."""

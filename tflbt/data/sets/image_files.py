@@ -87,7 +87,7 @@ def unreadable_named() -> Iterator[None]:
 
     Raises:
         OSError: If the body met such files. TensorFlow's log says what is wrong with a JPEG.
-        tf.errors.InvalidArgumentError: If the body met another one.
+        InvalidArgumentError: TensorFlow's, if it is about something else.
 
     Example:
         >>> with unreadable_named():

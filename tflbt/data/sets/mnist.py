@@ -62,6 +62,9 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
 
     The format: the bytes 0, 0, the element type (8) and the number of dimensions d, here 3 for images and 1 for labels;
     d big-endian 32-bit sizes; the elements, the last dimension fastest.
+
+    Raises:
+        ValueError: If the file has not this format.
     """
     magic = bytes([0, 0, _UNSIGNED_BYTE, dimensions])
     expected = f"an IDX file of unsigned bytes with {dimensions} dimension(s)"
