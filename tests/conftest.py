@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -136,3 +136,15 @@ def run_ranks(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]
         return start_ranks(script, tmp_path, n, **options)
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def process_as_it_was() -> Iterator[None]:
+    """Undoes what a recipe's training sets for the whole process: determinism and the policy of precision."""
+    yield
+    if "tensorflow" in sys.modules:
+        import tensorflow as tf
+        from tensorflow.python.framework import config
+
+        config.disable_op_determinism()
+        tf.keras.mixed_precision.set_global_policy("float32")

@@ -334,8 +334,8 @@ def test_svhn_decides_within_an_epoch():
             "finite_difference",
             "='finite_difference' works for layers=",
         ),
-        ("absa", "adversarial.share", 1.5, "=1.5 must be in [0, 1]"),
-        ("absa", "adversarial.share", -0.1, "=-0.1 must be in [0, 1]"),
+        ("absa", "adversarial.share", 1.5, "=1.5 must be between 0 and 1"),
+        ("absa", "adversarial.share", -0.1, "=-0.1 must be between 0 and 1"),
         ("absa", "adversarial.epsilon", 0.0, "=0.0 must be more than 0"),
     ],
 )

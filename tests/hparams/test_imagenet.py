@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tflbt import recipes
+from tflbt.callbacks.curvature_probe import load_data
 from tflbt.data import ImageFolder, fit_standardize, load
 from tflbt.recipes import build
 
@@ -61,7 +62,7 @@ def test_the_recipe_trains_and_validates_on_files(root):
 def test_curvature_is_measured_on_files_that_are_read(root):
     values = {"schedule.name": "two_phase", "schedule.curvature_samples": 3}
     made = build.build(small_config(**values), root)
-    x, y = made.schedules[-1].curvature.data
+    x, y = load_data(made.schedules[-1].curvature.source)
     assert x.shape == (3, 16, 16, 3)
     np.testing.assert_array_equal(y, made.train[1][:3])
     assert -2.2 < x.min() < x.max() < 2.7  # standardised

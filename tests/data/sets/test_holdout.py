@@ -165,7 +165,9 @@ def test_a_recipe_trains_without_what_it_evaluates_on():
 
 
 def test_a_recipe_tells_a_holdout_that_cannot_be():
-    with pytest.raises(ValueError, match="config.data.holdout=-1 must be at least 0"):
+    with pytest.raises(
+        ValueError, match="config.data.holdout=-1 must be a whole number, at least 0"
+    ):
         built(numbered(100), **{"data.holdout": -1})
     with pytest.raises(ValueError, match="holdout=100 must be at least 1 and less than the 100"):
         built(numbered(100), **{"data.holdout": 100})
