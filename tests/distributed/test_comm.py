@@ -49,3 +49,12 @@ def test_keras_3_is_refused_before_horovod_starts(monkeypatch):
     monkeypatch.setattr(tf.keras, "__version__", "3.1.0", raising=False)
     with pytest.raises(RuntimeError, match="Keras 3.1.0, with which Horovod never reduces"):
         comm.init()
+
+
+@pytest.mark.parametrize(("old", "new"), [("meet", "join"), ("within", "process_set_scope")])
+def test_old_names_still_work(old, new):
+    with pytest.warns(DeprecationWarning, match=f"comm.{old} is now comm.{new}"):
+        function = getattr(comm, old)
+    assert function is getattr(comm, new)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = comm.nothing

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -315,3 +316,12 @@ def _portable(error: Exception) -> type[Exception]:
         if isinstance(error, kind):
             return kind
     return RuntimeError
+
+
+def __getattr__(name: str) -> Any:
+    """The functions' old names, with a deprecation line."""
+    new = {"meet": "join", "within": "process_set_scope"}.get(name)
+    if new is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(f"comm.{name} is now comm.{new}", DeprecationWarning, stacklevel=2)
+    return globals()[new]
