@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tflbt import recipes
@@ -68,3 +70,19 @@ def test_a_key_that_there_is_not_is_told_with_its_neighbours(key, says):
         recipes.require_key(recipes.default_config(), key)
     assert says in str(error.value)
     recipes.require_key(recipes.default_config(), "small_loss.epochs")
+
+
+def test_a_recipe_that_has_just_changed_is_read_anew(tmp_path, monkeypatch):
+    """Python's cached byte code would still be taken: the size and the second of the change are the same."""
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
+    path = tmp_path / "recipe.py"
+    for epochs in (3, 4):
+        path.write_text(
+            "from tflbt import recipes\n"
+            "def get_config():\n"
+            "    config = recipes.default_config()\n"
+            f"    config.epochs = {epochs}\n"
+            "    return config\n"
+        )
+        os.utime(path, (1e9, 1e9))
+        assert recipes.load(str(path)).epochs == epochs

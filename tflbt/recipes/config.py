@@ -194,7 +194,7 @@ def read_function(file: str, name: str, what: str) -> Callable[..., Any]:
         OSError: If the file cannot be read.
     """
     try:
-        Path(file).read_bytes()
+        source = Path(file).read_bytes()
     except OSError as error:
         raise type(error)(error.errno, f"the {what} cannot be read", file) from error
     spec = importlib.util.spec_from_file_location(f"tflbt_{what}", file)
@@ -202,7 +202,8 @@ def read_function(file: str, name: str, what: str) -> Callable[..., Any]:
         raise ValueError(f"{file} is no {what}: it must be a Python file whose name ends in .py.")
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        # Not by the loader, whose cached byte code outlives a change of the file within the same second.
+        exec(compile(source, file, "exec"), module.__dict__)
     except Exception as error:
         raise ValueError(f"{file}: {type(error).__name__}: {error}") from error
     function = getattr(module, name, None)
