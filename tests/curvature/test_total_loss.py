@@ -76,3 +76,6 @@ def test_keys_tell_losses_apart():
     one, other = losses.MeanSquaredError(), losses.MeanSquaredError()
     assert TotalLoss("mse").key == TotalLoss("mse").key
     assert TotalLoss(one).key == TotalLoss(one).key != TotalLoss(other).key
+    assert TotalLoss({"a": one}).key == TotalLoss({"a": one}).key != TotalLoss({"b": one}).key
+    weights = [TotalLoss(one, {name: 2.0}).key for name in "ab"]
+    assert weights[0] != weights[1] != TotalLoss(one, regularization=True).key

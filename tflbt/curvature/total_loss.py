@@ -32,10 +32,15 @@ class TotalLoss:
         self.regularization = regularization
 
     @property
-    def key(self) -> tuple:
-        """What two of these have in common when one compiled function, which holds its own, serves both."""
-        parts = tf.nest.flatten((self.source, self._loss_weights, self.regularization))
-        return tuple(part if isinstance(part, (str, float, int)) else id(part) for part in parts)
+    def key(self) -> str:
+        """What two of these have in common when one compiled function, which keeps its own alive, serves both.
+
+        The names of outputs in dicts are part of it, and objects count by identity.
+        """
+        whole = (self.source, self._loss_weights, self.regularization)
+        return repr(
+            tf.nest.map_structure(lambda x: x if isinstance(x, (str, float, int)) else id(x), whole)
+        )
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
         """Return the sum over the samples of one sub-batch."""

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tflbt.runs.config import without_numpy
+from tflbt.training.keras_internals import TensorLogs
 
 # What they have learnt from the epochs so far, and reset when training begins.
 _LEARNT = {
@@ -17,7 +18,7 @@ _LEARNT = {
 }  # fmt: skip
 
 
-class KerasState(tf.keras.callbacks.Callback):
+class KerasState(TensorLogs, tf.keras.callbacks.Callback):
     """Keeps the state of EarlyStopping, ReduceLROnPlateau and ModelCheckpoint, and whether training was over.
 
     Place it right after these callbacks, and pass it to `Checkpoint` as one of those whose state to keep; after
@@ -26,7 +27,6 @@ class KerasState(tf.keras.callbacks.Callback):
 
     def __init__(self, callbacks: Sequence[Any]) -> None:
         super().__init__()
-        self._supports_tf_logs = True
         learnt = ((callback, _learnt_by(callback)) for callback in callbacks)
         self._learnt = [(callback, names) for callback, names in learnt if names]
         self._restored: list[dict[str, Any]] | None = None
