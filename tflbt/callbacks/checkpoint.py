@@ -4,33 +4,43 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from absl import logging
 
 from tflbt import checks
+from tflbt.callbacks.callback_states import CallbackStates
 from tflbt.distributed import comm
+from tflbt.training import keras_internals
 from tflbt.training.checkpoint import Checkpoints, restore_together, write_together
 
 
 class Checkpoint(tf.keras.callbacks.Callback):
     """Writes a checkpoint every few epochs and after the last one; `resume` continues from the newest intact one.
 
-    Unlike Keras's BackupAndRestore it saves the state of callbacks (phase, plateau counter, learning-rate factors), the
-    batch size and the samples seen. Place it last among the callbacks. Under Horovod every rank must run it; the chief
-    writes, and a write that fails raises OSError on all of them.
+    It saves the weights, the optimizer, the batch size, the samples seen, and the state of all callbacks of the `fit`:
+    what their `state()` returns, and of callbacks without that, such as Keras's EarlyStopping and ReduceLROnPlateau,
+    the attributes that training changes (numbers, strings, arrays, variables, collections of these). A change that
+    cannot be kept, in an open file for example or in a variable that a lambda callback uses, is named in a warning.
+    Place it last among the callbacks. Under Horovod every rank must run it; the chief writes the state of its
+    callbacks, and a write that fails raises OSError on all ranks.
+
+    A run that a callback had ended early (`stop_training`) is over when it is resumed, too: `ended_itself` is True, and
+    `LargeBatchModel.fit` trains no epoch until you set it to False. In plain Keras, look at it before you call `fit`.
 
     Args:
         directory: Where to write the checkpoints.
-        callbacks: The callbacks of this `fit` whose state to save: those with `state()` and `restore(state)`; others
-            are ignored.
+        callbacks: Callbacks whose state must not be missing when the run goes on. Those of the `fit` are saved in any
+            case; the ones that are named here and have a `restore(state)` get their state already from `resume`.
         every: Epochs between checkpoints, at least 1, default 1.
         keep: How many of the newest checkpoints to keep, at least 1, default 2.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: If an argument is out of its range; at the start of `fit`, if a checkpoint that was resumed holds a
+            state that matches none of its callbacks.
         FileExistsError: At the start of `fit`, if the directory holds checkpoints of another run and `resume` was not
             called.
         OSError: At an epoch's end, if the checkpoint cannot be written; earlier ones are intact.
@@ -58,17 +68,20 @@ class Checkpoint(tf.keras.callbacks.Callback):
         self.checkpoints = Checkpoints(Path(directory), keep)
         self.every = every
         self.batch_size: int | None = None  # that the restored run had reached
+        self.ended_itself = False  # whether the restored run had ended itself
+        self._resumed = False  # since the last `fit`
         self._ours = False  # whether the checkpoints in the directory belong to this run
-        self._stateful: dict[str, Any] = {}
-        for callback in callbacks:
-            if hasattr(callback, "state") and hasattr(callback, "restore"):
-                name = type(callback).__name__
-                self._stateful[
-                    f"{name}_{len(self._stateful)}" if name in self._stateful else name
-                ] = callback
+        self._states = CallbackStates(callbacks)
 
-    def resume(self, model: tf.keras.Model) -> int:
+    def resume(self, model: tf.keras.Model, without: Collection[str] = ()) -> int:
         """Restores the newest intact checkpoint, if any, into a built, compiled model and the callbacks.
+
+        Callbacks get their state here if they were given to the constructor and have a `restore(state)`, otherwise when
+        `fit` begins.
+
+        Args:
+            model: The model that is to go on.
+            without: Names of callbacks' classes whose state to leave out, default none: they begin anew, or are gone.
 
         Returns:
             The number of finished epochs, for `fit(initial_epoch=...)`; 0 if there is no checkpoint.
@@ -80,20 +93,60 @@ class Checkpoint(tf.keras.callbacks.Callback):
         self._ours = True
         if state is None:
             return 0
-        for name, callback_state in state["callbacks"].items():
-            if name in self._stateful:
-                self._stateful[name].restore(callback_state)
+        self._resumed = True
+        self._states.restore(state["callbacks"], state.get("attributes"), without)
         if state.get("samples_seen") is not None:
             model.samples_seen = state["samples_seen"]
         self.batch_size = state.get("batch_size")
+        self.ended_itself = state.get("stopped", False)
         return int(state["epochs"])
 
+    def set_model(self, model: tf.keras.Model) -> None:
+        """Takes the model, and steps behind the callbacks whose epoch must end before a checkpoint is written."""
+        super().set_model(model)
+        calling = keras_internals.calling_list(self)
+        if calling is None:
+            return
+        last = self._states.last_required(calling.callbacks)
+        place = calling.callbacks.index(self)
+        if last > place:  # another list: Keras is walking along this one
+            order = calling.callbacks
+            calling.callbacks = [
+                *order[:place],
+                *order[place + 1 : last + 1],
+                self,
+                *order[last + 1 :],
+            ]
+        self._look_around(calling)
+
+    def _look_around(self, calling: Any) -> None:
+        """Finds the other callbacks of the `fit`."""
+        place = calling.callbacks.index(self)
+        self._states.of_fit(calling.callbacks[:place], calling.callbacks[place + 1 :])
+
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Raises FileExistsError on every rank if the directory holds checkpoints of another run."""
+        """Restores callbacks; raises on every rank if the directory or a state does not belong to this run."""
+        reduction = comm.reduction_of(self.model)
         if not self._ours:
-            reduction = comm.reduction_of(self.model)
             comm.on_chief(self._require_empty, "tflbt.checkpoint.directory", reduction)
         self._ours = True
+        if (calling := keras_internals.calling_list(self)) is not None:
+            self._look_around(calling)
+        self._states.begin(self.model)
+        if self._resumed:
+            comm.on_chief(self._states.require_all_restored, "tflbt.checkpoint.states", reduction)
+        self._states.forget()
+        self._resumed = False
+        if self.ended_itself and comm.is_chief():
+            logging.warning(
+                "The run that this fit goes on with had ended itself (stop_training, which EarlyStopping sets). "
+                "LargeBatchModel.fit trains no further epoch, plain Keras's fit does; set checkpoint.ended_itself = "
+                "False to train on."
+            )
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """The run is not over, or no longer."""
+        self.ended_itself = False
 
     def _require_empty(self) -> None:
         """Raises if there are checkpoints."""
@@ -114,8 +167,11 @@ class Checkpoint(tf.keras.callbacks.Callback):
 
     def _state(self) -> dict[str, Any]:
         """What a checkpoint holds besides weights and slots."""
+        is_chief = comm.reduction_of(self.model).rank == 0
         return {
-            "callbacks": {name: callback.state() for name, callback in self._stateful.items()},
+            "callbacks": self._states.own_state(),
+            "attributes": self._states.plain_state(self.model) if is_chief else {},
             "samples_seen": getattr(self.model, "samples_seen", None),
             "batch_size": getattr(self.model, "batch_size", None),
+            "stopped": bool(self.model.stop_training),
         }

@@ -75,6 +75,9 @@ class Recipe:
         folder, stateful = directory.checkpoints, [*self.schedules, *more_callbacks]
         checkpoint = sections.build(self.config, "checkpoint", directory=folder, callbacks=stateful)
         finished = checkpoint.resume(self.model) if resume else 0
+        checkpoint.ended_itself = (
+            False  # `over` says it of this run; a search may have stopped it for a while
+        )
         if resume and verbose and comm.is_chief():
             epochs = f"{finished} of {self.config.epochs} epochs"
             print(f"resume: {epochs} are done in {directory.path}", flush=True)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -147,3 +148,14 @@ def _require_generators_where_they_were() -> None:
                 f"Keras under TensorFlow {tf.__version__} does not draw from Dropout._random_generator._generator, "
                 "where tflbt seeds random layers, so that a resumed run would not go on exactly: use TensorFlow 2.15."
             )
+
+
+def calling_list(callback: Any) -> Any:
+    """The list of callbacks from which Keras is now calling one of them; None if something else calls it."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, tf.keras.callbacks.CallbackList) and callback in caller.callbacks:
+            return caller
+        frame = frame.f_back
+    return None

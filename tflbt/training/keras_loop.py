@@ -61,6 +61,12 @@ def callbacks_with(
     return [first, *(c for c in others if reduction.rank == 0 or not isinstance(c, WRITERS))]
 
 
+def has_ended_itself(callbacks: Any) -> bool:
+    """Whether a checkpoint has been restored after whose epoch a callback had set `stop_training`."""
+    found = getattr(callbacks, "callbacks", callbacks)
+    return any(getattr(each, "ended_itself", False) for each in tf.nest.flatten(found or []))
+
+
 def check_compile(model: tf.keras.Model, loss: Any, steps_per_execution: Any) -> None:
     """Refuses what `compile` cannot do as Keras does."""
     if steps_per_execution not in (None, 1):

@@ -341,6 +341,7 @@ class LargeBatchModel(tf.keras.Model):
                 the model, the data or the arguments.
         """
         keras_internals.require_compiled(self)
+        epochs = initial_epoch if keras_loop.has_ended_itself(callbacks) else epochs
         rules = gathered(adversarial, small_loss, batch_augmentation, *rules)
         augmentation = rules.find(Instances)
         data, validation_data = fit_data.prepare(

@@ -80,6 +80,9 @@ class HyperModelTrainer:
         if not model.built and _holds_any(checkpoint):
             self._make_weights(model)
         keras_state.first_epoch = checkpoint.resume(model)
+        checkpoint.ended_itself = (
+            False  # `over` says it of this trial; a search may have stopped it for a while
+        )
         if any(getattr(callback, "over", False) for callback in (keras_state, *callbacks)):
             return
         sources = [callback for callback in own if hasattr(callback, "epoch_columns")]
