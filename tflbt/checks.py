@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 
@@ -118,3 +118,22 @@ def _range(
         "less than": less_than,
     }
     return " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
+
+
+def overridden(thing: Any, names: Iterable[str], is_theirs: Callable[[type], bool]) -> list[str]:
+    """The names that an object defines itself, or the first of its classes that has them and is not theirs.
+
+    Example:
+        >>> class Own(dict):
+        ...     def get(self, key):
+        ...         return None
+        >>> overridden(Own(), ["get", "keys"], lambda cls: cls in dict.__mro__)
+        ['get']
+    """
+    attributes = getattr(thing, "__dict__", {})
+
+    def is_own(name: str) -> bool:
+        owner = next((cls for cls in type(thing).__mro__ if name in vars(cls)), None)
+        return name in attributes or (owner is not None and not is_theirs(owner))
+
+    return [name for name in names if is_own(name)]

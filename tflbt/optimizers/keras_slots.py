@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -18,9 +19,17 @@ HOOKS = {
     "_learning_rate": "learning_rate",
     "_current_learning_rate": "learning_rate",
     "_iterations": "iterations",
+    "_create_iteration_variable": "__init__",
     "_exclude_from_weight_decay": "exclude_from_weight_decay",
     "_exclude_from_weight_decay_names": "exclude_from_weight_decay",
 }
+
+# What an inner optimizer is not asked for: `LayerWise` calls its `update_step`, and does the rest itself.
+NOT_ASKED_OF_INNER = (
+    *("apply_gradients", "compute_gradients", "minimize", "aggregate_gradients", "finalize_variable_values"),
+    *("_apply_weight_decay", "_clip_gradients", "_deduplicate_sparse_grad", "_internal_apply_gradients"),
+    *("_update_step", "_update_step_xla", "_use_weight_decay"),
+)  # fmt: skip
 
 
 class HookedOptimizer(tf.keras.optimizers.Optimizer):
@@ -40,6 +49,14 @@ class HookedOptimizer(tf.keras.optimizers.Optimizer):
 
     def create_slots(self, var_list: list[tf.Variable]) -> None:
         """Creates what the optimizer keeps beside the variables."""
+
+    def check_built(self) -> None:
+        """Raises ValueError if there are no slots yet to set weights of."""
+        if not getattr(self, "_built", False):
+            raise ValueError(
+                "You are calling `set_weights()` on an optimizer that has not yet been built: call "
+                "`optimizer.build(trainable_variables)` first, which creates its weights."
+            )
 
     def set_rate(self, learning_rate: Any) -> None:
         """Takes a float or a Keras schedule as the learning rate, as Keras's constructors do."""
@@ -104,7 +121,15 @@ class RateOfInner:
 
     @_iterations.setter
     def _iterations(self, variable: Any) -> None:
-        """Ignores the count that Keras's constructor creates."""
+        """Counts in another variable; Keras's setters raise once either optimizer is built."""
+        before = self.inner._iterations
+        self.inner.iterations = variable
+        for optimizer in (self, self.inner):
+            optimizer._variables = [variable if v is before else v for v in optimizer._variables]
+
+    def _create_iteration_variable(self) -> None:
+        """Takes the inner optimizer's count in the place of the one that Keras's constructor creates."""
+        self._variables.append(self._iterations)
 
     def check_shared(self) -> None:
         """Makes sure that the rate and the count are the inner optimizer's."""
@@ -126,7 +151,7 @@ def _used_by(caller: str) -> set[str]:
     for cls in tf.keras.optimizers.Optimizer.__mro__:
         member = vars(cls).get(caller)
         functions = [member.fget, member.fset] if isinstance(member, property) else [member]
-        for function in map(inspect.unwrap, filter(None, functions)):
+        for function in filter(inspect.isfunction, map(inspect.unwrap, filter(None, functions))):
             names.update(function.__code__.co_names, function.__code__.co_consts)
     return names
 
@@ -144,6 +169,16 @@ def slot(
 ) -> tf.Variable:
     """An optimizer's slot of this variable."""
     return slots[optimizer._index_dict[optimizer._var_key(variable)]]
+
+
+def check_known(optimizer: tf.keras.optimizers.Optimizer, variables: Sequence[tf.Variable]) -> None:
+    """Raises Keras's KeyError where an optimizer was built for other variables."""
+    for variable in variables:
+        if optimizer._var_key(variable) not in optimizer._index_dict:
+            raise KeyError(
+                f"The optimizer cannot recognize variable {variable.name}: the inner optimizer {optimizer.name} was "
+                "built for other variables before, perhaps in another LayerWise. Give each LayerWise a new one."
+            )
 
 
 def adam_moments(optimizer: tf.keras.optimizers.Adam, variable: tf.Variable) -> list[tf.Variable]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tflbt import checks
@@ -51,7 +52,8 @@ class LayerWise(keras_slots.RateOfInner, LayerWiseOptimizer):
 
     Raises:
         ValueError: If an argument is out of its range, or the inner optimizer is a legacy one, is layer-wise or wrapped
-            already (wrap the result instead), or averages weights (`use_ema` belongs on the outside).
+            already (wrap the result instead), averages weights (`use_ema` belongs on the outside), or overrides what
+            `LayerWise` does in its place, such as `apply_gradients`; its own `update_step` is used.
 
     Source: section 3.1 of `limit-of-the-batch-size.txt`.
 
@@ -96,6 +98,7 @@ class LayerWise(keras_slots.RateOfInner, LayerWiseOptimizer):
         """Builds the inner optimizer's slots."""
         super().create_slots(var_list)
         self.inner.build(var_list)
+        keras_slots.check_known(self.inner, var_list)
         self.check_shared()
 
     def step(self, gradient: tf.Tensor, variable: tf.Variable) -> Any:
@@ -120,7 +123,17 @@ class LayerWise(keras_slots.RateOfInner, LayerWiseOptimizer):
         )
 
     def set_weights(self, weights: Sequence[Any]) -> None:
-        """Sets all of them: Keras's, by which an `.h5` file is loaded, would leave out the inner optimizer's."""
+        """Sets all of them: Keras's, by which an `.h5` file is loaded, would leave out the inner optimizer's.
+
+        Raises:
+            ValueError: If the optimizer is not built, or their number or shapes are not those of `variables`.
+        """
+        self.check_built()
+        shapes, found = [tuple(v.shape) for v in self.variables], [np.shape(w) for w in weights]
+        if found != shapes:
+            raise ValueError(
+                f"set_weights got weights of the shapes {found}, not compatible with those of the variables, {shapes}."
+            )
         for variable, weight in zip(self.variables, weights):
             variable.assign(weight)
 

@@ -10,15 +10,17 @@ import tensorflow as tf
 from tflbt.distributed import comm
 from tflbt.training import keras_internals
 from tflbt.training.pending_metrics import PendingMetrics
+from tflbt.training.returned_results import ReturnedResults
 from tflbt.training.sub_batches import first_dimension, pull
 from tflbt.training.update_state import TrainingModel
 
 
 def make_evaluation(model: TrainingModel) -> Any:
     """Builds the test function: `steps_per_execution` sub-batches a call, metrics exact over all ranks."""
+    results = ReturnedResults(model, "test_step")
 
     def compute(data: Any) -> None:
-        model.test_step(data)
+        results.call(first_dimension(data), data)
 
     if model.jit_compile:
         compute = tf.function(compute, jit_compile=True, reduce_retracing=True)
@@ -33,8 +35,9 @@ def make_evaluation(model: TrainingModel) -> Any:
         pending = PendingMetrics(model)
         steps = tf.convert_to_tensor(model.sub_batches_variable)
         count = pull(iterator, steps, accumulate, tf.constant(0.0))
-        sums = [count, *pending.local()]
-        count, *metrics = comm.all_reduce_sum(sums, "tflbt.evaluate", reduction)
+        parts = [count, pending.local(), results.local(count)]
+        total = comm.all_reduce_sum(tf.nest.flatten(parts), "tflbt.evaluate", reduction)
+        count, metrics, sums = tf.nest.pack_sequence_as(parts, total)
         pending.settle(metrics)
 
         def end_of_data() -> tf.Tensor:
@@ -42,6 +45,6 @@ def make_evaluation(model: TrainingModel) -> Any:
             return counter.read_value()
 
         tf.cond(count > 0, lambda: counter.assign_add(1).read_value(), end_of_data)
-        return model.get_metrics_result()
+        return results.merged(sums, count)
 
     return evaluate

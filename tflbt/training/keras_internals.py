@@ -6,9 +6,9 @@ No other file touches such names (tests/test_private_names.py), but for the opti
 **Why LargeBatchModel has two classes.** `tf.keras.Model(inputs, outputs)` returns an object of another class,
 `Functional`, by a trick that works for `Model` alone. `LargeBatchModel(inputs, outputs)` does the same: its `__new__`
 returns a `FunctionalLargeBatchModel`, which is a LargeBatchModel and a Functional. A subclass of LargeBatchModel that
-calls `super().__init__(inputs, outputs)` gets Functional as a base when it is constructed (`__class__ = ...`): Keras
-would otherwise insert Functional among the bases of LargeBatchModel itself, and every later subclass that has a `call`
-of its own, and no inputs, would break. FunctionalLargeBatchModel has a constructor of its own because Keras writes
+calls `super().__init__(inputs, outputs)` gets Functional as one more base when it is first constructed: Keras would
+otherwise insert Functional among the bases of LargeBatchModel itself, and every later subclass that has a `call` of its
+own, and no inputs, would break. FunctionalLargeBatchModel has a constructor of its own because Keras writes
 layers into a model's configuration only if the constructor looks like Functional's.
 """
 
@@ -64,6 +64,56 @@ def compile_arguments(model: tf.keras.Model) -> Any:
 def made_under_strategy(model: tf.keras.Model) -> bool:
     """True if a `tf.distribute` strategy was active when the model was made."""
     return model._distribution_strategy is not None
+
+
+def check_loss(model: tf.keras.Model, y: Any, loss: Any) -> None:
+    """Raises Keras's ValueError where there is no loss, or none of the targets that it needs."""
+    model._validate_target_and_loss(y, loss)
+
+
+def carry_over(model: tf.keras.Model, ours: tf.keras.Model) -> None:
+    """Hangs on `ours`, of the same inputs and outputs as a functional model, what else hangs on the model.
+
+    That is what leads to no output: losses and metrics that were added, with their layers, and layers, variables and
+    metrics that are attributes. Keras's `clone_model` does the same with copies.
+
+    Raises:
+        ValueError: If such an attribute has a name that means something else in LargeBatchModel.
+    """
+    present = {node for nodes in ours._nodes_by_depth.values() for node in nodes}
+    nodes = [n for nodes in model._nodes_by_depth.values() for n in nodes if n not in present]
+    if nodes:
+        ends = {id(node.layer) for node in nodes}
+        layers = [layer for layer in model._self_tracked_trackables if id(layer) in ends]
+        ours._insert_layers(layers, relevant_nodes=nodes)
+    ours._callable_losses.extend(model._callable_losses)
+    ours.activity_regularizer = model.activity_regularizer
+    if hasattr(model, "_manual_input_spec"):
+        ours.input_spec = model.input_spec
+    if not getattr(model, "_has_explicit_input_shape", True):
+        ours.input_spec = None  # as in a Sequential that took its shape from data, which may change
+    for name, value in vars(model).items():
+        if name not in vars(ours) and any(_is_tracked(part) for part in _parts(value)):
+            if hasattr(type(ours), name):
+                raise ValueError(f"model.{name} has another meaning in LargeBatchModel: rename it.")
+            setattr(ours, name, value)
+
+
+def _is_tracked(value: Any) -> bool:
+    return isinstance(value, (tf.keras.layers.Layer, tf.Variable))
+
+
+def _parts(value: Any) -> list[Any]:
+    """What a list, dictionary or other attribute holds."""
+    try:
+        return tf.nest.flatten(value)
+    except (TypeError, ValueError):  # a dictionary whose keys have no order
+        return []
+
+
+def take_precision(model: tf.keras.Model, ours: tf.keras.Model) -> None:
+    """Gives `ours` the precision that a model was made in, by which `compile` scales losses."""
+    ours._set_dtype_policy(model.dtype_policy)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,20 @@ WRITERS = (
     tf.keras.callbacks.TensorBoard,
     tf.keras.callbacks.CSVLogger,
 )
+STEPS = "{} cannot be set: it is the number of sub-batches. Give fit batch_size and sub_batch_size."
+UNDER_STRATEGY = (
+    "A tf.distribute strategy is active, or was when the model was made: LargeBatchModel trains over Horovod ranks "
+    "instead, so make and compile it outside of any strategy's scope."
+)
+
+
+def outside_of_functions(method: str) -> None:
+    """Raises Keras's RuntimeError inside a `tf.function`."""
+    if tf.inside_function():
+        raise RuntimeError(
+            f"Detected a call to `Model.{method}` inside a `tf.function`, but it manages its own: move the call out of "
+            "all enclosing `tf.function`s. A model may be called on tensors inside of one, as in `model(x)`."
+        )
 
 
 @contextlib.contextmanager
@@ -70,19 +84,9 @@ def has_ended_itself(callbacks: Any) -> bool:
 def check_compile(model: tf.keras.Model, loss: Any, steps_per_execution: Any) -> None:
     """Refuses what `compile` cannot do as Keras does."""
     if steps_per_execution not in (None, 1):
-        raise ValueError(
-            f"steps_per_execution={steps_per_execution!r} cannot be set: it is the number of sub-batches. "
-            "Give fit batch_size and sub_batch_size."
-        )
+        raise ValueError(STEPS.format(f"steps_per_execution={steps_per_execution!r}"))
     if tf.distribute.has_strategy() or keras_internals.made_under_strategy(model):
-        raise ValueError(
-            "A tf.distribute strategy is active, or was when the model was made: LargeBatchModel trains over "
-            "Horovod ranks instead, so make and compile it outside of any strategy's scope."
-        )
-    if type(model).train_step is not tf.keras.Model.train_step:
-        raise ValueError(
-            f"{type(model).__name__} overrides train_step, which sub-batches cannot use: override compute_loss instead."
-        )
+        raise ValueError(UNDER_STRATEGY)
     for part in tf.nest.flatten(loss):
         reduction = getattr(part, "reduction", None)
         if reduction in (tf.keras.losses.Reduction.SUM, tf.keras.losses.Reduction.NONE):

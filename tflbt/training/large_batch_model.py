@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import tensorflow as tf
@@ -10,7 +11,7 @@ import tensorflow as tf
 from tflbt.control.batch_plan import BatchPlan
 from tflbt.data.batch_augmentation import BatchAugmentation
 from tflbt.distributed import comm, wrapped_optimizer
-from tflbt.training import agreement, evaluation, fit_data, keras_internals, keras_loop
+from tflbt.training import agreement, evaluation, fit_data, keras_internals, keras_loop, overrides
 from tflbt.training.housekeeping import Housekeeping
 from tflbt.training.keras_internals import Functional
 from tflbt.training.rules.adversarial import FGSM, check_share
@@ -64,33 +65,36 @@ class LargeBatchModel(tf.keras.Model):
         """Gives `LargeBatchModel(inputs, outputs)` Keras's functional model as a base, as Keras does for Model."""
         if cls is LargeBatchModel and (args or "inputs" in kwargs):
             cls = FunctionalLargeBatchModel
-        return super().__new__(cls)
+        return super().__new__(cls, *args, **kwargs)  # Keras notes the arguments for get_config
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if (args or "inputs" in kwargs) and not isinstance(self, Functional):
             # A subclass that calls super().__init__(inputs, outputs); see tflbt.training.keras_internals.
-            cls = type(self)
-            self.__class__ = type(cls.__name__, (cls, Functional), {"__module__": cls.__module__})
+            type(self).__bases__ += (Functional,)
         super().__init__(*args, **kwargs)
         self._plan: BatchPlan | None = None
         self._reduction = comm.EVERYONE
         self._update_state = UpdateState()
         self._rules = Rules()
-        self._restored: dict[str, Any] = {}  # of rules, by a checkpoint
+        # Of rules, by a checkpoint; Keras would track a plain dictionary, and could add no loss then.
+        self._restored: Mapping[str, Any] = MappingProxyType({})
 
     @classmethod
     def from_model(cls, model: tf.keras.Model) -> LargeBatchModel:
         """Makes a LargeBatchModel that shares the layers and weights of a built model.
 
         Args:
-            model: Any built Keras model. A subclassed model becomes the single layer of the result. Its compilation
+            model: Any built Keras model. What was added to a functional or Sequential model by `add_loss` and
+                `add_metric` comes along. A subclassed model becomes the single layer of the result. Its compilation
                 is not taken over.
 
         Returns:
             The model; a LargeBatchModel is returned as it is.
 
         Raises:
-            ValueError: If the model is not built, or has a `train_step` of its own.
+            ValueError: If the model is not built, was made under a `tf.distribute` strategy, or its class overrides
+                what Keras asks of the model that it trains, such as `train_step`, `compute_loss`, `metrics`,
+                `test_step` or `fit`: derive the class from LargeBatchModel, which uses them (but for `train_step`).
 
         Example:
             >>> plain = tf.keras.Sequential([tf.keras.Input([4]), tf.keras.layers.Dense(2)])
@@ -99,15 +103,23 @@ class LargeBatchModel(tf.keras.Model):
         """
         if isinstance(model, LargeBatchModel):
             return model
-        if type(model).train_step is not tf.keras.Model.train_step:
-            raise ValueError(
-                f"{type(model).__name__} has a train_step of its own, which sub-batches cannot use: derive it from "
-                "tflbt.LargeBatchModel and override compute_loss instead."
+        found = overrides.check_carried_over(model)
+        if keras_internals.made_under_strategy(model):
+            raise ValueError(keras_loop.UNDER_STRATEGY)
+        if (
+            getattr(model, "inputs", None)
+            and isinstance(model, Functional)
+            and overrides.CONFIGURATION.issuperset(found)
+        ):
+            ours = LargeBatchModel(
+                model.input, model.output, name=model.name, trainable=model.trainable
             )
-        if getattr(model, "inputs", None) and isinstance(model, Functional):
-            return LargeBatchModel(model.input, model.output, name=model.name)
-        inputs = keras_loop.symbolic_inputs(model)
-        return LargeBatchModel(inputs, model(inputs), name=model.name)
+            keras_internals.carry_over(model, ours)
+        else:
+            inputs = keras_loop.symbolic_inputs(model)
+            ours = LargeBatchModelAround(inputs, model(inputs), name=model.name)
+        keras_internals.take_precision(model, ours)
+        return ours
 
     @property
     def reduction(self) -> comm.Reduction:
@@ -118,6 +130,25 @@ class LargeBatchModel(tf.keras.Model):
     def sub_batches_variable(self) -> tf.Variable:
         """Sub-batches that each rank takes for the current update; Keras lowers it for the last of an epoch."""
         return keras_internals.steps_per_execution(self)
+
+    @property
+    def steps_per_execution(self) -> Any:
+        """Keras's name for the number of sub-batches; assign `batch_size` instead."""
+        return self.sub_batches_variable
+
+    @steps_per_execution.setter
+    def steps_per_execution(self, steps: Any) -> None:
+        raise ValueError(keras_loop.STEPS.format(f"steps_per_execution={steps!r}"))
+
+    @property
+    def autotune_steps_per_execution(self) -> bool:
+        """False: Keras may not change the number of sub-batches."""
+        return False
+
+    @autotune_steps_per_execution.setter
+    def autotune_steps_per_execution(self, tune: bool) -> None:
+        if tune:
+            raise ValueError(keras_loop.STEPS.format(f"autotune_steps_per_execution={tune!r}"))
 
     @property
     def update_state(self) -> UpdateState:
@@ -223,9 +254,12 @@ class LargeBatchModel(tf.keras.Model):
         Raises:
             ValueError: For `steps_per_execution`, a `tf.distribute` strategy, a summing loss, a custom `train_step`.
         """
+        own_names = [n for n in vars(LargeBatchModel) if not hasattr(tf.keras.Model, n)]
+        overrides.check_model(self, [n for n in own_names if not n.startswith("_")])
         keras_loop.check_compile(self, loss, steps_per_execution)
         plain = keras_internals.plain_optimizer(optimizer)
         reduction = wrapped_optimizer.unwrap(plain)
+        overrides.check_optimizer(optimizer)
         super().compile(
             optimizer, loss, metrics, loss_weights, weighted_metrics, run_eagerly,
             jit_compile=jit_compile, **kwargs,
@@ -340,6 +374,7 @@ class LargeBatchModel(tf.keras.Model):
             ValueError: If the batch does not divide (naming the nearest sizes that do), or the ranks disagree about
                 the model, the data or the arguments.
         """
+        keras_loop.outside_of_functions("fit")
         keras_internals.require_compiled(self)
         epochs = initial_epoch if keras_loop.has_ended_itself(callbacks) else epochs
         rules = gathered(adversarial, small_loss, batch_augmentation, *rules)
@@ -388,12 +423,12 @@ class LargeBatchModel(tf.keras.Model):
         self._rules = rules
         for rule in rules:
             rule.start(self, spec)
-        restored, self._restored = self._restored, {}
-        rules.restore(restored)
+        restored, self._restored = self._restored, MappingProxyType({})
+        rules.restore(dict(restored))
 
     def restore_rules(self, state: dict[str, Any]) -> None:
         """Gives the rules of the next `fit` the state that a checkpoint kept of them."""
-        self._restored = state
+        self._restored = MappingProxyType(state)
 
     def evaluate(
         self,
@@ -421,6 +456,7 @@ class LargeBatchModel(tf.keras.Model):
         Returns:
             The loss and metrics over all samples of all ranks, as in Keras.
         """
+        keras_loop.outside_of_functions("evaluate")
         keras_internals.require_compiled(self)
         if fit_data.is_arrays(x):
             plan = self._plan
@@ -443,11 +479,13 @@ class LargeBatchModel(tf.keras.Model):
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:
         """Predicts as `tf.keras.Model.predict`, on this rank alone: other ranks need not call it."""
+        keras_loop.outside_of_functions("predict")
         with keras_loop.sub_batch_by_sub_batch(self):
             return super().predict(*args, **kwargs)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Predicts as `tf.keras.Model.predict_on_batch`, on this rank alone."""
+        keras_loop.outside_of_functions("predict_on_batch")
         with keras_loop.sub_batch_by_sub_batch(self):
             return super().predict_on_batch(x)
 
@@ -467,5 +505,21 @@ class FunctionalLargeBatchModel(LargeBatchModel, Functional):  # type: ignore[mi
         super().__init__(inputs, outputs, name=name, trainable=trainable, **kwargs)
 
 
+@tf.keras.utils.register_keras_serializable(package="tflbt")
+class LargeBatchModelAround(FunctionalLargeBatchModel):
+    """What `from_model` makes of a model that it cannot take apart: that is the last layer, and sees data as they are.
+
+    A functional model would cast them to the types, and insist on the shapes, that the model was built with.
+    """
+
+    input_spec = property(lambda self: None, lambda self, value: None)
+
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        """The outputs of the model inside, to which Keras hands `training` and masks on."""
+        return self.layers[-1](inputs)
+
+
 # Files in HDF5 name a class without its package.
-tf.keras.utils.get_custom_objects()["FunctionalLargeBatchModel"] = FunctionalLargeBatchModel
+tf.keras.utils.get_custom_objects().update(
+    {cls.__name__: cls for cls in (FunctionalLargeBatchModel, LargeBatchModelAround)}
+)

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tflbt.distributed import comm
 from tflbt.training import keras_internals, whole_update
 from tflbt.training.pending_metrics import PendingMetrics, metric_variables
+from tflbt.training.returned_results import ReturnedResults
 from tflbt.training.sample_losses import loss_of, sample_losses
 from tflbt.training.stopwatch import Stopwatch
 from tflbt.training.sub_batches import first_dimension, pull
@@ -41,6 +42,7 @@ class Update:
         self.model, self.state, self.rules = model, model.update_state, model.rules
         self.variables = model.trainable_variables
         self.unconnected: set[int] = set()  # variables without a gradient
+        self.results = ReturnedResults(model, "compute_metrics")
         compiled = _compiled if model.jit_compile else lambda function: function
         self.of_all = compiled(lambda data: self.gradients(data))
         self.of_larger = compiled(lambda data: self.gradients(data, self.rules.chooser.choose))
@@ -51,14 +53,15 @@ class Update:
         lap = Stopwatch(self.state.seconds, self.state.moment)
         pending = PendingMetrics(self.model)
         total = self.accumulate(iterator, lap)
-        total, exact = lap("computation", (total, [pending.local(), self.rules.scalars()]))
-        total, (metrics, scalars) = lap("communication", self.reduce(total, exact))
+        exact = [pending.local(), self.rules.scalars(), self.results.local(total.seen)]
+        total, exact = lap("computation", (total, exact))
+        total, (metrics, scalars, sums) = lap("communication", self.reduce(total, exact))
         pending.settle(metrics)
         count = tf.cond(
             total.count > 0, lambda: self.apply(total, scalars), lambda: self.end_of_data(iterator)
         )
         lap("computation", count)
-        return self.model.get_metrics_result()
+        return self.results.merged(sums, total.seen)
 
     def accumulate(self, iterator: Iterator[Any], lap: Stopwatch) -> Total:
         """Adds up the gradients of this rank's sub-batches."""
@@ -108,6 +111,7 @@ class Update:
             y_pred = model(x, training=True)
             if choose is None:
                 loss, number = model.compute_loss(x, y, y_pred, sample_weight), first_dimension(x)
+                keras_internals.check_loss(model, y, loss)
             else:
                 with tape.stop_recording():
                     chosen = choose(sample_losses(model, x, y, y_pred, sample_weight))
@@ -118,7 +122,7 @@ class Update:
             if isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer):
                 loss = optimizer.get_scaled_loss(loss)
         gradients = tape.gradient(loss, model.trainable_variables)
-        model.compute_metrics(x, y, y_pred, sample_weight)
+        self.results.call(first_dimension(x), x, y, y_pred, sample_weight)
         self.unconnected.update(i for i, gradient in enumerate(gradients) if gradient is None)
         return [
             number,
