@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,32 @@ def small_model(optimizer: Any = None, seed: int = 0, cls: type = tf.keras.Model
     optimizer = optimizer or tf.keras.optimizers.SGD(0.01, momentum=0.9)
     model.compile(optimizer, "mse", run_eagerly=cls is tf.keras.Model)
     return model
+
+
+def as_new(model: tf.keras.Model, weights: Iterable[np.ndarray], rate: float) -> None:
+    """Gives a model these weights and an optimizer without history; what is compiled, which takes time, stays."""
+    model.set_weights(weights)
+    for variable in model.optimizer.variables:
+        variable.assign(tf.zeros_like(variable))
+    vars(model.optimizer).pop("_tflbt_rate", None)  # the factors that callbacks had given it
+    model.optimizer.learning_rate = rate
+    if hasattr(model, "samples_seen"):
+        model.samples_seen = 0
+
+
+@pytest.fixture
+def cut_after(tmp_path: Path) -> Callable[[Path, int], Path]:
+    """Makes the folder of checkpoints that a kill after so many epochs leaves, from a run that kept them all."""
+
+    def cut(whole: Path, epochs: int) -> Path:
+        folder = tmp_path / f"cut_{epochs}"
+        shutil.rmtree(folder, ignore_errors=True)
+        for number in range(1, epochs + 1):
+            name = f"epoch_{number:05d}"
+            shutil.copytree(whole / name, folder / name)
+        return folder
+
+    return cut
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.callbacks.conftest import as_new
 from tflbt import LargeBatchModel, callbacks, schedules
 
 EPOCHS = 6
@@ -115,29 +116,39 @@ def run(folder, names, data, model, script, cut=None, resume=False):
     return history.history, json.loads(json.dumps(states, default=lambda array: array.tolist()))
 
 
+def values(model):
+    """The weights, the optimizer's variables and its learning rate."""
+    variables = (*model.weights, *model.optimizer.variables, model.optimizer.learning_rate)
+    return [variable.numpy() for variable in variables]
+
+
 @pytest.mark.parametrize(
-    ("names", "cut"),
-    [*(([name], 4) for name in SETTING_THE_RATE), (TOGETHER, 1), (TOGETHER, 4)],
-    ids=lambda value: "+".join(value) if isinstance(value, list) else str(value),
+    ("names", "cuts"),
+    [*(([name], [4]) for name in SETTING_THE_RATE), (TOGETHER, [1, 4])],
+    ids=lambda value: "+".join(map(str, value)),
 )
 def test_interrupted_and_resumed_equals_uninterrupted(
-    names, cut, tmp_path, data, make_model, script
+    names, cuts, tmp_path, data, make_model, script
 ):
     cls = LargeBatchModel if set(names) & set(CHANGING_THE_BATCH) else tf.keras.Model
-    whole = make_model(cls=cls)
-    expected, final = run(tmp_path / "whole", names, data, whole, script)
-    run(tmp_path / "cut", names, data, make_model(cls=cls), script, cut)
+    model = make_model(cls=cls)
+    first, rate = model.get_weights(), float(model.optimizer.learning_rate)
+    expected, final = run(tmp_path / "whole", names, data, model, script)
+    whole = values(model)
     other = tf.keras.optimizers.SGD(0.5, momentum=0.9)  # everything comes from the checkpoint
     resumed = make_model(other, seed=1, cls=cls)
-    history, state = run(tmp_path / "cut", names, data, resumed, script, cut, resume=True)
-    for a, b in zip(whole.get_weights(), resumed.get_weights()):
-        np.testing.assert_array_equal(a, b)
-    for a, b in zip(whole.optimizer.variables, resumed.optimizer.variables):
-        np.testing.assert_array_equal(a.numpy(), b.numpy())
-    assert float(resumed.optimizer.learning_rate) == float(whole.optimizer.learning_rate)
-    assert state == final
-    for column in history:
-        np.testing.assert_array_equal(history[column], expected[column][-len(history[column]) :])
+    strange = resumed.get_weights()
+    for cut in cuts:
+        as_new(model, first, rate)
+        run(tmp_path / f"{cut}", names, data, model, script, cut)
+        as_new(resumed, strange, 0.5)
+        history, state = run(tmp_path / f"{cut}", names, data, resumed, script, cut, resume=True)
+        for a, b in zip(whole, values(resumed), strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert state == final
+        for column in history:
+            wanted = expected[column][-len(history[column]) :]
+            np.testing.assert_array_equal(history[column], wanted)
 
 
 def test_the_table_makes_the_two_phase_schedule_decay(tmp_path, data, make_model, script):

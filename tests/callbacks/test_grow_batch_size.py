@@ -52,17 +52,17 @@ def test_it_composes_with_a_warm_up(grown):
     assert rows == [(4, 0.02), (8, 0.04), (8, 0.03), (8, 0.04)]
 
 
-def test_a_resumed_run_is_the_same(grown, make_model, data, tmp_path):
-    wanted = grown(GrowBatchSize([1, 2, 3], 2.0, max_batch_size=8))
+def test_a_resumed_run_is_the_same(grown, make_model, tmp_path, cut_after):
+    callback = GrowBatchSize([1, 2, 3], 2.0, max_batch_size=8)
+    wanted = grown(callback, Checkpoint(tmp_path / "whole", [callback], keep=4))
+    model = make_model(K.optimizers.SGD(9.0), cls=LargeBatchModel)
     for cut in range(1, 4):
-        folder, callback = tmp_path / str(cut), GrowBatchSize([1, 2, 3], 2.0, max_batch_size=8)
-        rows = grown(callback, Checkpoint(folder, [callback]), epochs=cut)
         callback = GrowBatchSize([1, 2, 3], 2.0, max_batch_size=8)
-        checkpoint = Checkpoint(folder, [callback])
-        model = make_model(K.optimizers.SGD(9.0), cls=LargeBatchModel)
+        checkpoint = Checkpoint(cut_after(tmp_path / "whole", cut), [callback])
+        model.optimizer.learning_rate = 9.0
         assert checkpoint.resume(model) == cut
-        rows += grown(callback, model=model, initial_epoch=cut, batch_size=checkpoint.batch_size)
-        assert rows == wanted
+        rows = grown(callback, model=model, initial_epoch=cut, batch_size=checkpoint.batch_size)
+        assert rows == wanted[cut:]
 
 
 def test_a_second_fit_starts_over(grown):
