@@ -179,3 +179,91 @@ def test_set_weights_sets_the_inner_slots_too(network):
     second.set_weights([v.numpy() for v in first.variables])
     for a, b in zip(first.variables, second.variables):
         np.testing.assert_array_equal(a, b)
+
+
+# As any Keras optimizer (after Keras's optimizer_test).
+
+
+def after(steps, *inner, **arguments):
+    """An optimizer after some updates, and its variable."""
+    optimizer, w = LayerWise(K.Adam(0.1, *inner), **arguments), tf.Variable([1.0, 2.0])
+    for _ in range(steps):
+        optimizer.apply_gradients([(tf.constant([1.0, -3.0]), w)])
+    return optimizer, w
+
+
+def test_weights_are_set_whole_or_not_at_all():
+    first, w = after(3)
+    weights = [np.array(v) for v in first.variables]
+    second = LayerWise(K.Adam(0.1))
+    with pytest.raises(ValueError, match="has not yet been built"):
+        second.set_weights(weights)
+    second.build([tf.Variable(w)])
+    for wrong in (weights[:2], [*weights, weights[0]], [weights[0], weights[1][:1], weights[2]]):
+        with pytest.raises(ValueError, match="not compatible"):
+            second.set_weights(wrong)
+    assert int(second.iterations) == 0
+    second.set_weights(weights)
+    for a, b in zip(first.variables, second.variables):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_iterations_may_be_assigned_before_the_first_update(scaled):
+    schedule = K.schedules.PiecewiseConstantDecay([5], [1.0, 0.1])
+    plain = optimizer = LayerWise(K.SGD(schedule))
+    if scaled:
+        optimizer = tf.keras.mixed_precision.LossScaleOptimizer(plain)
+    optimizer.iterations = tf.Variable(7, dtype=tf.int64)
+    optimizer.apply_gradients([(tf.ones(2), tf.Variable([1.0, 2.0]))])
+    assert int(plain.iterations) == int(plain.inner.iterations) == int(plain.variables[0]) == 8
+    assert float(plain.learning_rate) == pytest.approx(0.1)
+    with pytest.raises(RuntimeError, match="Cannot set `iterations`"):
+        optimizer.iterations = tf.Variable(0, dtype=tf.int64)
+    assert int(plain.iterations) == 8
+
+
+def test_an_inner_optimizer_that_was_built_for_other_variables_is_named():
+    inner = K.Adam()
+    first, second = LayerWise(inner), LayerWise(inner)
+    first.apply_gradients([(tf.ones(2), tf.Variable([1.0, 2.0]))])
+    with pytest.raises(KeyError, match="cannot recognize variable"):
+        second.apply_gradients([(tf.ones(1), tf.Variable([1.0]))])
+    with pytest.raises(KeyError, match="cannot recognize variable"):
+        first.apply_gradients([(tf.ones(1), tf.Variable([1.0]))])
+
+
+@pytest.mark.parametrize("name", ["apply_gradients", "compute_gradients", "_clip_gradients"])
+def test_what_an_inner_optimizer_may_not_override(name):
+    inner = type("Own", (K.SGD,), {name: lambda self, *args: None})()
+    with pytest.raises(ValueError, match=f"inner=Own overrides {name}"):
+        LayerWise(inner)
+
+
+def test_the_configuration_makes_the_same_optimizer():
+    arguments = {"trust_coefficient": 0.5, "ratio_bounds": (0.0, 2.0), "use_ema": True}
+    clipping = {"clipnorm": 0.5, "ema_momentum": 0.9, "ema_overwrite_frequency": 2}
+    (first, w), (_, start) = after(3, **arguments, **clipping), after(0)
+    second = LayerWise.from_config(first.get_config())
+    assert second.get_config() == first.get_config()
+    for _ in range(3):
+        second.apply_gradients([(tf.constant([1.0, -3.0]), start)])
+    np.testing.assert_array_equal(start, w)
+    second.finalize_variable_values([start])
+    first.finalize_variable_values([w])
+    np.testing.assert_array_equal(start, w)
+
+
+def test_minimize_a_missing_gradient_and_none(network):
+    optimizer, w, other = LayerWise(K.SGD(0.1)), tf.Variable([3.0, 4.0]), tf.Variable(1.0)
+    optimizer.minimize(lambda: tf.reduce_sum(w), [w, other])
+    assert float(other) == 1.0 and w.numpy().tolist() != [3.0, 4.0]
+    assert int(optimizer.iterations) == 1
+    optimizer.apply_gradients([])
+    assert int(optimizer.iterations) == 1
+
+
+def test_constraints_hold_after_a_step():
+    w = tf.Variable([0.1, 4.0], constraint=tf.keras.constraints.NonNeg())
+    LayerWise(K.SGD(1.0)).apply_gradients([(tf.constant([1.0, 0.0]), w)])
+    assert w.numpy().tolist() == [0.0, 4.0]
