@@ -192,3 +192,37 @@ def test_a_generator_and_a_model_that_is_built_late(rank):
         [history[name][0] for name in ("loss", "mae", "root")],
         twin.evaluate(X[:28], Y[:28], verbose=0),
     )
+
+
+def compute_metrics(self, x, y, y_pred, sample_weight):
+    """Results of metrics, also under another name, and values that are no metric's."""
+    self.spread.update_state(tf.abs(y_pred))
+    results = K.Model.compute_metrics(self, x, y, y_pred, sample_weight)
+    mean = tf.reduce_mean(y_pred)
+    return {**results, "renamed": self.spread.result(), "mean": mean, "constant": 42.0}
+
+
+def test_step(self, data):
+    x, y = data
+    self.spread.update_state(tf.abs(self(x)))
+    return {"spread": self.spread.result(), "error": tf.reduce_mean(tf.abs(self(x) - y))}
+
+
+test_step.__test__ = False
+
+
+def test_what_a_class_returns_and_what_hangs_on_a_model():
+    """Two ranks evaluate 4 samples each at a time, as Keras does 8."""
+    data, results = (X[:24], Y[:24]), []
+    for base in (K.Model, LargeBatchModel):
+        body = network()
+        own = {"compute_metrics": compute_metrics, "test_step": test_step}
+        model = type("Own", (base,), own)(body.input, body.output)
+        model.spread = K.metrics.Mean("spread")
+        model.add_loss(0.1 * tf.reduce_mean(body.layers[1].output ** 2))
+        model.compile(K.optimizers.SGD(0.1), "mse", ["mae"])
+        more, size = ({}, 8) if base is K.Model else ({"sub_batch_size": 2}, 4)
+        fit = {"batch_size": 16, "epochs": 2, "shuffle": False, "verbose": 0, **more}
+        history = model.fit(*data, validation_data=data, validation_batch_size=size, **fit).history
+        results.append((model, history))
+    check(*reversed(results))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tflbt import curvature
 from tflbt.training import LargeBatchModel, overrides
 
 K = tf.keras
@@ -348,6 +349,39 @@ def test_a_model_built_at_one_length_trains_at_another(kind, samples, against_ke
         np.testing.assert_array_equal(
             loaded.predict(tokens, verbose=0), ours.predict(tokens, verbose=0)
         )
+
+
+class Two(K.Model):
+    """Two outputs by name, for inputs by name, of which it does not use all."""
+
+    def __init__(self):
+        super().__init__()
+        self.tops = [K.layers.Dense(2), K.layers.Dense(2)]
+
+    def call(self, inputs):
+        return {"a": self.tops[0](inputs["x"]), "b": self.tops[1](inputs["x"])}
+
+
+def test_outputs_and_inputs_keep_their_names(samples, against_keras):
+    x, y = samples
+    inputs, targets = {"x": x, "unused": y}, {"a": y, "b": 2.0 * y}
+
+    def build():
+        K.utils.set_random_seed(1)
+        model = Two()
+        model({"x": x.astype("int32"), "unused": y})  # of other types than in training
+        return model
+
+    losses = {"a": "mse", "b": "mae"}
+    against_keras(build, lambda: {"optimizer": "sgd", "loss": losses}, inputs, targets)
+
+
+def test_the_output_layer_of_a_subclass_is_still_cut_off(samples, caplog):
+    model = LargeBatchModel.from_model(called(HalfFrozen()))
+    model.compile("sgd", "mse")
+    model.summary(print_fn=str)
+    assert curvature.top_eigenvalue(model, *samples, iterations=2).eigenvalue > 0
+    assert "cannot be cut" not in caplog.text
 
 
 def test_attributes_and_precision_that_cannot_be_lost(network):

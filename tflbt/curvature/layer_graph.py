@@ -9,7 +9,8 @@ from typing import Any
 
 import tensorflow as tf
 
-#: The ways in which Keras itself runs a graph of layers; a class with another `call` may do anything.
+#: The ways in which Keras itself runs a graph of layers; a class with another `call` may do anything, unless its
+#: `call_runs_graph` is true.
 _GRAPH_CALLS = (tf.keras.Sequential.call, tf.keras.Sequential.__base__.call)
 
 
@@ -77,7 +78,8 @@ def graph_of(model: tf.keras.Model) -> Graph:
 
 def _is_functional(model: Any) -> bool:
     is_graph = isinstance(model, tf.keras.Model) and bool(getattr(model, "outputs", None))
-    return is_graph and type(model).call in _GRAPH_CALLS
+    runs_graph = type(model).call in _GRAPH_CALLS or getattr(model, "call_runs_graph", False)
+    return is_graph and runs_graph
 
 
 def _follow(model: tf.keras.Model, inputs: Sequence[Place], calls: list[Call]) -> Any:

@@ -99,6 +99,7 @@ class RateOfInner:
     """Makes an optimizer's learning rate and count of updates those of `self.inner`, for readers and writers alike."""
 
     inner: Any
+    _variables: list[Any]  # Keras's
 
     @property
     def _learning_rate(self) -> Any:

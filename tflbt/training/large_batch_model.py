@@ -35,9 +35,10 @@ class LargeBatchModel(tf.keras.Model):
     and sub-batches; memory holds one sub-batch and one set of gradients. BatchNorm and losses with masks see
     sub-batches (ghost batch normalisation). Optimizer iterations and learning-rate schedules count updates.
 
-    Use it as you use `tf.keras.Model`: with inputs and outputs, as a base class (with its own `call`; a custom
-    `train_step` is not used, override `compute_loss` instead), or around any built model with `from_model`. It
-    saves and loads as a Keras model. Under `horovodrun` nothing else is needed: the ranks check that they hold
+    Use it as you use `tf.keras.Model`: with inputs and outputs, as a base class, or around any built model with
+    `from_model`. A class may override what a Keras model's may (`call`, `compute_loss`, `compute_metrics`, `metrics`,
+    `test_step` ...), but for the update itself: `train_step` is refused, override `compute_loss` instead. It saves and
+    loads as a Keras model. Under `horovodrun` nothing else is needed: the ranks check that they hold
     the same model, share the chief's weights and optimizer state and agree on every metric, and a rank that is
     stuck ends the job (see `stall_limit` of `fit`). Call `tflbt.init()` at the program's start so that each rank
     takes its own GPU or its share of the cores.
@@ -241,7 +242,8 @@ class LargeBatchModel(tf.keras.Model):
 
         Args:
             optimizer: Any Keras optimizer, plain or wrapped by `hvd.DistributedOptimizer`. A wrapped one is unwrapped
-                in place; its process set, compression and op are used for the one reduction per update.
+                in place; its process set, compression and op are used for the one reduction per update. A class of
+                your own changes gradients in `apply_gradients`.
             loss: Loss or losses; their reduction must be a mean over samples (Keras's default).
             metrics: As in Keras; exact over sub-batches and ranks.
             loss_weights: As in Keras.
@@ -252,10 +254,12 @@ class LargeBatchModel(tf.keras.Model):
             **kwargs: As in Keras.
 
         Raises:
-            ValueError: For `steps_per_execution`, a `tf.distribute` strategy, a summing loss, a custom `train_step`.
+            ValueError: For `steps_per_execution`, a `tf.distribute` strategy, a summing loss, a model whose class
+                overrides `train_step` or another name of the update, an optimizer of TensorFlow 1 or whose class
+                overrides `compute_gradients`, `minimize` or `aggregate_gradients`.
         """
         own_names = [n for n in vars(LargeBatchModel) if not hasattr(tf.keras.Model, n)]
-        overrides.check_model(self, [n for n in own_names if not n.startswith("_")])
+        overrides.check_model(self, own_names)
         keras_loop.check_compile(self, loss, steps_per_execution)
         plain = keras_internals.plain_optimizer(optimizer)
         reduction = wrapped_optimizer.unwrap(plain)
@@ -513,6 +517,8 @@ class LargeBatchModelAround(FunctionalLargeBatchModel):
     """
 
     input_spec = property(lambda self: None, lambda self, value: None)
+    output_names = property(lambda self: None, lambda self, value: None)  # by keys or places
+    call_runs_graph = True  # see tflbt.curvature.layer_graph
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         """The outputs of the model inside, to which Keras hands `training` and masks on."""
