@@ -61,6 +61,11 @@ def compile_arguments(model: tf.keras.Model) -> Any:
     return model._compile_config.serialize() if model._is_compiled else None
 
 
+def compile_values(model: tf.keras.Model) -> dict[str, Any]:
+    """What `compile` was called with, as it is; nothing for a model that is not compiled."""
+    return dict(model._compile_config.config) if model._is_compiled else {}
+
+
 def made_under_strategy(model: tf.keras.Model) -> bool:
     """True if a `tf.distribute` strategy was active when the model was made."""
     return model._distribution_strategy is not None

@@ -7,16 +7,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
+from absl import logging
 
 from tflbt.distributed import comm, watchdog
 from tflbt.training import keras_internals
 from tflbt.training.update_state import TrainingModel
 
-# Keras's callbacks that only write files, to a path that is the same on every rank: the chief's are enough.
+# Keras's callbacks that only write, to a place that is the same for every rank: the chief's are enough.
 WRITERS = (
     tf.keras.callbacks.ModelCheckpoint,
     tf.keras.callbacks.TensorBoard,
     tf.keras.callbacks.CSVLogger,
+    tf.keras.callbacks.RemoteMonitor,
 )
 STEPS = "{} cannot be set: it is the number of sub-batches. Give fit batch_size and sub_batch_size."
 UNDER_STRATEGY = (
@@ -63,16 +65,42 @@ def sub_batch_by_sub_batch(model: TrainingModel) -> Iterator[None]:
         variable.assign(before)
 
 
+@contextlib.contextmanager
+def ending_together(model: TrainingModel) -> Iterator[None]:
+    """Waits at the end for all ranks: what the chief has written by then is there when `fit` returns on any of them.
+
+    It is a sum, in which a rank that has failed and waits in `comm.join` takes part.
+    """
+    yield
+    comm.all_reduce_sum([tf.ones([])], "tflbt.end_of_fit", model.reduction.uncompressed)
+
+
 def callbacks_with(
     first: tf.keras.callbacks.Callback, callbacks: Any, reduction: comm.Reduction
 ) -> Any:
-    """The callbacks after `first`, without those of ranks other than 0 that write files."""
-    if isinstance(callbacks, tf.keras.callbacks.CallbackList):
-        callbacks.callbacks.insert(0, first)
-        first.set_model(callbacks.model)
-        return callbacks
-    others = tf.nest.flatten(callbacks if callbacks is not None else [])
-    return [first, *(c for c in others if reduction.rank == 0 or not isinstance(c, WRITERS))]
+    """The callbacks after `first`, without those of ranks other than 0 that write.
+
+    Raises:
+        ValueError: If there are several ranks and one of the callbacks is Keras's BackupAndRestore.
+    """
+    is_list = isinstance(callbacks, tf.keras.callbacks.CallbackList)
+    others = tf.nest.flatten(callbacks.callbacks if is_list else callbacks or [])
+    if any(isinstance(each, tf.keras.callbacks.BackupAndRestore) for each in others):
+        if reduction.size > 1:
+            raise ValueError(
+                "BackupAndRestore would write the same files from every rank, and restore each rank by itself: use "
+                "tflbt.callbacks.Checkpoint(directory), whose resume(model) is fit's initial_epoch."
+            )
+        logging.warning(
+            "BackupAndRestore keeps no state of callbacks, and an interrupted run goes on with the samples of the "
+            "first epoch: tflbt.callbacks.Checkpoint goes on exactly."
+        )
+    chosen = [first, *(c for c in others if reduction.rank == 0 or not isinstance(c, WRITERS))]
+    if not is_list:
+        return chosen
+    callbacks.callbacks = chosen
+    first.set_model(callbacks.model)
+    return callbacks
 
 
 def has_ended_itself(callbacks: Any) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Iterable
 from typing import Any
 
 import tensorflow as tf
@@ -11,7 +10,15 @@ import tensorflow as tf
 from tflbt.control.batch_plan import BatchPlan
 from tflbt.data.batch_augmentation import BatchAugmentation
 from tflbt.distributed import comm, wrapped_optimizer
-from tflbt.training import agreement, evaluation, fit_data, keras_internals, keras_loop, overrides
+from tflbt.training import (
+    agreement,
+    evaluation,
+    fit_data,
+    keras_internals,
+    keras_loop,
+    overrides,
+    saving,
+)
 from tflbt.training.housekeeping import Housekeeping
 from tflbt.training.keras_internals import Functional
 from tflbt.training.rules.adversarial import FGSM, check_share
@@ -77,8 +84,6 @@ class LargeBatchModel(tf.keras.Model):
         self._reduction = comm.EVERYONE
         self._update_state = UpdateState()
         self._rules = Rules()
-        # Of rules, by a checkpoint; Keras would track a plain dictionary, and could add no loss then.
-        self._restored: Mapping[str, Any] = MappingProxyType({})
 
     @classmethod
     def from_model(cls, model: tf.keras.Model) -> LargeBatchModel:
@@ -121,6 +126,25 @@ class LargeBatchModel(tf.keras.Model):
             ours = LargeBatchModelAround(inputs, model(inputs), name=model.name)
         keras_internals.take_precision(model, ours)
         return ours
+
+    def to_keras(self) -> tf.keras.Model:
+        """Makes a plain Keras model that shares this model's layers and weights, and its optimizer if it is compiled.
+
+        Files need it not: plain Keras opens what a model of inputs and outputs saves.
+
+        Returns:
+            The model; its `fit` is Keras's own, in one process.
+
+        Raises:
+            ValueError: If this is not a model of inputs and outputs, or its class overrides what Keras does.
+
+        Example:
+            >>> inputs = tf.keras.Input([4])
+            >>> model = LargeBatchModel(inputs, tf.keras.layers.Dense(2)(inputs))
+            >>> isinstance(model.to_keras(), LargeBatchModel)
+            False
+        """
+        return saving.plain_model(self)
 
     @property
     def reduction(self) -> comm.Reduction:
@@ -400,6 +424,7 @@ class LargeBatchModel(tf.keras.Model):
             self._update_state.nominal.assign(float(data.plan.samples_a_rank_computes))
             # Keras begins, and reads validation data, with single sub-batches; Housekeeping sets more for each epoch.
             with (
+                keras_loop.ending_together(self),
                 keras_loop.sub_batch_by_sub_batch(self),
                 keras_internals.validation_reader(self, validation_data, validation_steps, kwargs),
             ):
@@ -427,12 +452,12 @@ class LargeBatchModel(tf.keras.Model):
         self._rules = rules
         for rule in rules:
             rule.start(self, spec)
-        restored, self._restored = self._restored, MappingProxyType({})
-        rules.restore(dict(restored))
+        restored, self._update_state.restored_rules = self._update_state.restored_rules, {}
+        rules.restore(restored)
 
     def restore_rules(self, state: dict[str, Any]) -> None:
         """Gives the rules of the next `fit` the state that a checkpoint kept of them."""
-        self._restored = MappingProxyType(state)
+        self._update_state.restored_rules = state
 
     def evaluate(
         self,
@@ -494,7 +519,7 @@ class LargeBatchModel(tf.keras.Model):
             return super().predict_on_batch(x)
 
 
-@tf.keras.utils.register_keras_serializable(package="tflbt")
+@saving.under_keras_name
 class FunctionalLargeBatchModel(LargeBatchModel, Functional):  # type: ignore[misc, valid-type]
     """What `LargeBatchModel(inputs, outputs)` returns; use that name."""
 
@@ -509,7 +534,7 @@ class FunctionalLargeBatchModel(LargeBatchModel, Functional):  # type: ignore[mi
         super().__init__(inputs, outputs, name=name, trainable=trainable, **kwargs)
 
 
-@tf.keras.utils.register_keras_serializable(package="tflbt")
+@saving.under_keras_name
 class LargeBatchModelAround(FunctionalLargeBatchModel):
     """What `from_model` makes of a model that it cannot take apart: that is the last layer, and sees data as they are.
 
@@ -523,9 +548,3 @@ class LargeBatchModelAround(FunctionalLargeBatchModel):
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         """The outputs of the model inside, to which Keras hands `training` and masks on."""
         return self.layers[-1](inputs)
-
-
-# Files in HDF5 name a class without its package.
-tf.keras.utils.get_custom_objects().update(
-    {cls.__name__: cls for cls in (FunctionalLargeBatchModel, LargeBatchModelAround)}
-)

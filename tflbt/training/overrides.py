@@ -9,6 +9,7 @@ import tensorflow as tf
 from absl import logging
 
 from tflbt import checks
+from tflbt.training.keras_internals import Functional
 
 # `from_model` makes the model, or its layers, layers of a LargeBatchModel: what Keras asks of a layer stays as it is.
 # Of this, a functional model that has only the first group for itself is still taken apart into its layers.
@@ -135,7 +136,8 @@ def _is_keras_model(cls: type) -> bool:
 
 
 def _is_ours(cls: type) -> bool:
-    return cls.__module__.partition(".")[0] == "tflbt"
+    # Functional ones are saved under the name of Keras's class, see `tflbt.training.saving`.
+    return cls.__module__.partition(".")[0] == "tflbt" or cls.__module__ == Functional.__module__
 
 
 def _is_known_optimizer(cls: type) -> bool:

@@ -15,6 +15,8 @@ class UpdateState:
     """Variables that are not weights and must not be saved with the model."""
 
     def __init__(self) -> None:
+        # A checkpoint's state of rules, for the next fit; as the model's attribute Keras would track the dictionary.
+        self.restored_rules: dict[str, Any] = {}
         variable = functools.partial(tf.Variable, trainable=False)
         # Samples in a full sub-batch; a sub-batch of n samples has the weight n / nominal.
         self.nominal = variable(1.0, name="tflbt_nominal")
