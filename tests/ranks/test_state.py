@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import horovod.tensorflow.keras as hvd
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 import tensorflow as tf
 
 from tests.ranks.twins import USUAL, K, X, Y, close, identical_on_ranks, large, network, plain
+from tflbt import LargeBatchModel
+from tflbt.callbacks import Checkpoint
 from tflbt.distributed import comm
 
 
@@ -82,6 +85,63 @@ def test_only_the_chief_prints_and_writes_and_all_take_its_decisions(rank, share
         each.fit(X, Y, **USUAL)
     close(loaded.get_weights(), model.get_weights(), 0)
     identical_on_ranks(loaded.get_weights(), "loaded")
+
+
+class Last(K.callbacks.ModelCheckpoint):
+    """Takes its time to write a last file."""
+
+    def on_train_end(self, logs=None):
+        time.sleep(0.3)
+        self.model.save("last.keras")
+
+
+def test_the_chiefs_last_file_is_there_when_fit_returns(rank, shared_folder):
+    listed = K.callbacks.CallbackList([Last("each.h5"), K.callbacks.History()], model=network())
+    model, _ = large(K.optimizers.SGD(0.1))
+    listed.set_model(model)
+    for callbacks in ([Last("each.h5")], listed):
+        model.fit(X, Y, **{**USUAL, "callbacks": callbacks})
+        last = K.models.load_model("last.keras")
+        close(last.get_weights(), model.get_weights(), 0)
+        comm.gather_objects(None, "both have read it")
+        if rank == 0:
+            (shared_folder / "last.keras").unlink()
+        comm.gather_objects(None, "it is gone")
+    assert any(isinstance(each, Last) for each in listed.callbacks) == (rank == 0)
+    with pytest.raises(ValueError, match="^BackupAndRestore would write the same files"):
+        model.fit(X, Y, **{**USUAL, "callbacks": [K.callbacks.BackupAndRestore("backup")]})
+
+
+def test_early_stopping_and_plateaus_resume(rank, shared_folder):
+    """Interrupted and resumed equals uninterrupted, bit for bit, also beside a callback of the chief's alone."""
+
+    def run(folder, ends, seed):
+        rates = []
+        for end in ends:
+            optimizer = K.optimizers.SGD(0.05, momentum=0.9)
+            model = LargeBatchModel.from_model(network(seed=seed))
+            model.compile(optimizer, "mse")
+            stop = K.callbacks.EarlyStopping(
+                "loss", patience=5, min_delta=10.0, restore_best_weights=True
+            )
+            plateau = K.callbacks.ReduceLROnPlateau("loss", patience=2, min_delta=10.0, factor=0.5)
+            best = K.callbacks.ModelCheckpoint(f"{folder}.h5", "loss", save_best_only=True)
+            chiefs = [best] if rank == 0 else []
+            checkpoint = Checkpoint(folder)
+            begin = checkpoint.resume(model)
+            options = {**USUAL, "epochs": end, "initial_epoch": begin}
+            callbacks = [*chiefs, stop, plateau, checkpoint]
+            rates += model.fit(X, Y, **options, callbacks=callbacks).history.get("lr", [])
+        return rates, model.get_weights(), stop, plateau
+
+    rates, weights, stop, plateau = run("whole", [9], 1)
+    assert len(rates) == 6 and len(set(rates)) > 1
+    again, resumed, stop_again, plateau_again = run("cut", [4, 9, 9], 1)
+    assert again == rates
+    close(resumed, weights, 0)
+    identical_on_ranks(resumed, "resumed")
+    for a, b in zip((stop, plateau), (stop_again, plateau_again)):
+        assert (a.wait, a.best) == (b.wait, b.best)
 
 
 @pytest.fixture

@@ -85,6 +85,7 @@ def callbacks_with(
     """
     is_list = isinstance(callbacks, tf.keras.callbacks.CallbackList)
     others = tf.nest.flatten(callbacks.callbacks if is_list else callbacks or [])
+    others = [each for each in others if not isinstance(each, type(first))]  # of an earlier fit
     if any(isinstance(each, tf.keras.callbacks.BackupAndRestore) for each in others):
         if reduction.size > 1:
             raise ValueError(
