@@ -43,6 +43,23 @@ def test_step(self, data):
 test_step.__test__ = False
 
 
+def test_what_compute_metrics_returns_is_also_that_of_evaluation(samples, caplog):
+    def only(self, x, y, y_pred, sample_weight):
+        results = K.Model.compute_metrics(self, x, y, y_pred, sample_weight)
+        return {"only": results["mae"], "largest": tf.reduce_max(y_pred)}
+
+    histories = []
+    for base in (K.Model, LargeBatchModel):
+        model = network(base, compute_metrics=only)
+        model.compile("sgd", "mse", ["mae"])
+        histories.append(model.fit(*samples, validation_data=samples, verbose=0).history)
+    wanted, found = histories
+    assert list(found) == list(wanted) == ["only", "largest", "val_only", "val_largest"]
+    for name in wanted:  # one sub-batch is all, so even the maximum is
+        np.testing.assert_allclose(found[name], wanted[name], rtol=1e-5)
+    assert caplog.text.count("Own.compute_metrics returns largest, not results") == 2
+
+
 @pytest.mark.parametrize("arguments", [{}, {"jit_compile": True}, {"run_eagerly": True}])
 def test_results_are_kerass(arguments, samples, caplog):
     x, y = (part[:24] for part in samples)

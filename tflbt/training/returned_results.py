@@ -24,7 +24,8 @@ class ReturnedResults:
 
     def __init__(self, model: TrainingModel, method: str) -> None:
         self.model, self.method = model, method
-        self.is_own = bool(overrides.redefined(model, [method]))
+        # Keras's test_step returns what compute_metrics does.
+        self._own = overrides.redefined(model, [method, "compute_metrics"])
         self._metrics: dict[str, tuple[Any, str | None]] = {}
         self._values: dict[
             str, tuple[tf.Variable, bool]
@@ -33,7 +34,7 @@ class ReturnedResults:
 
     def call(self, number: tf.Tensor, *arguments: Any) -> None:
         """Calls the method for a sub-batch of some number of samples."""
-        if not self.is_own:
+        if not self._own:
             getattr(self.model, self.method)(*arguments)
             return
         with _results_of(_metrics(self.model)) as found:
@@ -66,7 +67,7 @@ class ReturnedResults:
 
     def merged(self, sums: list[tf.Tensor], number: tf.Tensor) -> dict[str, Any]:
         """The results, given the sums and number of all ranks, once metrics are those of all ranks."""
-        if not self.is_own:
+        if not self._own:
             return self.model.get_metrics_result()
         means = {
             name: tf.math.divide_no_nan(total, tf.cast(number, total.dtype))
@@ -79,7 +80,7 @@ class ReturnedResults:
 
     @property
     def _who(self) -> str:
-        return f"{type(self.model).__name__}.{self.method}"
+        return f"{type(self.model).__name__}.{self._own[0]}"
 
     def _check_shared(self, name: str, metric: Any) -> None:
         if self.model.reduction.size > 1 and all(metric is not each for each in self.model.metrics):
