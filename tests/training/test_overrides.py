@@ -351,6 +351,15 @@ def test_a_model_built_at_one_length_trains_at_another(kind, samples, against_ke
         )
 
 
+def test_a_functional_subclass_is_taken_apart_where_its_graph_is_all():
+    members = {
+        name: delegating(K.Sequential.__base__, name, set()) for name in ("get_config", "summary")
+    }
+    model = functional(type("Own", (K.Model,), members))
+    ours = LargeBatchModel.from_model(model)
+    assert [id(layer) for layer in ours.layers] == [id(layer) for layer in model.layers]
+
+
 class Two(K.Model):
     """Two outputs by name, for inputs by name, of which it does not use all."""
 

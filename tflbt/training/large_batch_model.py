@@ -115,7 +115,7 @@ class LargeBatchModel(tf.keras.Model):
         if (
             getattr(model, "inputs", None)
             and isinstance(model, Functional)
-            and overrides.CONFIGURATION.issuperset(found)
+            and overrides.leaves_the_graph(found)
         ):
             ours = LargeBatchModel(
                 model.input, model.output, name=model.name, trainable=model.trainable

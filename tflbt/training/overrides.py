@@ -12,7 +12,7 @@ from tflbt import checks
 from tflbt.training.keras_internals import Functional
 
 # `from_model` makes the model, or its layers, layers of a LargeBatchModel: what Keras asks of a layer stays as it is.
-# Of this, a functional model that has only the first group for itself is still taken apart into its layers.
+# A functional model that has only the first group of this for itself is still taken apart into its layers.
 CONFIGURATION = frozenset(
     (
         *("get_config", "from_config", "get_build_config", "build_from_config", "build"),
@@ -71,6 +71,11 @@ def is_refused(name: str) -> bool:
         return False
     # A private name is asked of layers, if Keras's Layer has it and its Model does not change it.
     return not name.startswith("_") or name in vars(tf.keras.Model)
+
+
+def leaves_the_graph(found: Sequence[str]) -> bool:
+    """Whether a functional model that defines these names anew still computes what its layers do, and no more."""
+    return (CONFIGURATION | LEFT_BEHIND).issuperset(found) and not {"input", "output"} & set(found)
 
 
 def check_carried_over(model: tf.keras.Model) -> list[str]:
