@@ -43,6 +43,9 @@ __all__ = ["__version__", *_HOMES, *_PACKAGES]  # noqa: PLE0604
 
 def __getattr__(name: str) -> Any:
     """Imports a public name from its home on first use."""
+    if name == "init":
+        # A program that loads a model from a file then gets a LargeBatchModel, which ranks train together.
+        importlib.import_module(_HOMES["LargeBatchModel"])
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     if name in _PACKAGES:

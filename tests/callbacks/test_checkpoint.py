@@ -45,14 +45,16 @@ def test_nothing_to_resume_is_epoch_zero(tmp_path, make_model):
         np.testing.assert_array_equal(a, b)
 
 
-def test_callbacks_get_their_own_state_back(tmp_path, data, make_model):
+@pytest.mark.parametrize("named", [True, False])
+def test_callbacks_get_their_own_state_back(named, tmp_path, data, make_model):
     """Also two of one class, told apart by their order; a callback without state is passed over."""
     made = [Warmup(8), StepDecay([1], 0.5), tf.keras.callbacks.History()]
-    fit(make_model(), data, *made, Checkpoint(tmp_path, made), epochs=2)
+    fit(make_model(), data, *made, Checkpoint(tmp_path, made if named else ()), epochs=2)
     again = [Warmup(8), StepDecay([1], 0.5), tf.keras.callbacks.History()]
     model = make_model(tf.keras.optimizers.SGD(9.0, momentum=0.9), seed=1)
-    assert Checkpoint(tmp_path, again).resume(model) == 2
-    fit(model, data, *again, epochs=3, initial_epoch=2)
+    checkpoint = Checkpoint(tmp_path, again if named else ())
+    assert checkpoint.resume(model) == 2
+    fit(model, data, *again, checkpoint, epochs=3, initial_epoch=2)
     assert float(model.optimizer.learning_rate) == pytest.approx(0.01 * 3 / 8 * 0.5)
 
 
