@@ -52,6 +52,7 @@ def test_what_compute_metrics_returns_is_also_that_of_evaluation(samples, caplog
     for base in (K.Model, LargeBatchModel):
         model = network(base, compute_metrics=only)
         model.compile("sgd", "mse", ["mae"])
+        model.evaluate(*samples, verbose=0)  # the metrics do not exist yet
         histories.append(model.fit(*samples, validation_data=samples, verbose=0).history)
     wanted, found = histories
     assert list(found) == list(wanted) == ["only", "largest", "val_only", "val_largest"]

@@ -76,6 +76,11 @@ def check_loss(model: tf.keras.Model, y: Any, loss: Any) -> None:
     model._validate_target_and_loss(y, loss)
 
 
+def last_result(metric: tf.keras.metrics.Metric) -> Any:
+    """What a metric's `result()` returned last."""
+    return getattr(metric, "_call_result", None)
+
+
 def carry_over(model: tf.keras.Model, ours: tf.keras.Model) -> None:
     """Hangs on `ours`, of the same inputs and outputs as a functional model, what else hangs on the model.
 

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
-from tflbt.training import overrides
+from tflbt.training import keras_internals, overrides
 from tflbt.training.update_state import TrainingModel
 
 
@@ -27,9 +27,8 @@ class ReturnedResults:
         # Keras's test_step returns what compute_metrics does.
         self._own = overrides.redefined(model, [method, "compute_metrics"])
         self._metrics: dict[str, tuple[Any, str | None]] = {}
-        self._values: dict[
-            str, tuple[tf.Variable, bool]
-        ] = {}  # with whether sub-batches are added up
+        # With whether sub-batches are added up.
+        self._values: dict[str, tuple[tf.Variable, bool]] = {}
         self._names: list[str] = []
 
     def call(self, number: tf.Tensor, *arguments: Any) -> None:
@@ -37,8 +36,14 @@ class ReturnedResults:
         if not self._own:
             getattr(self.model, self.method)(*arguments)
             return
-        with _results_of(_metrics(self.model)) as found:
+        metrics = _metrics(self.model)
+        with _results_of(metrics) as found:
             results = getattr(self.model, self.method)(*arguments)
+        for metric in _metrics(self.model):
+            if all(
+                metric is not each for each in metrics
+            ):  # created by this call, the first of all
+                found.update(_parts(metric, keras_internals.last_result(metric)))
         if not isinstance(results, dict):
             raise ValueError(f"{self._who} must return a dict of results, not {results!r}.")
         self._names, known = list(results), set(self._values)
@@ -117,17 +122,22 @@ def _metrics(model: TrainingModel) -> list[Any]:
     return list({id(metric): metric for metric in (*model.metrics, *others)}.values())
 
 
+def _parts(metric: Any, result: Any) -> dict[int, tuple[Any, str | None, Any]]:
+    """A metric's result, or its values if it is a dictionary, by id: the metric, the key in it, and the value."""
+    items = result.items() if isinstance(result, dict) else [(None, result)]
+    return {id(value): (metric, key, value) for key, value in items if value is not None}
+
+
 @contextlib.contextmanager
 def _results_of(metrics: list[Any]) -> Iterator[dict[int, tuple[Any, str | None, Any]]]:
-    """Notes what the metrics' `result()` return meanwhile, by id: the metric, the key in it, and the value."""
+    """Notes what the metrics' `result()` return meanwhile, as `_parts`."""
     found: dict[int, tuple[Any, str | None, Any]] = {}
     before = [metric.result for metric in metrics]
 
     def noting(metric: Any, result: Any) -> Any:
         def note(*arguments: Any) -> Any:
             value = result(*arguments)
-            for key, part in value.items() if isinstance(value, dict) else [(None, value)]:
-                found[id(part)] = (metric, key, part)
+            found.update(_parts(metric, value))
             return value
 
         return note
