@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import zlib
 from typing import Any
 
 import tensorflow as tf
@@ -101,12 +102,29 @@ def _variables(optimizer: Any) -> list[tf.Variable]:
     return list(variables if isinstance(variables, list) else variables())
 
 
+def variables(model: TrainingModel) -> list[tf.Variable]:
+    """The model's weights without the tables of vocabularies, which Keras counts among them."""
+    return [weight for weight in model.weights if isinstance(weight, tf.Variable)]
+
+
+def vocabularies(model: TrainingModel) -> dict[str, int]:
+    """A checksum of each vocabulary in the model (TextVectorization, StringLookup ...), by what it is."""
+    layers = [layer for layer in model.submodules if hasattr(layer, "get_vocabulary")]
+    return {
+        f"the vocabulary of layer {layer.name!r} (adapt it to the same data on every rank)": zlib.crc32(
+            repr(layer.get_vocabulary()).encode()
+        )
+        for layer in layers
+    }
+
+
 def check_same_model(model: TrainingModel, facts: dict[str, Any]) -> None:
     """Raises the same ValueError on all ranks if their weights or facts, by name, differ: they would train apart."""
     reduction = model.reduction
     if reduction.size == 1:
         return
-    weights = [(v.name, (str(v.dtype.name), tuple(v.shape))) for v in model.weights]
+    weights = [(v.name, (str(v.dtype.name), tuple(v.shape))) for v in variables(model)]
+    facts = {**facts, **vocabularies(model)}
     ranks = comm.gather_objects((weights, facts), "tflbt.agreement", reduction)
     chief_weights, chief_facts = ranks[0]
     for rank, (other_weights, other_facts) in enumerate(ranks):
@@ -129,7 +147,7 @@ def share_state(model: TrainingModel) -> None:
     """Gives every rank the chief's weights, optimizer state, learning rate, loss scale and variables of rules."""
     if model.reduction.size == 1:
         return
-    comm.broadcast_variables(model.weights, "tflbt.weights", model.reduction)
+    comm.broadcast_variables(variables(model), "tflbt.weights", model.reduction)
     slots = optimizer_variables(model.optimizer)
     comm.broadcast_variables(slots, "tflbt.optimizer", model.reduction)
     comm.broadcast_variables(model.rules.variables, "tflbt.rules", model.reduction)
@@ -139,7 +157,8 @@ def average_moving_statistics(model: TrainingModel) -> None:
     """Averages BatchNorm's moving means and variances over the ranks, each of which saw different samples."""
     if model.reduction.size == 1:
         return
-    moving = [v for v in model.non_trainable_weights if "moving_" in v.name and v.dtype.is_floating]
+    fixed = [v for v in model.non_trainable_weights if isinstance(v, tf.Variable)]
+    moving = [v for v in fixed if "moving_" in v.name and v.dtype.is_floating]
     plain = model.reduction.uncompressed
     sums = comm.all_reduce_sum([v.value() for v in moving], "tflbt.moving_statistics", plain)
     for variable, total in zip(moving, sums):

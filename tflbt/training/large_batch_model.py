@@ -19,6 +19,7 @@ from tflbt.training import (
     overrides,
     saving,
 )
+from tflbt.training.batch_wise import check_stateful
 from tflbt.training.housekeeping import Housekeeping
 from tflbt.training.keras_internals import Functional
 from tflbt.training.rules.adversarial import FGSM, check_share
@@ -247,6 +248,8 @@ class LargeBatchModel(tf.keras.Model):
         self._take_plan(self._plan.with_batch_size(batch_size))
 
     def _take_plan(self, plan: BatchPlan) -> None:
+        if self._plan is None or self._plan.sub_batches == 1:
+            check_stateful(self, plan)
         self._plan = plan
         self.sub_batches_variable.assign(plan.sub_batches)
 
@@ -420,6 +423,7 @@ class LargeBatchModel(tf.keras.Model):
             agreement.build(self, data.spec)
             self._start(rules, data.spec)
             agreement.settle(self, data, equal, validation_data)
+            check_stateful(self, data.plan)
             self._plan = data.plan
             self._update_state.nominal.assign(float(data.plan.samples_a_rank_computes))
             # Keras begins, and reads validation data, with single sub-batches; Housekeeping sets more for each epoch.

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tflbt.distributed import comm
 from tflbt.training import keras_internals, whole_update
+from tflbt.training.batch_wise import Notice
 from tflbt.training.pending_metrics import PendingMetrics, metric_variables
 from tflbt.training.returned_results import ReturnedResults
 from tflbt.training.sample_losses import loss_of, sample_losses
@@ -42,6 +43,7 @@ class Update:
         self.model, self.state, self.rules = model, model.update_state, model.rules
         self.variables = model.trainable_variables
         self.unconnected: set[int] = set()  # variables without a gradient
+        self.notice = Notice(model.batch_plan)
         self.results = ReturnedResults(model, "compute_metrics")
         compiled = _compiled if model.jit_compile else lambda function: function
         self.of_all = compiled(lambda data: self.gradients(data))
@@ -112,6 +114,7 @@ class Update:
             if choose is None:
                 loss, number = model.compute_loss(x, y, y_pred, sample_weight), first_dimension(x)
                 keras_internals.check_loss(model, y, loss)
+                self.notice.consider(model, y, y_pred)
             else:
                 with tape.stop_recording():
                     chosen = choose(sample_losses(model, x, y, y_pred, sample_weight))
