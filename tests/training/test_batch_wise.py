@@ -73,3 +73,13 @@ def test_functions_of_a_whole_batch_are_named_once(
         model.fit(*samples, batch_size=16, sub_batch_size=sub_batch_size, verbose=0)
     found = [record.message for record in caplog.records if "one number" in record.message]
     assert len(found) == (named is not None) and (not found or found[0].startswith(named))
+
+
+@pytest.mark.parametrize("options", [{"save_freq": 1}, {"save_before_preemption": True}])
+def test_a_backup_within_an_epoch_is_refused(options, samples, network, tmp_path):
+    """Keras would go on at the sub-batch of that number."""
+    model = LargeBatchModel.from_model(network())
+    model.compile("sgd", "mse")
+    backup = K.callbacks.BackupAndRestore(f"{tmp_path}/backup", **options)
+    with pytest.raises(ValueError, match=f"{next(iter(options))}=.*saves within an epoch"):
+        model.fit(*samples, batch_size=16, sub_batch_size=4, verbose=0, callbacks=[backup])

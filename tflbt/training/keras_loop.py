@@ -81,12 +81,20 @@ def callbacks_with(
     """The callbacks after `first`, without those of ranks other than 0 that write.
 
     Raises:
-        ValueError: If there are several ranks and one of the callbacks is Keras's BackupAndRestore.
+        ValueError: If one of the callbacks is Keras's BackupAndRestore, and there are several ranks or it saves within
+            epochs.
     """
     is_list = isinstance(callbacks, tf.keras.callbacks.CallbackList)
     others = tf.nest.flatten(callbacks.callbacks if is_list else callbacks or [])
     others = [each for each in others if not isinstance(each, type(first))]  # of an earlier fit
-    if any(isinstance(each, tf.keras.callbacks.BackupAndRestore) for each in others):
+    backups = [each for each in others if isinstance(each, tf.keras.callbacks.BackupAndRestore)]
+    if backups:
+        if any(b.save_freq != "epoch" or b.save_before_preemption for b in backups):
+            raise ValueError(
+                f"BackupAndRestore(save_freq={backups[0].save_freq!r}, save_before_preemption="
+                f"{backups[0].save_before_preemption}) saves within an epoch and counts its sub-batches as updates: "
+                "use save_freq='epoch' alone, or tflbt.callbacks.Checkpoint."
+            )
         if reduction.size > 1:
             raise ValueError(
                 "BackupAndRestore would write the same files from every rank, and restore each rank by itself: use "
