@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import enum
 import json
 
 import numpy as np
@@ -65,6 +66,18 @@ def test_collections_that_others_share_are_filled_in_place():
     assert all(a is b for a, b in zip(inner, shared))
     assert shared == [[9, 8], {"a": [7], "b": 0}, collections.deque([1, 2]), {"x": 1}, {6}]
     counts["new"] += 1
+
+
+class Phase(enum.IntEnum):
+    BEGIN = 1
+    END = 2
+
+
+def test_a_member_of_an_enum_needs_the_enum():
+    packed = through_a_file(pack({"phase": Phase.END}))
+    assert unpack(packed, {"phase": Phase.BEGIN})["phase"] is Phase.END
+    with pytest.raises(ValueError, match="it was the member END"):
+        unpack(packed)
 
 
 class Thing:

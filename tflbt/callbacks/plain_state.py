@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import pickle
 import zlib
@@ -29,8 +30,9 @@ _WHOLE = 2**26  # bytes: of larger arrays only that many, evenly spread, are loo
 def pack(value: Any, of_model: frozenset[int] = frozenset()) -> Any:
     """Returns JSON values and arrays from which `unpack` makes the value again.
 
-    Numbers, strings, None, NumPy arrays and generators, variables and tensors, objects with variables, and
-    lists, tuples, sets, deques and dictionaries of these. Variables whose id is in `of_model` are left out.
+    Numbers, strings, None, members of an Enum, NumPy arrays and generators, variables and tensors, objects with
+    variables, and lists, tuples, sets, deques and dictionaries of these. Variables whose id is in `of_model` are left
+    out.
 
     Raises:
         TypeError: If the value, or one inside it, is of another kind.
@@ -43,6 +45,8 @@ def pack(value: Any, of_model: frozenset[int] = frozenset()) -> Any:
     if isinstance(value, (tf.Variable, tf.Tensor)) and hasattr(value, "numpy"):
         name = "variable" if isinstance(value, tf.Variable) else "tensor"
         return {name: _packed_array(np.asarray(value.numpy()))}
+    if isinstance(value, enum.Enum):
+        return {"member": value.name}
     if isinstance(value, np.random.Generator):
         return {"generator": pack(value.bit_generator.state)}
     if isinstance(value, OBJECTS_WITH_VARIABLES):
@@ -74,6 +78,10 @@ def unpack(packed: Any, live: Any = None, of_model: frozenset[int] = frozenset()
         return _array(content)
     if kind in ("variable", "tensor"):
         return _tensor(kind, unpack(content), live)
+    if kind == "member":
+        if not isinstance(live, enum.Enum):
+            raise ValueError(f"it was the member {content} of an Enum")
+        return type(live)[content]
     if kind == "generator":
         state = unpack(content)
         live = live or np.random.Generator(getattr(np.random, state["bit_generator"])())
