@@ -1,11 +1,12 @@
-"""A rank's program: a search in groups.
+"""A rank's program: a search in groups, and then another with a trial that fails on one rank.
 
-Arguments: the ranks of a group, the directory, and the number of the trial that fails on one rank, or "none".
+Arguments: the ranks of a group, the directory, and, if the second one is wanted, its directory and that trial's number.
 """
 
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import keras_tuner
 import numpy as np
@@ -25,13 +26,20 @@ class FailAlone(tf.keras.callbacks.Callback):
             raise OSError("an accident")
 
 
-def main(ranks: int, directory: str, failing: str) -> None:
-    """Searches over four learning rates."""
+def main(ranks: int, directory: str, *second: str) -> None:
+    """Searches once or twice."""
     try:
         comm.init_groups(3)
     except ValueError as error:
         print("REFUSED", error, flush=True)
     group = comm.init_groups(ranks)
+    search(ranks, group, directory)
+    if second:
+        search(ranks, group, *second)
+
+
+def search(ranks: int, group: Any, directory: str, failing: str = "none") -> None:
+    """Searches over four learning rates."""
     world = comm.size()
     space = keras_tuner.HyperParameters()
     space.Choice("rate", [0.1, 0.2, 0.3, 0.4])
@@ -49,13 +57,12 @@ def main(ranks: int, directory: str, failing: str) -> None:
             X, X[:, :1], batch_size=32, sub_batch_size=8, epochs=3, verbose=0, callbacks=callbacks
         )
 
-    search = tflbt.tuning.Search(
+    result = tflbt.tuning.Search(
         directory, space, "loss", tuner="GridSearch", ranks_per_trial=ranks, group=group,
         patience=3.0, verbose=0,
-    )  # fmt: skip
-    result = search.run(train)
+    ).run(train)  # fmt: skip
     print("RESULT", world, result.number, result.trials, flush=True)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], sys.argv[3])
+    main(int(sys.argv[1]), *sys.argv[2:])

@@ -19,19 +19,16 @@ def rows(directory: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.ranks(4)
-def test_groups_train_as_two_ranks_alone_do(run_ranks, tmp_path):
-    alone, groups = tmp_path / "alone", tmp_path / "groups"
-    done = run_ranks(PROGRAM, 2, args=("2", str(alone), "none"))
+def test_groups_train_as_two_ranks_alone_do_and_a_lone_failure_ends_the_job(run_ranks, tmp_path):
+    """Four ranks search twice; in the second search one rank of a group fails alone, which is recorded."""
+    alone, groups, failing = (tmp_path / name for name in ("alone", "groups", "failing"))
+    done = run_ranks(PROGRAM, 2, args=("2", str(alone)))
     assert done.stdout.count("RESULT 2 ") == 2
     assert "REFUSED ranks_per_group=3 does not divide the 2 ranks: use 1 or 2." in done.stdout
-    done = run_ranks(PROGRAM, 4, args=("2", str(groups), "none"))
+    done = run_ranks(PROGRAM, 4, args=("2", str(groups), str(failing), "2"), check=False)
     assert done.stdout.count("RESULT 4 ") == 4 and len(rows(groups)) == 4
     assert rows(groups) == rows(alone)
 
-
-@pytest.mark.ranks(4)
-def test_a_failure_of_one_rank_of_a_group_ends_the_job_and_is_recorded(run_ranks, tmp_path):
-    done = run_ranks(PROGRAM, 4, args=("2", str(tmp_path / "search"), "2"), check=False)
     assert done.returncode != 0 and "goes on" not in done.stdout and "--resume" in done.stdout
-    failed = next(row for row in rows(tmp_path / "search") if row["trial"] == "2")
+    failed = next(row for row in rows(failing) if row["trial"] == "2")
     assert failed["status"] == "failed" and "OSError: an accident" in failed["message"]
