@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -26,19 +27,36 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return True if RANKS not in collection_path.parents else None
 
 
-# Files whose tests start processes that import TensorFlow, or measure: tests/run.sh --quick leaves them out.
+# tests/run.sh --quick: of each file, in its order, the first case of each test, until the file has used this much.
+QUICK_SECONDS = 0.3  # of processor time
+_used: dict[Path, float] = {}  # by each file
+# Left out: what starts processes that import TensorFlow, what measures, and what takes seconds by itself.
 NOT_QUICK = (
-    "benchmarks/test_benchmarks.py",
-    "distributed/test_watchdog.py",
-    "doctor/test_doctor.py",
-    "launch/test_demo.py",
-    "mpi/test_install.py",
-    "optimizers/test_addons.py",
-    "optimizers/test_saved_in_a_new_process.py",
-    "test_readme.py",
-    "test_train_errors.py",
-    "test_tune.py",
-    "training/test_checkpoint_kills.py",
+    "tests/benchmarks/",
+    "tests/callbacks/test_adaptive_batch_size.py::test_batch_and_learning_rate_grow_together",
+    "tests/callbacks/test_contract.py::test_interrupted",
+    "tests/callbacks/test_curvature_probe.py::test_a_function_is_called_once",
+    "tests/callbacks/test_run_log.py::test_instances_and_discarded_samples",
+    "tests/curvature/test_estimate.py::test_against_the_dense_hessian",
+    "tests/distributed/test_comm.py::test_one_process_needs_no_horovod",
+    "tests/distributed/test_watchdog.py",
+    "tests/doctor/test_doctor.py",
+    "tests/hparams/test_imagenet.py",
+    "tests/launch/test_demo.py",
+    "tests/mpi/test_install.py",
+    "tests/optimizers/test_addons.py",
+    "tests/optimizers/test_saved_in_a_new_process.py",
+    "tests/recipes/test_optimizer.py::test_addons_lamb",
+    "tests/schedules/test_curve_schedule.py::test_a_saved_model",
+    "tests/test_readme.py",
+    "tests/test_train_errors.py",
+    "tests/test_tune.py",
+    "tests/training/test_checkpoint_kills.py",
+    "tests/tuning/test_hypermodel.py",
+    "tests/tuning/test_left_graphs.py",
+    "tests/tuning/test_trial_server.py::test_two_processes",
+    "tflbt/tuning/__init__.py",
+    "tflbt/tuning/hypermodel",
 )
 
 
@@ -48,18 +66,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if launched():
         wanted = [item for item in items if RANKS in item.path.parents]
     if os.environ.get("TFLBT_QUICK_TESTS"):
-        slow = {ROOT / "tests" / name for name in NOT_QUICK}
         first = {item.nodeid.partition("[")[0]: item for item in reversed(wanted)}
         wanted = [
             item
-            for item in wanted
-            if first[item.nodeid.partition("[")[0]] is item
-            and item.path not in slow
-            and item.get_closest_marker("ranks") is None
+            for name, item in reversed(first.items())
+            if not name.startswith(NOT_QUICK) and item.get_closest_marker("ranks") is None
         ]
     chosen = set(wanted)
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = wanted
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Where all should be quick, skips the rest of a file that has used its time."""
+    if not os.environ.get("TFLBT_QUICK_TESTS"):
+        return (yield)
+    used = _used.get(item.path, 0.0)
+    if used >= QUICK_SECONDS:
+        item.add_marker(pytest.mark.skip(reason=f"its file has used {QUICK_SECONDS} s"))
+    begin = time.process_time()
+    result = yield
+    _used[item.path] = used + time.process_time() - begin
+    return result
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -3,8 +3,9 @@
 #
 # Usage: tests/run.sh [--quick] [pytest arguments]
 #        tests/run.sh -k lars -x
-#        tests/run.sh --quick                for the hand: no ranks, no processes, no benchmarks, and of every
-#                                            parametrized test the first case
+#        tests/run.sh --quick                for the hand, about a minute on two cores: of each file, in its order, the
+#                                            first case of each test until the file has used 0.3 s (the rest shows as
+#                                            s); without ranks, benchmarks and what NOT_QUICK in tests/conftest.py names
 #        tests/run.sh -m slow                the runs on real data that take minutes
 #        tests/run.sh -n 0                   in one process (two share the tests out otherwise)
 #        tests/run.sh tests/ranks            the tests of two ranks alone
@@ -33,10 +34,10 @@ if [ -n "${PYTHONDONTWRITEBYTECODE:-}" ]; then
 fi
 if [ "$(id -u)" = 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
 
-ranks=1
+ranks=1 share=worksteal
 if [ "${1:-}" = --quick ]; then
   shift
-  ranks=0
+  ranks=0 share=loadfile
   export TFLBT_QUICK_TESTS=1
 fi
 
@@ -47,6 +48,6 @@ if [ $ranks = 1 ]; then
     sed -u 's/^\[0\]<std[a-z]*>://' || status=$?
 fi
 others=0
-"$bin/python" -m pytest --ignore=tests/ranks --durations=10 -n 2 --dist worksteal "$@" || others=$?
+"$bin/python" -m pytest --ignore=tests/ranks --durations=10 -n 2 --dist $share "$@" || others=$?
 if [ $others = 5 ] && [ $ranks = 1 ]; then others=0; fi # pytest's word for "no tests": they may be those of ranks
 exit $((status > others ? status : others))
