@@ -12,7 +12,7 @@ from tflbt.benchmarks.__main__ import main, names
 from tflbt.benchmarks.side_by_side import Target, hold_against, medians
 
 SMALLEST = {
-    "adversarial": ["--samples=16", "--rounds=1"],
+    "adversarial": ["--samples=16", "--rounds=1", "--depth=8"],
     "augmentation": ["--rounds=1", "--images=64", "--batch_size=32"],
     "batch_augmentation": ["--rounds=1", "--images=64", "--depth=8"],
     "batch_growth": ["--samples=512", "--largest=512"],

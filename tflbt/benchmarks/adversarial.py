@@ -1,6 +1,6 @@
-"""What adversarial samples cost an update of ResNet-20, beside the input gradients that they need at the least.
+"""What adversarial samples cost an update of a CIFAR ResNet, beside the input gradients that they need at the least.
 
-python -m tflbt.benchmarks adversarial [--samples N] [--share S] [--rounds N]
+python -m tflbt.benchmarks adversarial [--samples N] [--share S] [--rounds N] [--depth N]
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from tflbt.training import FGSM, LargeBatchModel
 SUB_BATCH = 128
 
 
-def candidates(samples: int, share: float) -> dict[str, Callable[[], object]]:
+def candidates(samples: int, share: float, depth: int) -> dict[str, Callable[[], object]]:
     """An update without and with adversarial samples, and the bare input gradients of their share."""
     generator = np.random.default_rng(0)
     x = generator.uniform(size=(samples, 32, 32, 3)).astype("float32")
     y = generator.integers(0, 10, samples)
     loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    network = models.build("cifar_resnet", depth=20)
+    network = models.build("cifar_resnet", depth=depth)
 
     def update(fgsm: FGSM | None) -> Callable[[], object]:
-        model = LargeBatchModel.from_model(models.build("cifar_resnet", depth=20))
+        model = LargeBatchModel.from_model(models.build("cifar_resnet", depth=depth))
         model.compile(tf.keras.optimizers.SGD(0.01, momentum=0.9), loss)
         size = min(SUB_BATCH, samples)
         return lambda: model.fit(
@@ -55,9 +55,12 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--samples", type=int, default=512, help="of an update (default 512)")
     parser.add_argument("--share", type=float, default=0.2, help="adversarial (default 0.2)")
     parser.add_argument("--rounds", type=int, default=15, help="rounds (default 15)")
+    parser.add_argument("--depth", type=int, default=20, help="of the ResNet, 6n + 2 (default 20)")
     options = parser.parse_args(argv)
-    seconds = medians(candidates(options.samples, options.share), options.rounds)
-    print(f"An update of {options.samples} samples of ResNet-20 in sub-batches of {SUB_BATCH}")
+    seconds = medians(candidates(options.samples, options.share, options.depth), options.rounds)
+    print(
+        f"An update of {options.samples} samples of ResNet-{options.depth} in sub-batches of {SUB_BATCH}"
+    )
     for name, taken in seconds.items():
         print(f"{name:<16} {taken:8.3f} s")
     plain, adversarial, bare = seconds.values()
