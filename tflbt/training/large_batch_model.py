@@ -271,6 +271,8 @@ class LargeBatchModel(tf.keras.Model):
             optimizer: Any Keras optimizer, plain or wrapped by `hvd.DistributedOptimizer`. A wrapped one is unwrapped
                 in place; its process set, compression and op are used for the one reduction per update. A class of
                 your own changes gradients in `apply_gradients`.
+                `clipnorm` and `global_clipnorm` see the gradient of an Embedding as a whole, where Keras takes the
+                norm of its rows before it adds up those of the same word.
             loss: Loss or losses; their reduction must be a mean over samples (Keras's default).
             metrics: As in Keras; exact over sub-batches and ranks.
             loss_weights: As in Keras.
