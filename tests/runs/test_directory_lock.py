@@ -8,20 +8,16 @@ import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from tests.conftest import rank_environment
 from tflbt.runs.directory_lock import hold
 from tflbt.runs.run_directory import RunDirectory
 from tflbt.tuning.search_directory import SearchDirectory
 
-HOLDER = """
-import sys
-from tflbt.runs.directory_lock import hold
-lock = hold(sys.argv[1])
-print("held", flush=True)
-sys.stdin.read()
-"""
+HOLDER = Path(__file__).with_name("holder.py")
 
 
 @pytest.fixture
@@ -31,7 +27,8 @@ def holder():
 
     def start(directory):
         process = subprocess.Popen(
-            [sys.executable, "-c", HOLDER, str(directory)],
+            [sys.executable, str(HOLDER), str(directory)],
+            env=rank_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.conftest import rank_environment
 from tflbt.runs.metrics import MetricsTable, columns_in_order
 
 
@@ -97,18 +99,13 @@ def test_a_damaged_line_between_names_file_and_line(table):
 
 def test_killed_at_any_moment_the_file_is_whole(tmp_path):
     """SIGKILL while rows are written: what is there is a prefix of what was to be written."""
-    program = (
-        "import sys\n"
-        "from tflbt.runs.metrics import MetricsTable\n"
-        "table = MetricsTable(sys.argv[1])\n"
-        "for epoch in range(1, 100000):\n"
-        "    table.append({'epoch': epoch, 'loss': 1 / epoch, 'phase': 'x' * 2000})\n"
-        "    if epoch == 1: print('on', flush=True)\n"
-    )
+    program = str(Path(__file__).with_name("endless_writer.py"))
     for trial in range(4):
         path = tmp_path / f"{trial}.csv"
-        command = [sys.executable, "-c", program, str(path)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        command = [sys.executable, program, str(path)]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, env=rank_environment(), cwd=tmp_path
+        )
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == b"on\n"

@@ -6,11 +6,13 @@ import json
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.conftest import rank_environment
 from tflbt.optimizers import LARS
 from tflbt.schedules import CosineDecay, CurveSchedule, LinearWarmup, PolynomialDecay, StepDecay
 
@@ -116,15 +118,12 @@ def test_a_saved_model_goes_on_with_the_next_rate_in_a_program_that_imports_sche
     x, y = np.ones([1, 1], "float32"), np.zeros([1, 1], "float32")
     model.fit(x, y, epochs=5, verbose=0)
     model.save(tmp_path / "model.keras")
-    code = f"""
-import tensorflow as tf, tflbt.schedules
-model = tf.keras.models.load_model({str(tmp_path / "model.keras")!r})
-print(float(model.optimizer._learning_rate(model.optimizer.iterations)))
-"""
-    told = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True
-    ).stdout
-    assert float(told.split()[-1]) == pytest.approx(by_hand(6), rel=1e-6)
+    program = Path(__file__).with_name("loaded_rate.py")
+    printed = subprocess.run(
+        [sys.executable, str(program), str(tmp_path / "model.keras")],
+        check=True, capture_output=True, text=True, env=rank_environment(),
+    ).stdout  # fmt: skip
+    assert float(printed.split()[-1]) == pytest.approx(by_hand(6), rel=1e-6)
 
 
 def test_fit_needs_no_callback():
