@@ -23,6 +23,7 @@ from tflbt.data.sets.tensorflow_datasets import load_tensorflow_datasets
 from tflbt.data.sets.text_data import TextData
 from tflbt.data.sets.tiny_imagenet import load_tiny_imagenet
 from tflbt.data.sharding import one_epoch, steps_per_epoch, sub_batches
+from tflbt.data.shares import shard
 from tflbt.data.transforms.colour import ColourJitter
 from tflbt.data.transforms.cutout import Cutout
 from tflbt.data.transforms.pad_crop_flip import PadCropFlip, chain
@@ -129,6 +130,7 @@ __all__ = [
     "load_tensorflow_datasets",
     "load_tiny_imagenet",
     "one_epoch",
+    "shard",
     "steps_per_epoch",
     "sub_batches",
     "unreadable_named",

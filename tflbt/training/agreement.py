@@ -9,6 +9,8 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
+from tflbt.data import first_batch
+from tflbt.data.first_batch import FirstBatch
 from tflbt.distributed import comm
 from tflbt.training import keras_internals
 from tflbt.training.fit_data import FitData
@@ -136,7 +138,9 @@ def check_same_model(model: TrainingModel, facts: dict[str, Any]) -> None:
                     f"{theirs} on rank {rank}. Every rank must build the same model."
                 )
         for name, value in chief_facts.items():
-            if other_facts.get(name) != value:
+            if isinstance(value, FirstBatch):
+                first_batch.compare([each.get(name) for _, each in ranks])
+            elif other_facts.get(name) != value:
                 raise ValueError(
                     f"The ranks disagree about {name}: {value!r} on rank 0, {other_facts.get(name)!r} on rank {rank}. "
                     "Give fit the same arguments on every rank, and data sets with equal numbers of sub-batches."

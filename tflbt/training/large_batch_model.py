@@ -357,6 +357,7 @@ class LargeBatchModel(tf.keras.Model):
         adversarial: FGSM | None = None,
         small_loss: SmallLossDiscarding | None = None,
         rules: Iterable[Rule | BatchAugmentation] = (),
+        shard: bool | None = None,
         stall_limit: float | None = None,
         **kwargs: Any,
     ) -> tf.keras.callbacks.History:
@@ -366,10 +367,10 @@ class LargeBatchModel(tf.keras.Model):
 
         Args:
             x: Whole arrays (the same on every rank; tflbt shares the samples out), or a `tf.data.Dataset`, Sequence
-                or generator of *this rank's* sub-batches.
+                or generator of *this rank's* sub-batches; see `shard`. Sparse and ragged arrays may be among them.
             y: Whole arrays, or None where x yields them.
-            batch_size: Samples per update over all ranks; default ranks x (sub_batch_size or 32). The last update of an
-                epoch takes what is left, with the right weight.
+            batch_size: Samples per update over all ranks; default ranks x (sub_batch_size, or the size of a data set's
+                first batch, or 32). The last update of an epoch takes what is left, with the right weight.
             epochs: Number of the last epoch, as in Keras.
             verbose: As in Keras; ranks other than 0 print nothing.
             callbacks: As in Keras, called on every rank; in them a "batch" is one update, numbered by its last
@@ -396,6 +397,9 @@ class LargeBatchModel(tf.keras.Model):
             small_loss: A `tflbt.SmallLossDiscarding` leaves the samples with the smallest losses out of the gradient;
                 see there.
             rules: Further techniques, each a `tflbt.training.Rule`; the three above may also stand here.
+            shard: Whether a data set, Sequence or generator (x and validation_data) is the same on every rank, and each
+                is to take its share of the batches, as by `tflbt.data.shard`. None, the default: it is the rank's own
+                share, and ranks that begin with the same batch are an error. False: it is, and may begin alike.
             stall_limit: Seconds without progress after which a rank ends the job; default TFLBT_STALL_LIMIT, else
                 600; 0: never. Only counts where there are several ranks.
             **kwargs: As in Keras (`workers` and the like, for generators).
@@ -415,8 +419,9 @@ class LargeBatchModel(tf.keras.Model):
         data, validation_data = fit_data.prepare(
             x, y, sample_weight,
             batch_size=batch_size, sub_batch_size=sub_batch_size, reduction=self.reduction,
-            steps_per_epoch=steps_per_epoch, validation_data=validation_data, validation_split=validation_split,
-            validation_batch_size=validation_batch_size, transform=transform,
+            steps_per_epoch=steps_per_epoch, validation_data=validation_data, validation_steps=validation_steps,
+            validation_split=validation_split, validation_batch_size=validation_batch_size,
+            class_weight=class_weight, shard=shard, model=self, transform=transform,
             augmentation=augmentation and augmentation.augmentation,
             epochs=epochs, initial_epoch=initial_epoch, shuffle=bool(shuffle), seed=seed,
         )  # fmt: skip
@@ -442,7 +447,7 @@ class LargeBatchModel(tf.keras.Model):
                         Housekeeping(seed, dog), callbacks, self.reduction
                     ),
                     validation_data=validation_data,
-                    class_weight=class_weight,
+                    class_weight=data.class_weight,
                     initial_epoch=initial_epoch,
                     steps_per_epoch=data.steps_per_epoch,
                     validation_steps=validation_steps,
@@ -474,6 +479,8 @@ class LargeBatchModel(tf.keras.Model):
         sample_weight: Any = None,
         steps: int | None = None,
         callbacks: Any = None,
+        *,
+        shard: bool | None = None,
         **kwargs: Any,
     ) -> Any:
         """Evaluates as `tf.keras.Model.evaluate`; under Horovod every rank must call it and gets the same metrics.
@@ -486,6 +493,7 @@ class LargeBatchModel(tf.keras.Model):
             sample_weight: As in Keras.
             steps: As in Keras.
             callbacks: As in Keras.
+            shard: For data sets, as in `fit`.
             **kwargs: As in Keras (`return_dict`).
 
         Returns:
@@ -493,24 +501,25 @@ class LargeBatchModel(tf.keras.Model):
         """
         keras_loop.outside_of_functions("evaluate")
         keras_internals.require_compiled(self)
-        if fit_data.is_arrays(x):
-            plan = self._plan
-            default = plan.samples_a_rank_computes if plan else fit_data.KERAS_BATCH_SIZE
-            arrays = fit_data.pack(x, y, sample_weight)
-            x = fit_data.evaluation_batches(arrays, batch_size or default, self.reduction)
-            y = sample_weight = None
-        rest = {"sample_weight": sample_weight, "steps": steps, **kwargs}
-        if isinstance(callbacks, tf.keras.callbacks.CallbackList):
+        if isinstance(callbacks, tf.keras.callbacks.CallbackList) and not fit_data.is_arrays(x):
             # It comes from fit, which watches already.
+            rest = {"sample_weight": sample_weight, "steps": steps, **kwargs}
             with keras_loop.sub_batch_by_sub_batch(self):
                 return super().evaluate(x, y, verbose=verbose, callbacks=callbacks, **rest)
+        plan = self._plan
+        size = plan.samples_a_rank_computes if plan else fit_data.KERAS_BATCH_SIZE
+        batches = fit_data.for_evaluation(
+            self, x, y, sample_weight, batch_size or size, shard=shard, steps=steps
+        )
         with keras_loop.watched(self) as dog, keras_loop.sub_batch_by_sub_batch(self):
             if self.reduction.size > 1:
-                x, spec = fit_data.with_spec(x)
-                agreement.build(self, spec)
+                agreement.build(self, batches.spec)
+                agreement.check_same_model(self, batches.facts)
             callbacks = keras_loop.callbacks_with(Housekeeping(0, dog), callbacks, self.reduction)
             verbose = verbose if self.reduction.rank == 0 else 0
-            return super().evaluate(x, y, verbose=verbose, callbacks=callbacks, **rest)
+            return super().evaluate(
+                batches.data, verbose=verbose, callbacks=callbacks, steps=steps, **kwargs
+            )
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:
         """Predicts as `tf.keras.Model.predict`, on this rank alone: other ranks need not call it."""

@@ -130,7 +130,10 @@ class Update:
         return [
             number,
             *(
-                tf.zeros(v.shape, v.dtype) if gradient is None else tf.convert_to_tensor(gradient)
+                tf.zeros(v.shape, v.dtype)
+                if gradient is None
+                # Of an input of unknown size the gradient's size is unknown too.
+                else tf.ensure_shape(tf.convert_to_tensor(gradient), v.shape)
                 for gradient, v in zip(gradients, self.variables)
             ),
         ]
