@@ -40,13 +40,13 @@ DISAGREEMENTS = {
         sgd(), data=(X[: 30 - rank], Y[: 30 - rank])
     ),
     "disagree about the number of sub-batches in x": lambda rank: large(
-        sgd(), data=(batches(30 - 8 * rank),)
+        sgd(), data=(batches(30 - 8 * rank),), shard=False
     ),
     "disagree about steps_per_epoch": lambda rank: large(
-        sgd(), data=(batches(30 - 8 * rank).repeat(),), steps_per_epoch=4 + rank
+        sgd(), data=(batches(30 - 8 * rank).repeat(),), steps_per_epoch=4 + rank, shard=False
     ),
     "disagree about the number of validation sub-batches": lambda rank: large(
-        sgd(), validation_data=batches(30 - 8 * rank)
+        sgd(), validation_data=batches(30 - 8 * rank), shard=False
     ),
     "batch_size=15 is not a multiple of 2 ranks": lambda rank: large(sgd(), batch_size=15),
 }

@@ -323,9 +323,7 @@ DATA = {
 
 
 # Pairs that fail, by the beginnings of their names, with the reason: nothing here is meant to stay.
-FAULTS: dict[tuple[str, str], str] = {
-    ("", "class and sample weights"): "class weights do not go with sample weights",
-}
+FAULTS: dict[tuple[str, str], str] = {}
 
 
 def pairs(ranks: int) -> list[Any]:

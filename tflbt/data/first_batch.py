@@ -57,15 +57,15 @@ def compare(batches: Sequence[FirstBatch | None]) -> None:
             if ours.whole != theirs.whole and not same_targets:
                 raise ValueError(
                     f"Rank {other} reads {ours.name} in another order than rank {rank}, so sharing it out would lose "
-                    "some samples and repeat others. Give its shuffle (and list_files) a seed, or call tf.random.set_seed "
-                    "first; let random augmentation follow dataset = tflbt.data.shard(dataset)."
+                    "some samples and repeat others. Give its shuffle (and list_files) a seed, or call "
+                    "tf.random.set_seed first; let random augmentation follow dataset = tflbt.data.shard(dataset)."
                 )
         elif ours.whole == theirs.whole or same_targets and ours.telling:
             what = "" if ours.whole == theirs.whole else "targets of the "
             raise ValueError(
                 f"Ranks {rank} and {other} have the same {what}first sub-batch of {ours.name}: each sample would count "
-                "once per rank. Share it out, by shard=True here or by dataset = tflbt.data.shard(dataset). If each rank "
-                "does have its own share, and they only begin alike, say shard=False."
+                "once per rank. Share it out, by shard=True here or by dataset = tflbt.data.shard(dataset). If each "
+                "rank does have its own share, and they only begin alike, say shard=False."
             )
 
 

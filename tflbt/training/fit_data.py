@@ -274,10 +274,9 @@ def _read_dataset(
             f"{'steps_per_epoch' if name == 'x' else 'steps'}=None, but the data set {name} does not end (does it "
             "repeat?): say how many of its batches are taken."
         )
-    size, facts = (
-        _batch_dimension(x.element_spec),
-        {f"the number of sub-batches in {name}": batches},
-    )
+    size = _batch_dimension(x.element_spec)
+    # What is shared out has equal lengths; of validation_data those of the shares are compared.
+    facts = {"the number of sub-batches in x": batches} if name == "x" else {}
     if sized and size is None or reduction.size > 1:
         x, first = first_batch.look(x, share=dealt, steps=steps)
         facts = {**_first(name, first, shard, reduction), **facts}
