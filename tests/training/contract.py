@@ -314,7 +314,8 @@ DATA = {
     "tf.data, sample weights": Data(dataset, weighted=True),
     "class weights": Data(whole, fit=BY_CLASS),
     "tf.data, class weights": Data(dataset, fit=BY_CLASS, ranks=True),
-    "class and sample weights": Data(whole, weighted=True, fit=BY_CLASS),
+    # Keras takes both only where the batches divide.
+    "class and sample weights": Data(whole, weighted=True, fit=BY_CLASS, samples=BATCH),
     "Sequence": Data(sequence, special=True),
     "generator": Data(generator, special=True),
     "dictionaries": Data(whole, named=True, special=True),
