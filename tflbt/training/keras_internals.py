@@ -83,14 +83,13 @@ def last_result(metric: tf.keras.metrics.Metric) -> Any:
 
 def own_functions_of_batches(model: tf.keras.Model) -> list[tuple[str, Any]]:
     """The losses and metrics, of a model that has computed its loss, which are the user's functions of (y, y_pred)."""
-    autograph = tf.__internal__.autograph
     losses = [loss for loss in tf.nest.flatten(model.compiled_loss._losses) if loss is not None]
     functions = [(f"loss {loss.name}", getattr(loss, "fn", loss.call)) for loss in losses]
     for metric in model.compiled_metrics.metrics:
         if isinstance(metric, tf.keras.metrics.MeanMetricWrapper) and not metric._fn_kwargs:
             functions.append((f"metric {metric.name}", metric._fn))
     return [
-        (name, autograph.tf_convert(function, autograph.control_status_ctx()))
+        (name, function if tf.executing_eagerly() else tf.function(function))  # converted
         for name, function in functions
         if not getattr(function, "__module__", "keras").startswith("keras.")
     ]
