@@ -13,8 +13,8 @@
 
 The data are read from DATA_DIR/imagenet/train/CLASS/*.JPEG and .../val/CLASS/*.JPEG. We have not run these.
 
-An epoch ends with an update of what is left, so that 90 epochs of 819,200 and 461,967 samples are 180 updates, where
-the paper, whose batches run on from epoch to epoch, counts 141.
+Batches run on from epoch to epoch (`tail="carry"`), so that 90 epochs are 141 updates of 819,200, as the paper counts;
+where an update takes the whole training set, it is an epoch.
 
 What the paper gives no number for: the baseline's rate, momentum, weight decay and steps are those of the ResNet of
 TensorFlow's models/official, from which MLPerf's comes; ghosts of 128 are section 4.1's; a warm-up of 5 epochs is
@@ -56,13 +56,14 @@ def get_config(variant: str = "optimization_4") -> ml_collections.ConfigDict:
     config.model = recipes.section("model", "resnet50", stem="imagenet", weight_decay=WEIGHT_DECAY)
     config.optimizer = recipes.section("optimizer", "SGD", learning_rate=RATE, momentum=0.9)
     if variant == "baseline":
-        config.batch_size = SMALL
+        config.batch_size, config.tail = SMALL, "carry"
         config.schedule.name = "step"
         config.schedule.epochs = (30, 60, 80)
         config.schedule.factor = 0.1
         return config
     config.batch_size = {"b": LARGE, "o": HUGE, "f": FULL}[variant[0]]
     config.sub_batch_size = 2 * GHOST
+    config.tail = "update" if config.batch_size == FULL else "carry"
     config.schedule.name = "cosine"
     config.model.ghost_batch_size = GHOST
     if variant == "batch_128k":

@@ -34,7 +34,10 @@ class BatchSizeFactor(LearningRateFactor):
     def largest(self) -> int:
         """The largest batch: `max_batch_size`, but at most the data set, if its size is known."""
         steps, plan = self.params.get("steps"), self.model.batch_plan
+        tail = self.model.update_state.tail
         whole = (steps or 0) * plan.ranks * plan.samples_a_rank_computes
+        if tail is not None and tail.kind != "update":  # an epoch must fill the batch
+            whole = tail.largest // tail.step * plan.ranks * plan.samples_a_rank_computes
         if not whole or self.max_batch_size <= whole:
             return self.max_batch_size
         self.log(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 from collections.abc import Collection, Iterable
@@ -13,6 +14,7 @@ from absl import logging
 
 from tflbt import checks
 from tflbt.callbacks.callback_states import CallbackStates
+from tflbt.control.progress import Progress
 from tflbt.distributed import comm
 from tflbt.training import keras_internals
 from tflbt.training.checkpoint import Checkpoints, restore_together, write_together
@@ -21,10 +23,11 @@ from tflbt.training.checkpoint import Checkpoints, restore_together, write_toget
 class Checkpoint(tf.keras.callbacks.Callback):
     """Writes a checkpoint every few epochs and after the last one; `resume` continues from the newest intact one.
 
-    It saves the weights, the optimizer, the batch size, the samples seen, and the state of all callbacks of the `fit`:
-    what their `state()` returns, and of callbacks without that, such as Keras's EarlyStopping and ReduceLROnPlateau,
-    the attributes that training changes (numbers, strings, arrays, variables, collections of these). A change that
-    cannot be kept, in an open file for example or in a variable that a lambda callback uses, is named in a warning.
+    It saves the weights, the optimizer, the batch size, the samples seen, those carried over into the next epoch, how
+    many epochs have drawn their randomness, and the state of all callbacks of the `fit`: what their `state()` returns,
+    and of callbacks without that, such as Keras's EarlyStopping and ReduceLROnPlateau, the attributes that training
+    changes (numbers, strings, arrays, variables, collections of these). A change that cannot be kept, in an open file
+    for example or in a variable that a lambda callback uses, is named in a warning.
     Place it last among the callbacks. Under Horovod every rank must run it; the chief writes the state of its
     callbacks, and a write that fails raises OSError on all ranks.
 
@@ -95,11 +98,14 @@ class Checkpoint(tf.keras.callbacks.Callback):
             return 0
         self._resumed = True
         self._states.restore(state["callbacks"], state.get("attributes"), without)
+        epochs = int(state["epochs"])
         if state.get("samples_seen") is not None:
             model.samples_seen = state["samples_seen"]
+            progress = state.get("progress") or {"drawn": epochs, "finished": epochs}
+            model.update_state.progress = Progress(**progress)
         self.batch_size = state.get("batch_size")
         self.ended_itself = state.get("stopped", False)
-        return int(state["epochs"])
+        return epochs
 
     def set_model(self, model: tf.keras.Model) -> None:
         """Takes the model, and steps behind the callbacks whose epoch must end before a checkpoint is written."""
@@ -172,6 +178,12 @@ class Checkpoint(tf.keras.callbacks.Callback):
             "callbacks": self._states.own_state(),
             "attributes": self._states.plain_state(self.model) if is_chief else {},
             "samples_seen": getattr(self.model, "samples_seen", None),
+            "progress": self._progress(),
             "batch_size": getattr(self.model, "batch_size", None),
             "stopped": bool(self.model.stop_training),
         }
+
+    def _progress(self) -> dict[str, int] | None:
+        """How many epochs have drawn their randomness, and the samples carried over; None in plain Keras."""
+        state = getattr(self.model, "update_state", None)
+        return None if state is None else dataclasses.asdict(state.progress)

@@ -21,14 +21,15 @@ def sample_seeds(
 ) -> tf.Tensor:
     """Derives two seed words, int32 `[n, 2]`, for each sample from (seed, epoch, index, instance) and nothing else.
 
-    The seed is 0 .. 2^63 - 1, the epoch a scalar; `indices`, `[n]`, are places in the data set, `instances`, `[n]`, 0
-    .. 2^32 - 1 (default: 0 for every row). A row of the result is also a valid seed for `tf.random.stateless_*`.
+    The seed is 0 .. 2^63 - 1, the epoch a scalar or `[n]`; `indices`, `[n]`, are places in the data set, `instances`,
+    `[n]`, 0 .. 2^32 - 1 (default: 0 for every row). A row of the result is also a valid seed for
+    `tf.random.stateless_*`.
     """
     epoch, indices = tf.cast(epoch, tf.int64), tf.cast(indices, tf.int64)
     state = tf.constant([0, 1], tf.uint32)  # both columns at once: operations are few, whatever n
-    for word in (seed & 0xFFFFFFFF, seed >> 32, *_low_and_high(epoch)):
+    for word in (seed & 0xFFFFFFFF, seed >> 32):
         state = _mix(state, tf.cast(word, tf.uint32))
-    for words in _low_and_high(indices):
+    for words in (*_low_and_high(tf.reshape(epoch, [-1])), *_low_and_high(indices)):
         state = _mix(state, tf.cast(words, tf.uint32)[:, None])
     if instances is not None:  # the first instance keeps the seeds that it would have alone
         numbers = tf.cast(instances, tf.uint32)[:, None]

@@ -12,6 +12,9 @@ normalisation's moving statistics become NaN.
 
 For several instances of each sample, `tflbt.data.batch_augmentation` says which instance is where.
 
+The samples of all epochs, one after another, are a stream in which sample p of epoch e has the place e N + p. Epochs
+that are joined are dealt as one, so that a sub-batch may have samples of two.
+
 All epochs are one `tf.data.Dataset`, so the first sub-batches of an epoch are ready when the previous epoch ends. The
 arrays stay where they are, even if they are memory-mapped, and NumPy gathers each sub-batch: tensors of the whole set
 would cost one or two copies of it. Do not write into the arrays while the dataset is in use.
@@ -19,6 +22,7 @@ would cost one or two copies of it. Do not write into the arrays while the datas
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -49,6 +53,8 @@ def sub_batches(
     seed: int = 0,
     transform: Transform | None = None,
     augmentation: BatchAugmentation = _SINGLE,
+    joined: bool = False,
+    course: tf.Variable | None = None,
 ) -> tf.data.Dataset:
     """Makes the dataset of one rank's sub-batches for all the epochs of a run.
 
@@ -68,10 +74,15 @@ def sub_batches(
             of anything else) of each sub-batch, in several threads. `seeds`, int32 `[n, 2]`, come from (seed, epoch,
             sample index, instance) alone. It must accept n = 0.
         augmentation: How many instances of each sample there are, and where; default one.
+        joined: Whether the epochs are dealt as one, without a smaller sub-batch where an epoch ends; default False.
+        course: Int64 `[3]`, read when an iteration begins: the epoch to start with, that before which to stop, and how
+            many samples of the epoch before that start are dealt first. Default (initial_epoch, epochs, 0), which says
+            how many there can be.
 
     Returns:
         A dataset of known cardinality, `steps_per_epoch(N, sub_batch_size, size, augmentation) * (epochs -
-        initial_epoch)`. Its elements have the structure of `arrays` and an unknown first dimension.
+        initial_epoch)` unless the epochs are joined. Its elements have the structure of `arrays` and an unknown first
+        dimension.
 
     Raises:
         ValueError: If an argument is out of its range, or the arrays are empty, scalar or of different lengths.
@@ -88,28 +99,41 @@ def sub_batches(
     checks.whole("initial_epoch", initial_epoch, at_least=0, at_most=epochs, hint=" (epochs)")
     if not 0 <= seed < 2**63:
         raise ValueError(f"seed={seed} must be in 0 .. 2^63 - 1.")
-    source = _Source(arrays)
+    source = _Source(arrays, samples, seed if shuffle else None)
+    dealt = epochs - initial_epoch
+    if joined:
+        most = samples * (dealt + (course is not None))  # less than an epoch is carried over
+        steps, dealt = steps_per_epoch(most, sub_batch_size, size, augmentation) if most else 0, 1
+    whole = tf.constant([initial_epoch, epochs, 0], tf.int64) if course is None else course
 
-    def indices(epoch: tf.Tensor) -> tf.data.Dataset:
-        order = _order(samples, seed, epoch) if shuffle else tf.range(samples, dtype=tf.int64)
+    def span(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The places in the stream that are dealt together."""
+        first, end, carried = tf.unstack(tf.convert_to_tensor(whole) * [samples, samples, 1])
+        if joined:
+            return first - carried, end
+        begin = first + number * samples
+        return begin, tf.minimum(begin + samples, end)
 
-        def of_step(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            places, instances = augmentation.places(step, samples, sub_batch_size, rank, size)
-            return epoch, tf.gather(order, places), instances
+    def parts(number: tf.Tensor) -> tf.data.Dataset:
+        begin, end = span(number)
+
+        def of_step(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            places, instances = augmentation.places(step, end - begin, sub_batch_size, rank, size)
+            return begin + places, instances
 
         return tf.data.Dataset.range(steps).map(of_step)
 
-    def batch(epoch: tf.Tensor, chosen: tf.Tensor, instances: tf.Tensor) -> Any:
-        gathered = _gathered(source, chosen)
+    def batch(places: tf.Tensor, instances: tf.Tensor) -> Any:
+        gathered, epochs_of, chosen = _gathered(source, places)
         if transform is None:
             return gathered
-        return transformed(gathered, transform, sample_seeds(seed, epoch, chosen, instances))
+        return transformed(gathered, transform, sample_seeds(seed, epochs_of, chosen, instances))
 
     with tf.device("CPU:0"):
-        dataset = tf.data.Dataset.range(initial_epoch, epochs).flat_map(indices)
+        dataset = tf.data.Dataset.range(dealt).flat_map(parts)
         calls = min(comm.cores(), _MOST_PARALLEL_CALLS)
         dataset = dataset.map(batch, num_parallel_calls=calls, deterministic=True)
-        total = tf.data.experimental.assert_cardinality(steps * (epochs - initial_epoch))
+        total = tf.data.experimental.assert_cardinality(steps * dealt)
         options = tf.data.Options()
         options.autotune.enabled = False  # it can delay the end of `fit` by up to a minute
         return dataset.apply(total).prefetch(_PREFETCHED).with_options(options)
@@ -173,35 +197,53 @@ def epoch_order(samples: int, seed: int, epoch: int) -> np.ndarray:
 
 
 class _Source:
-    """Holds the arrays of a dataset for as long as the dataset or an iterator over it lives."""
+    """Holds the arrays of a dataset, and the orders in use, for as long as the dataset or an iterator over it lives."""
 
-    def __init__(self, arrays: Any) -> None:
-        self.arrays = arrays
+    def __init__(self, arrays: Any, samples: int, seed: int | None) -> None:
+        self.arrays, self.samples, self.seed = arrays, samples, seed  # no seed: no shuffling
         self.leaves = tf.nest.flatten(arrays)
+        self._orders: dict[int, np.ndarray] = {}
+        self._lock = threading.Lock()
+
+    def order(self, epoch: int) -> np.ndarray:
+        """The order of an epoch, drawn once for all threads; the newest two are kept."""
+        with self._lock:
+            if epoch not in self._orders:
+                self._orders[epoch] = epoch_order(self.samples, self.seed or 0, epoch)
+                for old in list(self._orders)[:-2]:
+                    del self._orders[old]
+            return self._orders[epoch]
+
+    def find(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The epochs and the numbers of the samples at places of the stream, which ascend."""
+        epochs, numbers = np.divmod(places, self.samples)
+        if self.seed is not None and len(epochs):
+            for epoch in range(epochs[0], epochs[-1] + 1):
+                here = epochs == epoch
+                numbers[here] = self.order(epoch)[numbers[here]]
+        return epochs, numbers
+
+    def take(self, places: np.ndarray) -> list[np.ndarray]:
+        """Epochs, numbers and the samples of every array, at places of the stream."""
+        epochs, numbers = self.find(places)
+        return [epochs, numbers, *(np.take(leaf, numbers, axis=0) for leaf in self.leaves)]
 
 
 # TensorFlow keeps the functions that numpy_function calls for as long as the process runs. If AutoGraph converted them,
-# they would keep the graph too, so these two are not converted.
+# they would keep the graph too, so this is not converted.
 @tf.autograph.experimental.do_not_convert
-def _order(samples: int, seed: int, epoch: tf.Tensor) -> tf.Tensor:
-    order = tf.numpy_function(
-        lambda number: epoch_order(samples, seed, int(number)), [epoch], tf.int64, stateful=False
-    )
-    return tf.ensure_shape(order, [samples])
-
-
-@tf.autograph.experimental.do_not_convert
-def _gathered(source: _Source, chosen: tf.Tensor) -> Any:
-    """Takes the chosen samples of every array, with one call to Python for all arrays."""
+def _gathered(source: _Source, places: tf.Tensor) -> tuple[Any, tf.Tensor, tf.Tensor]:
+    """The samples at places of the stream, their epochs and numbers, with one call to Python for all."""
     leaves, reference = source.leaves, weakref.ref(source)  # weak, to free the arrays: see above
-    taken = tf.numpy_function(
-        lambda indices: [np.take(leaf, indices, axis=0) for leaf in reference().leaves],  # type: ignore[union-attr]
-        [chosen],
-        [tf.as_dtype(leaf.dtype) for leaf in leaves],
+    epochs, numbers, *taken = tf.numpy_function(
+        lambda places: reference().take(places),  # type: ignore[union-attr]
+        [places],
+        [tf.int64, tf.int64, *(tf.as_dtype(leaf.dtype) for leaf in leaves)],
         stateful=False,
     )
     shaped = [tf.ensure_shape(part, [None, *leaf.shape[1:]]) for part, leaf in zip(taken, leaves)]
-    return tf.nest.pack_sequence_as(source.arrays, shaped)
+    gathered = tf.nest.pack_sequence_as(source.arrays, shaped)
+    return gathered, tf.ensure_shape(epochs, [None]), tf.ensure_shape(numbers, [None])
 
 
 def _as_arrays(arrays: Any) -> Any:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tflbt import checks, data
 from tflbt.control.batch_plan import BatchPlan
+from tflbt.control.tail import TAILS
 from tflbt.distributed import comm, watchdog
 from tflbt.recipes import parts, sections
 from tflbt.recipes.config import check_keys
@@ -112,6 +113,7 @@ def check(config: ml_collections.ConfigDict) -> None:
         watchdog.configured_limit(config.stall_limit)
     checks.whole("config.epochs", config.epochs, at_least=1)
     checks.whole("config.seed", config.seed, at_least=0)
+    checks.one_of("config.tail", config.tail, TAILS)
     checks.one_of("config.precision", config.precision, PRECISIONS)
     checks.number("config.label_smoothing", config.label_smoothing, at_least=0, less_than=1)
     check_data(config)

@@ -116,6 +116,7 @@ class Recipe:
                 callbacks=[*self.monitors, *self.schedules, *more_callbacks],
                 validation_data=self.test,
                 seed=config.seed,
+                tail=config.tail,
                 transform=self.transform,
                 rules=self.rules,
                 stall_limit=config.stall_limit,

@@ -23,6 +23,7 @@ def apply_strategy(
     tuned_batch_size: int | None = None,
     tuned_warmup: float = 5.0,
     reference: str = "first_epoch",
+    tail: str = "carry",
 ) -> None:
     """Completes a recipe that says the baseline: batch, sub-batch, epochs, model, data and optimizer.
 
@@ -43,9 +44,12 @@ def apply_strategy(
         tuned_warmup: Epochs of its warm-up.
         reference: Where abs and absa take their first eigenvalue; default as in the authors' code, since networks with
             BatchNorm have no meaningful one before. See `tflbt.callbacks.AdaptiveBatchSize`.
+        tail: What becomes of samples that fill no batch; default as the paper's tables count their updates, of which
+            all are of full batches (those of bl and fb are `tflbt.control.tail.total_updates`).
 
     Source: appendix B and section IV-C of `abs-absa.txt`.
     """
+    config.tail = tail
     epochs = tuple(decay_epochs)
     config.schedule = section("schedule", "step", epochs=epochs, factor=1 / decay_ratio)
     if strategy == "fb":

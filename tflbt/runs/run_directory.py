@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from tflbt.runs import atomic_file, environment
@@ -92,6 +93,11 @@ class RunDirectory(ClaimedDirectory):
     def metrics(self) -> MetricsTable:
         """The table in `metrics.csv`."""
         return MetricsTable(self.metrics_csv)
+
+    @staticmethod
+    def _comparable(description: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Adds the key that the configurations of earlier versions do not have, with what they did."""
+        return {"tail": "update", **description}
 
     def _taken(self) -> str:
         """Returns the reason if there is a run."""

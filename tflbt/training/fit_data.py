@@ -32,6 +32,7 @@ class FitData:
         str, Any
     ]  # what must be equal on all ranks, by name; of each FirstBatch see tflbt.data.first_batch
     class_weight: dict[int, float] | None = None  # what Keras is left to apply
+    rows: int | None = None  # samples of an epoch, instances counted; None: x is no whole arrays
 
 
 def prepare(
@@ -185,6 +186,7 @@ def from_arrays(
             "the number of samples in x": samples,
             "the first samples of x (give every rank the whole arrays)": _checksum(arrays),
         },
+        rows=samples * augmentation.instances,
     )
 
 

@@ -5,25 +5,31 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from tflbt.control.progress import Progress
 from tflbt.distributed.watchdog import Watchdog
-from tflbt.training import agreement
+from tflbt.training import agreement, tail
 from tflbt.training.keras_internals import TensorLogs, random_generators
 
 
 class Housekeeping(TensorLogs, tf.keras.callbacks.Callback):
     """Sets the number of sub-batches, feeds the watchdog, seeds dropout, averages BatchNorm's moving statistics.
 
-    Random layers start every epoch from (seed, epoch, rank, layer), so that a resumed run draws what an
-    uninterrupted run would have drawn. That needs Keras's generator-based randomness
-    (`tf.keras.backend.experimental.enable_tf_random_generator()`, which `tflbt.train` switches on).
+    Random layers start every epoch from (seed, draw, rank, layer), with the draw of `tflbt.control.progress`, so that a
+    resumed run draws what an uninterrupted run would have drawn, and a second `fit` something new. That needs Keras's
+    generator-based randomness (`tf.keras.backend.experimental.enable_tf_random_generator()`, which `tflbt.train`
+    switches on).
     """
 
-    def __init__(self, seed: int, watchdog: Watchdog | None) -> None:
+    of_a_single_fit = True  # a list of callbacks may be used again
+
+    def __init__(self, seed: int, watchdog: Watchdog | None, epochs: int = 1) -> None:
         super().__init__()
         self.seed = seed
         self.watchdog = watchdog
-        self.epoch = 0
+        self.epochs = epochs  # the number of the last epoch, as of fit
+        self.epoch = self.draw = 0
         self.epochs_begun = 0
+        self._samples_before = 0  # this epoch
 
     def _beat(self, where: str) -> None:
         if self.watchdog is not None:
@@ -35,12 +41,18 @@ class Housekeeping(TensorLogs, tf.keras.callbacks.Callback):
         # Keras begins with 1, and restores what was before when an epoch's last, partial update ends.
         self.model.batch_size = self.model.batch_size
         self.model.update_state.data_may_end.assign(True)
+        if (
+            self.epochs_begun == 0
+        ):  # Keras's BackupAndRestore may have said another than fit's initial_epoch
+            self.draw = tail.begin_fit(self.model, epoch, self.epochs)
         self.epochs_begun += 1
+        self._samples_before = self.model.samples_seen
+        tail.notice(self.model)
         self._beat(f"the start of epoch {epoch + 1}")
         for rule in self.model.rules:
             rule.begin_epoch(epoch)
         for place, generator in enumerate(random_generators(self.model)):
-            words = np.random.SeedSequence([self.seed, epoch, self.model.reduction.rank, place])
+            words = np.random.SeedSequence([self.seed, self.draw, self.model.reduction.rank, place])
             generator.reset_from_seed(int(words.generate_state(1, np.uint64)[0]) >> 1)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
@@ -60,6 +72,9 @@ class Housekeeping(TensorLogs, tf.keras.callbacks.Callback):
         agreement.average_moving_statistics(self.model)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Averages moving statistics: what other callbacks save next is the same on all ranks."""
+        """Averages moving statistics, counts the epoch: what other callbacks save next is the same on all ranks."""
         agreement.average_moving_statistics(self.model)
+        tail.notice(self.model, self.model.samples_seen - self._samples_before)
+        self.draw += 1
+        tail.end_epoch(self.model, Progress(self.draw, epoch + 1))
         self._beat(f"epoch {epoch + 1}")

@@ -76,9 +76,12 @@ def ending_together(model: TrainingModel) -> Iterator[None]:
 
 
 def callbacks_with(
-    first: tf.keras.callbacks.Callback, callbacks: Any, reduction: comm.Reduction
+    first: tf.keras.callbacks.Callback,
+    callbacks: Any,
+    reduction: comm.Reduction,
+    last: tuple[tf.keras.callbacks.Callback, ...] = (),
 ) -> Any:
-    """The callbacks after `first`, without those of ranks other than 0 that write.
+    """The callbacks between `first` and `last`, without those of ranks other than 0 that write.
 
     Raises:
         ValueError: If one of the callbacks is Keras's BackupAndRestore, and there are several ranks or it saves within
@@ -86,7 +89,7 @@ def callbacks_with(
     """
     is_list = isinstance(callbacks, tf.keras.callbacks.CallbackList)
     others = tf.nest.flatten(callbacks.callbacks if is_list else callbacks or [])
-    others = [each for each in others if not isinstance(each, type(first))]  # of an earlier fit
+    others = [each for each in others if not getattr(each, "of_a_single_fit", False)]
     backups = [each for each in others if isinstance(each, tf.keras.callbacks.BackupAndRestore)]
     if backups:
         if any(b.save_freq != "epoch" or b.save_before_preemption for b in backups):
@@ -101,14 +104,16 @@ def callbacks_with(
                 "tflbt.callbacks.Checkpoint(directory), whose resume(model) is fit's initial_epoch."
             )
         logging.warning(
-            "BackupAndRestore keeps no state of callbacks, and an interrupted run goes on with the samples of the "
-            "first epoch: tflbt.callbacks.Checkpoint goes on exactly."
+            "BackupAndRestore keeps no state of callbacks and no batch size that has changed: "
+            "tflbt.callbacks.Checkpoint goes on exactly."
         )
-    chosen = [first, *(c for c in others if reduction.rank == 0 or not isinstance(c, WRITERS))]
+    chosen = [c for c in others if reduction.rank == 0 or not isinstance(c, WRITERS)]
+    chosen = [first, *chosen, *last]
     if not is_list:
         return chosen
     callbacks.callbacks = chosen
-    first.set_model(callbacks.model)
+    for ours in (first, *last):
+        ours.set_model(callbacks.model)
     return callbacks
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from tflbt import checks
 from tflbt.control.batch_plan import BatchPlan
+from tflbt.control.tail import TAILS
 from tflbt.data.batch_augmentation import BatchAugmentation
 from tflbt.distributed import comm, wrapped_optimizer
 from tflbt.training import (
@@ -19,6 +21,7 @@ from tflbt.training import (
     overrides,
     saving,
 )
+from tflbt.training import tail as epoch_tail
 from tflbt.training.batch_wise import check_stateful
 from tflbt.training.housekeeping import Housekeeping
 from tflbt.training.keras_internals import Functional
@@ -352,6 +355,7 @@ class LargeBatchModel(tf.keras.Model):
         *,
         sub_batch_size: int | None = None,
         seed: int = 0,
+        tail: str = "update",
         transform: Any = None,
         batch_augmentation: BatchAugmentation | None = None,
         adversarial: FGSM | None = None,
@@ -365,12 +369,19 @@ class LargeBatchModel(tf.keras.Model):
 
         Under Horovod every rank must call it with the same arguments.
 
+        Randomness (the order of samples, the seeds of `transform`, the masks of random layers) depends on the seed and
+        on how many epochs have been trained since `compile`: a `fit` whose first epoch is e, after T epochs, begins
+        with the randomness of epoch max(e, T). So a second `fit(epochs=3)` draws as epochs 3 to 5 of a longer one
+        would, a loop of `fit(epochs=1)` as a single `fit`, and `fit(initial_epoch=3, epochs=6)`, with the weights and
+        optimizer of epoch 3, goes on bit for bit. `tflbt.callbacks.Checkpoint` keeps T; a model that was compiled
+        anew, or loaded, begins with T = 0: give it `initial_epoch`. Data sets draw their own.
+
         Args:
             x: Whole arrays (the same on every rank; tflbt shares the samples out), or a `tf.data.Dataset`, Sequence
                 or generator of *this rank's* sub-batches; see `shard`. Sparse and ragged arrays may be among them.
             y: Whole arrays, or None where x yields them.
             batch_size: Samples per update over all ranks; default ranks x (sub_batch_size, or the size of a data set's
-                first batch, or 32). The last update of an epoch takes what is left, with the right weight.
+                first batch, or 32). See `tail` for epochs that are no multiple of it.
             epochs: Number of the last epoch, as in Keras.
             verbose: As in Keras; ranks other than 0 print nothing.
             callbacks: As in Keras, called on every rank; in them a "batch" is one update, numbered by its last
@@ -381,13 +392,20 @@ class LargeBatchModel(tf.keras.Model):
                 samples t * batch_size to (t + 1) * batch_size.
             class_weight: As in Keras.
             sample_weight: As in Keras.
-            initial_epoch: The epoch to begin with; its order of samples is what an uninterrupted run would have.
+            initial_epoch: The epoch to begin with; its order of samples is what an uninterrupted run would have (see
+                above), and so is what is carried over into it: as `Checkpoint` kept it, or with a constant batch size.
             steps_per_epoch: Sub-batches per epoch on this rank, for data sets that do not end.
             validation_steps: As in Keras.
             validation_batch_size: Samples a rank evaluates at a time; default the sub-batch size.
             validation_freq: As in Keras.
             sub_batch_size: Samples a rank computes on at a time; default its whole share of the batch.
             seed: Seed of the order of samples and of random layers, an integer at least 0.
+            tail: What becomes of the samples of an epoch that are no full batch: "update" (default, as Keras), the
+                epoch's last update takes them, with the right weight; "carry", they begin the next epoch's first
+                update, and only the last epoch ends with an update of what is left; "drop", they are not used. A data
+                set is counted in sub-batches, `steps_per_epoch` or as many as it has, and carried over only if it is a
+                `tf.data.Dataset` (which is then repeated) or has `steps_per_epoch`; it is not carried into another
+                `fit`.
             transform: `transform(x, seeds)` applied to each sub-batch of whole arrays, for augmentation; `seeds`
                 (int32, [n, 2]) depend on (seed, epoch, sample, instance) alone. See
                 `tflbt.data.transforms.pad_crop_flip`.
@@ -408,11 +426,13 @@ class LargeBatchModel(tf.keras.Model):
             Keras's History, with metrics over all ranks.
 
         Raises:
-            ValueError: If the batch does not divide (naming the nearest sizes that do), or the ranks disagree about
-                the model, the data or the arguments.
+            ValueError: If the batch does not divide (naming the nearest sizes that do), epochs would have no update or
+                data cannot be carried over or dropped, or the ranks disagree about the model, the data or the
+                arguments.
         """
         keras_loop.outside_of_functions("fit")
         keras_internals.require_compiled(self)
+        checks.one_of("tail", tail, TAILS)
         epochs = initial_epoch if keras_loop.has_ended_itself(callbacks) else epochs
         rules = gathered(adversarial, small_loss, batch_augmentation, *rules)
         augmentation = rules.find(Instances)
@@ -424,8 +444,11 @@ class LargeBatchModel(tf.keras.Model):
             class_weight=class_weight, shard=shard, model=self, transform=transform,
             augmentation=augmentation and augmentation.augmentation,
             epochs=epochs, initial_epoch=initial_epoch, shuffle=bool(shuffle), seed=seed,
+            joined=tail == "carry", course=self._update_state.course,
         )  # fmt: skip
+        data = epoch_tail.start(self, tail, data)
         equal = {"epochs": epochs, "initial_epoch": initial_epoch, "seed": seed}
+        equal.update(epoch_tail.facts(self, tail))
         with keras_loop.watched(self, stall_limit) as dog:
             agreement.build(self, data.spec)
             self._start(rules, data.spec)
@@ -444,8 +467,11 @@ class LargeBatchModel(tf.keras.Model):
                     epochs=epochs,
                     verbose=verbose if self.reduction.rank == 0 else 0,
                     callbacks=keras_loop.callbacks_with(
-                        Housekeeping(seed, dog), callbacks, self.reduction
-                    ),
+                        Housekeeping(seed, dog, epochs),
+                        callbacks,
+                        self.reduction,
+                        () if tail == "update" else (epoch_tail.Pace(epochs),),
+                    ),  # fmt: skip
                     validation_data=validation_data,
                     class_weight=data.class_weight,
                     initial_epoch=initial_epoch,

@@ -53,6 +53,8 @@ class Update:
     def run(self, iterator: Iterator[Any]) -> dict[str, tf.Tensor]:
         """Makes one update; returns the metrics so far in this epoch, over all ranks."""
         lap = Stopwatch(self.state.seconds, self.state.moment)
+        if self.state.skips:
+            self.skip(iterator)
         pending = PendingMetrics(self.model)
         total = self.accumulate(iterator, lap)
         exact = [pending.local(), self.rules.scalars(), self.results.local(total.seen)]
@@ -64,6 +66,12 @@ class Update:
         )
         lap("computation", count)
         return self.results.merged(sums, total.seen)
+
+    def skip(self, iterator: Iterator[Any]) -> None:
+        """Throws away what was left of the epoch before."""
+        steps = tf.cast(self.state.skipped, self.model.sub_batches_variable.dtype)
+        pull(iterator, steps, lambda step, data, nothing: nothing, tf.constant(0.0))
+        self.state.skipped.assign(0)
 
     def accumulate(self, iterator: Iterator[Any], lap: Stopwatch) -> Total:
         """Adds up the gradients of this rank's sub-batches."""

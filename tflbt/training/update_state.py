@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
+from tflbt.control.progress import Progress
+from tflbt.control.tail import Tail
 from tflbt.distributed import comm
 from tflbt.training.rules.rule import Rules
 
@@ -28,6 +30,14 @@ class UpdateState:
             # What updates spent on input, computation and communication, and when the clock was last read.
             self.seconds = variable([0.0, 0.0, 0.0], dtype=tf.float64, name="tflbt_seconds")
             self.moment = variable(0.0, dtype=tf.float64, name="tflbt_moment")
+            # What whole arrays are dealt for: first draw, the draw before which to stop, samples carried over.
+            self.course = variable([0, 0, 0], dtype=tf.int64, name="tflbt_course")
+            # Sub-batches to throw away before the next update, if its function `skips`.
+            self.skipped = variable(0, dtype=tf.int64, name="tflbt_skipped")
+        self.skips = False
+        self.progress = Progress()
+        self.tail: Tail | None = None  # of the last fit; None: how long an epoch is, is not known
+        self.noticed_tail = False
 
 
 class TrainingModel(Protocol):
