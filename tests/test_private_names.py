@@ -15,6 +15,7 @@ ROOMS = ("training/keras_internals.py", "optimizers/keras_slots.py")
 ALLOWED: dict[str, tuple[str, set[str]]] = {
     "curvature/total_loss.py": ("what compile was given as loss_weights", {"_user_loss_weights"}),
     "curvature/whole_model.py": ("a layer's precision cannot be changed", {"_set_dtype_policy"}),
+    "data/user_functions.py": ("how Keras has users' functions converted", {"__internal__"}),
     "distributed/wrapped_optimizer.py": ("Horovod does not tell what it wraps", {"_local_vars"}),
     "tuning/left_graphs.py": (
         "graphs of ended trials are freed",

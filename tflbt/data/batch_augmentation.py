@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tflbt import checks
 from tflbt.data.sample_seeds import sample_seeds
+from tflbt.data.user_functions import converted
 
 PLACEMENTS = ("sub_batch", "rank", "ranks")
 
@@ -185,5 +186,5 @@ def augmented_batches(
 def transformed(batch: Any, transform: Callable[[Any, tf.Tensor], Any], seeds: tf.Tensor) -> Any:
     """A batch with its features transformed: the first element of a tuple, or the whole of anything else."""
     if isinstance(batch, tuple):
-        return (transform(batch[0], seeds), *batch[1:])
-    return transform(batch, seeds)
+        return (converted(transform)(batch[0], seeds), *batch[1:])
+    return converted(transform)(batch, seeds)

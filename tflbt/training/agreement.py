@@ -11,6 +11,7 @@ from absl import logging
 
 from tflbt.data import first_batch
 from tflbt.data.first_batch import FirstBatch
+from tflbt.data.user_functions import converted
 from tflbt.distributed import comm
 from tflbt.training import keras_internals
 from tflbt.training.fit_data import FitData
@@ -52,8 +53,8 @@ def build(model: TrainingModel, spec: Any) -> None:
     def run(data: Any, training: bool) -> None:
         x, y, sample_weight = tf.keras.utils.unpack_x_y_sample_weight(data)
         y_pred = model(x, training=training)
-        model.compute_loss(x, y, y_pred, sample_weight)
-        model.compute_metrics(x, y, y_pred, sample_weight)
+        converted(model.compute_loss)(x, y, y_pred, sample_weight)
+        converted(model.compute_metrics)(x, y, y_pred, sample_weight)
 
     if model.run_eagerly:  # perhaps because it cannot be traced
         run(tf.nest.map_structure(_single_sample, spec), training=False)

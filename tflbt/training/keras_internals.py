@@ -21,6 +21,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.autograph.core import config as autograph
+
+# AutoGraph leaves the functions of TensorFlow and Keras as they are. Those of tflbt have no Python `if` on tensors
+# either, and would be converted in every process anew, which takes seconds. Users' functions are converted as ever, by
+# Keras or by `tflbt.data.user_functions`.
+autograph.CONVERSION_RULES = (autograph.DoNotConvert("tflbt"), *autograph.CONVERSION_RULES)
 
 # The class that `tf.keras.Model(inputs, outputs)` returns; Keras exports it only as the base of Sequential.
 Functional = tf.keras.Sequential.__base__

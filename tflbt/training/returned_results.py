@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
+from tflbt.data.user_functions import converted
 from tflbt.training import keras_internals, overrides
 from tflbt.training.update_state import TrainingModel
 
@@ -38,7 +39,7 @@ class ReturnedResults:
             return
         metrics = _metrics(self.model)
         with _results_of(metrics) as found:
-            results = getattr(self.model, self.method)(*arguments)
+            results = converted(getattr(self.model, self.method))(*arguments)
         for metric in _metrics(self.model):
             if all(
                 metric is not each for each in metrics

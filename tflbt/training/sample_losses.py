@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tflbt.data.user_functions import converted
 from tflbt.training.pending_metrics import preserved
 
 
@@ -18,7 +19,7 @@ def sample_losses(
     ones = tf.ones(tf.shape(tf.nest.flatten(y_pred)[0])[:1])
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(ones)
-        loss = model.compute_loss(x, y, y_pred, _weighted(sample_weight, ones))
+        loss = converted(model.compute_loss)(x, y, y_pred, _weighted(sample_weight, ones))
     slopes = tape.gradient(loss, ones)
     if slopes is None:
         raise ValueError(
@@ -42,7 +43,9 @@ def loss_of(
     weight = tf.math.divide_no_nan(tf.cast(tf.size(chosen), tf.float32), number)
     with preserved(preserve):
         weights = tf.where(chosen, weight, 0.0)
-        return model.compute_loss(x, y, y_pred, _weighted(sample_weight, weights)), number
+        return converted(model.compute_loss)(
+            x, y, y_pred, _weighted(sample_weight, weights)
+        ), number
 
 
 def _weighted(sample_weight: Any, weights: tf.Tensor) -> Any:

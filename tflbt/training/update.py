@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from tflbt.data.user_functions import converted
 from tflbt.distributed import comm
 from tflbt.training import keras_internals, whole_update
 from tflbt.training.batch_wise import Notice
@@ -47,7 +48,7 @@ class Update:
         self.results = ReturnedResults(model, "compute_metrics")
         compiled = _compiled if model.jit_compile else lambda function: function
         self.of_all = compiled(lambda data: self.gradients(data))
-        self.of_larger = compiled(lambda data: self.gradients(data, self.rules.chooser.choose))
+        self.of_larger = compiled(lambda data: self.gradients(data, self.rules.choose))
         self.of_chosen = compiled(lambda data, chosen: self.gradients(data, lambda losses: chosen))
 
     def run(self, iterator: Iterator[Any]) -> dict[str, tf.Tensor]:
@@ -93,7 +94,7 @@ class Update:
 
         if self.rules.chooser is None:
             return one_pass(self.of_all)
-        return tf.cond(self.rules.chooser.choosing(), choosing, lambda: one_pass(self.of_all))
+        return tf.cond(self.rules.choosing(), choosing, lambda: one_pass(self.of_all))
 
     def add(self, total: Total, data: Any, parts: list[tf.Tensor]) -> Total:
         """Adds what `gradients` returned for a sub-batch."""
@@ -120,7 +121,8 @@ class Update:
         with tf.GradientTape() as tape:
             y_pred = model(x, training=True)
             if choose is None:
-                loss, number = model.compute_loss(x, y, y_pred, sample_weight), first_dimension(x)
+                loss = converted(model.compute_loss)(x, y, y_pred, sample_weight)
+                number = first_dimension(x)
                 keras_internals.check_loss(model, y, loss)
                 self.notice.consider(model, y, y_pred)
             else:
@@ -193,7 +195,7 @@ class Update:
         # Keras's own aggregation, which would do nothing here, leaves a part of every graph behind for ever.
         known = inspect.signature(optimizer.apply_gradients).parameters
         done = {"skip_gradients_aggregation": True} if "skip_gradients_aggregation" in known else {}
-        optimizer.apply_gradients(connected, **done)
+        converted(optimizer.apply_gradients)(connected, **done)
         self.rules.after_update()
         self.state.samples_seen.assign_add(tf.cast(total.seen, tf.int64))
         return keras_internals.train_counter(self.model).assign_add(1).read_value()

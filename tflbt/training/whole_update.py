@@ -10,6 +10,7 @@ import tensorflow as tf
 from tflbt.distributed import comm
 from tflbt.training.keras_internals import random_generators
 from tflbt.training.pending_metrics import metric_variables, preserved
+from tflbt.training.rules.rule import Rules
 from tflbt.training.sample_losses import sample_losses
 from tflbt.training.stopwatch import Stopwatch
 from tflbt.training.sub_batches import pull
@@ -62,7 +63,7 @@ def two_passes(
     number, losses, stored = pull(iterator, steps, measure, nothing, lap)
     losses = lap("computation", losses)
     (losses,) = comm.all_reduce_sum([losses], "tflbt.losses", reduction)
-    chosen = _chosen(model.rules.chooser, lap("communication", losses))
+    chosen = _chosen(model.rules, lap("communication", losses))
 
     def again(i: tf.Tensor, total: Any) -> tuple[tf.Tensor, Any]:
         leaves = [_item(leaf, values, i) for leaf, values in zip(tf.nest.flatten(spec), stored)]
@@ -73,10 +74,10 @@ def two_passes(
     return tf.while_loop(lambda i, _: i < number, again, start, parallel_iterations=1)[1]
 
 
-def _chosen(rule: Any, losses: tf.Tensor) -> tf.Tensor:
-    """What a rule chooses, bool `[room]`, given losses and whether there is a sample, `[room, 2]`."""
+def _chosen(rules: Rules, losses: tf.Tensor) -> tf.Tensor:
+    """What the chooser of the rules chooses, bool `[room]`, given losses and whether there is a sample, `[room, 2]`."""
     there = tf.where(losses[:, 1] > 0)
-    best = rule.choose(tf.gather_nd(losses[:, 0], there))
+    best = rules.choose(tf.gather_nd(losses[:, 0], there))
     return tf.scatter_nd(there, tf.cast(best, tf.int32), tf.shape(losses, tf.int64)[:1]) > 0
 
 

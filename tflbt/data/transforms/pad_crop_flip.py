@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tflbt import checks
 from tflbt.data.sample_seeds import fold_in, uniform_integers
+from tflbt.data.user_functions import converted
 
 _ROWS, _COLUMNS, _FLIP = range(3)  # the numbers that a sample draws
 
@@ -91,7 +92,7 @@ def chain(*transforms: Callable[[Any, tf.Tensor], Any]) -> Callable[[Any, tf.Ten
 
     def chained(features: Any, seeds: tf.Tensor) -> Any:
         for number, transform in enumerate(transforms):
-            features = transform(features, fold_in(seeds, number))
+            features = converted(transform)(features, fold_in(seeds, number))
         return features
 
     return chained

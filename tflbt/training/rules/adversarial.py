@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tflbt import checks
+from tflbt.data.user_functions import converted
 from tflbt.training.pending_metrics import metric_variables, preserved
 from tflbt.training.rules.rule import Rule
 from tflbt.training.sub_batches import first_dimension
@@ -190,7 +191,7 @@ def _sum_of_losses(model: tf.keras.Model, x: Any, y: Any) -> tf.Tensor:
 
     Sample weights are left out: they change the length of a sample's gradient, not its sign.
     """
-    loss = model.compute_loss(x, y, model(x, training=False), None)
+    loss = converted(model.compute_loss)(x, y, model(x, training=False), None)
     loss *= tf.cast(tf.shape(tf.nest.flatten(x)[0])[0], loss.dtype)
     if isinstance(model.optimizer, tf.keras.mixed_precision.LossScaleOptimizer):
         loss = model.optimizer.get_scaled_loss(loss)

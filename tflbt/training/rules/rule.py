@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
+from tflbt.data.user_functions import converted
+
 
 class Rule:
     """A technique that takes part in every update: give it to `LargeBatchModel.fit(rules=[...])`.
@@ -123,7 +125,6 @@ class Rule:
         """Small tensors of this rank, after its sub-batches, to be summed over the ranks as float32."""
         return []
 
-    @tf.autograph.experimental.do_not_convert  # AutoGraph warns of functions that hold only a docstring
     def observe_update(
         self, gradients: list[tf.Tensor], samples: tf.Tensor, scalars: list[tf.Tensor]
     ) -> None:
@@ -140,7 +141,6 @@ class Rule:
         """Returns the gradients that the optimizer gets in place of these; the same on all ranks."""
         return gradients
 
-    @tf.autograph.experimental.do_not_convert
     def after_update(self) -> None:
         """Follows the optimizer's step."""
 
@@ -177,35 +177,45 @@ class Rules:
         """The rule of a class, or None."""
         return next((rule for rule in self if isinstance(rule, kind)), None)
 
+    def choosing(self) -> tf.Tensor:
+        """Whether the chooser chooses in this update."""
+        return converted(self.chooser.choosing)()
+
+    def choose(self, losses: tf.Tensor) -> tf.Tensor:
+        """Which samples the chooser chooses, given their losses."""
+        return converted(self.chooser.choose)(losses)
+
     def prepare(self, step: tf.Tensor, data: Any) -> Any:
         """A sub-batch as all rules leave it."""
         for rule in self:
-            data = rule.prepare(step, data)
+            data = converted(rule.prepare)(step, data)
         return data
 
     def observe(self, gradients: list[tf.Tensor], samples: tf.Tensor) -> None:
         """Shows every observer the gradients of a sub-batch."""
         for rule in self.observers:
-            rule.observe(gradients, samples)
+            converted(rule.observe)(gradients, samples)
 
     def scalars(self) -> list[list[tf.Tensor]]:
         """What each rule has to sum over the ranks."""
-        return [[tf.cast(value, tf.float32) for value in rule.scalars()] for rule in self]
+        return [
+            [tf.cast(value, tf.float32) for value in converted(rule.scalars)()] for rule in self
+        ]
 
     def before_step(
         self, gradients: list[tf.Tensor], samples: tf.Tensor, scalars: list[list[tf.Tensor]]
     ) -> list[tf.Tensor]:
         """Shows all rules the update's gradients; returns those that the optimizer gets."""
         for rule, sums in zip(self, scalars):
-            rule.observe_update(gradients, samples, sums)
+            converted(rule.observe_update)(gradients, samples, sums)
         for rule in self:
-            gradients = rule.change_gradients(gradients)
+            gradients = converted(rule.change_gradients)(gradients)
         return gradients
 
     def after_update(self) -> None:
         """Tells all rules that the optimizer took its step."""
         for rule in self:
-            rule.after_update()
+            converted(rule.after_update)()
 
     @property
     def variables(self) -> list[tf.Variable]:
