@@ -226,3 +226,30 @@ def test_what_a_class_returns_and_what_hangs_on_a_model():
         history = model.fit(*data, validation_data=data, validation_batch_size=size, **fit).history
         results.append((model, history))
     check(*reversed(results))
+
+
+def test_single_batches_of_ranks_that_never_fit_are_the_chiefs_model(rank):
+    """Each rank gives its own batch, of its own size."""
+    shares = (slice(0, 18), slice(18, 30))
+    model = LargeBatchModel.from_model(network(seed=1 + rank))
+    model.compile(K.optimizers.Adam(0.01), "mse", ["mae"])
+    wanted = network(seed=1)
+    wanted.compile(K.optimizers.Adam(0.01), "mse", ["mae"])
+    for _ in range(3):
+        found = model.train_on_batch(X[shares[rank]], Y[shares[rank]])
+        close(found, wanted.train_on_batch(X, Y))
+    close(model.get_weights(), wanted.get_weights())
+    identical_on_ranks(model.get_weights(), "single batches")
+    close(model.test_on_batch(X[shares[rank]], Y[shares[rank]]), wanted.test_on_batch(X, Y))
+    assert int(model.optimizer.iterations) == 3
+
+
+@pytest.mark.parametrize("call", ["evaluate", "test_on_batch"])
+def test_an_evaluation_before_any_fit_is_of_the_chiefs_model(call, rank):
+    model = LargeBatchModel.from_model(network(seed=1 + rank))
+    model.compile("sgd", "mse", ["mae"])
+    wanted = network(seed=1)
+    wanted.compile("sgd", "mse", ["mae"])
+    share = slice(None) if call == "evaluate" else slice(15 * rank, 15 * rank + 15)
+    close(getattr(model, call)(X[share], Y[share]), getattr(wanted, call)(X, Y))
+    identical_on_ranks(model.get_weights(), "evaluated")

@@ -175,3 +175,46 @@ def test_dropout_resumes_on_ranks_and_differs_between_them(tf_random_generator):
     ]
     here, there = (int(states[0]) for states in comm.gather_objects(states, "test.states"))
     assert abs(here - there) > 1e6, "ranks drop alike"  # what they drew since moves it a little
+
+
+class Keeps(K.layers.Layer):
+    """Keeps a moving average, a count of its calls and a constant."""
+
+    def build(self, shape):
+        self.centre = self.add_weight("centre", shape[-1:], initializer="zeros", trainable=False)
+        self.calls = self.add_weight("calls", dtype="int64", initializer="zeros", trainable=False)
+        self.table = self.add_weight("table", [97], trainable=False)
+
+    def call(self, inputs, training=None):
+        if training:
+            self.centre.assign(0.9 * self.centre + 0.1 * tf.reduce_mean(inputs, 0))
+            self.calls.assign_add(1)
+        return inputs - self.centre
+
+
+def test_what_layers_keep_is_averaged_and_what_has_no_mean_is_named(rank, caplog):
+    inputs = K.Input([5])
+    layer = Keeps()
+    model = K.Model(inputs, K.layers.Dense(2)(layer(inputs)))
+    table = layer.table.numpy()
+    last = tf.Variable(tf.zeros([5]))
+
+    class Watch(K.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            last.assign(layer.centre)
+
+    # 15 sub-batches of 2: rank 0 has the last.
+    with caplog.at_level("WARNING", logger="absl"):
+        trained, history = large(
+            K.optimizers.SGD(0.1), model, callbacks=[Watch()], epochs=2, validation_data=(X, Y)
+        )
+    before = np.stack(comm.gather_objects(last.numpy(), "test.centres"))
+    assert not np.allclose(before[0], before[1])
+    close([layer.centre.numpy()], [before.mean(0)], 1e-7)
+    identical_on_ranks(trained.get_weights(), "layer states")
+    assert np.array_equal(layer.table.numpy(), table) and layer.calls.numpy() == 2 * 8
+    assert caplog.text.count("calls:0, which a layer counts") == rank
+    twin = K.models.clone_model(model)
+    twin.set_weights(model.get_weights())
+    twin.compile("sgd", "mse", ["mae"])
+    close([history["val_loss"][-1], history["val_mae"][-1]], twin.evaluate(X, Y, verbose=0))

@@ -24,7 +24,6 @@ def settle(model: TrainingModel, data: FitData, arguments: dict[str, Any], valid
     The model's rules have started; `arguments` of `fit`, by name, must be equal on all ranks.
     """
     build(model, data.spec)
-    build_optimizer(model.optimizer, model.trainable_variables)
     validates_on = (
         int(validation.cardinality())
         if isinstance(validation, tf.data.Dataset)
@@ -37,12 +36,62 @@ def settle(model: TrainingModel, data: FitData, arguments: dict[str, Any], valid
         "steps_per_epoch": data.steps_per_epoch,
         **arguments,
         **{rule.name: rule.options for rule in model.rules},
-        "the optimizer": plain_optimizer_name(model.optimizer),
         "the number of validation sub-batches": validates_on,
     }
-    check_same_model(model, facts)
-    share_state(model)
+    share(model, facts)
     warn_of_double_decay(model)
+
+
+def share(model: TrainingModel, facts: dict[str, Any], *, again: bool = True) -> None:
+    """Checks that the ranks agree about a model that is built, and gives all of them the chief's state.
+
+    Args:
+        model: The model.
+        facts: What else must be equal, by name.
+        again: False: not where the ranks have shared the state since `compile`; what differs now differs by mistake.
+    """
+    build_optimizer(model.optimizer, model.trainable_variables)
+    refuse_synchronized_norm(model)
+    check_same_model(model, {**facts, **compiled_facts(model)})
+    if again or not model.update_state.same.settled:
+        share_state(model)
+    model.update_state.same.settled = True
+
+
+def compiled_facts(model: TrainingModel) -> dict[str, Any]:
+    """What `compile` was called with, as far as it can be compared between ranks."""
+    plain = keras_internals.plain_optimizer(model.optimizer)
+    try:
+        options = plain.get_config()
+    except NotImplementedError:
+        options = {}
+    if not isinstance(options.get("learning_rate"), dict):
+        options.pop("learning_rate", None)  # a value is shared; a schedule cannot be
+    options.pop("name", None)
+    trains = {v.ref() for v in model.trainable_variables}
+    return {
+        "the optimizer": plain_optimizer_name(model.optimizer),
+        **{f"the optimizer's {name}": repr(value) for name, value in options.items()},
+        "the loss": [keras_internals.name_of(loss) for loss in tf.nest.flatten(model.loss)],
+        "the metrics": [
+            (metric.name, [(v.dtype.name, tuple(v.shape)) for v in metric.weights])
+            for metric in model.metrics
+        ],
+        "which weights are trainable": [v.ref() in trains for v in model.weights],
+    }
+
+
+def refuse_synchronized_norm(model: TrainingModel) -> None:
+    """Raises ValueError for Keras's synchronised BatchNorm under ranks, which it would not synchronise."""
+    if model.reduction.size == 1:
+        return
+    for layer in model.submodules:
+        if getattr(layer, "synchronized", False):
+            raise ValueError(
+                f"layer {layer.name!r} ({type(layer).__name__}) has synchronized=True, which synchronises replicas of "
+                "tf.distribute but not Horovod's ranks: use horovod.tensorflow.SyncBatchNormalization, or leave "
+                "synchronized out, so that each sub-batch is normalised by itself."
+            )
 
 
 def build(model: TrainingModel, spec: Any) -> None:
@@ -156,18 +205,6 @@ def share_state(model: TrainingModel) -> None:
     slots = optimizer_variables(model.optimizer)
     comm.broadcast_variables(slots, "tflbt.optimizer", model.reduction)
     comm.broadcast_variables(model.rules.variables, "tflbt.rules", model.reduction)
-
-
-def average_moving_statistics(model: TrainingModel) -> None:
-    """Averages BatchNorm's moving means and variances over the ranks, each of which saw different samples."""
-    if model.reduction.size == 1:
-        return
-    fixed = [v for v in model.non_trainable_weights if isinstance(v, tf.Variable)]
-    moving = [v for v in fixed if "moving_" in v.name and v.dtype.is_floating]
-    plain = model.reduction.uncompressed
-    sums = comm.all_reduce_sum([v.value() for v in moving], "tflbt.moving_statistics", plain)
-    for variable, total in zip(moving, sums):
-        variable.assign(total / tf.cast(plain.size, total.dtype))
 
 
 def warn_of_double_decay(model: tf.keras.Model) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tflbt.distributed import comm
-from tflbt.training import keras_internals
+from tflbt.training import keras_internals, same_on_ranks
 from tflbt.training.pending_metrics import PendingMetrics
 from tflbt.training.returned_results import ReturnedResults
 from tflbt.training.sub_batches import first_dimension, pull
@@ -35,9 +35,11 @@ def make_evaluation(model: TrainingModel) -> Any:
         pending = PendingMetrics(model)
         steps = tf.convert_to_tensor(model.sub_batches_variable)
         count = pull(iterator, steps, accumulate, tf.constant(0.0))
-        parts = [count, pending.local(), results.local(count)]
+        evidence = same_on_ranks.evidence(model, of_settings=False)
+        parts = [count, pending.local(), results.local(count), evidence]
         total = comm.all_reduce_sum(tf.nest.flatten(parts), "tflbt.evaluate", reduction)
-        count, metrics, sums = tf.nest.pack_sequence_as(parts, total)
+        count, metrics, sums, evidence = tf.nest.pack_sequence_as(parts, total)
+        same_on_ranks.require_equal(model, evidence)
         pending.settle(metrics)
 
         def end_of_data() -> tf.Tensor:

@@ -7,12 +7,12 @@ import tensorflow as tf
 
 from tflbt.control.progress import Progress
 from tflbt.distributed.watchdog import Watchdog
-from tflbt.training import agreement, tail
+from tflbt.training import layer_states, same_on_ranks, tail
 from tflbt.training.keras_internals import TensorLogs, random_generators
 
 
 class Housekeeping(TensorLogs, tf.keras.callbacks.Callback):
-    """Sets the number of sub-batches, feeds the watchdog, seeds dropout, averages BatchNorm's moving statistics.
+    """Sets the number of sub-batches, feeds the watchdog, seeds dropout, averages what layers keep over the ranks.
 
     Random layers start every epoch from (seed, draw, rank, layer), with the draw of `tflbt.control.progress`, so that a
     resumed run draws what an uninterrupted run would have drawn, and a second `fit` something new. That needs Keras's
@@ -69,12 +69,51 @@ class Housekeeping(TensorLogs, tf.keras.callbacks.Callback):
 
     def on_test_begin(self, logs: dict | None = None) -> None:
         """Averages moving statistics: all ranks evaluate the same model."""
-        agreement.average_moving_statistics(self.model)
+        layer_states.agree(self.model)
+        same_on_ranks.begin(self.model, same_on_ranks.state(self.model, training=False))
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Averages moving statistics, counts the epoch: what other callbacks save next is the same on all ranks."""
-        agreement.average_moving_statistics(self.model)
+        layer_states.agree(self.model)
         tail.notice(self.model, self.model.samples_seen - self._samples_before)
         self.draw += 1
         tail.end_epoch(self.model, Progress(self.draw, epoch + 1))
         self._beat(f"epoch {epoch + 1}")
+
+
+class AfterOthers(TensorLogs, tf.keras.callbacks.Callback):
+    """The last callback of every rank: sees what the others did to the model, and whether they end the training."""
+
+    of_a_single_fit = True
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self.epochs = epochs
+        self.left = False
+        self.done = 0  # sub-batches of this epoch
+        self.steps: int | None = None  # sub-batches of an epoch, once known
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """A training begins."""
+        self.left, self.steps = False, (self.params or {}).get("steps")
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Fingerprints the model, which the epoch's updates compare between ranks."""
+        same_on_ranks.begin(self.model, same_on_ranks.state(self.model))
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Leaves, where a callback stops the training within an epoch."""
+        self.done = batch + 1
+        if self.model.stop_training and (self.steps is None or self.done < self.steps):
+            self._leave()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Leaves, where a callback stops the training between epochs."""
+        self.steps = self.steps or self.done
+        if self.model.stop_training and epoch + 1 < self.epochs:
+            self._leave()
+
+    def _leave(self) -> None:
+        if not self.left:
+            self.left = True
+            same_on_ranks.leave(self.model)

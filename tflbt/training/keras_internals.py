@@ -197,6 +197,14 @@ def hyperparameter_variables(optimizer: Any) -> list[tf.Variable]:
     return [value for value in values if isinstance(value, tf.Variable)]
 
 
+def name_of(part: Any) -> str:
+    """A loss's or metric's function or class, however `compile` was called with it."""
+    function = getattr(part, "fn", None) or getattr(part, "_fn", None) or part
+    if function is None or isinstance(function, str):
+        return str(function)
+    return getattr(function, "__name__", type(function).__name__)
+
+
 def concrete_functions(function: Any) -> list[Any]:
     """The traces that a `tf.function` has made."""
     return function._list_all_concrete_functions()

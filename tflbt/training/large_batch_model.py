@@ -19,11 +19,13 @@ from tflbt.training import (
     keras_internals,
     keras_loop,
     overrides,
+    same_on_ranks,
     saving,
+    single_batches,
 )
 from tflbt.training import tail as epoch_tail
 from tflbt.training.batch_wise import check_stateful
-from tflbt.training.housekeeping import Housekeeping
+from tflbt.training.housekeeping import AfterOthers, Housekeeping
 from tflbt.training.keras_internals import Functional
 from tflbt.training.rules.adversarial import FGSM, check_share
 from tflbt.training.rules.batch_augmentation import Instances, gathered
@@ -461,6 +463,7 @@ class LargeBatchModel(tf.keras.Model):
                 keras_loop.ending_together(self),
                 keras_loop.sub_batch_by_sub_batch(self),
                 keras_internals.validation_reader(self, validation_data, validation_steps, kwargs),
+                same_on_ranks.explained(self),
             ):
                 return super().fit(
                     data.sub_batches,
@@ -470,7 +473,7 @@ class LargeBatchModel(tf.keras.Model):
                         Housekeeping(seed, dog, epochs),
                         callbacks,
                         self.reduction,
-                        () if tail == "update" else (epoch_tail.Pace(epochs),),
+                        (*(() if tail == "update" else (epoch_tail.Pace(epochs),)), AfterOthers(epochs)),
                     ),  # fmt: skip
                     validation_data=validation_data,
                     class_weight=data.class_weight,
@@ -537,15 +540,32 @@ class LargeBatchModel(tf.keras.Model):
         batches = fit_data.for_evaluation(
             self, x, y, sample_weight, batch_size or size, shard=shard, steps=steps
         )
-        with keras_loop.watched(self) as dog, keras_loop.sub_batch_by_sub_batch(self):
+        with (
+            keras_loop.watched(self) as dog,
+            keras_loop.sub_batch_by_sub_batch(self),
+            same_on_ranks.explained(self),
+        ):
             if self.reduction.size > 1:
                 agreement.build(self, batches.spec)
-                agreement.check_same_model(self, batches.facts)
+                agreement.share(self, batches.facts, again=False)
             callbacks = keras_loop.callbacks_with(Housekeeping(0, dog), callbacks, self.reduction)
             verbose = verbose if self.reduction.rank == 0 else 0
             return super().evaluate(
                 batches.data, verbose=verbose, callbacks=callbacks, steps=steps, **kwargs
             )
+
+    def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As `tf.keras.Model.train_on_batch`: one update by the batches of all ranks, each of which gives its own.
+
+        Under Horovod every rank must call it. The first call since `compile` gives all ranks the chief's state.
+        """
+        with single_batches.of_all_ranks(self, x, y):
+            return super().train_on_batch(x, y, *args, **kwargs)
+
+    def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As `tf.keras.Model.test_on_batch`, on the batches of all ranks; under Horovod every rank must call it."""
+        with single_batches.of_all_ranks(self, x, y, training=False):
+            return super().test_on_batch(x, y, *args, **kwargs)
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:
         """Predicts as `tf.keras.Model.predict`, on this rank alone: other ranks need not call it."""

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tflbt.data.user_functions import converted
 from tflbt.distributed import comm
-from tflbt.training import keras_internals, whole_update
+from tflbt.training import keras_internals, same_on_ranks, whole_update
 from tflbt.training.batch_wise import Notice
 from tflbt.training.pending_metrics import PendingMetrics, metric_variables
 from tflbt.training.returned_results import ReturnedResults
@@ -54,13 +54,18 @@ class Update:
     def run(self, iterator: Iterator[Any]) -> dict[str, tf.Tensor]:
         """Makes one update; returns the metrics so far in this epoch, over all ranks."""
         lap = Stopwatch(self.state.seconds, self.state.moment)
+        self.state.element_spec = iterator.element_spec  # type: ignore[attr-defined]
         if self.state.skips:
             self.skip(iterator)
+        evidence = same_on_ranks.evidence(self.model, of_settings=True)
         pending = PendingMetrics(self.model)
         total = self.accumulate(iterator, lap)
-        exact = [pending.local(), self.rules.scalars(), self.results.local(total.seen)]
+        scalars = self.rules.scalars()
+        exact = [pending.local(), scalars, self.results.local(total.seen), evidence]
         total, exact = lap("computation", (total, exact))
-        total, (metrics, scalars, sums) = lap("communication", self.reduce(total, exact))
+        total, exact = lap("communication", self.reduce(total, exact))
+        metrics, scalars, sums, evidence = exact
+        same_on_ranks.require_equal(self.model, evidence)
         pending.settle(metrics)
         count = tf.cond(
             total.count > 0, lambda: self.apply(total, scalars), lambda: self.end_of_data(iterator)

@@ -10,7 +10,25 @@ import tensorflow as tf
 from tflbt.control.progress import Progress
 from tflbt.control.tail import Tail
 from tflbt.distributed import comm
+from tflbt.distributed.fingerprint import Fingerprints
 from tflbt.training.rules.rule import Rules
+
+
+class SameOnRanks:
+    """What `tflbt.training.same_on_ranks` and `layer_states` know of a model since it was compiled."""
+
+    def __init__(self) -> None:
+        self.settled = False  # whether the ranks have the chief's state
+        self.of_all = Fingerprints()
+        self.of_layers = Fingerprints()
+        self.latest: dict[str, bytes] = {}  # fingerprints by name
+        self.calls = 0  # of train_on_batch
+        self.named: set[str] = set()  # variables of which a notice was given
+        with tf.device("CPU:0"):
+            # The fingerprint of `latest`, 8 bytes, and whether this rank leaves the training.
+            self.variable = tf.Variable(
+                tf.zeros([9], tf.uint8), trainable=False, name="tflbt_same_on_ranks"
+            )
 
 
 class UpdateState:
@@ -26,6 +44,11 @@ class UpdateState:
         self.samples_seen = variable(0, dtype=tf.int64, name="tflbt_samples_seen")
         # Whether an update that finds no data ends the epoch, or is passed over.
         self.data_may_end = variable(True, name="tflbt_data_may_end")
+        self.same = SameOnRanks()
+        self.element_spec: Any = None  # of the data of the last update that was traced
+        self.merges: dict[
+            int, Any
+        ] = {}  # how ranks' metrics merge; see tflbt.training.metric_merging
         with tf.device("CPU:0"):
             # What updates spent on input, computation and communication, and when the clock was last read.
             self.seconds = variable([0.0, 0.0, 0.0], dtype=tf.float64, name="tflbt_seconds")

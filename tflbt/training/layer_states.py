@@ -1,0 +1,50 @@
+"""What layers keep besides trainable weights (moving averages, codebooks, counters), made equal on all ranks."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from tflbt.distributed import comm, fingerprint
+from tflbt.training.update_state import TrainingModel
+
+
+def agree(model: TrainingModel) -> None:
+    """Averages the floats that differ between ranks, each of which saw other samples; takes the chief's other values.
+
+    Variables that are equal on all ranks, such as frozen weights, are not touched, and the mean is computed in float64,
+    so that equal elements stay equal to the bit. Whole numbers and flags have no mean: where they differ, the chief's
+    are taken and the others are named, once.
+    """
+    variables = [v for v in model.non_trainable_weights if isinstance(v, tf.Variable)]
+    if model.reduction.size == 1 or not variables:
+        return
+    plain, same = model.reduction.uncompressed, model.update_state.same
+    prints = fingerprint.evidence(same.of_layers(variables))
+    (summed,) = comm.all_reduce_sum([prints], "tflbt.layer_states", plain)
+    equal = fingerprint.equal(summed, plain.size).numpy()
+    differ = [variable for variable, alike in zip(variables, equal) if not alike]
+    floats = [variable for variable in differ if variable.dtype.is_floating]
+    sums = comm.all_reduce_sum(
+        [tf.cast(v, tf.float64) for v in floats], "tflbt.layer_averages", plain
+    )
+    for variable, total in zip(floats, sums):
+        variable.assign(tf.cast(total / plain.size, variable.dtype))
+    others = [variable for variable in differ if not variable.dtype.is_floating]
+    before = [variable.numpy() for variable in others]
+    comm.broadcast_variables(others, "tflbt.layer_values", plain)
+    for variable, mine in zip(others, before):
+        if not np.array_equal(variable.numpy(), mine):
+            _warn_once(same.named, variable.name, plain.rank)
+
+
+def _warn_once(named: set[str], name: str, rank: int) -> None:
+    if name not in named:
+        named.add(name)
+        logging.warning(
+            "%s, which a layer counts or sets, is not the same on rank %d as on rank 0, and has no mean over the "
+            "ranks: rank 0's value is taken.",
+            name,
+            rank,
+        )
