@@ -40,6 +40,7 @@ HELD_BY = {
         *("schedules/cosine", "schedules/curve", "schedules/cyclical"),
         *("schedules/polynomial", "schedules/step"),
     ],
+    "ranks/test_metrics.py": ["training/metric_merging"],
     "ranks/test_disagree.py, test_equal.py and test_state.py": [
         *("training/layer_states", "training/same_on_ranks", "training/single_batches"),
     ],

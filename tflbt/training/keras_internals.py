@@ -205,6 +205,17 @@ def name_of(part: Any) -> str:
     return getattr(function, "__name__", type(function).__name__)
 
 
+def function_of(metric: tf.keras.metrics.Metric) -> Any:
+    """The function whose mean a metric is, or the metric itself."""
+    return getattr(metric, "_fn", metric)
+
+
+def has_added_losses(model: tf.keras.Model) -> bool:
+    """Whether layers of a model that was called added losses, by `add_loss`, that depend on its inputs."""
+    layers = [part for part in model.submodules if isinstance(part, tf.keras.layers.Layer)]
+    return any(layer._losses or layer._eager_losses for layer in (model, *layers))
+
+
 def concrete_functions(function: Any) -> list[Any]:
     """The traces that a `tf.function` has made."""
     return function._list_all_concrete_functions()

@@ -22,6 +22,7 @@ from tflbt.training import (
     same_on_ranks,
     saving,
     single_batches,
+    split_check,
 )
 from tflbt.training import tail as epoch_tail
 from tflbt.training.batch_wise import check_stateful
@@ -255,6 +256,8 @@ class LargeBatchModel(tf.keras.Model):
     def _take_plan(self, plan: BatchPlan) -> None:
         if self._plan is None or self._plan.sub_batches == 1:
             check_stateful(self, plan)
+        if self._update_state.refusal and plan.sub_batches > 1:
+            raise ValueError(self._update_state.refusal)
         self._plan = plan
         self.sub_batches_variable.assign(plan.sub_batches)
 
@@ -456,6 +459,7 @@ class LargeBatchModel(tf.keras.Model):
             self._start(rules, data.spec)
             agreement.settle(self, data, equal, validation_data)
             check_stateful(self, data.plan)
+            sub_batches = split_check.examine(self, data.sub_batches, data.plan.sub_batches)
             self._plan = data.plan
             self._update_state.nominal.assign(float(data.plan.samples_a_rank_computes))
             # Keras begins, and reads validation data, with single sub-batches; Housekeeping sets more for each epoch.
@@ -466,7 +470,7 @@ class LargeBatchModel(tf.keras.Model):
                 same_on_ranks.explained(self),
             ):
                 return super().fit(
-                    data.sub_batches,
+                    sub_batches,
                     epochs=epochs,
                     verbose=verbose if self.reduction.rank == 0 else 0,
                     callbacks=keras_loop.callbacks_with(
@@ -545,13 +549,15 @@ class LargeBatchModel(tf.keras.Model):
             keras_loop.sub_batch_by_sub_batch(self),
             same_on_ranks.explained(self),
         ):
+            sub_batches = batches.data
             if self.reduction.size > 1:
                 agreement.build(self, batches.spec)
                 agreement.share(self, batches.facts, again=False)
+                sub_batches = split_check.examine(self, sub_batches, 1)
             callbacks = keras_loop.callbacks_with(Housekeeping(0, dog), callbacks, self.reduction)
             verbose = verbose if self.reduction.rank == 0 else 0
             return super().evaluate(
-                batches.data, verbose=verbose, callbacks=callbacks, steps=steps, **kwargs
+                sub_batches, verbose=verbose, callbacks=callbacks, steps=steps, **kwargs
             )
 
     def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:

@@ -16,6 +16,7 @@ from tflbt.training import (
     keras_loop,
     layer_states,
     same_on_ranks,
+    split_check,
 )
 from tflbt.training.update_state import TrainingModel
 
@@ -43,6 +44,7 @@ def of_all_ranks(model: TrainingModel, x: Any, y: Any, *, training: bool = True)
                 agreement.build(model, spec)
                 agreement.share(model, {}, again=False)
                 nominal.assign(comm.broadcast_object(samples, "tflbt.nominal", model.reduction))
+                split_check.examine(model, [arrays], 1)
             if same.calls % CALLS == 0 or not training:
                 layer_states.agree(model)
                 same_on_ranks.begin(model, same_on_ranks.state(model, training=training))

@@ -46,9 +46,10 @@ class UpdateState:
         self.data_may_end = variable(True, name="tflbt_data_may_end")
         self.same = SameOnRanks()
         self.element_spec: Any = None  # of the data of the last update that was traced
-        self.merges: dict[
-            int, Any
-        ] = {}  # how ranks' metrics merge; see tflbt.training.metric_merging
+        # Metrics whose states over ranks are no sums: the metric, its metric_merging.Merge, another of its kind.
+        self.merges: list[tuple[Any, Any, Any]] = []
+        self.examined = False  # whether split_check has looked at the loss and metrics
+        self.refusal: str | None = None  # why a batch must not be split
         with tf.device("CPU:0"):
             # What updates spent on input, computation and communication, and when the clock was last read.
             self.seconds = variable([0.0, 0.0, 0.0], dtype=tf.float64, name="tflbt_seconds")
