@@ -77,7 +77,7 @@ def compiled_facts(model: TrainingModel) -> dict[str, Any]:
             (metric.name, [(v.dtype.name, tuple(v.shape)) for v in metric.weights])
             for metric in model.metrics
         ],
-        "which weights are trainable": [v.ref() in trains for v in model.weights],
+        "which weights are trainable": [v.ref() in trains for v in variables(model)],
     }
 
 

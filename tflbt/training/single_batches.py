@@ -8,10 +8,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from tflbt.data import forms
 from tflbt.distributed import comm
 from tflbt.training import (
     agreement,
-    fit_data,
     keras_internals,
     keras_loop,
     layer_states,
@@ -29,8 +29,8 @@ def of_all_ranks(model: TrainingModel, x: Any, y: Any, *, training: bool = True)
     """Prepares a single batch: the ranks agree as before a `fit`, and the batch is taken as a whole."""
     keras_internals.require_compiled(model)
     same, nominal = model.update_state.same, model.update_state.nominal
-    arrays = fit_data.pack(x, y, None)
-    samples = float(len(tf.nest.flatten(arrays)[0]))
+    arrays = forms.pack(x, y)
+    samples = float(forms.count(tf.nest.flatten(arrays)[0]))
     with (
         keras_loop.watched(model),
         keras_loop.sub_batch_by_sub_batch(model),
@@ -40,7 +40,7 @@ def of_all_ranks(model: TrainingModel, x: Any, y: Any, *, training: bool = True)
             nominal.assign(samples)
         else:
             if not same.settled:
-                spec = tf.nest.map_structure(lambda a: tf.TensorSpec(a.shape, a.dtype), arrays)
+                spec = tf.nest.map_structure(tf.type_spec_from_value, arrays)
                 agreement.build(model, spec)
                 agreement.share(model, {}, again=False)
                 nominal.assign(comm.broadcast_object(samples, "tflbt.nominal", model.reduction))

@@ -13,8 +13,9 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from tflbt.data import forms
 from tflbt.distributed import comm
-from tflbt.training import fit_data, keras_internals, metric_merging
+from tflbt.training import keras_internals, metric_merging
 from tflbt.training.metric_merging import Merge, Seen
 from tflbt.training.pending_metrics import metric_variables, preserved
 from tflbt.training.update_state import TrainingModel
@@ -102,7 +103,10 @@ def _first(batches: Any) -> tuple[Any, Any]:
 def _as_tensors(batch: Any) -> Any:
     parts = batch if isinstance(batch, (tuple, list)) else (batch,)
     parts = [part for part in parts if part is not None]
-    return tf.nest.map_structure(tf.convert_to_tensor, tuple(map(fit_data.as_arrays, parts)))
+    arrays = tuple(forms.as_arrays(part) for part in parts)
+    return tf.nest.map_structure(
+        lambda leaf: tf.convert_to_tensor(leaf) if isinstance(leaf, np.ndarray) else leaf, arrays
+    )
 
 
 def _look(model: TrainingModel, batch: Any, whole: bool) -> dict[int, Merge]:
