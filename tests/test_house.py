@@ -40,9 +40,13 @@ HELD_BY = {
         *("schedules/cosine", "schedules/curve", "schedules/cyclical"),
         *("schedules/polynomial", "schedules/step"),
     ],
-    "ranks/test_metrics.py": ["training/metric_merging"],
+    "ranks/test_metrics.py": ["training/ranks/metric_merging"],
     "ranks/test_disagree.py, test_equal.py and test_state.py": [
-        *("training/layer_states", "training/same_on_ranks", "training/single_batches"),
+        *(
+            "training/ranks/layer_states",
+            "training/ranks/same_on_ranks",
+            "training/ranks/single_batches",
+        ),
     ],
     "training/test_update.py, test_large_batch_model.py and rules/test_small_loss.py": [
         *("training/evaluation", "training/keras_loop", "training/update_state"),

@@ -8,8 +8,9 @@ from typing import Any
 import tensorflow as tf
 
 from tflbt.distributed import comm
-from tflbt.training import keras_internals, same_on_ranks
+from tflbt.training import keras_internals
 from tflbt.training.pending_metrics import PendingMetrics
+from tflbt.training.ranks import same_on_ranks
 from tflbt.training.returned_results import ReturnedResults
 from tflbt.training.sub_batches import first_dimension, pull
 from tflbt.training.update_state import TrainingModel

@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from tflbt.control.progress import Progress
 from tflbt.distributed.watchdog import Watchdog
-from tflbt.training import layer_states, same_on_ranks, tail
+from tflbt.training import tail
 from tflbt.training.keras_internals import TensorLogs, random_generators
+from tflbt.training.ranks import layer_states, same_on_ranks
 
 
 class Housekeeping(TensorLogs, tf.keras.callbacks.Callback):
@@ -95,7 +96,7 @@ class AfterOthers(TensorLogs, tf.keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """A training begins."""
-        self.left, self.steps = False, (self.params or {}).get("steps")
+        self.left, self.steps = False, (getattr(self, "params", None) or {}).get("steps")
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Fingerprints the model, which the epoch's updates compare between ranks."""

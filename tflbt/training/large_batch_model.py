@@ -19,15 +19,13 @@ from tflbt.training import (
     keras_internals,
     keras_loop,
     overrides,
-    same_on_ranks,
     saving,
-    single_batches,
-    split_check,
 )
 from tflbt.training import tail as epoch_tail
 from tflbt.training.batch_wise import check_stateful
 from tflbt.training.housekeeping import AfterOthers, Housekeeping
 from tflbt.training.keras_internals import Functional
+from tflbt.training.ranks import same_on_ranks, single_batches, split_check
 from tflbt.training.rules.adversarial import FGSM, check_share
 from tflbt.training.rules.batch_augmentation import Instances, gathered
 from tflbt.training.rules.rule import Rule, Rules
@@ -477,7 +475,10 @@ class LargeBatchModel(tf.keras.Model):
                         Housekeeping(seed, dog, epochs),
                         callbacks,
                         self.reduction,
-                        (*(() if tail == "update" else (epoch_tail.Pace(epochs),)), AfterOthers(epochs)),
+                        (
+                            *(() if tail == "update" else (epoch_tail.Pace(epochs),)),
+                            AfterOthers(epochs),
+                        ),
                     ),  # fmt: skip
                     validation_data=validation_data,
                     class_weight=data.class_weight,

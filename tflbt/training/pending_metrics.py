@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from tflbt.training import metric_merging
+from tflbt.training.ranks import metric_merging
 from tflbt.training.update_state import TrainingModel
 
 
@@ -34,7 +34,7 @@ class PendingMetrics:
 
     Keras metrics keep sums (that is how `tf.distribute` aggregates them too). So the state is put aside, the
     execution's sub-batches are counted from the start, the ranks' sums are added up, and the state is added to them.
-    States that are no sums travel with them, one row per rank, and merge as `tflbt.training.metric_merging` found.
+    States that are no sums travel with them, a row per rank, and merge as `tflbt.training.ranks.metric_merging` says.
     Every rank then has the exact metrics over all samples of all ranks. In one process nothing is moved.
     """
 

@@ -10,9 +10,10 @@ import tensorflow as tf
 
 from tflbt.data.user_functions import converted
 from tflbt.distributed import comm
-from tflbt.training import keras_internals, same_on_ranks, whole_update
+from tflbt.training import keras_internals, whole_update
 from tflbt.training.batch_wise import Notice
 from tflbt.training.pending_metrics import PendingMetrics, metric_variables
+from tflbt.training.ranks import same_on_ranks
 from tflbt.training.returned_results import ReturnedResults
 from tflbt.training.sample_losses import loss_of, sample_losses
 from tflbt.training.stopwatch import Stopwatch

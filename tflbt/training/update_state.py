@@ -15,7 +15,7 @@ from tflbt.training.rules.rule import Rules
 
 
 class SameOnRanks:
-    """What `tflbt.training.same_on_ranks` and `layer_states` know of a model since it was compiled."""
+    """What `tflbt.training.ranks.same_on_ranks` and `layer_states` know of a model since it was compiled."""
 
     def __init__(self) -> None:
         self.settled = False  # whether the ranks have the chief's state

@@ -15,12 +15,14 @@ from absl import logging
 
 from tflbt.data import forms
 from tflbt.distributed import comm
-from tflbt.training import keras_internals, metric_merging
-from tflbt.training.metric_merging import Merge, Seen
+from tflbt.training import keras_internals
 from tflbt.training.pending_metrics import metric_variables, preserved
+from tflbt.training.ranks import metric_merging
+from tflbt.training.ranks.metric_merging import Merge, Seen
 from tflbt.training.update_state import TrainingModel
 
 SAMPLES = 64  # at most so many are looked at
+EMPTY = 100  # sub-batches that are passed over, at most, for one that has samples
 
 
 class RefusedError(ValueError):
@@ -50,8 +52,11 @@ def examine(model: TrainingModel, batches: Any, sub_batches: int) -> Any:
 
     def look() -> dict[int, Merge]:
         nonlocal batches
+        course = state.course.read_value()
+        state.course.assign([0, 1, 0])  # what whole arrays deal before a fit begins
         first, batches = _first(batches)
-        return _look(model, first, whole)
+        state.course.assign(course)
+        return {} if first is None else _look(model, first, whole)
 
     merges = comm.on_chief(look, "tflbt.split_check", model.reduction)
     state.examined = not whole
@@ -92,7 +97,9 @@ def own_metrics(model: TrainingModel) -> list[int]:
 def _first(batches: Any) -> tuple[Any, Any]:
     """The first batch, and the batches with it."""
     if isinstance(batches, tf.data.Dataset):
-        return next(iter(batches.take(1))), batches
+        # A rank's share may begin with empty sub-batches.
+        full = (each for each in batches.take(EMPTY) if tf.nest.flatten(each)[0].shape[0])
+        return next(full, None), batches
     if isinstance(batches, tf.keras.utils.Sequence):
         return _as_tensors(batches[0]), batches
     batches = iter(batches)

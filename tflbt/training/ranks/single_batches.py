@@ -10,14 +10,8 @@ import tensorflow as tf
 
 from tflbt.data import forms
 from tflbt.distributed import comm
-from tflbt.training import (
-    agreement,
-    keras_internals,
-    keras_loop,
-    layer_states,
-    same_on_ranks,
-    split_check,
-)
+from tflbt.training import agreement, keras_internals, keras_loop
+from tflbt.training.ranks import layer_states, same_on_ranks, split_check
 from tflbt.training.update_state import TrainingModel
 
 # All weights are compared in every so many calls: that costs a pass over them.
