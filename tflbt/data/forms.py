@@ -206,7 +206,7 @@ def _filled(weights: Any, parts: dict[str, Any]) -> Any:
 
 def count(array: Any) -> int:
     """The number of samples of an array, or of a sparse or ragged tensor; -1 for what has no first dimension."""
-    shape = getattr(array, "shape", ())
+    shape: Any = getattr(array, "shape", ())
     return int(shape[0]) if len(shape) else -1
 
 

@@ -54,9 +54,8 @@ def _of_sub_batches(kind: str, data: FitData) -> tuple[int | None, bool, FitData
             f"tail={kind!r} needs the number of sub-batches in an epoch, which x does not know: give fit "
             "steps_per_epoch, or apply tf.data.experimental.assert_cardinality to the data set."
         )
-    begins_anew = size > 0 and (
-        steps in (None, size) or isinstance(x, tf.keras.utils.Sequence)
-    )  # as Keras reads it
+    # As Keras reads it.
+    begins_anew = size > 0 and (steps in (None, size) or isinstance(x, tf.keras.utils.Sequence))
     if kind == "carry" and begins_anew:
         if not isinstance(x, tf.data.Dataset):
             raise ValueError(
@@ -69,8 +68,9 @@ def _of_sub_batches(kind: str, data: FitData) -> tuple[int | None, bool, FitData
 
 def facts(model: TrainingModel, kind: str) -> dict[str, Any]:
     """What must be equal on all ranks, by name, so that they make the same updates with the same randomness."""
-    state = model.update_state
-    counted = {} if kind == "update" else {"the sub-batches of an epoch": state.tail.steps}
+    state, counted = model.update_state, {}
+    if kind != "update" and state.tail is not None:
+        counted["the sub-batches of an epoch"] = state.tail.steps
     return {"tail": kind, "the epochs trained since compile": state.progress, **counted}
 
 

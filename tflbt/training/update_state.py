@@ -67,6 +67,8 @@ class UpdateState:
 class TrainingModel(Protocol):
     """A LargeBatchModel as the parts of its training see it: what it has beyond a Keras model."""
 
+    train_function: Any
+
     @property
     def reduction(self) -> comm.Reduction:
         """How gradients are summed over ranks."""
