@@ -109,7 +109,9 @@ def test_a_large_array_is_looked_at_in_places():
 
 
 @pytest.mark.parametrize(
-    "value", [open, Thing(), np.array([Thing()]), [print], {1: {2: Thing()}}], ids=repr
+    "value",
+    [open, Thing(), np.array([Thing()]), [print], {1: {2: Thing()}}],
+    ids=["function", "object", "array", "list", "dict"],
 )
 def test_other_values_cannot_be_kept(value):
     with pytest.raises(TypeError, match="cannot be kept"):

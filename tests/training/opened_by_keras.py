@@ -6,9 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-
-sys.modules["tflbt"] = None  # as if it were not installed
-import tensorflow as tf  # noqa: E402
+import tensorflow as tf
 
 
 def main(folder: Path) -> None:
@@ -30,4 +28,5 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    sys.modules["tflbt"] = None  # as if it were not installed
     main(Path(sys.argv[1]))
