@@ -56,7 +56,7 @@ def is_keras(metric: tf.keras.metrics.Metric) -> bool:
 def ways_of(pairs: list[Seen]) -> tuple[Any, ...] | None:
     """How each state merges, as all pairs of parts have it; None where that is not known of some state."""
     numbers = range(len(pairs[0].initial))
-    ways = [_way(pairs, number) for number in numbers]
+    ways: list[Any] = [_way(pairs, number) for number in numbers]
     ways = [
         _mean(pairs, number, ways) if ways[number] is None else ways[number] for number in numbers
     ]

@@ -29,7 +29,7 @@ class RefusedError(ValueError):
     """What cannot be computed in parts."""
 
 
-def examine(model: TrainingModel, batches: Any, sub_batches: int) -> Any:
+def examine(model: Any, batches: Any, sub_batches: int) -> Any:
     """Refuses a loss that is no mean over samples, and metrics that cannot be merged; finds how the others merge.
 
     Where one process takes its batch as a whole, a loss that is no mean is refused once `batch_size` grows.
@@ -69,7 +69,7 @@ def examine(model: TrainingModel, batches: Any, sub_batches: int) -> Any:
     return batches
 
 
-def own_loss(model: TrainingModel) -> bool:
+def own_loss(model: Any) -> bool:
     """Whether a part of the loss is not Keras's own."""
     return (
         type(model).compute_loss is not tf.keras.Model.compute_loss
@@ -144,7 +144,7 @@ def _look(model: TrainingModel, batch: Any, whole: bool) -> dict[int, Merge]:
 class _Look:
     """A model on parts of a batch."""
 
-    def __init__(self, model: TrainingModel, batch: Any) -> None:
+    def __init__(self, model: Any, batch: Any) -> None:
         self.model = model
         samples = int(tf.nest.flatten(batch)[0].shape[0])
         half = min(samples // 2, SAMPLES // 2)
@@ -188,7 +188,7 @@ class _Look:
         losses = [keras_internals.name_of(loss) for loss in tf.nest.flatten(self.model.loss)]
         name = ", ".join(losses)
         tolerance = 1e-6 + 1e-4 * abs(values[0])
-        if abs(steps[0]) > tolerance and np.isclose(*steps, rtol=0.02):
+        if abs(steps[0]) > tolerance and np.isclose(steps[0], steps[1], rtol=0.02):
             raise RefusedError(
                 f"the loss ({name}, and what add_loss adds) has a part that is a sum over samples: it is "
                 f"{values[0]:.6g} for some samples and {values[1]:.6g} for the same twice, so that its gradient "
