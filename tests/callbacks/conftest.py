@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from tflbt.callbacks.curvature_probe import CurvatureProbe
+from tflbt.control.progress import Progress
 
 
 @pytest.fixture
@@ -40,6 +41,7 @@ def as_new(model: tf.keras.Model, weights: Iterable[np.ndarray], rate: float) ->
     model.optimizer.learning_rate = rate
     if hasattr(model, "samples_seen"):
         model.samples_seen = 0
+        model.update_state.progress = Progress()
 
 
 @pytest.fixture
