@@ -146,10 +146,7 @@ class Update:
         return [
             number,
             *(
-                tf.zeros(v.shape, v.dtype)
-                if gradient is None
-                # Of an input of unknown size the gradient's size is unknown too.
-                else tf.ensure_shape(tf.convert_to_tensor(gradient), v.shape)
+                tf.zeros(v.shape, v.dtype) if gradient is None else _of_shape(gradient, v.shape)
                 for gradient, v in zip(gradients, self.variables)
             ),
         ]
@@ -215,6 +212,13 @@ class Update:
             return counter.read_value()
 
         return tf.cond(self.state.data_may_end, pull_again, counter.read_value)
+
+
+def _of_shape(gradient: Any, shape: tf.TensorShape) -> tf.Tensor:
+    """A gradient as a dense tensor; where inputs have an unknown size, a kernel's gradient may have one too."""
+    gradient = tf.convert_to_tensor(gradient)
+    # Only there: TensorFlow sums the gradients of a graph in another order where each passes through an operation more.
+    return gradient if gradient.shape.is_fully_defined() else tf.ensure_shape(gradient, shape)
 
 
 def _compiled(function: Any) -> Any:
