@@ -83,3 +83,17 @@ def test_a_backup_within_an_epoch_is_refused(options, samples, network, tmp_path
     backup = K.callbacks.BackupAndRestore(f"{tmp_path}/backup", **options)
     with pytest.raises(ValueError, match=f"{next(iter(options))}=.*saves within an epoch"):
         model.fit(*samples, batch_size=16, sub_batch_size=4, verbose=0, callbacks=[backup])
+
+
+def test_a_loss_that_compute_loss_does_not_use_is_passed_over():
+    class Own(LargeBatchModel):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
+            return tf.reduce_mean(tf.square(y - y_pred))
+
+    inputs = tf.keras.Input([2])
+    dense = tf.keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")
+    model = Own(inputs, dense(inputs))
+    model.compile(tf.keras.optimizers.SGD(0.5), "mae")
+    x, y = tf.eye(2), tf.constant([[1.0], [2.0]])
+    model.fit(x, y, batch_size=2, sub_batch_size=1, shuffle=False, verbose=0)
+    np.testing.assert_allclose(dense.kernel.numpy(), [[0.5], [1.0]])  # w - 0.5 * -y

@@ -89,7 +89,12 @@ def last_result(metric: tf.keras.metrics.Metric) -> Any:
 
 def own_functions_of_batches(model: tf.keras.Model) -> list[tuple[str, Any]]:
     """The losses and metrics, of a model that has computed its loss, which are the user's functions of (y, y_pred)."""
-    losses = [loss for loss in tf.nest.flatten(model.compiled_loss._losses) if loss is not None]
+    # Names and None stand there where the model's own compute_loss has not used them.
+    losses = [
+        loss
+        for loss in tf.nest.flatten(model.compiled_loss._losses)
+        if isinstance(loss, tf.keras.losses.Loss)
+    ]
     functions = [(f"loss {loss.name}", getattr(loss, "fn", loss.call)) for loss in losses]
     for metric in model.compiled_metrics.metrics:
         if isinstance(metric, tf.keras.metrics.MeanMetricWrapper) and not metric._fn_kwargs:
