@@ -65,9 +65,8 @@ def default_config() -> Config:
     config.jit_compile = False  # XLA for the computation of a sub-batch
     config.epochs = 1
     config.batch_size = 128  # samples per update, over all ranks
-    config.tail = (
-        "update"  # samples that fill no batch: an update; or carry (into the next epoch), drop
-    )
+    # Samples that fill no batch: an update of their own; or carry (into the next epoch), or drop.
+    config.tail = "update"
     config.sub_batch_size = config_dict.placeholder(int)  # samples in memory; None: a rank's share
     config.stall_limit = 600.0  # seconds without progress that end a job of several ranks; 0: never
     config.data = ml_collections.ConfigDict(

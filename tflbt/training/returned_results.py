@@ -41,9 +41,8 @@ class ReturnedResults:
         with _results_of(metrics) as found:
             results = converted(getattr(self.model, self.method))(*arguments)
         for metric in _metrics(self.model):
-            if all(
-                metric is not each for each in metrics
-            ):  # created by this call, the first of all
+            # Created by this call, the first of all.
+            if all(metric is not each for each in metrics):
                 found.update(_parts(metric, keras_internals.last_result(metric)))
         if not isinstance(results, dict):
             raise ValueError(f"{self._who} must return a dict of results, not {results!r}.")
