@@ -154,4 +154,4 @@ def test_a_loaded_model_says_that_it_begins_again(tmp_path, caplog):
     assert "has made 3 updates" in caplog.text
     caplog.clear()
     assert orders(loaded, epochs=2, initial_epoch=1) != first
-    assert caplog.text == ""
+    assert "has made" not in caplog.text
