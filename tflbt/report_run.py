@@ -11,13 +11,22 @@ full by the definitions of "The Limit of the Batch Size" (2.1 to 2.3), as far as
 
 With --times the terminal also shows where the time of all DIRs went, the first being what the others are compared
 with, and FOLDER gets time_account.png and .svg: a bar for each (Table II and Fig. 4 of the ABS paper).
+
+python -m tflbt.report_run DIR DIR ... --curves=FOLDER [--columns=loss,eigenvalue] [--over=update]
+python -m tflbt.report_run DIR DIR ... --sweep=FOLDER [--against=epochs] [--baseline=DIR0]
+python -m tflbt.report_run DIR DIR ... --ladder=FOLDER
+
+Figures of all DIRs together. Curves: columns of metrics.csv over epochs, updates, samples or seconds. Sweep: the last
+epoch's accuracy against a setting, a line per variant. Ladder: the same as bars. Runs that differ by their seed only
+are drawn as their mean, with a band or bar of one sample deviation.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from absl import app, flags
 
@@ -30,9 +39,25 @@ _RUNS = flags.DEFINE_list("runs", [], "More run directories on the same data and
 _TIMES = flags.DEFINE_string(
     "times", None, "Folder for a figure of where the time of all these runs went, side by side."
 )
+_CURVES = flags.DEFINE_string("curves", None, "Folder for figures of columns of all these runs.")
+_SWEEP = flags.DEFINE_string(
+    "sweep",
+    None,
+    "Folder for a figure of the final accuracy against a setting, a line per variant.",
+)
+_LADDER = flags.DEFINE_string(
+    "ladder", None, "Folder for bars of the final accuracy of each variant."
+)
+_COLUMNS = flags.DEFINE_list(
+    "columns", [], "Columns of metrics.csv to draw; default: the usual ones."
+)
+_OVER = flags.DEFINE_enum(
+    "over", "epoch", ["epoch", "update", "sample", "second"], "The horizontal axis of --curves."
+)
+_AGAINST = flags.DEFINE_string("against", "batch_size", "The setting on the axis of --sweep.")
 _USAGE = (
-    "usage: python -m tflbt.report_run DIR [DIR ...] [--baseline=DIR] [--runs=DIR,DIR] [--times=FOLDER]   "
-    "(directories of tflbt.train and tflbt.tune)"
+    "usage: python -m tflbt.report_run DIR [DIR ...] [--baseline=DIR] [--runs=DIR,DIR] [--times=FOLDER] "
+    "[--curves=FOLDER] [--sweep=FOLDER] [--ladder=FOLDER]   (directories of tflbt.train and tflbt.tune)"
 )
 
 
@@ -41,12 +66,17 @@ def main(
     baseline: str | None = None,
     runs: Sequence[str] = (),
     times: str | None = None,
+    **views: Any,
 ) -> int:
     """Makes the report of each run or search directory that the command line names after the program's name.
 
-    Returns 0 if everything was made, 1 if one could not be, 2 if no directory was named, or runs without a baseline.
+    `views` are the arguments of `tflbt.report.several.views.Views`: figures of all runs together.
+
+    Returns 0 if everything was made, 1 if one could not be, 2 if no directory was named, runs without a baseline, or
+    columns without a folder for their figures.
     """
-    if len(argv) < 2 or (runs and not baseline):
+    together = any(views.get(folder) for folder in ("curves", "sweep", "ladder"))
+    if len(argv) < 2 or (runs and not baseline) or (views.get("columns") and not together):
         print(_USAGE, file=sys.stderr)
         return 2
     directories, failed = argv[1:], False
@@ -67,6 +97,8 @@ def main(
     try:
         if times and not failed:
             _compare_times(directories, times)
+        if together and not failed:
+            _draw_together(directories, baseline, views)
     except (OSError, ValueError) as error:
         print(f"report_run: {error}", file=sys.stderr)
         failed = True
@@ -92,5 +124,22 @@ def _compare_times(directories: Sequence[str], folder: str) -> None:
     print(os.path.join(folder, "time_account.png"))
 
 
+def _draw_together(
+    directories: Sequence[str], baseline: str | None, views: Mapping[str, Any]
+) -> None:
+    """Writes the figures of all runs together and prints their paths."""
+    from tflbt.report.several.views import Views
+
+    for path in Views(**views).draw(directories, baseline):
+        print(path)
+
+
+def _main(argv: Sequence[str]) -> int:
+    """Calls `main` with the flags."""
+    together = (_CURVES, _SWEEP, _LADDER, _COLUMNS, _OVER, _AGAINST)
+    views = {flag.name: flag.value for flag in together}
+    return main(argv, _BASELINE.value, _RUNS.value, _TIMES.value, **views)
+
+
 if __name__ == "__main__":
-    app.run(lambda argv: main(argv, _BASELINE.value, _RUNS.value, _TIMES.value))
+    app.run(_main)
