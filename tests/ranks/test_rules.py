@@ -11,7 +11,7 @@ from tests.ranks.twins import K, X, Y, alone, check, close, identical_on_ranks, 
 from tflbt import FGSM
 from tflbt.data import BatchAugmentation
 from tflbt.data.sample_seeds import uniform_integers
-from tflbt.training import Rule, SmallLossDiscarding
+from tflbt.training import NoiseScale, Rule, SmallLossDiscarding
 from tflbt.training.keras_internals import concrete_functions
 
 
@@ -141,10 +141,17 @@ class Statistics(Rule):
 def test_a_rules_scalars_are_summed_over_ranks_in_the_one_reduction(compression):
     """Fewer sub-batches on each rank, but the same ones: the statistics are those of one process."""
     together, lonely = Statistics(), Statistics()
+    measures = [[kind() for kind in (NoiseScale,)] for _ in range(2)]
     options = {"compression": compression} if compression else {}
     optimizer = hvd.DistributedOptimizer(K.optimizers.SGD(0.1), **options)
-    model, _ = large(optimizer, rules=[together])
-    large(alone(K.optimizers.SGD(0.1)), rules=[lonely])
+    model, _ = large(optimizer, rules=[together, *measures[0]])
+    large(alone(K.optimizers.SGD(0.1)), rules=[lonely, *measures[1]])
+    for mine, other in zip(*measures):
+        found, wanted = mine.columns(0), other.columns(0)
+        assert found.keys() == wanted.keys() and len(found) > 0
+        for name, value in wanted.items():
+            assert found[name] == pytest.approx(value, rel=1e-1 if compression else 1e-4), name
+        identical_on_ranks([list(found.values())], f"{mine.name}{compression}")
     for found, wanted in zip(together.variables, lonely.variables):
         assert float(found) == pytest.approx(float(wanted), rel=1e-2 if compression else 1e-5)
     assert float(together.of_parts) > float(together.of_updates) > 0

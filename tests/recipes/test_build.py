@@ -222,3 +222,10 @@ def test_a_warmup_that_leaves_no_epoch_to_decay_in_is_an_error(name):
     with pytest.raises(ValueError, match="^config.warmup.epochs=5.0 must be less .*after_warmup"):
         build.check(config_with(**values))
     build.check(config_with(**values, **{"schedule.after_warmup": False}))
+
+
+def test_noise_is_not_measured_between_instances_of_the_same_samples():
+    apart = {"batch_augmentation.instances": 2, "batch_augmentation.placement": "rank"}
+    config = config_with(**apart, **{"sub_batch_size": 64, "noise_scale.measure": True})
+    with pytest.raises(ValueError, match="^config.batch_augmentation.placement='rank' .* leave no"):
+        build.check(config)

@@ -172,6 +172,7 @@ def test_a_key_that_a_recipe_invents_is_refused(path, says):
         ("adversarial.epsilon", -1.0, "must be more than 0"),
         ("batch_augmentation.placement", "here", "must be one of"),
         ("small_loss.scope", "here", "must be one of"),
+        ("noise_scale.decay", 1.0, "must be at least 0 and less than 1"),
         ("warmup.shape", "square", "must be one of"),
         ("checkpoint.keep", 0, "must be a whole number, at least 1"),
         ("checkpoint.every", 0, "must be a whole number, at least 1"),
@@ -192,6 +193,7 @@ def test_values_that_cannot_be_are_refused_by_key(key, value, says):
         ("small_loss.share", 0.3, "small_loss"),
         ("adversarial.share", 0.2, "adversarial"),
         ("warmup.epochs", 3.0, "warmup"),
+        ("noise_scale.measure", True, "noise_scale"),
     ],
 )
 def test_a_section_is_off_until_its_switch_is_on(key, value, kind):
@@ -199,7 +201,7 @@ def test_a_section_is_off_until_its_switch_is_on(key, value, kind):
     assert sections.build(config, kind) is None
     config.update_from_flattened_dict({key: value})
     made = sections.build(config, kind)
-    assert getattr(made, key.partition(".")[2]) == value
+    assert getattr(made, key.partition(".")[2], True) == value
 
 
 def test_what_the_recipe_supplies_reaches_the_constructor():

@@ -1,4 +1,4 @@
-"""What accumulating sub-batches costs: throughput, peak memory and all-reduces of ResNet-20 on CIFAR-shaped images.
+"""What sub-batches cost, and measuring their noise: throughput, memory and all-reduces of ResNet-20 on CIFAR images.
 
 python -m tflbt.benchmarks sub_batches [--rounds N] [--images N] [--depth N]
 """
@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from tflbt import init, models, size
 from tflbt.benchmarks.side_by_side import Target, hold_against, lines_of, medians, parser_of
-from tflbt.training import LargeBatchModel
+from tflbt.training import LargeBatchModel, NoiseScale
 from tflbt.training.keras_internals import concrete_functions
 
 SUB_BATCH = 128
@@ -46,15 +46,18 @@ def large_batch_model(depth: int) -> LargeBatchModel:
     return compiled(LargeBatchModel.from_model(models.build("cifar_resnet", depth=depth)))
 
 
-def throughput(count: int, rounds: int, depth: int) -> Target:
+def throughput(count: int, rounds: int, depth: int) -> tuple[Target, Target]:
     """Epochs over the same images: plain Keras at the sub-batch size, and large batches of sub-batches."""
     x, y = images(count)
-    plain, large = compiled(models.build("cifar_resnet", depth=depth)), large_batch_model(depth)
-    batch = min(LARGE_BATCH, count)
+    plain = compiled(models.build("cifar_resnet", depth=depth))
+    large, measured = large_batch_model(depth), large_batch_model(depth)
+    batch, rules = min(LARGE_BATCH, count), [NoiseScale()]
+    options = {"batch_size": batch, "sub_batch_size": SUB_BATCH, "verbose": 0}
     seconds = medians(
         {
             "plain": lambda: plain.fit(x, y, batch_size=SUB_BATCH, verbose=0),
-            "large": lambda: large.fit(x, y, batch_size=batch, sub_batch_size=SUB_BATCH, verbose=0),
+            "large": lambda: large.fit(x, y, **options),
+            "measured": lambda: measured.fit(x, y, **options, rules=rules),
         },
         rounds,
     )
@@ -64,7 +67,11 @@ def throughput(count: int, rounds: int, depth: int) -> Target:
         f"LargeBatchModel, batch {batch} in sub-batches of {SUB_BATCH:<5} {count / seconds['large']:8.0f} images/s"
     )
     ratio = seconds["plain"] / seconds["large"]
-    return Target("images/s of the large batch / plain", ratio, 1.0, at_least=True)
+    noise = seconds["measured"] / seconds["large"]
+    return (
+        Target("images/s of the large batch / plain", ratio, 1.0, at_least=True),
+        Target("an update with its noise scale / without", noise, 1.02),
+    )
 
 
 def peak_memory(sub_batches: int, count: int, depth: int) -> int:
@@ -146,7 +153,7 @@ def main(argv: list[str]) -> int:
         count_reductions(options.depth)
     else:
         targets = (
-            throughput(options.images, options.rounds, options.depth),
+            *throughput(options.images, options.rounds, options.depth),
             memory(options.images, options.depth),
         )
         reductions(options.depth)

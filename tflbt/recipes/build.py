@@ -18,6 +18,7 @@ from tflbt.recipes.config import check_keys
 from tflbt.recipes.data import Samples, build_samples, check_data
 from tflbt.recipes.run import Recipe
 from tflbt.training import LargeBatchModel, SmoothedSparseCategoricalCrossentropy
+from tflbt.training.rules.noise_scale import check_apart
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
@@ -128,6 +129,8 @@ def check(config: ml_collections.ConfigDict) -> None:
         if isinstance(rule, data.BatchAugmentation):
             with sections.naming("batch_augmentation", config.batch_augmentation):
                 rule.check(plan.sub_batches, plan.samples_a_rank_computes, plan.ranks)
+                if config.noise_scale.measure:
+                    check_apart(rule)
 
 
 def build_model(

@@ -13,7 +13,7 @@ from ml_collections import config_dict
 from tflbt import callbacks, models, schedules
 from tflbt.data import BatchAugmentation
 from tflbt.recipes import optimizers
-from tflbt.training import FGSM, SmallLossDiscarding
+from tflbt.training import FGSM, NoiseScale, SmallLossDiscarding
 
 # Arguments that the recipe supplies when it builds, so that they are no keys.
 SUPPLIED = {"begin", "callbacks", "classes", "curvature_data", "directory", "input_shape", "seed"}
@@ -25,6 +25,7 @@ SWITCHES: dict[str, tuple[str, Any, Any]] = {
     "adversarial": ("share", 0, 0.2),
     "batch_augmentation": ("instances", 1, 2),
     "small_loss": ("share", 0, 0.3),
+    "noise_scale": ("measure", False, True),
 }
 # What does nothing while a switch is off, as `tflbt.tuning.space.check` takes it.
 USED_WITH: dict[str, tuple[str, Any]] = {
@@ -96,10 +97,11 @@ SECTIONS: dict[str, dict[str, Part]] = {
     "batch_augmentation": {"": Part(BatchAugmentation)},
     "small_loss": {"": Part(SmallLossDiscarding, {"share": 0.0, "epochs": None})},
     "adversarial": {"": Part(_fgsm, {"share": 0.0})},
+    "noise_scale": {"": Part(NoiseScale, own={"measure": False})},
     "checkpoint": {"": Part(callbacks.Checkpoint)},
 }
 # The sections that are rules of an update, in the order in which they act.
-RULES = ("adversarial", "small_loss", "batch_augmentation")
+RULES = ("adversarial", "small_loss", "batch_augmentation", "noise_scale")
 # What the words of an annotation stand for, the first that is found.
 _TYPES = {"Sequence|tuple": tuple, "bool": bool, "int": int, "[fF]loat": float, "str": str}
 # What arguments of Keras, which have no annotation, take whose default is None; all others take a float.

@@ -150,8 +150,9 @@ def _build(kind: str, values: Any, path: str, supplied: Mapping[str, Any]) -> An
     part, arguments = _arguments(kind, values, path)
     if part.cls is None:
         return None
-    if kind in SWITCHES and values[SWITCHES[kind][0]] == SWITCHES[kind][1]:
-        arguments[SWITCHES[kind][0]] = SWITCHES[kind][2]  # so that the other keys are checked
+    switch, off, on = SWITCHES.get(kind, ("", None, None))
+    if switch in arguments and values[switch] == off:
+        arguments[switch] = on  # so that the other keys are checked
     if "inner" in arguments:
         rate = supplied.get("learning_rate", values.get("learning_rate"))
         inner = _build("inner", values["inner"], f"{path}.inner", {"learning_rate": rate})

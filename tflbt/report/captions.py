@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from tflbt.report.measures import updates
 from tflbt.runs.history import History
 
+_MEASURES = {figure.name: figure for figure in updates.FIGURES}
 # Figures that take up a whole row of the page.
 WHOLE = (
     "learning_rate",
@@ -11,6 +13,7 @@ WHOLE = (
     "batch_size",
     "adversarial_ratio",
     "stability",
+    *_MEASURES,
     "time_account",
 )
 _TITLES = {
@@ -48,13 +51,15 @@ def title(name: str, history: History) -> str:
         return history.metric.replace("_", " ").capitalize()
     if name == "batch_size" and history.has("learning_rate"):
         return "Batch size and learning rate"
-    return _TITLES.get(name, name)
+    return _MEASURES[name].title if name in _MEASURES else _TITLES.get(name, name)
 
 
 def caption(name: str, history: History) -> str:
     """Returns a sentence or two on what a figure shows, in the papers' words."""
     if name in _CAPTIONS:
         return _CAPTIONS[name][0 if history.has_phases else 1]
+    if name in _MEASURES:
+        return _MEASURES[name].caption
     if name == "accuracy":
         what = (history.metric or "").replace("_", " ")
         return f"The {what} on the training samples, and on the validation samples after the epoch."

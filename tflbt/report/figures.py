@@ -18,13 +18,15 @@ from tflbt.report import (
     time_figure,
 )
 from tflbt.report.figure_style import COLOURS, HALF
+from tflbt.report.measures import updates
 from tflbt.runs.history import History, is_accuracy
 
 
 def draw(history: History) -> dict[str, Figure]:
     """Returns the figures of a run by name, in the order of the page; a figure without data is left out.
 
-    They are `loss`, `accuracy` (whatever the metric), those of `schedule_figures`, `stability` and `time_account`.
+    They are `loss`, `accuracy` (whatever the metric), those of `schedule_figures`, `stability`, those of
+    `measures`, and `time_account`.
     """
     if not history.rows:
         return {}
@@ -34,6 +36,7 @@ def draw(history: History) -> dict[str, Figure]:
             "accuracy": _metric(history),
             **schedule_figures.draw(history),
             "stability": stability_figure.draw(history),
+            **updates.draw(history),
             "time_account": time_figure.draw(history),
         }
     return {name: figure for name, figure in figures.items() if figure is not None}

@@ -19,6 +19,8 @@ _FIRST = ("epoch", "updates", "samples", "distinct_samples")
 _LAST = (
     *("learning_rate", "batch_size", "phase", "eigenvalue", "curvature_products"),
     *("stability_eigenvalue", "stability_mean", "stability_limit", "stability_limit_momentum"),
+    *("noise_scale", "gradient_variance", "gradient_square", "signal_to_noise_estimate"),
+    "noise_scale_predicted",
     *("decays", "growths", "adversarial_ratio", "discarded_share", "seconds"),
 )
 # Where the seconds went, in the order of the paper's Table II and of our figure.

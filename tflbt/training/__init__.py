@@ -3,12 +3,14 @@
 from tflbt.training.large_batch_model import LargeBatchModel
 from tflbt.training.rules.adversarial import FGSM
 from tflbt.training.rules.label_smoothing import SmoothedSparseCategoricalCrossentropy
+from tflbt.training.rules.noise_scale import NoiseScale
 from tflbt.training.rules.rule import Rule
 from tflbt.training.rules.small_loss import SmallLossDiscarding
 
 __all__ = [
     "FGSM",
     "LargeBatchModel",
+    "NoiseScale",
     "Rule",
     "SmallLossDiscarding",
     "SmoothedSparseCategoricalCrossentropy",

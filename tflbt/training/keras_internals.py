@@ -195,6 +195,21 @@ def learning_rate_argument(optimizer: Any) -> Any:
     return getattr(optimizer, "_hyper", {}).get("learning_rate") if rate is None else rate
 
 
+def rate_of_next_step(model: tf.keras.Model) -> Any:
+    """The learning rate of the optimizer's next step, as a variable, a tensor or a number; None if it has none."""
+    optimizer = plain_optimizer(model.optimizer)
+    rate = learning_rate_argument(optimizer)
+    if isinstance(rate, tf.keras.optimizers.schedules.LearningRateSchedule):
+        return rate(optimizer.iterations)
+    return getattr(optimizer, "learning_rate", None) if rate is None else rate
+
+
+def regularization_losses(model: tf.keras.Model) -> list[tf.Tensor]:
+    """The losses of a model that depend on weights alone, such as those of kernel regularisers."""
+    losses = [loss() for layer in model._flatten_layers() for loss in layer._callable_losses]
+    return [loss for loss in losses if loss is not None]
+
+
 def hyperparameter_variables(optimizer: Any) -> list[tf.Variable]:
     """The variables, the learning rate among them, in which an optimizer keeps its settings."""
     rate = getattr(optimizer, "_learning_rate", None)

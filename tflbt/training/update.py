@@ -15,6 +15,7 @@ from tflbt.training.batch_wise import Notice
 from tflbt.training.pending_metrics import PendingMetrics, metric_variables
 from tflbt.training.ranks import same_on_ranks
 from tflbt.training.returned_results import ReturnedResults
+from tflbt.training.rules import gradient_statistics
 from tflbt.training.sample_losses import loss_of, sample_losses
 from tflbt.training.stopwatch import Stopwatch
 from tflbt.training.sub_batches import first_dimension, pull
@@ -105,8 +106,12 @@ class Update:
     def add(self, total: Total, data: Any, parts: list[tf.Tensor]) -> Total:
         """Adds what `gradients` returned for a sub-batch."""
         number, *gradients = parts
-        if self.rules.observers:
+        if self.rules.observers or self.rules.norm_observers:
             weight = tf.maximum(number, 1.0) / self.state.nominal
+        if self.rules.norm_observers:
+            norm = tf.sqrt(gradient_statistics.squared_norm(gradients))
+            self.rules.observe_norm(*self.mean([norm], weight), number)
+        if self.rules.observers:
             self.rules.observe(self.mean(gradients, weight), number)
         sums = [total + part for total, part in zip(total.gradients, gradients)]
         return Total(total.seen + first_dimension(data), total.count + number, sums)

@@ -18,7 +18,7 @@ class Rule:
     A subclass checks its options in its constructor and overrides the hooks that it needs; the others do nothing and
     cost nothing. One update calls, on every rank:
 
-    1. for each sub-batch, `prepare`, then `choose` (of one rule at most), then `observe`;
+    1. for each sub-batch, `prepare`, then `choose` (of one rule at most), then `observe_norm` and `observe`;
     2. once, `scalars`, whose sums over the ranks travel with the gradients in the one all-reduce;
     3. where there was any sample, `observe_update` and `change_gradients`, then the optimizer takes its step, then
        `after_update`.
@@ -113,6 +113,14 @@ class Rule:
         """Which samples count in the gradient, bool `[n]`, by the losses `[n]` of those that `scope` compares."""
         raise NotImplementedError
 
+    def observe_norm(self, norm: tf.Tensor, samples: tf.Tensor) -> None:
+        """Sees the length of the mean gradient over a sub-batch's samples that count, for less than `observe` costs.
+
+        Args:
+            norm: |gradient| over all trainable variables, a float32 scalar, not scaled.
+            samples: Their number, a float32 scalar, at least 0.
+        """
+
     def observe(self, gradients: list[tf.Tensor], samples: tf.Tensor) -> None:
         """Sees the mean gradient over a sub-batch's samples that count.
 
@@ -164,6 +172,7 @@ class Rules:
             )
         self.chooser: Any = choosers[0] if choosers else None
         self.observers = [rule for rule in self if _overrides(rule, "observe")]
+        self.norm_observers = [rule for rule in self if _overrides(rule, "observe_norm")]
 
     def __iter__(self) -> Iterator[Rule]:
         """The rules that take part."""
@@ -195,6 +204,11 @@ class Rules:
         """Shows every observer the gradients of a sub-batch."""
         for rule in self.observers:
             converted(rule.observe)(gradients, samples)
+
+    def observe_norm(self, norm: tf.Tensor, samples: tf.Tensor) -> None:
+        """Shows the length of a sub-batch's gradient to every rule that observes it."""
+        for rule in self.norm_observers:
+            converted(rule.observe_norm)(norm, samples)
 
     def scalars(self) -> list[list[tf.Tensor]]:
         """What each rule has to sum over the ranks."""

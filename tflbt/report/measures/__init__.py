@@ -1,0 +1,1 @@
+"""The figures of what rules and monitors measure while a run trains."""
