@@ -83,10 +83,37 @@ def test_it_measures_every_so_many_samples(scripted):
     assert adaptive.curvature.asked == 1 + 1 + (3 * 32 - 20) // 24
 
 
-def test_the_reference_may_be_the_first_epochs(scripted):
+@pytest.mark.parametrize(
+    ("options", "batches"),
+    [
+        # Algorithm 1 with "epoch" read as the interval: growth at the third of every three measurements.
+        ({"reference": "first_epoch"}, [4, 4, 4, 8, 8, 8]),
+        # Two an epoch, of 16 samples: after samples 48 and 96, in the middle of epochs 2 and 3.
+        ({"reference": "first_epoch", "measure_every": 16, "epochs": 4}, [4, 8, 8, 16]),
+    ],
+)
+def test_the_first_measurement_is_the_reference_and_counts(scripted, options, batches):
+    history = scripted([5.0] * 12, kappa=3, **{"epochs": 6, **options})[2]
+    assert history["batch_size"] == batches
+    assert history["eigenvalue"][0] == 5.0
+
+
+def test_adversarial_samples_may_end_at_the_largest_batch(scripted):
+    """An eigenvalue that halves: the authors' shares, of which none is left at 8 times the batch."""
+    for at_largest, expected in ((False, [0.5, 0.25, 0.125, 0.0, 0.0]), (True, [0.5, 0.25, 0.125, 0.0625, 0.0625])):
+        shares = []
+        note = K.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: shares.append(note.model.adversarial_share)
+        )
+        values, options = [8.0, 3.9, 1.9, 0.9, 0.4], {"reference": "first_epoch", "tau": 9}
+        scripted(values, note, epochs=5, adversarial_at_largest=at_largest, **options)
+        assert shares == expected
+
+
+def test_the_reference_may_be_taken_after_the_whole_first_epoch(scripted):
     """Nothing is decided in the first epoch, however often it would measure."""
     adaptive, _, history = scripted(
-        [8.0, 3.0, *[3.0] * 9], reference="first_epoch", measure_every=16, epochs=3
+        [8.0, 3.0, *[3.0] * 9], reference="after_first_epoch", measure_every=16, epochs=3
     )
     assert history["batch_size"][0] == 4
     assert history["batch_size"][1] == 8

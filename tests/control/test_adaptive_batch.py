@@ -48,6 +48,24 @@ def test_it_is_the_printed_algorithm(seed):
     assert run(machine, eigenvalues) == algorithm_1(eigenvalues, 8, alpha, beta, kappa, 8 * beta**4)
 
 
+def test_the_first_epochs_measurement_counts_as_the_authors():
+    """Nothing becomes flatter: Algorithm 1's k = kappa = 10 after epochs 10, 20 and 30, whatever the reference is."""
+
+    def grown_after(machine):
+        return [epoch for epoch in range(1, 32) if machine.measured(5.0).reason]
+
+    assert grown_after(AdaptiveBatch(128, 16_384, reference_counts=True)) == [10, 20, 30]
+    initial = AdaptiveBatch(128, 16_384)
+    initial.measured(5.0)
+    assert grown_after(initial) == [10, 20, 30]
+
+
+def test_a_first_measurement_that_is_not_positive_counts_but_is_no_reference():
+    machine = AdaptiveBatch(4, 64, kappa=3, reference_counts=True)
+    reasons = [machine.measured(v).reason for v in (-1.0, 8.0, 8.0, 3.0)]
+    assert reasons == [None, None, "duration", "curvature"] and machine.reference == 3.0
+
+
 def test_growth_by_curvature_moves_the_reference_and_by_duration_does_not():
     machine = AdaptiveBatch(4, 64, kappa=2)
     reasons = [machine.measured(v).reason for v in (8.0, 3.0, 3.0, 3.0, 1.4)]

@@ -178,6 +178,41 @@ def test_the_machine_tells_where_it_is():
     )
 
 
+def warmed_up_losses(epochs: int) -> list[float]:
+    """A loss that dips at epoch 4, rises with the rate until epoch 10 and falls in every epoch after it."""
+    dip = [2.0, 1.6, 1.2, 1.0, 1.3, 1.6, 1.9, 2.2, 2.5, 2.8]
+    return dip + [2.8 - 0.05 * n for n in range(1, epochs - 9)]
+
+
+def test_a_loss_that_rises_with_the_warm_up_is_no_plateau():
+    """With a patience of 15 (5% of 300 epochs) flat at 19 = 4 + 15, convergence at 26, unless it counts from 10."""
+    losses = warmed_up_losses(44)  # down to 1.1: always above the dip
+    every = TwoPhase(Plateau(15))
+    assert run(every, losses, [1.0] * 44).index("switch") + 1 == 26 and every.plateau_epoch == 19
+    after = TwoPhase(Plateau(15), begin=10.0)
+    assert "switch" not in run(after, losses, [1.0] * 44) and after.plateau.best == losses[43]
+    # Flat from epoch 45 on: found at 59, whose third is 20 epochs more.
+    switch = run(after, [losses[43]] * 40, [1.0] * 40).index("switch") + 1
+    assert (after.plateau_epoch, 44 + switch) == (59, 79)
+
+
+def test_an_epoch_that_the_warm_up_ends_in_is_passed_over():
+    machine = TwoPhase(Plateau(1), 0.0, begin=1.5)
+    assert run(machine, [0.1, 0.1, 5.0, 5.0], [1.0] * 4) == ["", "", "", "switch"]
+
+
+def test_a_state_of_before_begin_is_taken_up():
+    state = TwoPhase(Plateau(2)).state()
+    del state["begin"]
+    assert TwoPhase.from_state(state).begin == 0.0
+
+
+@pytest.mark.parametrize("begin", [-0.5, math.nan])
+def test_wrong_begin_is_named(begin):
+    with pytest.raises(ValueError, match="begin="):
+        TwoPhase(Plateau(1), begin=begin)
+
+
 @pytest.mark.parametrize("fraction", [-0.1, math.nan])
 def test_wrong_fraction_is_named(fraction):
     with pytest.raises(ValueError, match="extra_fraction="):

@@ -52,6 +52,12 @@ def test_schedules_are_those_that_the_recipe_names(images):
     assert isinstance(schedule, TwoPhaseSchedule)
     assert (schedule.beta, schedule.patience, schedule.extra_fraction) == (0.25, 7, 1 / 3)
     assert schedule.curvature.source()[0].shape == (16, 8, 8, 1)
+    # By default one large mini-batch, and a plateau from the warm-up's end on.
+    config = config_with(**two_phase, **warm, batch_size=24)
+    schedule = build.build(config, images=images).schedules[-1]
+    assert schedule.curvature.source()[0].shape == (24, 8, 8, 1) and schedule.begin == 2.0
+    config.schedule.after_warmup = False
+    assert build.build_schedules(config)[-1].begin == 0.0
 
 
 CURVES = {

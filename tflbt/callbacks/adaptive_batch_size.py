@@ -12,13 +12,15 @@ from tflbt.callbacks.curvature_probe import CurvatureProbe
 from tflbt.callbacks.learning_rate import learning_rate
 from tflbt.control.adaptive_batch import AdaptiveBatch, check_ratios
 
+REFERENCES = ("initialization", "first_epoch", "after_first_epoch")
+
 
 class AdaptiveBatchSize(BatchSizeFactor):
     r"""Grows batch size and learning rate by `beta` where the Hessian's top eigenvalue has fallen by `alpha` (ABS).
 
-    The reference is the eigenvalue of the initial weights: the most positive one, by Lanczos, which begins at the
-    eigenvector of the last measurement. The eigenvalue is measured again after each epoch (or every `measure_every`
-    samples). If it is below reference / `alpha` (it then becomes the reference), or `kappa` measurements have passed
+    The reference is the eigenvalue of the initial weights, or of the first epoch: the most positive one, by Lanczos,
+    which begins at the eigenvector of the last measurement. The eigenvalue is measured again after each epoch (or every
+    `measure_every` samples). If it is below reference / `alpha` (it then becomes the reference), or `kappa` measurements have passed
     without growth, batch size and learning rate are multiplied by `beta` and the adversarial share is divided by
     `omega`. With `fit(adversarial=tflbt.FGSM(...))` this is ABSA. `tflbt.control.AdaptiveBatch` states the exact rules,
     including those for NaN and negative eigenvalues.
@@ -46,10 +48,14 @@ class AdaptiveBatchSize(BatchSizeFactor):
             as in the authors' code.
         measure_every: Training samples between measurements, at least 1; default None: after each epoch (the paper uses
             65,536 for SVHN).
-        reference: "initialization" (default, the paper's), or "first_epoch": measured after the first epoch, and
-            nothing grows before that, as in the authors' code. Prefer it for networks with BatchNorm, whose moving
-            statistics mean nothing before training: ResNet-20's first eigenvalue is 20 times that of its true
-            activations.
+        reference: "initialization" (default, the paper's), or "first_epoch": the first measurement, after the first
+            epoch or the first `measure_every` samples, which counts towards `kappa`, as in the authors' code. Prefer it
+            for networks with BatchNorm, whose moving statistics mean nothing before training: ResNet-20's first
+            eigenvalue is 20 times that of its true activations. "after_first_epoch": measured when the first epoch is
+            over, and not counted, whatever `measure_every`: for measurements so frequent that the first would come
+            before the moving statistics have settled.
+        adversarial_at_largest: Whether samples are adversarial at the largest batch too, until tau: default True. In
+            the authors' code they end there; the paper does not say.
         scale_learning_rate: Whether the learning rate grows with the batch, default True.
         layers: Whose Hessian: "all" (default), "last_2" (the paper's block Hessian of the last two layers), "output",
             or layer names; see `tflbt.curvature.top_eigenvalue`.
@@ -93,6 +99,7 @@ class AdaptiveBatchSize(BatchSizeFactor):
         tau: int | None = None,
         measure_every: int | None = None,
         reference: str = "initialization",
+        adversarial_at_largest: bool = True,
         scale_learning_rate: bool = True,
         layers: Any = "all",
         method: str = "exact",
@@ -108,12 +115,13 @@ class AdaptiveBatchSize(BatchSizeFactor):
             checks.whole("tau", tau, at_least=0, hint=", or None: half of the epochs")
         if measure_every is not None:
             checks.whole("measure_every", measure_every, at_least=1, hint=", or None: every epoch")
-        checks.one_of("reference", reference, ("initialization", "first_epoch"))
+        checks.one_of("reference", reference, REFERENCES)
         self.max_batch_size = max_batch_size
         self.alpha, self.beta, self.kappa, self.omega = alpha, beta, kappa, omega
         self.tau = tau
         self.measure_every = measure_every
         self.reference = reference
+        self.adversarial_at_largest = adversarial_at_largest
         self.scale_learning_rate = scale_learning_rate
         self.curvature = CurvatureProbe(
             curvature_data,
@@ -166,13 +174,14 @@ class AdaptiveBatchSize(BatchSizeFactor):
         assert self._machine is not None
         self.model.batch_size = self._machine.batch_size
         if self.model.adversarial is not None:
-            self.model.adversarial_share = self._machine.share(self.model.adversarial.share)
+            self.model.adversarial_share = self._share_after_growth()
 
     def _start_over(self) -> None:
         first, step = self.model.batch_size, self.step
         self._machine = AdaptiveBatch(
-            first, self.largest(), step, self.alpha, self.beta, self.kappa, self.omega
-        )
+            first, self.largest(), step, self.alpha, self.beta, self.kappa, self.omega,
+            reference_counts=self.reference == "first_epoch",
+        )  # fmt: skip
         if self._machine.at_largest and self.max_batch_size > first:
             self.log(
                 f"max_batch_size={self.max_batch_size} is less than the next multiple of {step} (ranks x sub-batch "
@@ -220,9 +229,9 @@ class AdaptiveBatchSize(BatchSizeFactor):
 
     @property
     def _awaits_first_epoch(self) -> bool:
-        """True until the end of the first epoch, if that gives the reference."""
+        """True until the end of the first epoch, if nothing is measured before."""
         assert self._machine is not None
-        return self.reference == "first_epoch" and self._machine.reference is None
+        return self.reference == "after_first_epoch" and self._machine.reference is None
 
     def _decide(self, when: str) -> None:
         """Measures, and carries out what Algorithm 1 decides; at the largest batch there is nothing left to decide."""
@@ -249,7 +258,15 @@ class AdaptiveBatchSize(BatchSizeFactor):
         if self.scale_learning_rate:
             self.set_factor(self._machine.batch_size / self._initial_batch_size)
         if self.model.adversarial_share:  # otherwise they ended at tau, or there are none
-            self.model.adversarial_share = self._machine.share(self.model.adversarial.share)
+            self.model.adversarial_share = self._share_after_growth()
+
+    def _share_after_growth(self) -> float:
+        """The adversarial share after the growths so far, before tau."""
+        assert self._machine is not None
+        grown = self._machine.growths > 0
+        if grown and self._machine.at_largest and not self.adversarial_at_largest:
+            return 0.0
+        return self._machine.share(self.model.adversarial.share)
 
     def epoch_columns(self) -> dict[str, Any]:
         """What this callback adds to an epoch's row."""

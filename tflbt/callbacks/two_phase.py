@@ -41,6 +41,8 @@ class TwoPhaseSchedule(LearningRateFactor):
         seed: The seed of the start vector, at least 0, default 0.
         sub_batch_size: Samples of `curvature_data` in memory at a time; default None: the model's sub-batch size.
         monitor: The logged loss to follow, default "loss".
+        begin: Epochs at the beginning whose losses do not count for the plateau, at least 0, default 0. Give it the
+            epochs of the warm-up: a loss that rises with the rate would count as flat, though it falls ever since.
 
     Raises:
         ValueError: If an argument is out of its range or missing; at the start of `fit`, if the optimizer was built
@@ -78,12 +80,14 @@ class TwoPhaseSchedule(LearningRateFactor):
         seed: int = 0,
         sub_batch_size: int | None = None,
         monitor: str = "loss",
+        begin: float = 0.0,
     ) -> None:
         super().__init__()
         checks.number("beta", beta, more_than=0, less_than=1, hint="; the paper's best is 0.5")
         checks.number("min_learning_rate", min_learning_rate, at_least=0)
         self.beta = beta
         self.patience = patience
+        self.begin = begin
         self.extra_fraction = extra_fraction
         self.min_delta = min_delta
         self.min_learning_rate = min_learning_rate
@@ -100,7 +104,7 @@ class TwoPhaseSchedule(LearningRateFactor):
 
     def _new_machine(self, patience: int) -> TwoPhase:
         """Algorithm 1 at its beginning."""
-        return TwoPhase(Plateau(patience, self.min_delta), self.extra_fraction)
+        return TwoPhase(Plateau(patience, self.min_delta), self.extra_fraction, self.begin)
 
     @property
     def phase(self) -> str:

@@ -38,6 +38,10 @@ class AdaptiveBatch:
     `max_batch_size`: it grows to the next multiple, or to the largest possible, and the learning rate grows in the same
     proportion. At the largest batch nothing grows any more, and the share stays the same.
 
+    The first measurement is the reference. That of the initial weights does not count towards kappa; that of the first
+    epoch does (`reference_counts`), as in Algorithm 1 and the authors' code: if nothing becomes flat, the batch grows
+    after epochs 10, 20, 30 either way.
+
     Our rules where the paper has none: an eigenvalue that is NaN or infinite is ignored (it neither decides nor
     counts); one that is not positive counts towards kappa, but does not show flatness and never becomes the reference.
 
@@ -49,6 +53,7 @@ class AdaptiveBatch:
         beta: The factor by which batch size and learning rate grow, more than 1, default 2.
         kappa: The batch grows anyway after this many measurements without growth, at least 1, default 10.
         omega: The adversarial share is divided by this at each growth, at least 1, default 2.
+        reference_counts: Whether the measurement that becomes the reference counts towards kappa, default False.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -73,6 +78,7 @@ class AdaptiveBatch:
     reference: float | None = None
     waited: int = 0
     growths: int = 0
+    reference_counts: bool = False
 
     def __post_init__(self) -> None:
         """Checks the arguments."""
@@ -94,14 +100,15 @@ class AdaptiveBatch:
         return self.batch_size >= self.largest
 
     def measured(self, eigenvalue: float) -> Growth:
-        """Processes a measurement; the first one (of the initial weights) becomes the reference."""
+        """Processes a measurement; the first one that is positive becomes the reference."""
         if not math.isfinite(eigenvalue):
             return Growth()
         if self.reference is None:
             self.reference = eigenvalue if eigenvalue > 0 else None
-            return Growth()
+            if not self.reference_counts:
+                return Growth()
         self.waited += 1
-        flatter = 0 < eigenvalue < self.reference / self.alpha
+        flatter = self.reference is not None and 0 < eigenvalue < self.reference / self.alpha
         if not flatter and self.waited < self.kappa:
             return Growth()
         self.waited = 0

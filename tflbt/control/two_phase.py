@@ -26,7 +26,8 @@ class TwoPhase:
     """Algorithm 1 as a state machine that is fed one epoch at a time.
 
     Exploration: the learning rate stays large until the training loss is flat (`plateau`) at epoch x, and for
-    ceil(x * extra_fraction) more epochs. The last of these records its loss f and eigenvalue h and switches the phase.
+    ceil(x * extra_fraction) more epochs. The losses of epochs that start before epoch `begin` is over, such as those of
+    a warm-up, are passed over: they are neither the best nor counted as flat, but x counts them. The last of these records its loss f and eigenvalue h and switches the phase.
     Convergence: an epoch whose loss *and* eigenvalue both exceed the recorded ones decays the learning rate and clears
     the record, so that the next epoch only records; any other epoch replaces the record with its own values.
 
@@ -34,17 +35,20 @@ class TwoPhase:
         plateau: Detects the flat training loss.
         extra_fraction: Extra epochs after the plateau, as a fraction of the epochs up to it, at least 0 (default 1/3,
             the paper's).
+        begin: Epochs (fractions allowed) whose losses the plateau does not see, at least 0 (default 0: it sees all).
 
     Raises:
-        ValueError: If `extra_fraction` is negative.
+        ValueError: If `extra_fraction` or `begin` is negative.
 
     Source: Algorithm 1 and the phase switching condition of section 3.1 (`two-phase.txt`). The algorithm prints
       "h' = 0" for the cleared record; here it is None, and an eigenvalue that is not positive never counts as a
-      record, which is the same rule.
+      record, which is the same rule. Of a warm-up it says nothing; with `begin` at its end, a loss that rises with the
+      rate is not taken for flat.
     """
 
     plateau: Plateau
     extra_fraction: float = 1 / 3
+    begin: float = 0.0
     phase: str = EXPLORATION
     epoch: int = 0
     plateau_epoch: int | None = None
@@ -56,6 +60,7 @@ class TwoPhase:
     def __post_init__(self) -> None:
         """Checks the arguments."""
         checks.number("extra_fraction", self.extra_fraction, at_least=0)
+        checks.number("begin", self.begin, at_least=0, hint=": epochs")
 
     def end_of_epoch(self, loss: float, eigenvalue: Callable[[], float]) -> Decision:
         """Processes an epoch's mean training loss; `eigenvalue()` is called only if it is needed."""
@@ -77,7 +82,8 @@ class TwoPhase:
     def _explored(self, loss: float) -> bool:
         """Counts one exploration epoch; True if the plateau and the extra epochs are over."""
         self.epoch += 1
-        if self.plateau_epoch is None and self.plateau.update(loss):
+        seen = self.epoch - 1 >= self.begin
+        if seen and self.plateau_epoch is None and self.plateau.update(loss):
             self.plateau_epoch = self.epoch
         if self.plateau_epoch is None:
             return False

@@ -74,7 +74,8 @@ def build_schedules(
     options = {"begin": begin, "epochs": config.epochs, "seed": config.seed}
     callbacks = [sections.build(config, "warmup")]
     for kind in ("schedule", "batch_schedule"):
-        first = _first(samples, config[kind].get("curvature_samples"))
+        count = config[kind].get("curvature_samples")
+        first = _first(samples, config.batch_size if count is None else count)
         callbacks.append(sections.build(config, kind, curvature_data=first, **options))
     return [callback for callback in callbacks if callback is not None]
 
@@ -153,7 +154,8 @@ def _check_schedules(config: ml_collections.ConfigDict, plan: BatchPlan) -> None
     schedule, growth = config.schedule, config.batch_schedule
     until = schedule.get("until")
     end = config.epochs if until is None else until
-    if schedule.get("after_warmup") and config.warmup.epochs >= end:
+    curve = schedule.get("after_warmup") and schedule.name != "two_phase"
+    if curve and config.warmup.epochs >= end:
         key = "epochs" if until is None else "schedule.until"
         raise ValueError(
             f"config.warmup.epochs={config.warmup.epochs!r} must be less than config.{key}={end!r}, as "

@@ -44,6 +44,8 @@ def default_config() -> Config:
       over sub-batches and ranks. None: not clipped. `LayerWise` has a section `inner` for the optimizer inside it.
     - `schedule`, of the learning rate: constant, step, two_phase, polynomial, cosine, cyclical. The last three begin
       where the warm-up ends (`after_warmup`), and the first two of them end with the training, or at epoch `until`.
+      two_phase looks for its plateau from there on (`after_warmup` too), and measures the curvature on the first
+      `curvature_samples` of the training set; None: `batch_size` of them, one large mini-batch.
     - `batch_schedule`: constant, grow (GG), adaptive (ABS), first_epochs.
     - `warmup`, off with 0 `epochs`; `stability`, off with `every` 0 epochs; `adversarial` and `small_loss`, off with
       `share` 0; `batch_augmentation`, off with 1 of `instances` (`batch_size` counts them); `checkpoint`.

@@ -43,7 +43,7 @@ class Part:
     Attributes:
         cls: The class, or a function that builds; its signature lists the keys. None: there is nothing to build.
         defaults: Where a recipe's default differs from the constructor's.
-        own: Keys that the recipe itself reads, with their defaults.
+        own: Keys that the recipe itself reads, with their defaults; None: a whole number that may be left out.
         renamed: Keys that have another name than the argument.
         wrap: What the built object is put into.
     """
@@ -78,7 +78,9 @@ SECTIONS: dict[str, dict[str, Part]] = {
             callbacks.TwoPhaseSchedule,
             # For the figure; the schedule needs it from the switch on.
             {"measure_exploration": True},
-            {"curvature_samples": 1024},  # the first of the training set; more cost more
+            # The first of the training set; None: `batch_size`, "one large mini-batch". The loss of a warm-up is no
+            # sign of a plateau.
+            {"curvature_samples": None, "after_warmup": True},
         ),
         "polynomial": _curve(schedules.PolynomialDecay),
         "cosine": _curve(schedules.CosineDecay),
@@ -158,7 +160,7 @@ def default_keys(kind: str, part: Part) -> dict[str, Any]:
             keys[part.renamed.get(word, word)] = _settable(word, default, parameter.annotation)
     if "inner" in keys:
         keys["inner"] = {}
-    return {**keys, **part.own}
+    return {**keys, **{word: _settable(word, value, "int") for word, value in part.own.items()}}
 
 
 def _settable(name: str, default: Any, annotation: Any) -> Any:

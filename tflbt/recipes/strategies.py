@@ -31,7 +31,7 @@ def apply_strategy(
     - fb: batch `largest`, the learning rate scaled with it, warmed up over 5 epochs (Goyal et al. 2017).
     - gg: the batch multiplied by `decay_ratio` where the baseline decays (Smith et al. 2018).
     - abs: the batch grows by Algorithm 1 up to `largest`; the learning rate grows with it, and decays as in bl.
-    - absa: abs with 20% adversarial samples of size 0.005 at the start.
+    - absa: abs with 20% adversarial samples of size 0.005 at the start, and none at the largest batch.
     - absa_tuned: absa that begins at `tuned_batch_size`, warmed up over `tuned_warmup` epochs.
 
     Args:
@@ -43,7 +43,8 @@ def apply_strategy(
         tuned_batch_size: First batch of absa_tuned; default 15 times the baseline's, as 1,920 is of 128.
         tuned_warmup: Epochs of its warm-up.
         reference: Where abs and absa take their first eigenvalue; default as in the authors' code, since networks with
-            BatchNorm have no meaningful one before. See `tflbt.callbacks.AdaptiveBatchSize`.
+            BatchNorm have no meaningful one before. See `tflbt.callbacks.AdaptiveBatchSize`. It is measured on the
+            first samples of the training set, always the same; the authors draw 128 others after every epoch.
         tail: What becomes of samples that fill no batch; default as the paper's tables count their updates, of which
             all are of full batches (those of bl and fb are `tflbt.control.tail.total_updates`).
 
@@ -59,7 +60,8 @@ def apply_strategy(
         growth = {"epochs": epochs, "factor": float(decay_ratio), "max_batch_size": largest}
         config.batch_schedule = section("batch_schedule", "grow", **growth)
     elif strategy != "bl":
-        growth = {"max_batch_size": largest, "reference": reference}
+        # The paper does not say what becomes of the adversarial samples at the largest batch: as in the authors' code.
+        growth = {"max_batch_size": largest, "reference": reference, "adversarial_at_largest": False}
         config.batch_schedule = section("batch_schedule", "adaptive", **growth)
     if strategy == "absa_tuned":
         _scale(config, tuned_batch_size or 15 * config.batch_size, tuned_warmup)
