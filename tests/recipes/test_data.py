@@ -54,6 +54,22 @@ def test_transforms_come_in_their_order():
     np.testing.assert_array_equal(samples.first(2)[0], samples.test[0][:2])
 
 
+def test_the_pad_is_black_or_the_mean_pixel():
+    """PyTorch's codes pad an image and normalise it then: black is -mean / deviation; else the pad is 0."""
+    white = np.full((2, 8, 8, 3), 255, np.uint8)
+    white[1] = 55  # mean 155, deviation 100
+    both = ImageData(white, np.arange(2), white, np.arange(2), 2, "two")
+    for pad_with, expected in (("black", [-1.55, -1, 1]), ("mean", [-1, 0, 1])):
+        config = config_with(data__standardize="per_channel", data__padding=4)
+        config.data.pad_with = pad_with
+        build.check(config)
+        samples = recipe_data.build_samples(config, source=both)
+        x = samples.transform(
+            np.tile(white, (8, 1, 1, 1)), sample_seeds(1, tf.constant(0), tf.range(16))
+        )
+        np.testing.assert_allclose(np.unique(x), expected, atol=1e-6)
+
+
 def test_nothing_asked_for_is_standardisation_alone():
     samples = recipe_data.build_samples(config_with(), source=images())
     assert samples.transform is samples.standardize
@@ -74,6 +90,8 @@ def test_text_is_taken_as_it_is():
         ("data.cutout_size", -1, "data.cutout_size=-1 must be a whole number, at least 1"),
         ("data.crop_area", (0.1,), "data.crop_area=(0.1,) must be two shares"),
         ("data.crop_area", (2.0, 3.0), "data.crop_area=(2.0, 3.0) must be"),
+        ("data.crop_draw", "even", "data.crop_draw='even' must be one of 'op', 'area'"),
+        ("data.pad_with", "grey", "data.pad_with='grey' must be one of 'mean', 'black'"),
         ("data.brightness", -1.0, "data.brightness=-1.0 must be"),
         ("data.hue", 3.0, "data.hue=3.0 must be"),
         ("batch_augmentation.instances", 3, "batch_augmentation.instances=3 in one sub-batch"),

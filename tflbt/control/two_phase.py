@@ -26,8 +26,9 @@ class TwoPhase:
     """Algorithm 1 as a state machine that is fed one epoch at a time.
 
     Exploration: the learning rate stays large until the training loss is flat (`plateau`) at epoch x, and for
-    ceil(x * extra_fraction) more epochs. The losses of epochs that start before epoch `begin` is over, such as those of
-    a warm-up, are passed over: they are neither the best nor counted as flat, but x counts them. The last of these records its loss f and eigenvalue h and switches the phase.
+    ceil(x * extra_fraction) more epochs. The last of these records its loss f and eigenvalue h and switches the phase.
+    Losses of epochs that start before epoch `begin` is over, such as those of a warm-up, are passed over: they are
+    neither the best nor counted as flat, but x counts these epochs.
     Convergence: an epoch whose loss *and* eigenvalue both exceed the recorded ones decays the learning rate and clears
     the record, so that the next epoch only records; any other epoch replaces the record with its own values.
 

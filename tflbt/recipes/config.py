@@ -78,6 +78,7 @@ def default_config() -> Config:
             "image_size": config_dict.placeholder(int),  # imagenet: pixels per side; None: 224
             # The share of an image that random crops show, as (0.08, 1.0); (): whole images, imagenet's as here
             "crop_area": (),
+            "crop_draw": "op",  # the windows of crop_area: TensorFlow's; or area: torchvision's, areas uniform
             "resize_then_crop": False,  # imagenet: crops of a resized image, in place of those of crop_area
             "brightness": 0.0,  # colours: largest change, of 1
             "hue": 0.0,  # of a turn of the colour circle
@@ -85,6 +86,7 @@ def default_config() -> Config:
             "contrast": 0.0,  # likewise
             "standardize": "per_pixel",  # or per_channel, divide_255, imagenet (goes with image files)
             "padding": 0,  # pixels for random crops; 0: none
+            "pad_with": "mean",  # what is padded: 0 after standardisation; or black, before it (equal for divide_255)
             "flip": False,  # mirror half of the images
             "cutout_size": 0,  # pixels per side of the squares that are cut out; 0: none
             "cutout_count": 1,

@@ -12,9 +12,12 @@ import tensorflow as tf
 
 from tflbt import checks, data
 from tflbt.control.batch_plan import BatchPlan
+from tflbt.data.transforms.random_resized_crop import AREA
 from tflbt.data.transforms.standardize import MODES
 from tflbt.distributed import comm
 from tflbt.recipes import sections
+
+PADS = ("mean", "black")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,16 +56,20 @@ def build_samples(
         # Crops of other data sets are a transform; these are made while reading.
         crop_area = options.crop_area if options.name == "imagenet" else ()
         source = data.load(options.name, data_dir, options.image_size, crop_area or None)
+        if isinstance(source, data.StoredImages):
+            source = dataclasses.replace(source, crop_draw=options.crop_draw)
     if options.holdout:
         source = data.with_holdout(source, options.holdout)
     if isinstance(source, data.TextData):
         return Samples(source, None, None, (source.x_test, source.y_test))
     standardize = data.fit_standardize(source.x_train, options.standardize)
-    # Reading or cropping, colours (in grey levels), standardisation, shifts and flips, squares cut out.
+    # Reading or cropping, colours (in grey levels), standardisation, shifts and flips, squares cut out. Zeros that are
+    # padded before the standardisation are black.
     crops, colours, shifts, cutout = _transforms(options)
     if isinstance(source, data.StoredImages):
         crops = [source.resized_random_crops if options.resize_then_crop else source.random_crops]
-    steps = [*crops, *colours, standardize, *shifts, *cutout]
+    pixels = [*shifts, standardize] if options.pad_with == "black" else [standardize, *shifts]
+    steps = [*crops, *colours, *pixels, *cutout]
     transform = data.chain(*steps) if len(steps) > 1 else standardize
     return Samples(source, standardize, transform, _test(config, source, standardize))
 
@@ -72,6 +79,7 @@ def check_data(config: ml_collections.ConfigDict) -> None:
     options = config.data
     checks.whole("config.data.holdout", options.holdout, at_least=0)
     checks.one_of("config.data.standardize", options.standardize, MODES)
+    checks.one_of("config.data.pad_with", options.pad_with, PADS)
     if options.resize_then_crop and (options.crop_area or options.name != "imagenet"):
         raise ValueError(
             f"config.data.resize_then_crop=True is for imagenet without crop_area, not for {options.name} "
@@ -84,13 +92,15 @@ def _transforms(options: ml_collections.ConfigDict) -> list[list[Any]]:
     """Crops, colours, shifts and cutouts, each a list of one transform or none; errors name the key."""
     amounts = {key: options[key] for key in ("brightness", "contrast", "saturation", "hue")}
     crop_area = tuple(options.crop_area)
-    renamed = {"area": "crop_area", "size": "cutout_size", "count": "cutout_count"}
+    renamed = {"area": "crop_area", "draw": "crop_draw", "size": "cutout_size"}
+    renamed["count"] = "cutout_count"
     with sections.naming("data", options, renamed):
         if len(crop_area) not in (0, 2):
             raise ValueError(
                 f"area={options.crop_area!r} must be two shares, as (0.08, 1.0), or () for none."
             )
-        crops = [data.RandomResizedCrop(area=crop_area)] if crop_area else []
+        crop = data.RandomResizedCrop(area=crop_area or AREA, draw=options.crop_draw)
+        crops = [crop] if crop_area else []
         colours = [data.ColourJitter(**amounts)] if any(amounts.values()) else []
         moved = options.padding or options.flip
         shifts = [data.PadCropFlip(options.padding, options.flip)] if moved else []

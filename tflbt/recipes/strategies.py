@@ -61,7 +61,11 @@ def apply_strategy(
         config.batch_schedule = section("batch_schedule", "grow", **growth)
     elif strategy != "bl":
         # The paper does not say what becomes of the adversarial samples at the largest batch: as in the authors' code.
-        growth = {"max_batch_size": largest, "reference": reference, "adversarial_at_largest": False}
+        growth = {
+            "max_batch_size": largest,
+            "reference": reference,
+            "adversarial_at_largest": False,
+        }
         config.batch_schedule = section("batch_schedule", "adaptive", **growth)
     if strategy == "absa_tuned":
         _scale(config, tuned_batch_size or 15 * config.batch_size, tuned_warmup)

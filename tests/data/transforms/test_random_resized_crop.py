@@ -162,6 +162,7 @@ def test_no_samples_keep_their_shape_and_the_batch_may_be_unknown():
         ({"area": (0.5, 0.4)}, r"area=\(0.5, 0.4\) must be"),
         ({"aspect": (2.0, 1.0)}, r"aspect=\(2.0, 1.0\) must be"),
         ({"aspect": (1.0,)}, r"aspect=\(1.0,\) must be"),
+        ({"draw": "even"}, "draw='even' must be one of 'op', 'area'"),
     ],
 )
 def test_impossible_ranges_are_refused(arguments, says):

@@ -3,7 +3,8 @@
 The crops are those of TensorFlow's ImageNet reference (models/official, `imagenet_preprocessing`).
 Training takes a random window of the image, by default of 8 to 100% of its area and with an aspect ratio (width over
 height) of 3/4 to 4/3 (Szegedy et al. 2015). `tf.image.stateless_sample_distorted_bounding_box` draws the window and
-takes the whole image where ten draws do not fit (`tflbt.data.transforms.random_resized_crop` says how it draws).
+takes the whole image where ten draws do not fit (`tflbt.data.transforms.random_resized_crop` says how it draws), or
+torchvision's rule does, whose areas are uniform (`tflbt.data.transforms.crop_windows`).
 Evaluation resizes the shorter side to 8/7 of the square (256 for 224) and takes the centre. The two-phase paper trains
 on a random square of an image resized like that. Resizing is bilinear, without smoothing; values stay 0 .. 255, in
 float32. Of a JPEG, only the random window is decoded. Gray, CMYK and transparent images become RGB. A file's ending
@@ -20,6 +21,7 @@ from typing import Any
 import tensorflow as tf
 
 from tflbt.data.sample_seeds import uniform
+from tflbt.data.transforms.crop_windows import area_windows
 from tflbt.data.transforms.random_resized_crop import AREA, ASPECT, DRAWS, Range, check_ranges
 
 Contents = Callable[[tf.Tensor], tf.Tensor]
@@ -35,17 +37,19 @@ def random_crops(
     area: Range = AREA,
     aspect: Range = ASPECT,
     contents: Contents = tf.io.read_file,
+    draw: str = "op",
 ) -> tf.Tensor:
     """Reads a random window of each file, resized to a square: float32 images `[n, size, size, 3]`, 0 .. 255.
 
-    `seeds` are int32 `[n, 2]` (`tflbt.data.sample_seeds`); `area` and `aspect` are as in `RandomResizedCrop`;
-    `contents` reads a path, a string `[]`, and returns the bytes of its JPEG or PNG. n may be 0. Files that cannot be
+    `seeds` are int32 `[n, 2]` (`tflbt.data.sample_seeds`); `area`, `aspect` and `draw` are as in
+    `RandomResizedCrop`; `contents` reads a path, a string `[]`, and returns the bytes of its JPEG or PNG. n may be 0.
+    Files that cannot be
     read raise `tf.errors.InvalidArgumentError`, which `unreadable_named` turns into an `OSError`.
     """
     check_ranges(area, aspect)
 
     def read(path: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        window = _random_window(contents(path), seed, area, aspect)
+        window = _random_window(contents(path), seed, area, aspect, draw)
         return tf.image.resize(window, [size, size])
 
     return _read_all(paths, (paths, seeds), read, size)
@@ -140,25 +144,31 @@ def _square(image: tf.Tensor, corner: tf.Tensor, size: int) -> tf.Tensor:
     return image[top : top + size, left : left + size]
 
 
-def _random_window(contents: tf.Tensor, seed: tf.Tensor, *ranges: Range) -> tf.Tensor:
+def _random_window(contents: tf.Tensor, seed: tf.Tensor, *how: Any) -> tf.Tensor:
     """Decodes a random window of an image."""
 
     def of_jpeg() -> tf.Tensor:
-        window = _window(tf.image.extract_jpeg_shape(contents), seed, *ranges)
+        window = _window(tf.image.extract_jpeg_shape(contents), seed, *how)
         return tf.image.decode_and_crop_jpeg(contents, window, channels=3)
 
     def of_another() -> tf.Tensor:
         image = _decoded(contents)
-        top, left, height, width = tf.unstack(_window(tf.shape(image), seed, *ranges))
+        top, left, height, width = tf.unstack(_window(tf.shape(image), seed, *how))
         return image[top : top + height, left : left + width]
 
     return tf.cond(tf.io.is_jpeg(contents), of_jpeg, of_another)
 
 
 def _window(
-    shape: tf.Tensor, seed: tf.Tensor, area: Range = AREA, aspect: Range = ASPECT
+    shape: tf.Tensor,
+    seed: tf.Tensor,
+    area: Range = AREA,
+    aspect: Range = ASPECT,
+    draw: str = "op",
 ) -> tf.Tensor:
     """Draws a window: int32 top, left, height, width."""
+    if draw == "area":
+        return area_windows(seed[None], shape[0], shape[1], area, aspect)[0]
     begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
         shape,
         tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),

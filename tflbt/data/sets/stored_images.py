@@ -16,7 +16,7 @@ import tensorflow as tf
 from tflbt import checks
 from tflbt.data.sets import image_files
 from tflbt.data.sharding import epoch_order
-from tflbt.data.transforms.random_resized_crop import Range
+from tflbt.data.transforms.random_resized_crop import DRAW, Range
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class StoredImages:
         name: The name by which it was loaded.
         crop_area: Least and largest area of a random crop, as shares of the image's, above 0, at most 1.
         crop_aspect: Least and largest width over height of a random crop, above 0.
+        crop_draw: How a random crop is drawn, "op" (TensorFlow's, default) or "area" (torchvision's); see
+            `tflbt.data.RandomResizedCrop`.
 
     Raises:
         ValueError: If the size is below 1 or a range of the crops is not as above.
@@ -56,10 +58,12 @@ class StoredImages:
     name: str
     crop_area: Range = image_files.AREA
     crop_aspect: Range = image_files.ASPECT
+    crop_draw: str = "op"
 
     def __post_init__(self) -> None:
         """Checks the arguments of the crops."""
         check_crops(self.image_size, self.crop_area, self.crop_aspect)
+        checks.one_of("crop_draw", self.crop_draw, DRAW)
 
     @property
     def classes(self) -> int:
@@ -73,8 +77,8 @@ class StoredImages:
 
     def random_crops(self, names: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
         """Transform for training: see `tflbt.data.sets.image_files.random_crops`."""
-        crops = (self.image_size, self.crop_area, self.crop_aspect)
-        return image_files.random_crops(self._paths(names), seeds, *crops, self.contents)
+        crops = (self.image_size, self.crop_area, self.crop_aspect, self.contents, self.crop_draw)
+        return image_files.random_crops(self._paths(names), seeds, *crops)
 
     def resized_random_crops(self, names: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
         """Transform for training: see `tflbt.data.sets.image_files.resized_random_crops`."""

@@ -21,8 +21,8 @@ class PadCropFlip:
 
     The usual augmentation of CIFAR (He et al. 2016, section 4.2, "4 pixels are padded on each side, and a 32x32 crop
     is randomly sampled from the padded image or its horizontal flip"), also that of Lin et al., whose settings the
-    two-phase paper follows (A.2). The padding is 0, which is the mean pixel after the standardisation, which
-    therefore comes first.
+    two-phase paper follows (A.2). The padding is 0: the mean pixel after the standardisation, black before it (as in
+    PyTorch's codes, which pad first and normalise then).
 
     What a sample gets depends on its seeds alone, hence on (seed, epoch, sample index), not on its rank or batch.
     The batch is gathered row by row, about 200,000 CIFAR images per second on one core.

@@ -9,13 +9,13 @@ import tensorflow as tf
 
 from tflbt import checks
 from tflbt.data.sample_seeds import uniform
+from tflbt.data.transforms.crop_windows import FIRST_DRAW, LEFT, TOP, area_windows
+from tflbt.data.transforms.crop_windows import TRIES as DRAWS
 
 Range = tuple[float, float]
 AREA: Range = (0.08, 1.0)  # of the image, share
 ASPECT: Range = (3 / 4, 4 / 3)
-DRAWS = 10
-# The numbers that a sample draws; from the third on, two for each try.
-_TOP, _LEFT, _FIRST_DRAW = range(3)
+DRAW = ("op", "area")
 _ROUNDING = 1e-3  # pixels: by how much two equal lengths may differ in float32
 
 
@@ -24,11 +24,15 @@ class RandomResizedCrop:
     """Cuts a random window out of each image and resizes it.
 
     Szegedy et al. 2015 ("Going deeper with convolutions", section 6): windows of 8 to 100% of the area, with an aspect
-    ratio (width over height) of 3/4 to 4/3. As in TensorFlow's op, which `tflbt.data.sets.image_files.random_crops`
-    uses for files, the aspect ratio is uniform, and so is the height between the least and the largest that respect
-    the area and fit; ten ratios are tried, and if none fits the whole image is taken. Two things differ from the op:
-    all positions are equally likely, whereas a window of the op never includes the last row or column unless it spans
-    all of them; and the height is rounded to pixels after it is drawn.
+    ratio (width over height) of 3/4 to 4/3. The paper has the area "distributed evenly", which is `draw="area"`,
+    torchvision's rule (`tflbt.data.transforms.crop_windows`), and that of PyTorch's codes.
+
+    By default, `draw="op"`, windows are those of TensorFlow's op, as in its ImageNet references and MLPerf: the aspect
+    ratio is uniform, and so is the height between the least and the largest that respect the area and fit; ten ratios
+    are tried, and if none fits the whole image is taken. Small windows are then more frequent: of a square image 34%
+    have less than a quarter of the area, 21% with `draw="area"`. Two things differ from the op: all positions are
+    equally likely, whereas a window of the op never includes the last row or column unless it spans all of them; and
+    the height is rounded to pixels after it is drawn.
 
     Resizing is bilinear, without smoothing, as in `tf.image.resize`, except that a window's outer pixels may also use
     their neighbours outside it. What a sample gets depends on its seeds alone.
@@ -37,6 +41,7 @@ class RandomResizedCrop:
         size: Side of the squares in pixels, at least 1. Default None: the size of the images.
         area: Least and largest area of a window, as shares of the image's area, above 0, at most 1.
         aspect: Least and largest width over height of a window, above 0.
+        draw: "op" (TensorFlow's, default) or "area" (torchvision's).
 
     Raises:
         ValueError: If an attribute is out of its range.
@@ -50,12 +55,14 @@ class RandomResizedCrop:
     size: int | None = None
     area: Range = AREA
     aspect: Range = ASPECT
+    draw: str = "op"
 
     def __post_init__(self) -> None:
         """Checks the attributes."""
         if self.size is not None:
             checks.whole("size", self.size, at_least=1, hint=", or None")
         check_ranges(self.area, self.aspect)
+        checks.one_of("draw", self.draw, DRAW)
 
     def __call__(self, images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
         """Crops and resizes images `[n, height, width, channels]` by seeds, int32 `[n, 2]`; returns float32."""
@@ -66,7 +73,9 @@ class RandomResizedCrop:
 
     def windows(self, seeds: tf.Tensor, height: int, width: int) -> tf.Tensor:
         """Draws windows, int32 `[n, 4]`: top, left, height, width; inside the image and of at least one pixel."""
-        tries = range(_FIRST_DRAW, _FIRST_DRAW + 2 * DRAWS, 2)
+        if self.draw == "area":
+            return area_windows(seeds, height, width, self.area, self.aspect)
+        tries = range(FIRST_DRAW, FIRST_DRAW + 2 * DRAWS, 2)
         aspects = tf.stack([uniform(seeds, number, *self.aspect) for number in tries], axis=1)
         shares = tf.stack([uniform(seeds, number + 1) for number in tries], axis=1)
         least, largest = (tf.sqrt(share * height * width / aspects) for share in self.area)
@@ -80,7 +89,7 @@ class RandomResizedCrop:
         any_fits = tf.reduce_any(fits, axis=1, keepdims=True)
         lengths = ((rows, height), (columns, width))
         sides = tf.concat([_pixels(any_fits, length, whole) for length, whole in lengths], axis=1)
-        places = tf.stack([uniform(seeds, _TOP), uniform(seeds, _LEFT)], axis=1)
+        places = tf.stack([uniform(seeds, TOP), uniform(seeds, LEFT)], axis=1)
         first_pixels = places * tf.cast([height, width] - sides + 1, tf.float32)  # below the count
         return tf.concat([tf.cast(first_pixels, tf.int32), sides], axis=1)
 
