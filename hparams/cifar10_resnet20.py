@@ -1,10 +1,12 @@
 """ResNet-20 on CIFAR-10: the two-phase paper's Table 2 (batch 8,192), and model C1 of the adaptive batch size paper.
 
 small_batch, large_batch, lars, two_phase, two_phase_lars: the network is He et al.'s (2016, section 4.2), trained for
-300 epochs with momentum 0.9 and a warm-up of 10 (`two-phase.txt`, section 4); the images as in its A.2: each pixel
-standardised, 4 pixels padded, cropped, flipped. A.2 follows Lin et al. (2020) in what the paper does not say itself:
-weight decay 1e-4, of which biases and normalisation are free. Tables 1, 6 and 7 are settings of these rows: Table 1
-large_batch with --config.schedule.epochs=(100,200), (150,225), (200,250) and (250,275); of two_phase_lars Table 6
+300 epochs with momentum 0.9 and a warm-up of 10, from the small batch's rate as in Goyal et al. (2017; `two-phase.txt`,
+section 4): the small batch itself has none. The loss f of Algorithm 1 is the logged one, which contains the L2 loss in
+the rows of SGD and does not under LARS. The images as in its A.2: each pixel standardised, 4 pixels padded, cropped,
+flipped. A.2 follows Lin et al. (2020) in what the paper does not say itself: weight decay 1e-4, of which biases and
+normalisation are free. Tables 1, 6 and 7 are settings of these rows: Table 1 large_batch with
+--config.schedule.epochs=(100,200), (150,225), (200,250) and (250,275); of two_phase_lars Table 6
 --config.schedule.extra_fraction=0.2 to 0.5 (its last row with --config.epochs=330), Table 7 --config.schedule.beta=0.3
 to 0.7.
 
@@ -70,7 +72,8 @@ def _table_2(config: ml_collections.ConfigDict, variant: str) -> ml_collections.
         config.optimizer = recipes.section(
             "optimizer", "SGD", learning_rate=LEARNING_RATE[variant], momentum=0.9, nesterov=False
         )
-    config.warmup.epochs = 10.0
+    begin = LEARNING_RATE["small_batch"] / LEARNING_RATE[variant]
+    config.warmup.update({"epochs": 10.0, "initial_factor": begin})
     if variant.startswith("two_phase"):
         config.schedule.name = "two_phase"
         config.schedule.beta = 0.5

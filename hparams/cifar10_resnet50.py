@@ -11,10 +11,10 @@
   of the paper: 92.58%, in 5,000 epochs).
 
 What the paper gives no number for: the baseline's settings are those of pytorch-cifar, which it names as its
-implementation; ghosts of 125 are its 128 (section 4.1) made to divide the batch; a warm-up of 5 epochs is Goyal et
-al.'s (2017), whom it cites. Its tuned values are in figures without text in our copy, so those here are *ours and
-not tuned*: the square-root rule for SGD, and for LARS rate and momentum of the best row of Table 4 (ImageNet), with
-that row's share of warm-up, 25 of 90 epochs, for both. So is the norm at which gradients are clipped.
+implementation, the black pad too; ghosts of 125 are its 128 (section 4.1) made to divide the batch; a warm-up of 5
+epochs is Goyal et al.'s (2017), whom it cites. Its tuned values are in figures without text in our copy, so those here
+are *ours and not tuned*: the square-root rule for SGD, and for LARS rate and momentum of the best row of Table 4
+(ImageNet), with that row's share of warm-up, 25 of 90 epochs, for both. So is the norm at which gradients are clipped.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ def get_config(variant: str = "optimization_4") -> ml_collections.ConfigDict:
     config.data.update(
         {"name": "cifar10", "standardize": "per_channel", "padding": 4, "flip": True}
     )
+    config.data.pad_with = "black"
     config.schedule.name = "cosine"
     config.model = recipes.section("model", "resnet50", stem="cifar", weight_decay=WEIGHT_DECAY)
     config.optimizer = recipes.section("optimizer", "SGD", learning_rate=RATE, momentum=0.9)

@@ -4,7 +4,8 @@ bl, fb, abs, absa, absa_tuned (`tflbt.recipes.strategies`): I2 of `abs-absa.txt`
 The learning rate falls along a parabola to 0.01 of itself at epoch 60 and stays there for 30 more; gg, which grows
 where a rate is divided, has no place. The largest batch is that "reached by ABSA", 16,384 (section IV-B). The first
 batch of absa_tuned and its warm-up are I3's. Where it is silent, PyTorch's own example for ImageNet, whose rate and
-batch these are: torchvision's network, momentum 0.9, weight decay 1e-4, 8% to 100% of an image, flipped.
+batch these are: torchvision's network, momentum 0.9, weight decay 1e-4, 8% to 100% of an image (areas uniform, as
+torchvision draws them), flipped.
 
 batch_512, batch_4096: "AlexNet-BN", Table 2 of `batch-augmentation.txt`, taken from You, Gitman and Ginsburg (2017).
 A solver of theirs (`models/alexnet_bn` of Ginsburg's Caffe) has LARS with 0.001, 100 epochs, a warm-up of 5,
@@ -42,7 +43,7 @@ def get_config(variant: str = "absa") -> ml_collections.ConfigDict:
 def _i2(config: ml_collections.ConfigDict, strategy: str) -> None:
     config.epochs = 90
     config.batch_size = config.sub_batch_size = 256
-    config.data.crop_area = (0.08, 1.0)
+    config.data.update({"crop_area": (0.08, 1.0), "crop_draw": "area"})
     config.model = recipes.section("model", "alexnet", form="imagenet", weight_decay=1e-4)
     config.optimizer = recipes.section("optimizer", "SGD", learning_rate=0.01, momentum=0.9)
     apply_strategy(

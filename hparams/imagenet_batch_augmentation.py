@@ -5,8 +5,10 @@ alexnet, alexnet_m8, mobilenet, mobilenet_m4, resnet50, resnet50_m4: M instances
 `batch-augmentation.txt`, section 3.2: the regime of Goyal et al. (2017) for all, B = 256, learning rate 0.1 divided
 by 10 at 30, 60 and 80 of 90 epochs, momentum 0.9, weight decay 1e-4 of all but normalisation (here of kernels: biases
 do not decay either, nor do MobileNet's depthwise kernels, as in convNet.pytorch, the code of the first author).
-ResNet-50 sees 8% to 100% of an image, the others a random 224 x 224 of one resized to a shorter side of 256, as in
-that code; all are flipped, no colours. AlexNet is that code's, with batch normalisation.
+ResNet-50 sees 8% to 100% of an image, "distributed evenly" (areas uniform, as torchvision draws them), the others a
+random 224 x 224 of one resized to a shorter side of 256, as in that code; all are flipped, no colours: also not the
+colour noise of Krizhevsky et al. (2012), which the paper's words for AlexNet include and that code leaves out. AlexNet
+is that code's, with batch normalisation.
 
 ResNet-50 was "trained using multiple feed-forwards and gradient accumulations, creating a ghost batch norm": its
 instances are in different sub-batches of 64 (the size of a GPU's batch in that code). Those of the others share a
@@ -41,7 +43,8 @@ def get_config(variant: str = "resnet50_m4") -> ml_collections.ConfigDict:
     config.data.update({"name": "imagenet", "standardize": "imagenet"})
     config.data.update({"image_size": 224, "flip": True, "resize_then_crop": True})
     if network == "resnet50":
-        config.data.update({"resize_then_crop": False, "crop_area": (0.08, 1.0)})
+        crops = {"crop_area": (0.08, 1.0), "crop_draw": "area"}
+        config.data.update({"resize_then_crop": False, **crops})
     if variant == "resnet50_m4":
         config.sub_batch_size = 64
         config.batch_augmentation.placement = "rank"

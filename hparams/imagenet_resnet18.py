@@ -4,7 +4,7 @@ bl, fb, gg, abs, absa, absa_tuned (`tflbt.recipes.strategies`): `abs-absa.txt`, 
 batch 256 to 16,384; absa_tuned begins with 4,096, warms up over 20 epochs and has 100, decaying where the others do.
 It did not run fb, nor gg, of which it gives the number of updates. Where it is silent, PyTorch's own example for
 ImageNet, whose baseline this is: momentum 0.9, weight decay 1e-4 (our inference: 70.46% is hard to reach without it),
-8% to 100% of an image, flipped.
+8% to 100% of an image (areas uniform, as torchvision draws them), flipped.
 
 On R ranks add --config.sub_batch_size=N with N = 256 / R. We have not run these.
 """
@@ -25,7 +25,8 @@ def get_config(variant: str = "absa") -> ml_collections.ConfigDict:
     config.epochs = 100 if variant == "absa_tuned" else 90
     config.batch_size = config.sub_batch_size = 256
     config.data.update({"name": "imagenet", "standardize": "imagenet"})
-    config.data.update({"image_size": 224, "flip": True, "crop_area": (0.08, 1.0)})
+    config.data.update({"image_size": 224, "flip": True})
+    config.data.update({"crop_area": (0.08, 1.0), "crop_draw": "area"})
     config.model = recipes.section("model", "resnet18", stem="imagenet", weight_decay=1e-4)
     config.optimizer = recipes.section("optimizer", "SGD", learning_rate=0.1, momentum=0.9)
     apply_strategy(

@@ -11,16 +11,17 @@
 - optimization_4: LARS in place of momentum SGD: 18.95%.
 - full_batch_0 to full_batch_4: the same with the whole training set an update (section 3.2, figures 6 and 14).
 
-The data are read from DATA_DIR/imagenet/train/CLASS/*.JPEG and .../val/CLASS/*.JPEG. We have not run these.
+The data are read from DATA_DIR/imagenet/train/CLASS/*.JPEG and .../val/CLASS/*.JPEG; crops are drawn by TensorFlow's
+op, as in MLPerf's code. We have not run these.
 
 Batches run on from epoch to epoch (`tail="carry"`), so that 90 epochs are 141 updates of 819,200, as the paper counts;
 where an update takes the whole training set, it is an epoch.
 
 What the paper gives no number for: the baseline's rate, momentum, weight decay and steps are those of the ResNet of
-TensorFlow's models/official, from which MLPerf's comes; ghosts of 128 are section 4.1's; a warm-up of 5 epochs is
-Goyal et al.'s (2017), whom it cites. Its tuned values are in figures without text in our copy (2 and 7), so those here
-are *ours and not tuned*: the square-root rule for SGD, and for LARS rate and momentum of Table 4's best row; both with
-its warm-up of 25 epochs. So is the norm at which gradients are clipped.
+TensorFlow's models/official, from which MLPerf's comes; ghosts of 128 are section 4.1's; a warm-up of 5 epochs is Goyal
+et al.'s (2017), whom it cites. Its tuned values are in figures without text in our copy (2 and 7), so those here are
+*ours and not tuned*: the square-root rule for SGD, and for LARS rate and momentum of Table 4's best row; both with its
+warm-up of 25 epochs. So is the norm at which gradients are clipped.
 """
 
 from __future__ import annotations

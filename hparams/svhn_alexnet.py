@@ -1,9 +1,10 @@
 """The AlexNet-like network on SVHN's extra images: model S1 of the adaptive batch size paper, Table III.
 
 bl, fb, gg, abs, absa, absa_tuned (`tflbt.recipes.strategies`): `abs-absa.txt`, appendix A and B, and, where they are
-silent, the authors' released code: pixels divided by 255 and nothing else, momentum 0.9, no weight decay. The first
-batch of absa_tuned is ours: the paper tuned CIFAR-10 and ImageNet alone. Table III gives gg more updates than growth
-where the rate decays takes (with 512 as many as if nothing grew for 10 epochs); ours grows where it decays.
+silent, the authors' released code: pixels divided by 255 and nothing else, momentum 0.9, no weight decay. An eigenvalue
+is measured every 65,536 samples, which take an epoch's place in Algorithm 1, the reference's too. The first batch of
+absa_tuned is ours: the paper tuned CIFAR-10 and ImageNet alone. Table III gives gg more updates than growth where the
+rate decays takes (with 512 as many as if nothing grew for 10 epochs); ours grows where it decays.
 
 On R ranks add --config.sub_batch_size=N with N = 128 / R.
 """

@@ -20,7 +20,9 @@ from tflbt.recipes.strategies import STRATEGIES
 
 HPARAMS = Path(__file__).resolve().parents[2] / "hparams"
 PLAIN, SHIFTED = {"padding": 0, "flip": False}, {"padding": 4, "flip": True}
-SHIFTED_8, CROPPED = {"padding": 8, "flip": True}, {"crop_area": (0.08, 1.0), "flip": True}
+# RandomCrop(32, padding=4) or RandomCrop(64, padding=4) before Normalize, in the authors' utils.getData.
+BLACK = {**SHIFTED, "pad_with": "black"}
+CROPPED = {"crop_area": (0.08, 1.0), "crop_draw": "area", "flip": True}
 # Appendix A: file and prefix of its variants, training samples, epochs, learning rate, decay, augmentation, samples of
 # the curvature; the largest batch of the model's table.
 MODELS = {
@@ -29,8 +31,8 @@ MODELS = {
     "C2": ("cifar10_wrn16_4", "", 50_000, 90, 0.1, (30, 60, 80), 5, PLAIN, 128, 16_000),
     "C3": ("cifar10_squeezenext", "", 50_000, 200, 0.1, (60, 120, 160), 5, SHIFTED, 128, 16_384),
     "C4": ("cifar10_squeezenext", "wide_", 50_000, 200, 0.1, (60, 120, 160), 5, SHIFTED, 128, 4096),
-    "C5": ("cifar100_resnet18", "", 50_000, 160, 0.1, (80, 120), 10, SHIFTED, 1024, 2048),
-    "I1": ("tiny_imagenet_resnet50", "", 100_000, 120, 0.1, (60, 90), 10, SHIFTED_8, 2048, 16_384),
+    "C5": ("cifar100_resnet18", "", 50_000, 160, 0.1, (80, 120), 10, BLACK, 1024, 2048),
+    "I1": ("tiny_imagenet_resnet50", "", 100_000, 120, 0.1, (60, 90), 10, BLACK, 2048, 16_384),
     "I3": ("imagenet_resnet18", "", 1_281_167, 90, 0.1, (30, 60, 80), 10, CROPPED, 4096, 16_384),
 }  # fmt: skip
 # Of the others cifar10 and divide_255.
@@ -98,6 +100,8 @@ def test_appendix_a(model, strategy):
     if strategy.startswith("abs"):
         assert config.batch_schedule.curvature_samples == samples
         assert config.batch_schedule.measure_every == (65_536 if model == "S1" else None)
+        assert config.batch_schedule.reference == "first_epoch"
+        assert not config.batch_schedule.adversarial_at_largest  # authors: adv_ratio = 0 there
 
 
 @each_model
@@ -289,9 +293,9 @@ def test_svhn_decides_within_an_epoch():
     config.batch_schedule.update(values)
     made = build.build(config, images=ImageData(x, y, x, y, 10, "svhn_extra"))
     history = made.fit([]).history
-    # The reference comes after the first epoch: 12 updates of 2; then 4 of 2, 2 of 4, 1 of 8.
-    assert history["batch_size"] == [2, 8]
-    assert int(made.model.optimizer.iterations) == 12 + 4 + 2 + 1
+    # With "epoch" read as 8 samples and kappa 1, growth after each: 4 updates of 2, 2 of 4, 1 of 8, in one epoch.
+    assert history["batch_size"] == [8, 8]
+    assert int(made.model.optimizer.iterations) == 4 + 2 + 1 + 3
 
 
 @pytest.mark.parametrize(

@@ -23,21 +23,21 @@ TABLE_1 = {
     ),
     "ResNet44 + cutout, 100": (
         "cifar_resnet44", "cifar100_cutout", "cifar100_cutout_m40", "cifar100", 40, 64, 164, 0.1,
-        HE, 1e-4, 8,
+        HE, 1e-4, 16,
     ),
     "VGG": (
         "cifar_vgg16", "cutout", "cutout_m32", "cifar10", 32, 64, 200, 0.1, CIFAR_STEPS, 5e-4, 16
     ),
     "VGG, 100": (
         "cifar_vgg16", "cifar100_cutout", "cifar100_cutout_m32", "cifar100", 32, 64, 200, 0.1,
-        CIFAR_STEPS, 5e-4, 8,
+        CIFAR_STEPS, 5e-4, 16,
     ),
     "Wide-ResNet": (
         "cifar_wrn28_10", "cutout", "cutout_m6", "cifar10", 6, 128, 200, 0.1, CIFAR_STEPS, 5e-4, 16
     ),
     "Wide-ResNet, 100": (
         "cifar_wrn28_10", "cifar100_cutout", "cifar100_cutout_m10", "cifar100", 10, 128, 200, 0.1,
-        CIFAR_STEPS, 5e-4, 8,
+        CIFAR_STEPS, 5e-4, 16,
     ),
     "DARTS": (
         "cifar10_darts", "baseline", "m10", "cifar10", 10, 96, 600, 0.025, ("cosine",), 3e-4, 16
@@ -93,7 +93,8 @@ def test_table_1(network, augmented):
     assert max(decay or 0 for decay in decays) == weight_decay
     assert (config.data.name, config.data.cutout_size) == (name, pixels)
     if name.startswith("cifar"):
-        shifted = {"padding": 4, "flip": True, "standardize": "per_channel"}
+        # pad_random_crop of convNet.pytorch, whose cutout is {"holes": 1, "length": 16} for every data set
+        shifted = {"padding": 4, "pad_with": "black", "flip": True, "standardize": "per_channel"}
         assert shifted.items() <= config.data.to_dict().items()
     assert NETWORKS.get(file, {}).items() <= config.model.to_dict().items()
 
@@ -125,7 +126,7 @@ def test_batches_divide_over_ranks(network, ranks):
 
 
 def test_imagenets_augmentations_are_section_3_2s():
-    wide = {"crop_area": (0.08, 1.0), "resize_then_crop": False}
+    wide = {"crop_area": (0.08, 1.0), "crop_draw": "area", "resize_then_crop": False}
     mild = {"crop_area": (), "resize_then_crop": True}
     for network, crops in (("resnet50", wide), ("mobilenet", mild), ("alexnet", mild)):
         data = load(network, True).data.to_dict()
@@ -162,6 +163,19 @@ def test_figure_5_has_as_many_updates_in_all_three():
         samples = config.batch_size / config.batch_augmentation.instances
         updates.append(config.epochs / samples)
     assert updates == pytest.approx([164 / 64] * 3)
+
+
+def test_regime_adaptation_is_hoffer_et_als():
+    """bigBatch/main_gbn.py: lr * (640 / 64) ** 0.5, mini-batches of 64 normalised apart, clip_grad_norm(5.0)."""
+    config = recipes.load(f"{HPARAMS}/cifar_resnet44.py:regime_adaptation")
+    assert (config.batch_size, config.epochs, tuple(config.schedule.epochs)) == (
+        640,
+        1640,
+        (820, 1230),
+    )
+    assert config.optimizer.learning_rate == pytest.approx(0.316, abs=3e-4)
+    assert (config.model.ghost_batch_size, config.optimizer.global_clipnorm) == (64, 5.0)
+    build.check(config)
 
 
 @pytest.mark.parametrize(("batch_size", "rate"), [(512, 2.0), (4096, 10.0)])

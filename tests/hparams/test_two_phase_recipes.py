@@ -60,8 +60,17 @@ def test_row(table, row):
     assert optimizer.learning_rate == pytest.approx(expected) and optimizer.momentum == 0.9
     assert optimizer.get("trust_coefficient") == (coefficient if layer_wise else None)
     assert max(config.model.weight_decay, optimizer.weight_decay or 0) == weight_decay
+    # Goyal et al.: from the small batch's rate, which so has no warm-up.
+    begin = config.warmup.initial_factor * optimizer.learning_rate
+    assert begin == pytest.approx(small_rate)
+    # A.2 of table 5: the last bias is regularised too.
+    assert config.model.get("decay_last_bias") == (table == 5 and not layer_wise)
+    if layer_wise:
+        assert ("bias" in optimizer.exclude_from_weight_decay) == (table != 5)
     schedule = config.schedule
     if row.startswith("two_phase"):
+        # Section 3.2: one large mini-batch; a loss that rises with the warm-up is no plateau.
+        assert schedule.curvature_samples is None and schedule.after_warmup
         assert (schedule.name, schedule.beta) == ("two_phase", 0.5)
         assert schedule.extra_fraction == pytest.approx(1 / 3) and schedule.patience is None
     else:

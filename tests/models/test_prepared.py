@@ -55,6 +55,24 @@ def test_every_kernel_decays_and_nothing_else():
 
 
 @pytest.mark.parametrize("built", [True, False])
+def test_the_last_bias_decays_if_asked(built):
+    """Two-phase, A.2: b/2 * |w|^2 of the last dense layer's bias too, and of no other bias."""
+    model = K.Sequential([L.Dense(3), L.Dense(2)])
+    if built:
+        model(tf.ones([1, 4]))
+    model = prepared(model, weight_decay=0.2, decay_last_bias=True)
+    model(tf.ones([1, 4]))
+    for layer in model.layers:
+        layer.bias.assign_add(tf.ones_like(layer.bias))
+    weights = [*kernels(model), model.layers[-1].bias]
+    expected = 0.1 * sum(float(tf.reduce_sum(v**2)) for v in weights)
+    assert float(tf.add_n(model.losses)) == pytest.approx(expected, rel=1e-5)
+    without = K.Sequential([L.Dense(2, use_bias=False, name="last")], name="network")
+    with pytest.raises(ValueError, match="decay_last_bias=True needs .* 'network' ends without"):
+        prepared(without, weight_decay=0.2, decay_last_bias=True)
+
+
+@pytest.mark.parametrize("built", [True, False])
 def test_kernels_decay_that_are_yet_to_be_built(built):
     model = K.Sequential([L.Dense(3), L.LSTM(2), L.Dense(2)])
     inputs = tf.ones([1, 4, 2])

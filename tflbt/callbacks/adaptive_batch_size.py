@@ -22,8 +22,8 @@ class AdaptiveBatchSize(BatchSizeFactor):
     which begins at the eigenvector of the last measurement. The eigenvalue is measured again after each epoch (or every
     `measure_every` samples). If it is below reference / `alpha` (it then becomes the reference), or `kappa`
     measurements have passed without growth, batch size and learning rate are multiplied by `beta` and the adversarial
-    share is divided by `omega`. With `fit(adversarial=tflbt.FGSM(...))` this is ABSA. `tflbt.control.AdaptiveBatch` states the exact rules,
-    including those for NaN and negative eigenvalues.
+    share is divided by `omega`. With `fit(adversarial=tflbt.FGSM(...))` this is ABSA. `tflbt.control.AdaptiveBatch`
+    states the exact rules, including those for NaN and negative eigenvalues.
 
     The batch is always a multiple of ranks x sub-batch size: a grown batch is rounded up to the next multiple, and
     `max_batch_size` is rounded down; the learning rate grows in proportion to the rounded batch. A `max_batch_size`

@@ -16,12 +16,14 @@ from tflbt.models.ghost_batch_norm import GhostBatchNormalization
 # The options that `prepares` adds to a network, with their defaults.
 DEFAULTS: dict[str, Any] = {
     "weight_decay": 0.0,
+    "decay_last_bias": False,
     "bn_momentum": 0.9,
     "bn_epsilon": 1e-5,
     "ghost_batch_size": None,
 }
 _DOCUMENTED = {
     "weight_decay": "b >= 0 of an L2 loss `b/2 * |w|^2` on kernels; 0 when the optimizer decays weights.",
+    "decay_last_bias": "Whether the last dense layer's bias decays like the kernels.",
     "bn_momentum": "Share of a moving statistic kept per sub-batch (or ghost), 0 .. 1.",
     "bn_epsilon": "Added to the variance.",
     "ghost_batch_size": "Samples that are normalised together in training (`tflbt.models.GhostBatchNormalization`); "
@@ -41,6 +43,7 @@ _KERNELS = {
     "depthwise_regularizer": "depthwise_kernel",
     "pointwise_regularizer": "pointwise_kernel",
 }
+_BIAS = {"bias_regularizer": "bias"}
 
 
 def prepared(
@@ -50,6 +53,7 @@ def prepared(
     ghost_batch_size: int | None = None,
     bn_momentum: float | None = None,
     bn_epsilon: float | None = None,
+    decay_last_bias: bool = False,
 ) -> tf.keras.Model:
     """Gives a model's kernels weight decay and changes its batch normalisation.
 
@@ -68,12 +72,15 @@ def prepared(
         bn_momentum: Share of a moving statistic kept per sub-batch (or ghost), 0 .. 1. Keras's 0.99 lags some hundred
             sub-batches, which in large batches are many epochs. Default None: as the model has it.
         bn_epsilon: Added to the variance, at least 0. Default None: as the model has it.
+        decay_last_bias: Whether the bias of the last dense layer decays like the kernels (A.2 of `two-phase.txt`).
+            Default False.
 
     Returns:
         The same model.
 
     Raises:
-        ValueError: If an option is out of its range, or ghosts find no layer, or one that they cannot replace.
+        ValueError: If an option is out of its range, ghosts find no layer, or one that they cannot replace, or there is
+            no bias to decay.
 
     Example:
         >>> from tflbt.models.prepared import prepared
@@ -86,7 +93,9 @@ def prepared(
     layers = [layer for layer in model.submodules if isinstance(layer, tf.keras.layers.Layer)]
     if weight_decay:
         for layer in layers:
-            _decay(layer, tf.keras.regularizers.L2(weight_decay / 2))
+            _decay(layer, tf.keras.regularizers.L2(weight_decay / 2), _KERNELS)
+        if decay_last_bias:
+            _decay(_last_dense(model), tf.keras.regularizers.L2(weight_decay / 2), _BIAS)
     normalisations = [
         layer for layer in layers if isinstance(layer, tf.keras.layers.BatchNormalization)
     ]
@@ -108,9 +117,11 @@ def check(
     ghost_batch_size: int | None = None,
     bn_momentum: float | None = None,
     bn_epsilon: float | None = None,
+    decay_last_bias: bool = False,
 ) -> None:
     """Raises ValueError if an option of `prepared` is out of its range."""
     checks.number("weight_decay", weight_decay, at_least=0)
+    checks.one_of("decay_last_bias", decay_last_bias, (False, True))
     if ghost_batch_size is not None:
         checks.whole("ghost_batch_size", ghost_batch_size, at_least=1)
     if bn_momentum is not None:
@@ -147,11 +158,21 @@ def prepares(*names: str, **defaults: Any) -> Callable[[Callable[..., Any]], Cal
     return decorate
 
 
-def _decay(layer: tf.keras.layers.Layer, regulariser: tf.keras.regularizers.Regularizer) -> None:
-    """Regularises a layer's kernels as if its constructor had been given the regulariser."""
+def _last_dense(model: tf.keras.Model) -> tf.keras.layers.Dense:
+    """The model's last dense layer; raises ValueError unless it has a bias."""
+    dense = [layer for layer in model.layers if isinstance(layer, tf.keras.layers.Dense)]
+    if not dense or not dense[-1].use_bias:
+        raise ValueError(
+            f"decay_last_bias=True needs a Dense layer with a bias, and {model.name!r} ends without: leave it out."
+        )
+    return dense[-1]
+
+
+def _decay(layer: tf.keras.layers.Layer, regulariser: Any, weights: dict[str, str]) -> None:
+    """Regularises a layer's weights as if its constructor had been given the regulariser."""
     if isinstance(layer, tf.keras.layers.RNN):
         return  # its cell holds the kernels, and is a layer too
-    for argument, attribute in _KERNELS.items():
+    for argument, attribute in weights.items():
         if getattr(layer, argument, regulariser) is not None:
             continue
         if argument == "depthwise_regularizer" and not hasattr(layer, "pointwise_regularizer"):
