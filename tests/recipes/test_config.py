@@ -61,7 +61,7 @@ def test_a_missing_file_is_named(tmp_path):
             "epoch",
             "config.epoch is no key of this recipe: config has adversarial, batch_augmentation, batch_schedule, ",
         ),
-        ("data.size", "config.data has brightness, contrast, crop_area, cutout_count, "),
+        ("data.size", "config.data has brightness, contrast, crop_area, crop_draw, "),
         ("seed.value", "config.seed is a value"),
     ],
 )
