@@ -11,7 +11,7 @@ from tests.ranks.twins import K, X, Y, alone, check, close, identical_on_ranks, 
 from tflbt import FGSM
 from tflbt.data import BatchAugmentation
 from tflbt.data.sample_seeds import uniform_integers
-from tflbt.training import NoiseScale, Rule, SmallLossDiscarding
+from tflbt.training import GradientNorm, NoiseScale, Rule, SmallLossDiscarding, Strides
 from tflbt.training.keras_internals import concrete_functions
 
 
@@ -141,7 +141,7 @@ class Statistics(Rule):
 def test_a_rules_scalars_are_summed_over_ranks_in_the_one_reduction(compression):
     """Fewer sub-batches on each rank, but the same ones: the statistics are those of one process."""
     together, lonely = Statistics(), Statistics()
-    measures = [[kind() for kind in (NoiseScale,)] for _ in range(2)]
+    measures = [[kind() for kind in (NoiseScale, GradientNorm, Strides)] for _ in range(2)]
     options = {"compression": compression} if compression else {}
     optimizer = hvd.DistributedOptimizer(K.optimizers.SGD(0.1), **options)
     model, _ = large(optimizer, rules=[together, *measures[0]])

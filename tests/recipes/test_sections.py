@@ -173,6 +173,7 @@ def test_a_key_that_a_recipe_invents_is_refused(path, says):
         ("batch_augmentation.placement", "here", "must be one of"),
         ("small_loss.scope", "here", "must be one of"),
         ("noise_scale.decay", 1.0, "must be at least 0 and less than 1"),
+        ("strides.radii", "mean", "must be one of"),
         ("warmup.shape", "square", "must be one of"),
         ("checkpoint.keep", 0, "must be a whole number, at least 1"),
         ("checkpoint.every", 0, "must be a whole number, at least 1"),
@@ -194,6 +195,7 @@ def test_values_that_cannot_be_are_refused_by_key(key, value, says):
         ("adversarial.share", 0.2, "adversarial"),
         ("warmup.epochs", 3.0, "warmup"),
         ("noise_scale.measure", True, "noise_scale"),
+        ("strides.measure", True, "strides"),
     ],
 )
 def test_a_section_is_off_until_its_switch_is_on(key, value, kind):

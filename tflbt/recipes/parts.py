@@ -13,7 +13,7 @@ from ml_collections import config_dict
 from tflbt import callbacks, models, schedules
 from tflbt.data import BatchAugmentation
 from tflbt.recipes import optimizers
-from tflbt.training import FGSM, NoiseScale, SmallLossDiscarding
+from tflbt.training import FGSM, GradientNorm, NoiseScale, SmallLossDiscarding, Strides
 
 # Arguments that the recipe supplies when it builds, so that they are no keys.
 SUPPLIED = {"begin", "callbacks", "classes", "curvature_data", "directory", "input_shape", "seed"}
@@ -25,7 +25,7 @@ SWITCHES: dict[str, tuple[str, Any, Any]] = {
     "adversarial": ("share", 0, 0.2),
     "batch_augmentation": ("instances", 1, 2),
     "small_loss": ("share", 0, 0.3),
-    "noise_scale": ("measure", False, True),
+    **{kind: ("measure", False, True) for kind in ("noise_scale", "gradient_norm", "strides")},
 }
 # What does nothing while a switch is off, as `tflbt.tuning.space.check` takes it.
 USED_WITH: dict[str, tuple[str, Any]] = {
@@ -100,10 +100,15 @@ SECTIONS: dict[str, dict[str, Part]] = {
     "small_loss": {"": Part(SmallLossDiscarding, {"share": 0.0, "epochs": None})},
     "adversarial": {"": Part(_fgsm, {"share": 0.0})},
     "noise_scale": {"": Part(NoiseScale, own={"measure": False})},
+    "gradient_norm": {"": Part(GradientNorm, own={"measure": False})},
+    "strides": {"": Part(Strides, own={"measure": False})},
     "checkpoint": {"": Part(callbacks.Checkpoint)},
 }
 # The sections that are rules of an update, in the order in which they act.
-RULES = ("adversarial", "small_loss", "batch_augmentation", "noise_scale")
+RULES = (
+    *("adversarial", "small_loss", "batch_augmentation"),
+    *("noise_scale", "gradient_norm", "strides"),
+)
 # What the words of an annotation stand for, the first that is found.
 _TYPES = {"Sequence|tuple": tuple, "bool": bool, "int": int, "[fF]loat": float, "str": str}
 # What arguments of Keras, which have no annotation, take whose default is None; all others take a float.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from tflbt.report.measures import updates
+from tflbt.report.measures import radii, updates
 from tflbt.runs.history import History
 
-_MEASURES = {figure.name: figure for figure in updates.FIGURES}
+# Titles and captions of what rules and monitors measure.
+_MEASURES = {figure.name: (figure.title, figure.caption) for figure in updates.FIGURES}
+_MEASURES["radii"] = (radii.TITLE, radii.CAPTION)
 # Figures that take up a whole row of the page.
 WHOLE = (
     "learning_rate",
@@ -51,7 +53,7 @@ def title(name: str, history: History) -> str:
         return history.metric.replace("_", " ").capitalize()
     if name == "batch_size" and history.has("learning_rate"):
         return "Batch size and learning rate"
-    return _MEASURES[name].title if name in _MEASURES else _TITLES.get(name, name)
+    return _MEASURES[name][0] if name in _MEASURES else _TITLES.get(name, name)
 
 
 def caption(name: str, history: History) -> str:
@@ -59,7 +61,7 @@ def caption(name: str, history: History) -> str:
     if name in _CAPTIONS:
         return _CAPTIONS[name][0 if history.has_phases else 1]
     if name in _MEASURES:
-        return _MEASURES[name].caption
+        return _MEASURES[name][1]
     if name == "accuracy":
         what = (history.metric or "").replace("_", " ")
         return f"The {what} on the training samples, and on the validation samples after the epoch."

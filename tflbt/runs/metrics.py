@@ -14,13 +14,16 @@ from absl import logging
 from tflbt.runs import atomic_file
 from tflbt.runs.config import without_numpy
 
-# The documented order: _FIRST, loss, metrics, val_loss, val_metrics, _LAST, seconds_PART, other seconds_*.
+# The documented order: _FIRST, loss, metrics, val_loss, val_metrics, _LAST, seconds_PART, other seconds_*, columns
+# of single variables (KIND/VARIABLE).
 _FIRST = ("epoch", "updates", "samples", "distinct_samples")
 _LAST = (
     *("learning_rate", "batch_size", "phase", "eigenvalue", "curvature_products"),
     *("stability_eigenvalue", "stability_mean", "stability_limit", "stability_limit_momentum"),
     *("noise_scale", "gradient_variance", "gradient_square", "signal_to_noise_estimate"),
-    "noise_scale_predicted",
+    *("noise_scale_predicted", "gradient_norm", "gradient_stride", "gradient_stride_first"),
+    *("parameter_stride", "normalized_stride", "path_length", "loss_stride"),
+    "loss_stride_first_order",
     *("decays", "growths", "adversarial_ratio", "discarded_share", "seconds"),
 )
 # Where the seconds went, in the order of the paper's Table II and of our figure.
@@ -34,7 +37,15 @@ def columns_in_order(names: Iterable[str]) -> list[str]:
 
 def is_logged_metric(name: str) -> bool:
     """Whether a column is a loss or metric that Keras computed: `loss`, `val_accuracy`, ..."""
-    return name not in _FIRST and name not in _LAST and not name.startswith("seconds_")
+    of_ours = (
+        name in _FIRST or name in _LAST or name.startswith("seconds_") or _is_of_a_variable(name)
+    )
+    return not of_ours
+
+
+def _is_of_a_variable(name: str) -> bool:
+    """Whether a column is of a single variable of the network, such as `radius/dense/kernel`."""
+    return name.startswith("radius/")
 
 
 def _place(name: str) -> tuple[int, int]:
@@ -46,6 +57,8 @@ def _place(name: str) -> tuple[int, int]:
     if name.startswith("seconds_"):
         part = name[len("seconds_") :]
         return 4, PARTS.index(part) if part in PARTS else len(PARTS)
+    if _is_of_a_variable(name):
+        return 5, 0
     if name.startswith("val_"):
         return 2, 0 if name == "val_loss" else 1
     return 1, 0 if name == "loss" else 1

@@ -2,16 +2,20 @@
 
 from tflbt.training.large_batch_model import LargeBatchModel
 from tflbt.training.rules.adversarial import FGSM
+from tflbt.training.rules.gradient_norm import GradientNorm
 from tflbt.training.rules.label_smoothing import SmoothedSparseCategoricalCrossentropy
 from tflbt.training.rules.noise_scale import NoiseScale
 from tflbt.training.rules.rule import Rule
 from tflbt.training.rules.small_loss import SmallLossDiscarding
+from tflbt.training.rules.strides import Strides
 
 __all__ = [
     "FGSM",
+    "GradientNorm",
     "LargeBatchModel",
     "NoiseScale",
     "Rule",
     "SmallLossDiscarding",
     "SmoothedSparseCategoricalCrossentropy",
+    "Strides",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
+from tflbt.report.measures import radii
 from tflbt.report.measures.panels import Line, Panel, PanelFigure
 from tflbt.runs.history import History
 
@@ -34,9 +35,47 @@ FIGURES = (
             Panel("predicted", (Line("noise_scale_predicted", "μN / m(1−κ)", "rate"),)),
         ),
     ),
+    PanelFigure(
+        "gradient_norm",
+        "Length of the gradient",
+        "The length of an update's gradient before clipping, on average over each epoch's updates, without weight "
+        "regularisers unless the recipe says so. It is larger with more noise: in small batches, and smaller with "
+        "several instances of each sample.",
+        (Panel("gradient norm", (Line("gradient_norm", "mean of the epoch", "train"),)),),
+    ),
+    PanelFigure(
+        "strides",
+        "Strides",
+        "How far an update goes, on average over the weights of the layer that is watched: its gradient, what was "
+        "really added to the weights, the latter divided by the learning rate, and the sum over the epoch, which is "
+        "the length of the path. Last, how much the loss falls from update to update, divided by the learning rate, "
+        "and what the gradient promises by weight.",
+        (
+            Panel(
+                "gradient",
+                (
+                    Line("gradient_stride", "mean", "train"),
+                    Line("gradient_stride_first", "first update", "input", ":"),
+                ),
+            ),
+            Panel(
+                "weights",
+                (
+                    Line("parameter_stride", "stride", "validation"),
+                    Line("normalized_stride", "stride / rate", "rate", "--"),
+                ),
+            ),
+            Panel("path length", (Line("path_length", "of the epoch", "validation"),)),
+            Panel("loss / rate", (Line("loss_stride", "fall of the loss", "eigenvalue"),)),
+            Panel("first order", (Line("loss_stride_first_order", "gradient²", "eigenvalue"),)),
+        ),
+    ),
 )
 
 
 def draw(history: History) -> dict[str, Figure | None]:
     """Returns the figures by name, None for those without data."""
-    return {figure.name: figure.draw(history) for figure in FIGURES}
+    return {
+        **{figure.name: figure.draw(history) for figure in FIGURES},
+        "radii": radii.draw(history),
+    }
