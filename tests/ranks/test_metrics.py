@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tests.ranks.twins import USUAL, K, X, Y, close, identical_on_ranks, large, plain
 from tflbt.distributed import comm
+from tflbt.training import LargeBatchModel
 
 
 class OfErrors(K.metrics.Metric):
@@ -86,6 +87,16 @@ class Smoothed(Counts):
         return self.value / self.count
 
 
+class FromOne(Counts):
+    """Begins with the value that its initializer has; Keras resets it to 0."""
+
+    def __init__(self):
+        super().__init__()
+        self.value.assign(1)
+
+    reset_state = K.metrics.Metric.reset_state
+
+
 class Variance(OfErrors):
     dtypes = {"value": "float32", "count": "float32", "squares": "float32"}
 
@@ -129,7 +140,7 @@ class InPython(OfErrors):
         return tf.py_function(lambda: np.float32(np.mean(self.found or [0])), [], tf.float32)
 
 
-MERGED = [Largest, Smallest, RunningMean, Exceeds, Counts, Smoothed, Variance]
+MERGED = [Largest, Smallest, RunningMean, Exceeds, Counts, Smoothed, FromOne, Variance]
 
 
 def test_metrics_of_any_form_are_those_of_keras():
@@ -143,6 +154,28 @@ def test_metrics_of_any_form_are_those_of_keras():
         np.testing.assert_allclose(found[name], wanted[name], rtol=1e-4, err_msg=name)
     identical_on_ranks(found.values(), "metrics")
     close(model.evaluate(X[4:], Y[4:], verbose=0), twin.evaluate(X[4:], Y[4:], verbose=0), 1e-4)
+
+
+def test_numbers_for_a_batch_count_once_per_update():
+    def build(base):
+        inputs = K.Input([5])
+        code = K.layers.Dense(2)(inputs)
+        model = base(inputs, code)
+        model.add_loss(tf.reduce_mean((code - inputs[:, :2]) ** 2))
+        model.add_metric(tf.reduce_mean(code), name="code")
+        return model
+
+    # The second update has 14 samples: on each rank 2 + 2 + 2 and a sub-batch of 2 on one of them alone.
+    options = {"loss": None, "metrics": (), "data": (X,), "validation_data": (X[:7],)}
+    histories = []
+    for train, base in ((large, LargeBatchModel), (plain, K.Model)):
+        K.utils.set_random_seed(1)
+        histories.append(train(K.optimizers.SGD(0.1), build(base), **options)[1])
+    history, wanted = histories
+    assert history.keys() == wanted.keys() == {"loss", "code", "val_loss", "val_code"}
+    for name in history:
+        np.testing.assert_allclose(history[name], wanted[name], rtol=1e-4, atol=1e-6, err_msg=name)
+    identical_on_ranks(history.values(), "numbers")
 
 
 @pytest.mark.parametrize("cls", [Unmerged, Last, InPython])

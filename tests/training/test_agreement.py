@@ -39,6 +39,38 @@ def test_every_variable_of_an_optimizer_once(make, slots, others, network):
     assert len([v for v in found if v.shape.rank]) == slots
 
 
+def test_a_counter_that_was_assigned_is_the_optimizers():
+    variable = tf.Variable([1.0])
+    plain, inner = K.optimizers.SGD(0.1), K.optimizers.SGD(0.1)
+    for optimizer in (plain, K.mixed_precision.LossScaleOptimizer(inner)):
+        optimizer.iterations = counter = tf.Variable(7, dtype=tf.int64)
+        agreement.build_optimizer(optimizer, [variable])
+        found = agreement.optimizer_variables(optimizer)
+        assert [v is counter for v in found].count(True) == 1
+
+
+class Counts(K.metrics.Metric):
+    """Counts samples, from 1 as it is made, and from 0 when Keras has reset it."""
+
+    def __init__(self) -> None:
+        super().__init__(name="counts")
+        self.count = self.add_weight("count", initializer="ones")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.count.assign_add(tf.cast(tf.shape(y_true)[0], tf.float32))
+
+    def result(self):
+        return self.count
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_a_metric_begins_as_it_was_made(eager, samples, network):
+    model = LargeBatchModel.from_model(network())
+    model.compile("sgd", "mse", [Counts()], run_eagerly=eager)
+    history = model.fit(*samples, batch_size=30, epochs=2, verbose=0).history
+    assert history["counts"] == [31, 30]  # as in Keras
+
+
 @pytest.mark.parametrize("eager", [False, True])
 def test_building_makes_everything_and_moves_nothing(eager):
     inputs = K.Input([3])

@@ -98,6 +98,8 @@ def build(model: TrainingModel, spec: Any) -> None:
     """Creates the weights and metrics that Keras would create in the first step, without taking one."""
     if model.built and model.compiled_loss.built and model.compiled_metrics.built:
         return
+    metrics = keras_internals.metrics_to_build(model)
+    first = [(v, v.numpy()) for metric in metrics for v in metric.weights]
 
     def run(data: Any, training: bool) -> None:
         x, y, sample_weight = tf.keras.utils.unpack_x_y_sample_weight(data)
@@ -108,9 +110,12 @@ def build(model: TrainingModel, spec: Any) -> None:
     if model.run_eagerly:  # perhaps because it cannot be traced
         run(tf.nest.map_structure(_single_sample, spec), training=False)
         model.reset_metrics()
+        for variable, value in first:
+            variable.assign(value)
     else:
         spec = tf.nest.map_structure(_of_any_length, spec)
         tf.function(lambda data: run(data, training=True)).get_concrete_function(spec)
+    model.update_state.first_of_metrics = first
 
 
 def _single_sample(spec: tf.TensorSpec) -> tf.Tensor:
@@ -145,7 +150,8 @@ def optimizer_variables(optimizer: Any) -> list[tf.Variable]:
     found = _variables(optimizer)
     if plain is not optimizer:
         found += [*_variables(plain), *keras_internals.loss_scale_variables(optimizer)]
-    found += keras_internals.hyperparameter_variables(plain)
+    # A variable that was assigned to `iterations` is not among the others.
+    found += [*keras_internals.hyperparameter_variables(plain), plain.iterations]
     return list({variable.ref(): variable for variable in found}.values())
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tflbt.distributed import comm
 from tflbt.training import keras_internals
+from tflbt.training.batch_scalars import BatchScalars
 from tflbt.training.pending_metrics import PendingMetrics
 from tflbt.training.ranks import same_on_ranks
 from tflbt.training.returned_results import ReturnedResults
@@ -18,10 +19,11 @@ from tflbt.training.update_state import TrainingModel
 
 def make_evaluation(model: TrainingModel) -> Any:
     """Builds the test function: `steps_per_execution` sub-batches a call, metrics exact over all ranks."""
-    results = ReturnedResults(model, "test_step")
+    results, numbers = ReturnedResults(model, "test_step"), BatchScalars(model)
 
     def compute(data: Any) -> None:
-        results.call(first_dimension(data), data)
+        with numbers.counting(first_dimension(data)):
+            results.call(first_dimension(data), data)
 
     if model.jit_compile:
         compute = tf.function(compute, jit_compile=True, reduce_retracing=True)
@@ -37,11 +39,14 @@ def make_evaluation(model: TrainingModel) -> Any:
         steps = tf.convert_to_tensor(model.sub_batches_variable)
         count = pull(iterator, steps, accumulate, tf.constant(0.0))
         evidence = same_on_ranks.evidence(model, of_settings=False)
-        parts = [count, pending.local(), results.local(count), evidence]
+        parts = [count, pending.local(), results.local(count), numbers.local(), evidence]
         total = comm.all_reduce_sum(tf.nest.flatten(parts), "tflbt.evaluate", reduction)
-        count, metrics, sums, evidence = tf.nest.pack_sequence_as(parts, total)
+        count, metrics, sums, found, evidence = tf.nest.pack_sequence_as(parts, total)
         same_on_ranks.require_equal(model, evidence)
         pending.settle(metrics)
+        numbers.settle_part(
+            found, count, lambda: tf.equal(counter % model.update_state.steps_per_batch, 0)
+        )
 
         def end_of_data() -> tf.Tensor:
             tf.nest.map_structure(tf.identity, next(iterator))

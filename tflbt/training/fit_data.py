@@ -33,6 +33,9 @@ class FitData:
     ]  # what must be equal on all ranks, by name; of each FirstBatch see tflbt.data.first_batch
     class_weight: dict[int, float] | None = None  # what Keras is left to apply
     rows: int | None = None  # samples of an epoch, instances counted; None: x is no whole arrays
+    validation_steps_per_batch: int = (
+        1  # steps of validation that read as many samples as Keras would at once
+    )
 
 
 def prepare(
@@ -90,6 +93,8 @@ def prepare(
         if is_arrays(validation_data):
             parts = tf.keras.utils.unpack_x_y_sample_weight(validation_data)
             batches = evaluation_batches(pack(*parts), size, reduction)
+            if not validation_batch_size:
+                data = dataclasses.replace(data, validation_steps_per_batch=data.plan.sub_batches)
         else:
             batches = read(
                 "validation_data", validation_data, shard, reduction, validation_steps, sized=False

@@ -39,6 +39,7 @@ class Housekeeping(TensorLogs, tf.keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Sets the batch; tells the rules; seeds the random layers, every rank differently."""
         self.epoch = epoch
+        self.model.update_state.begin_metrics()
         # Keras begins with 1, and restores what was before when an epoch's last, partial update ends.
         self.model.batch_size = self.model.batch_size
         self.model.update_state.data_may_end.assign(True)
@@ -63,6 +64,10 @@ class Housekeeping(TensorLogs, tf.keras.callbacks.Callback):
         if self.epochs_begun > 1 and self.params.get("steps") is None:
             self.model.update_state.data_may_end.assign(False)
         self._beat(f"sub-batch {batch + 1} of epoch {self.epoch + 1}")
+
+    def on_test_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+        """Begins an evaluation, where Keras has reset metrics."""
+        self.model.update_state.begin_metrics()
 
     def on_test_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Reports an evaluation step."""

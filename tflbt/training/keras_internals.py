@@ -82,6 +82,20 @@ def check_loss(model: tf.keras.Model, y: Any, loss: Any) -> None:
     model._validate_target_and_loss(y, loss)
 
 
+def mean_of_loss(model: tf.keras.Model) -> tf.keras.metrics.Mean:
+    """The mean that a compiled model logs as its loss, which is among its metrics only from its first batch on."""
+    return model.compiled_loss._total_loss_mean
+
+
+def metrics_to_build(model: tf.keras.Model) -> list[tf.keras.metrics.Metric]:
+    """The metrics that `compile` was called with, if Keras has not taken them in: it does not reset them until then."""
+    if model.compiled_metrics.built:
+        return []
+    arguments = compile_values(model)
+    values = tf.nest.flatten([arguments.get(name) for name in ("metrics", "weighted_metrics")])
+    return [value for value in values if isinstance(value, tf.keras.metrics.Metric)]
+
+
 def last_result(metric: tf.keras.metrics.Metric) -> Any:
     """What a metric's `result()` returned last."""
     return getattr(metric, "_call_result", None)

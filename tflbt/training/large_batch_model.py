@@ -14,6 +14,7 @@ from tflbt.data.batch_augmentation import BatchAugmentation
 from tflbt.distributed import comm, wrapped_optimizer
 from tflbt.training import (
     agreement,
+    batch_scalars,
     evaluation,
     fit_data,
     keras_internals,
@@ -460,6 +461,7 @@ class LargeBatchModel(tf.keras.Model):
             sub_batches = split_check.examine(self, data.sub_batches, data.plan.sub_batches)
             self._plan = data.plan
             self._update_state.nominal.assign(float(data.plan.samples_a_rank_computes))
+            self._update_state.validation_steps_per_batch = data.validation_steps_per_batch
             # Keras begins, and reads validation data, with single sub-batches; Housekeeping sets more for each epoch.
             with (
                 keras_loop.ending_together(self),
@@ -538,7 +540,7 @@ class LargeBatchModel(tf.keras.Model):
         if isinstance(callbacks, tf.keras.callbacks.CallbackList) and not fit_data.is_arrays(x):
             # It comes from fit, which watches already.
             rest = {"sample_weight": sample_weight, "steps": steps, **kwargs}
-            with keras_loop.sub_batch_by_sub_batch(self):
+            with keras_loop.sub_batch_by_sub_batch(self), batch_scalars.validating(self):
                 return super().evaluate(x, y, verbose=verbose, callbacks=callbacks, **rest)
         plan = self._plan
         size = plan.samples_a_rank_computes if plan else fit_data.KERAS_BATCH_SIZE

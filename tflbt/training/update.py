@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ import tensorflow as tf
 from tflbt.data.user_functions import converted
 from tflbt.distributed import comm
 from tflbt.training import keras_internals, whole_update
+from tflbt.training.batch_scalars import BatchScalars
 from tflbt.training.batch_wise import Notice
 from tflbt.training.pending_metrics import PendingMetrics, metric_variables
 from tflbt.training.ranks import same_on_ranks
@@ -48,6 +50,7 @@ class Update:
         self.unconnected: set[int] = set()  # variables without a gradient
         self.notice = Notice(model.batch_plan)
         self.results = ReturnedResults(model, "compute_metrics")
+        self.numbers = BatchScalars(model)
         compiled = _compiled if model.jit_compile else lambda function: function
         self.of_all = compiled(lambda data: self.gradients(data))
         self.of_larger = compiled(lambda data: self.gradients(data, self.rules.choose))
@@ -63,12 +66,14 @@ class Update:
         pending = PendingMetrics(self.model)
         total = self.accumulate(iterator, lap)
         scalars = self.rules.scalars()
-        exact = [pending.local(), scalars, self.results.local(total.seen), evidence]
+        results = self.results.local(total.seen)
+        exact = [pending.local(), scalars, results, self.numbers.local(), evidence]
         total, exact = lap("computation", (total, exact))
         total, exact = lap("communication", self.reduce(total, exact))
-        metrics, scalars, sums, evidence = exact
+        metrics, scalars, sums, numbers, evidence = exact
         same_on_ranks.require_equal(self.model, evidence)
         pending.settle(metrics)
+        self.numbers.settle(numbers, total.seen)
         count = tf.cond(
             total.count > 0, lambda: self.apply(total, scalars), lambda: self.end_of_data(iterator)
         )
@@ -129,15 +134,18 @@ class Update:
         """
         model, optimizer = self.model, self.model.optimizer
         x, y, sample_weight = tf.keras.utils.unpack_x_y_sample_weight(data)
+        counting = functools.partial(self.numbers.counting, first_dimension(x))
         with tf.GradientTape() as tape:
-            y_pred = model(x, training=True)
+            with counting():
+                y_pred = model(x, training=True)
             if choose is None:
-                loss = converted(model.compute_loss)(x, y, y_pred, sample_weight)
+                with counting():
+                    loss = converted(model.compute_loss)(x, y, y_pred, sample_weight)
                 number = first_dimension(x)
                 keras_internals.check_loss(model, y, loss)
                 self.notice.consider(model, y, y_pred)
             else:
-                with tape.stop_recording():
+                with tape.stop_recording(), counting():
                     chosen = choose(sample_losses(model, x, y, y_pred, sample_weight))
                 loss, number = loss_of(
                     model, x, y, y_pred, sample_weight, chosen, metric_variables(model)
@@ -146,7 +154,8 @@ class Update:
             if isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer):
                 loss = optimizer.get_scaled_loss(loss)
         gradients = tape.gradient(loss, model.trainable_variables)
-        self.results.call(first_dimension(x), x, y, y_pred, sample_weight)
+        with counting():
+            self.results.call(first_dimension(x), x, y, y_pred, sample_weight)
         self.unconnected.update(i for i, gradient in enumerate(gradients) if gradient is None)
         return [
             number,

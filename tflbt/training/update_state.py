@@ -44,10 +44,15 @@ class UpdateState:
         self.samples_seen = variable(0, dtype=tf.int64, name="tflbt_samples_seen")
         # Whether an update that finds no data ends the epoch, or is passed over.
         self.data_may_end = variable(True, name="tflbt_data_may_end")
+        # How many steps of an evaluation make a batch of Keras's; of a fit's validation.
+        self.steps_per_batch = variable(1, dtype=tf.int64, name="tflbt_steps_per_batch")
+        self.validation_steps_per_batch = 1
         self.same = SameOnRanks()
         self.element_spec: Any = None  # of the data of the last update that was traced
         # Metrics whose states over ranks are no sums: the metric, its metric_merging.Merge, another of its kind.
         self.merges: list[tuple[Any, Any, Any]] = []
+        # States that metrics had when they were taken in. Keras resets them from their second epoch on.
+        self.first_of_metrics: list[tuple[tf.Variable, Any]] = []
         self.examined = False  # whether split_check has looked at the loss and metrics
         self.refusal: str | None = None  # why a batch must not be split
         with tf.device("CPU:0"):
@@ -62,6 +67,12 @@ class UpdateState:
         self.progress = Progress()
         self.tail: Tail | None = None  # of the last fit; None: how long an epoch is, is not known
         self.noticed_tail = False
+
+    def begin_metrics(self) -> None:
+        """Gives metrics that have just been taken in the states that they were made with."""
+        for variable, value in self.first_of_metrics:
+            variable.assign(value)
+        self.first_of_metrics = []
 
 
 class TrainingModel(Protocol):

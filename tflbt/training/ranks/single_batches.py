@@ -36,6 +36,7 @@ def of_all_ranks(model: TrainingModel, x: Any, y: Any, *, training: bool = True)
             if not same.settled:
                 spec = tf.nest.map_structure(tf.type_spec_from_value, arrays)
                 agreement.build(model, spec)
+                model.update_state.begin_metrics()
                 agreement.share(model, {}, again=False)
                 nominal.assign(comm.broadcast_object(samples, "tflbt.nominal", model.reduction))
                 split_check.examine(model, [arrays], 1)
