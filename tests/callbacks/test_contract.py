@@ -22,6 +22,9 @@ MAKERS = {
     "CurvatureMonitor": lambda folder, data: callbacks.CurvatureMonitor(data, every=2),
     "FirstEpochsBatch": lambda folder, data: callbacks.FirstEpochsBatch(16, 0.02, epochs=5),
     "GrowBatchSize": lambda folder, data: callbacks.GrowBatchSize([1, 2], 2.0, max_batch_size=16),
+    "MarginMonitor": lambda folder, data: callbacks.MarginMonitor(
+        (data[0], (data[1][:, 0] > 0).astype(int)), every=2
+    ),
     "NonFiniteLoss": lambda folder, data: callbacks.NonFiniteLoss(),
     "RateCurve": lambda folder, data: callbacks.RateCurve(
         [schedules.CosineWarmup(0.5), schedules.PolynomialDecay(20, 1.5, begin=0.5)], "updates"

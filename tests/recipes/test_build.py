@@ -13,6 +13,8 @@ from tflbt.callbacks import RateCurve, StepDecay, TwoPhaseSchedule, Warmup
 from tflbt.data import ImageData
 from tflbt.optimizers import LARS
 from tflbt.recipes import build, sections
+from tflbt.recipes.run import claim
+from tflbt.runs.run_directory import RunDirectory
 from tflbt.training import SmoothedSparseCategoricalCrossentropy
 
 
@@ -235,3 +237,15 @@ def test_noise_is_not_measured_between_instances_of_the_same_samples():
     config = config_with(**apart, **{"sub_batch_size": 64, "noise_scale.measure": True})
     with pytest.raises(ValueError, match="^config.batch_augmentation.placement='rank' .* leave no"):
         build.check(config)
+
+
+def test_a_run_of_an_older_version_goes_on_while_new_keys_do_nothing(tmp_path):
+    config = config_with()
+    older = config.to_dict()
+    del older["margin"]
+    run = RunDirectory.create(tmp_path / "run", older)
+    del run  # its lock
+    assert claim(tmp_path / "run", config, resume=True).claimed
+    config.margin.every = 1
+    with pytest.raises(ValueError, match=r"margin.every was \(not set\), is now 1"):
+        claim(tmp_path / "run", config, resume=True)

@@ -5,6 +5,7 @@ from tflbt.callbacks.checkpoint import Checkpoint
 from tflbt.callbacks.curvature_monitor import CurvatureMonitor
 from tflbt.callbacks.first_epochs_batch import FirstEpochsBatch
 from tflbt.callbacks.grow_batch_size import GrowBatchSize
+from tflbt.callbacks.monitors.margin_monitor import MarginMonitor
 from tflbt.callbacks.non_finite_loss import NonFiniteLoss
 from tflbt.callbacks.rate_curve import RateCurve
 from tflbt.callbacks.run_log import RunLog
@@ -21,6 +22,7 @@ __all__ = [
     "CurvatureMonitor",
     "FirstEpochsBatch",
     "GrowBatchSize",
+    "MarginMonitor",
     "NonFiniteLoss",
     "RateCurve",
     "RunLog",

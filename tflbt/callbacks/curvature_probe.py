@@ -58,7 +58,7 @@ class CurvatureProbe:
         """Returns the eigenvalue at the model's present weights; all ranks must call it together."""
         begin = time.perf_counter()
         reduction = comm.reduction_of(model)
-        x, y, *weight = _share(self._data or (), reduction)
+        x, y, *weight = share(self._data or (), reduction)
         result = top_eigenvalue(
             model,
             x,
@@ -91,30 +91,30 @@ class CurvatureProbe:
         self._eigenvector = tuple(found) if found else None
 
 
-def check_data(data: Any, source: str = "") -> tuple[Any, ...]:
-    """Returns curvature data as a tuple; raises ValueError unless it is (x, y) or (x, y, sample_weight)."""
+def check_data(data: Any, source: str = "", name: str = "curvature_data") -> tuple[Any, ...]:
+    """Returns a callback's data as a tuple; raises ValueError unless it is (x, y) or (x, y, sample_weight)."""
     if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
         raise ValueError(
-            f"curvature_data={source or type(data).__name__} must be (x, y) or (x, y, sample_weight): samples on which "
-            "the eigenvalue is measured, such as the first batch of the training set; or a function without arguments "
+            f"{name}={source or type(data).__name__} must be (x, y) or (x, y, sample_weight): samples on which "
+            "it is measured, such as the first batch of the training set; or a function without arguments "
             "that returns them."
         )
     return tuple(data)
 
 
-def load_data(source: Any) -> tuple[Any, ...]:
-    """Returns the arrays of `curvature_data`; raises ValueError unless they have as many samples each."""
+def load_data(source: Any, name: str = "curvature_data") -> tuple[Any, ...]:
+    """Returns the arrays of a callback's data; raises ValueError unless they have as many samples each."""
     data = source
     if callable(source):
         data = source()
-        data = check_data(data, f"a function that returned {type(data).__name__}")
+        data = check_data(data, f"a function that returned {type(data).__name__}", name)
     try:
         MeasuredSamples.of(*data)
     except ValueError as error:
-        raise ValueError(f"curvature_data: {error}") from error
+        raise ValueError(f"{name}: {error}") from error
     return data
 
 
-def _share(data: tuple[Any, ...], reduction: comm.Reduction) -> tuple[Any, ...]:
+def share(data: tuple[Any, ...], reduction: comm.Reduction) -> tuple[Any, ...]:
     """This rank's samples: every size-th one, beginning at the rank's number."""
     return tf.nest.map_structure(lambda array: array[reduction.rank :: reduction.size], data)

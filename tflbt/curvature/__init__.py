@@ -1,9 +1,10 @@
-"""Second derivatives of the loss: eigenvalues, trace, spectrum and products of the Hessian of some or all layers."""
+"""The shape of the loss: eigenvalues, trace, spectrum and products of its Hessian; margins of inputs."""
 
 from __future__ import annotations
 
 from tflbt.curvature.estimate import top_eigenvalue, top_eigenvalues
 from tflbt.curvature.hutchinson import TraceResult
+from tflbt.curvature.margins import input_margins
 from tflbt.curvature.measures import hessian_vector_product, spectral_density, trace
 from tflbt.curvature.result import EigenResult
 from tflbt.curvature.spectrum import SpectralDensity
@@ -13,6 +14,7 @@ __all__ = [
     "SpectralDensity",
     "TraceResult",
     "hessian_vector_product",
+    "input_margins",
     "spectral_density",
     "top_eigenvalue",
     "top_eigenvalues",

@@ -86,8 +86,12 @@ def build_monitors(
     """The callbacks that measure; they go before those that change the learning rate at an epoch's end."""
     stability = config.stability
     first = _first(samples, stability.batches * (stability.batch_size or 0) * bool(stability.every))
-    monitor = sections.build(config, "stability", curvature_data=first)
-    return [] if monitor is None else [monitor]
+    margin = _first(samples, config.margin.samples)
+    monitors = [
+        sections.build(config, "stability", curvature_data=first),
+        sections.build(config, "margin", margin_data=margin),
+    ]
+    return [monitor for monitor in monitors if monitor is not None]
 
 
 def build_rules(config: ml_collections.ConfigDict, samples: Samples | None = None) -> list[Any]:

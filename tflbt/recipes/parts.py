@@ -17,11 +17,12 @@ from tflbt.training import FGSM, GradientNorm, NoiseScale, SmallLossDiscarding, 
 
 # Arguments that the recipe supplies when it builds, so that they are no keys.
 SUPPLIED = {"begin", "callbacks", "classes", "curvature_data", "directory", "input_shape", "seed"}
-SUPPLIED |= {"standardize", "sub_batch_size"}
+SUPPLIED |= {"margin_data", "standardize", "sub_batch_size"}
 # Keys that switch a section off, the value that does, and one that does not.
 SWITCHES: dict[str, tuple[str, Any, Any]] = {
     "warmup": ("epochs", 0, 1.0),
     "stability": ("every", 0, 1),
+    "margin": ("every", 0, 1),
     "adversarial": ("share", 0, 0.2),
     "batch_augmentation": ("instances", 1, 2),
     "small_loss": ("share", 0, 0.3),
@@ -96,6 +97,13 @@ SECTIONS: dict[str, dict[str, Part]] = {
         ),
     },
     "stability": {"": Part(callbacks.StabilityMonitor, {"every": 0, "batch_size": 128})},
+    "margin": {
+        "": Part(
+            callbacks.MarginMonitor,
+            {"every": 0},
+            {"samples": 10_000},  # the first of the training set, of which the paper takes all
+        )
+    },
     "batch_augmentation": {"": Part(BatchAugmentation)},
     "small_loss": {"": Part(SmallLossDiscarding, {"share": 0.0, "epochs": None})},
     "adversarial": {"": Part(_fgsm, {"share": 0.0})},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import ml_collections
@@ -14,7 +14,9 @@ import tensorflow as tf
 from tflbt import callbacks, data
 from tflbt.control.batch_plan import BatchPlan
 from tflbt.distributed import comm
-from tflbt.recipes import sections
+from tflbt.recipes import parts, sections
+from tflbt.recipes.config import default_config
+from tflbt.runs.config import as_plain, flatten
 from tflbt.runs.run_directory import RunDirectory
 from tflbt.training import LargeBatchModel
 
@@ -124,11 +126,30 @@ class Recipe:
 
 
 def claim(path: str | os.PathLike[str], config: Any, resume: bool) -> RunDirectory:
-    """Makes the directory of a new run, or opens that of the one to resume; every rank must call it alike."""
+    """Makes the directory of a new run, or opens that of the one to resume; every rank must call it alike.
+
+    Keys that the version that began the run did not have yet may be at their defaults, which do as it did.
+    """
 
     def claimed() -> RunDirectory:
         if resume:
-            return RunDirectory.open(path, config, _MAY_DIFFER)
+            new = _new_defaults(RunDirectory(path).hyper_parameters, config)
+            return RunDirectory.open(path, config, {*_MAY_DIFFER, *new})
         return RunDirectory.create(path, config)
 
     return comm.on_chief(claimed, "tflbt.run_directory")
+
+
+def _new_defaults(before: Mapping[str, Any], config: ml_collections.ConfigDict) -> set[str]:
+    """The dotted keys of a recipe that a run's configuration lacks and that have their defaults."""
+    default = default_config()
+    for kind in parts.KINDS:
+        if config[kind].get("name"):
+            default[kind] = {"name": config[kind].name}
+    defaults = flatten(as_plain(default))
+    now = flatten(as_plain(config))
+    return {
+        key
+        for key, value in now.items()
+        if key not in before and key in defaults and defaults[key] == value
+    }

@@ -165,8 +165,9 @@ def _build(kind: str, values: Any, path: str, supplied: Mapping[str, Any]) -> An
         for key, value in arguments.items():
             if value is None and parameters[key].default is inspect.Parameter.empty:
                 raise ValueError(f"{key}=None must be given: it has no default.")
-        if values.get("curvature_samples") is not None:
-            checks.whole("curvature_samples", values["curvature_samples"], at_least=1)
+        for count in {"curvature_samples", "samples"} & set(part.own):
+            if values[count] is not None:
+                checks.whole(count, values[count], at_least=1)
         if "learning_rate" in values and kind == "optimizer":
             checks.number("learning_rate", values["learning_rate"], more_than=0)
         result = part.cls(**arguments)

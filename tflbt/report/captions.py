@@ -16,6 +16,7 @@ WHOLE = (
     "adversarial_ratio",
     "stability",
     *_MEASURES,
+    "margin",
     "time_account",
 )
 _TITLES = {
@@ -26,10 +27,16 @@ _TITLES = {
     "batch_size": "Batch size",
     "adversarial_ratio": "Adversarial samples",
     "stability": "Stability of SGD",
+    "margin": "Margin and loss",
     "time_account": "Where the time went",
 }
+_MARGIN = (
+    "The sum of the distances of training inputs from the decision boundary, of those between the quartiles, and the "
+    "training loss. The dotted line is the first epoch after ten without an improvement of the loss."
+)
 # With a two-phase schedule, and without.
 _CAPTIONS = {
+    "margin": (_MARGIN, _MARGIN),
     "loss": (
         "Mean loss of each epoch; exploration ends some epochs after the training loss has reached a plateau.",
         "Mean loss of each epoch.",

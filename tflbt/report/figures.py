@@ -18,7 +18,7 @@ from tflbt.report import (
     time_figure,
 )
 from tflbt.report.figure_style import COLOURS, HALF
-from tflbt.report.measures import updates
+from tflbt.report.measures import margin_figure, updates
 from tflbt.runs.history import History, is_accuracy
 
 
@@ -37,6 +37,7 @@ def draw(history: History) -> dict[str, Figure]:
             **schedule_figures.draw(history),
             "stability": stability_figure.draw(history),
             **updates.draw(history),
+            "margin": margin_figure.draw(history),
             "time_account": time_figure.draw(history),
         }
     return {name: figure for name, figure in figures.items() if figure is not None}

@@ -24,6 +24,7 @@ _LAST = (
     *("noise_scale_predicted", "gradient_norm", "gradient_stride", "gradient_stride_first"),
     *("parameter_stride", "normalized_stride", "path_length", "loss_stride"),
     "loss_stride_first_order",
+    *("margin", "margin_mean", "margin_q1", "margin_median", "margin_q3", "margin_negative"),
     *("decays", "growths", "adversarial_ratio", "discarded_share", "seconds"),
 )
 # Where the seconds went, in the order of the paper's Table II and of our figure.
