@@ -41,6 +41,28 @@ class FromInputs(LargeBatchModel):
         super().__init__(inputs, K.layers.Dense(2)(K.layers.Dense(4, "tanh")(inputs)), **kwargs)
 
 
+class Named(K.Model):
+    """Takes a dictionary of features and words."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.top = K.layers.Embedding(9, 4), K.layers.Dense(2)
+
+    def call(self, inputs):
+        return self.top(tf.reduce_mean(self.embedding(inputs["words"]), 1) + inputs["features"])
+
+
+class OwnBuild(K.Model):
+    """A `build` that keeps the shape to itself."""
+
+    def build(self, shape):
+        self.kernel = self.add_weight("kernel", [shape[-1], 2])
+        self.built = True
+
+    def call(self, inputs):
+        return inputs @ self.kernel
+
+
 def chain(name: str):
     layers = [K.layers.Dense(4, "tanh"), K.layers.Dense(2)]
     return K.Sequential(layers if name == "deferred" else [K.Input([5]), *layers])
@@ -51,12 +73,20 @@ def built(model, x):
     return model
 
 
+def built_for(model, shapes):
+    model.build(shapes)
+    return model
+
+
 KINDS = {
     "direct": lambda x: Direct(),
     "direct, named": lambda x: Direct(name="mine"),
     "inputs given": lambda x: FromInputs(),
     "direct, after one with inputs": lambda x: (FromInputs(), Direct())[1],
     "from a subclass": lambda x: LargeBatchModel.from_model(built(Plain(), x[:1])),
+    "from a subclass built for a shape": lambda x: LargeBatchModel.from_model(
+        built_for(Plain(), (None, 5))
+    ),
     "from a sequence": lambda x: LargeBatchModel.from_model(chain("with an input")),
     "from a deferred sequence": lambda x: LargeBatchModel.from_model(
         built(chain("deferred"), x[:1])
@@ -78,6 +108,18 @@ def test_every_kind_of_model_trains_like_keras(kind, samples, same):
         each.fit(x, y, batch_size=16, shuffle=False, verbose=0, **more)
     same(model.get_weights(), plain.get_weights())
     same([model.predict(x, verbose=0)], [plain.predict(x, verbose=0)])
+
+
+def test_a_model_built_for_several_shapes_takes_whole_numbers(samples, same):
+    x, y = samples
+    inputs = {"words": np.arange(120).reshape(30, 4) % 9, "features": x[:, :4]}
+    plain = built_for(Named(), {"words": (None, 4), "features": (None, 4)})
+    model = LargeBatchModel.from_model(plain)
+    model.compile("sgd", "mse")
+    before = model.get_weights()
+    model.fit(inputs, y, batch_size=16, sub_batch_size=4, verbose=0)
+    assert len(before) == 3 and not np.array_equal(before[0], model.get_weights()[0])
+    same([model.predict(inputs, verbose=0)], [plain(inputs)])
     assert LargeBatchModel.from_model(model) is model
 
 
@@ -133,6 +175,9 @@ REFUSED = {
     "LargeStepping overrides train_step": lambda m: LargeStepping().compile("sgd", "mse"),
     "is not built": lambda m: LargeBatchModel.from_model(Plain()),
     "sequential.* is not built": lambda m: LargeBatchModel.from_model(chain("deferred")),
+    "own_build.* has a build of its own": lambda m: LargeBatchModel.from_model(
+        built_for(OwnBuild(), (None, 5))
+    ),
     "strategy is active": in_scope,
     "when the model was made": made_in_scope,
     "batch_size=8 was assigned before fit": assign_before_fit,

@@ -184,6 +184,27 @@ def test_mixed_precision(name, policy, samples, network, against_keras):
     assert int(ours.optimizer.iterations) == int(plain.optimizer.iterations) == 4
 
 
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_float16_scales_data_sets_by_their_real_batch(dynamic, policy, network):
+    """Counted as sub-batches of one sample, the scaled loss would be 96 times too large and overflow."""
+    x = np.random.default_rng(0).standard_normal((192, 5)).astype("float32")
+    data = tf.data.Dataset.from_tensor_slices((x, x[:, :2])).batch(96)  # of no static size
+    scale, updates = 2.0**15 if dynamic else 2.0**13, 4
+    policy("mixed_float16")
+    models = network(dtype="float32"), LargeBatchModel.from_model(network(dtype="float32"))
+    for model in models:
+        optimizer = K.mixed_precision.LossScaleOptimizer(K.optimizers.SGD(0.1), dynamic, scale)
+        model.compile(optimizer, "mse", run_eagerly=model is models[0])
+        model.fit(data, epochs=updates // 2, verbose=0)
+        assert float(optimizer.loss_scale) == scale
+        assert int(optimizer.iterations) == updates
+    plain, ours = (model.get_weights() for model in models)
+    assert models[1].batch_size == 96
+    for found, wanted in zip(ours, plain):
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-3)
+    assert not np.array_equal(ours[0], network(dtype="float32").get_weights()[0])
+
+
 def test_an_overflow_in_one_sub_batch_skips_the_whole_update_once(policy, samples, network):
     policy("mixed_float16")
     x, y = samples[0][:16].copy(), samples[1][:16]

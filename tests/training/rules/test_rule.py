@@ -267,3 +267,15 @@ def test_what_changes_nothing_takes_no_part(samples):
 def test_rules_that_do_not_go_together_are_refused(samples, rules, says):
     with pytest.raises(ValueError, match=says):
         train(linear(), samples, rules=rules)
+
+
+RAGGED = (tf.RaggedTensorSpec([None, None]), tf.TensorSpec([None, 1]))
+SPARSE = ((tf.TensorSpec([None, 3]), tf.SparseTensorSpec([None, 3])), tf.TensorSpec([None, 1]))
+
+
+@pytest.mark.parametrize("spec", [RAGGED, SPARSE], ids=["ragged", "sparse"])
+def test_what_must_be_dense_is_refused_by_name(spec):
+    for rule in FGSM(), SmallLossDiscarding(scope="update"):
+        with pytest.raises(ValueError, match=f"{rule.name}=.* must be dense.* a (Ragged|Sparse)T"):
+            rule.start(None, spec)
+    SmallLossDiscarding().start(None, spec)

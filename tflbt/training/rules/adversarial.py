@@ -120,6 +120,7 @@ class FGSM(Rule):
     def start(self, model: Any, spec: Any) -> None:
         """Checks the model's inputs and sets the share."""
         super().start(model, spec)
+        self.require_dense(spec, "moves samples")
         self.check_inputs(tf.keras.utils.unpack_x_y_sample_weight(spec)[0])
         if self._share_now is None:
             with tf.device("CPU:0"):

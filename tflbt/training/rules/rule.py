@@ -89,6 +89,23 @@ class Rule:
             ValueError: If the model or the data are not suited.
         """
         self.model = model
+        if self.scope == "update" and _overrides(self, "choose"):
+            self.require_dense(
+                spec, "compares the samples of a whole update, whose inputs it keeps"
+            )
+
+    def require_dense(self, spec: Any, why: str) -> None:
+        """Raises ValueError if a part of `spec` is sparse or ragged; `why` says what the rule does with it."""
+        found = [
+            type(part).__name__.removesuffix("Spec")
+            for part in tf.nest.flatten(spec)
+            if isinstance(part, (tf.SparseTensorSpec, tf.RaggedTensorSpec))
+        ]
+        if found:
+            raise ValueError(
+                f"{self.name}={type(self).__name__}(...) {why}, which must be dense, but there is a {found[0]}: give "
+                "dense arrays (tf.sparse.to_dense(x), x.to_tensor())."
+            )
 
     def begin_epoch(self, epoch: int) -> None:
         """Begins an epoch, counted from 0; not traced."""
