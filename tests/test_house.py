@@ -50,9 +50,10 @@ HELD_BY = {
     ],
     "training/test_update.py, test_large_batch_model.py and rules/test_small_loss.py": [
         *("training/evaluation", "training/keras_loop", "training/update_state"),
-        "training/whole_update",
+        *("training/preparation", "training/split_batch", "training/whole_update"),
     ],
     "the tests of the rules that measure": ["training/rules/gradient_statistics"],
+    "training/test_overrides.py and test_saving.py": ["training/conversion"],
     "tuning/test_space.py": ["tuning/space_check", "tuning/values"],
 }
 VAGUE = {"one", "told", "held", "given", "made", "asked", "kept"}

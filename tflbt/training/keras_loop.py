@@ -136,31 +136,3 @@ def check_compile(model: tf.keras.Model, loss: Any, steps_per_execution: Any) ->
                 f"loss {part.name!r} has reduction={reduction!r}: use 'sum_over_batch_size' (the mean over samples), "
                 "so that the gradient does not depend on the number of sub-batches."
             )
-
-
-def symbolic_inputs(model: tf.keras.Model) -> Any:
-    """Keras inputs of the shapes and types that a subclassed model was built with."""
-    spec = model.save_spec()
-    if model.built and spec is not None:
-        (inputs, *_), _ = spec
-        return tf.nest.map_structure(lambda s: tf.keras.Input(s.shape[1:], dtype=s.dtype), inputs)
-    if not model.built:
-        raise ValueError(
-            f"model={model.name!r} is not built, so its weights do not exist yet: call it on a batch of inputs first."
-        )
-    shapes = (model.get_build_config() or {}).get("input_shape")
-    if shapes is None:
-        raise ValueError(
-            f"model={model.name!r} has a build of its own that does not call super().build(input_shape), so that the "
-            "shapes of its inputs are not known: call it on a batch of inputs first."
-        )
-    return _inputs_of_shapes(shapes)
-
-
-def _inputs_of_shapes(shapes: Any) -> Any:
-    """Keras inputs, of Keras's own float type, as `build` has them for a shape or shapes in lists and dictionaries."""
-    if isinstance(shapes, dict):
-        return {name: _inputs_of_shapes(shape) for name, shape in shapes.items()}
-    if all(isinstance(part, (list, tuple)) for part in shapes):
-        return [_inputs_of_shapes(shape) for shape in shapes]
-    return tf.keras.Input(tuple(shapes)[1:])

@@ -7,36 +7,30 @@ from typing import Any
 
 import tensorflow as tf
 
-from tflbt import checks
-from tflbt.control.batch_plan import BatchPlan
-from tflbt.control.tail import TAILS
 from tflbt.data.batch_augmentation import BatchAugmentation
 from tflbt.distributed import comm, wrapped_optimizer
 from tflbt.training import (
     agreement,
-    batch_scalars,
+    conversion,
     evaluation,
-    fit_data,
     keras_internals,
     keras_loop,
     overrides,
+    preparation,
     saving,
 )
-from tflbt.training import tail as epoch_tail
-from tflbt.training.batch_wise import check_stateful
-from tflbt.training.housekeeping import AfterOthers, Housekeeping
 from tflbt.training.keras_internals import Functional
-from tflbt.training.ranks import same_on_ranks, single_batches, split_check
-from tflbt.training.rules.adversarial import FGSM, check_share
-from tflbt.training.rules.batch_augmentation import Instances, gathered
-from tflbt.training.rules.rule import Rule, Rules
+from tflbt.training.ranks import single_batches
+from tflbt.training.rules.adversarial import FGSM
+from tflbt.training.rules.rule import Rule
 from tflbt.training.rules.small_loss import SmallLossDiscarding
+from tflbt.training.split_batch import SplitBatchModel
 from tflbt.training.update import Update
 from tflbt.training.update_state import UpdateState
 
 
 @tf.keras.utils.register_keras_serializable(package="tflbt")
-class LargeBatchModel(tf.keras.Model):
+class LargeBatchModel(SplitBatchModel):
     """A Keras model that trains with a global batch split over ranks and gradient-accumulated sub-batches.
 
     One update of `batch_size = ranks x sub_batches x sub_batch_size` samples computes the gradient
@@ -71,10 +65,6 @@ class LargeBatchModel(tf.keras.Model):
         (2, 8)
     """
 
-    # Keras sets them; what they return is a function of an iterator.
-    train_function: Any
-    test_function: Any
-
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Gives `LargeBatchModel(inputs, outputs)` Keras's functional model as a base, as Keras does for Model."""
         if cls is LargeBatchModel and (args or "inputs" in kwargs):
@@ -86,10 +76,6 @@ class LargeBatchModel(tf.keras.Model):
             # A subclass that calls super().__init__(inputs, outputs); see tflbt.training.keras_internals.
             type(self).__bases__ += (Functional,)
         super().__init__(*args, **kwargs)
-        self._plan: BatchPlan | None = None
-        self._reduction = comm.EVERYONE
-        self._update_state = UpdateState()
-        self._rules = Rules()
 
     @classmethod
     def from_model(cls, model: tf.keras.Model) -> LargeBatchModel:
@@ -115,23 +101,7 @@ class LargeBatchModel(tf.keras.Model):
         """
         if isinstance(model, LargeBatchModel):
             return model
-        found = overrides.check_carried_over(model)
-        if keras_internals.made_under_strategy(model):
-            raise ValueError(keras_loop.UNDER_STRATEGY)
-        if (
-            getattr(model, "inputs", None)
-            and isinstance(model, Functional)
-            and overrides.leaves_the_graph(found)
-        ):
-            ours = LargeBatchModel(
-                model.input, model.output, name=model.name, trainable=model.trainable
-            )
-            keras_internals.carry_over(model, ours)
-        else:
-            inputs = keras_loop.symbolic_inputs(model)
-            ours = LargeBatchModelAround(inputs, model(inputs), name=model.name)
-        keras_internals.take_precision(model, ours)
-        return ours
+        return conversion.taken_over(model, LargeBatchModel, LargeBatchModelAround)
 
     def to_keras(self) -> tf.keras.Model:
         """Makes a plain Keras model that shares this model's layers and weights, and its optimizer if it is compiled.
@@ -151,114 +121,6 @@ class LargeBatchModel(tf.keras.Model):
             False
         """
         return saving.plain_model(self)
-
-    @property
-    def reduction(self) -> comm.Reduction:
-        """How gradients are summed over ranks; from `hvd.DistributedOptimizer` if one was compiled."""
-        return self._reduction
-
-    @property
-    def sub_batches_variable(self) -> tf.Variable:
-        """Sub-batches that each rank takes for the current update; Keras lowers it for the last of an epoch."""
-        return keras_internals.steps_per_execution(self)
-
-    @property
-    def steps_per_execution(self) -> Any:
-        """Keras's name for the number of sub-batches; assign `batch_size` instead."""
-        return self.sub_batches_variable
-
-    @steps_per_execution.setter
-    def steps_per_execution(self, steps: Any) -> None:
-        raise ValueError(keras_loop.STEPS.format(f"steps_per_execution={steps!r}"))
-
-    @property
-    def autotune_steps_per_execution(self) -> bool:
-        """False: Keras may not change the number of sub-batches."""
-        return False
-
-    @autotune_steps_per_execution.setter
-    def autotune_steps_per_execution(self, tune: bool) -> None:
-        if tune:
-            raise ValueError(keras_loop.STEPS.format(f"autotune_steps_per_execution={tune!r}"))
-
-    @property
-    def update_state(self) -> UpdateState:
-        """What an update keeps besides the model; new after each `compile`."""
-        return self._update_state
-
-    @property
-    def samples_seen(self) -> int:
-        """Samples of all ranks that went into updates since `compile`; may be assigned on resuming."""
-        return int(self._update_state.samples_seen)
-
-    @samples_seen.setter
-    def samples_seen(self, samples: int) -> None:
-        self._update_state.samples_seen.assign(samples)
-
-    @property
-    def rules(self) -> Rules:
-        """What changes or observes the updates of the last `fit`; those that change nothing are left out."""
-        return self._rules
-
-    @property
-    def adversarial(self) -> FGSM | None:
-        """How the last `fit` makes adversarial samples."""
-        return self._rules.find(FGSM)
-
-    @property
-    def adversarial_share(self) -> float:
-        """Share of an update's samples that are adversarial; may be assigned between updates, without a new trace.
-
-        0 without `fit(adversarial=...)`, and then stays so. A share that is not in [0, 1] raises ValueError.
-        """
-        return 0.0 if self.adversarial is None else self.adversarial.share_now
-
-    @adversarial_share.setter
-    def adversarial_share(self, share: float) -> None:
-        check_share(share)
-        if self.adversarial is not None:
-            self.adversarial.share_now = share
-
-    @property
-    def small_loss(self) -> SmallLossDiscarding | None:
-        """How the last `fit` discards samples with small losses; None where it discards nothing."""
-        return self._rules.find(SmallLossDiscarding)
-
-    @property
-    def batch_augmentation(self) -> BatchAugmentation:
-        """How many instances of each sample an update of the last `fit` has, and where."""
-        instances = self._rules.find(Instances)
-        return BatchAugmentation() if instances is None else instances.augmentation
-
-    @property
-    def batch_plan(self) -> BatchPlan | None:
-        """How the global batch is split now; None before the first `fit`."""
-        return self._plan
-
-    @property
-    def batch_size(self) -> int | None:
-        """Samples per update over all ranks; None before the first `fit`.
-
-        May be assigned between updates or epochs: the number of sub-batches changes, their size does not, and
-        nothing is traced again. A size that does not divide raises ValueError naming the nearest sizes that do.
-        """
-        return None if self._plan is None else self._plan.batch_size
-
-    @batch_size.setter
-    def batch_size(self, batch_size: int) -> None:
-        if self._plan is None:
-            raise ValueError(
-                f"batch_size={batch_size} was assigned before fit: give it to fit, and assign it from a callback."
-            )
-        self._take_plan(self._plan.with_batch_size(batch_size))
-
-    def _take_plan(self, plan: BatchPlan) -> None:
-        if self._plan is None or self._plan.sub_batches == 1:
-            check_stateful(self, plan)
-        if self._update_state.refusal and plan.sub_batches > 1:
-            raise ValueError(self._update_state.refusal)
-        self._plan = plan
-        self.sub_batches_variable.assign(plan.sub_batches)
 
     def compile(
         self,
@@ -294,7 +156,7 @@ class LargeBatchModel(tf.keras.Model):
                 overrides `train_step` or another name of the update, an optimizer of TensorFlow 1 or whose class
                 overrides `compute_gradients`, `minimize` or `aggregate_gradients`.
         """
-        own_names = [n for n in vars(LargeBatchModel) if not hasattr(tf.keras.Model, n)]
+        own_names = [n for n in dir(LargeBatchModel) if not hasattr(tf.keras.Model, n)]
         overrides.check_model(self, own_names)
         keras_loop.check_compile(self, loss, steps_per_execution)
         plain = keras_internals.plain_optimizer(optimizer)
@@ -434,77 +296,16 @@ class LargeBatchModel(tf.keras.Model):
                 data cannot be carried over or dropped, or the ranks disagree about the model, the data or the
                 arguments.
         """
-        keras_loop.outside_of_functions("fit")
-        keras_internals.require_compiled(self)
-        checks.one_of("tail", tail, TAILS)
-        epochs = initial_epoch if keras_loop.has_ended_itself(callbacks) else epochs
-        rules = gathered(adversarial, small_loss, batch_augmentation, *rules)
-        augmentation = rules.find(Instances)
-        data, validation_data = fit_data.prepare(
-            x, y, sample_weight,
-            batch_size=batch_size, sub_batch_size=sub_batch_size, reduction=self.reduction,
+        techniques = (adversarial, small_loss, batch_augmentation, *rules)
+        with preparation.of_fit(
+            self, x, y, sample_weight, techniques,
+            batch_size=batch_size, sub_batch_size=sub_batch_size, epochs=epochs, initial_epoch=initial_epoch,
             steps_per_epoch=steps_per_epoch, validation_data=validation_data, validation_steps=validation_steps,
             validation_split=validation_split, validation_batch_size=validation_batch_size,
-            class_weight=class_weight, shard=shard, model=self, transform=transform,
-            augmentation=augmentation and augmentation.augmentation,
-            epochs=epochs, initial_epoch=initial_epoch, shuffle=bool(shuffle), seed=seed,
-            joined=tail == "carry", course=self._update_state.course,
-        )  # fmt: skip
-        data = epoch_tail.start(self, tail, data)
-        equal = {"epochs": epochs, "initial_epoch": initial_epoch, "seed": seed}
-        equal.update(epoch_tail.facts(self, tail))
-        with keras_loop.watched(self, stall_limit) as dog:
-            agreement.build(self, data.spec)
-            self._start(rules, data.spec)
-            agreement.settle(self, data, equal, validation_data)
-            check_stateful(self, data.plan)
-            sub_batches = split_check.examine(self, data.sub_batches, data.plan.sub_batches)
-            self._plan = data.plan
-            self._update_state.nominal.assign(float(data.plan.samples_a_rank_computes))
-            self._update_state.validation_steps_per_batch = data.validation_steps_per_batch
-            # Keras begins, and reads validation data, with single sub-batches; Housekeeping sets more for each epoch.
-            with (
-                keras_loop.ending_together(self),
-                keras_loop.sub_batch_by_sub_batch(self),
-                keras_internals.validation_reader(self, validation_data, validation_steps, kwargs),
-                same_on_ranks.explained(self),
-            ):
-                return super().fit(
-                    sub_batches,
-                    epochs=epochs,
-                    verbose=verbose if self.reduction.rank == 0 else 0,
-                    callbacks=keras_loop.callbacks_with(
-                        Housekeeping(seed, dog, epochs),
-                        callbacks,
-                        self.reduction,
-                        (
-                            *(() if tail == "update" else (epoch_tail.Pace(epochs),)),
-                            AfterOthers(epochs),
-                        ),
-                    ),  # fmt: skip
-                    validation_data=validation_data,
-                    class_weight=data.class_weight,
-                    initial_epoch=initial_epoch,
-                    steps_per_epoch=data.steps_per_epoch,
-                    validation_steps=validation_steps,
-                    validation_freq=validation_freq,
-                    shuffle=shuffle,
-                    **kwargs,
-                )
-
-    def _start(self, rules: Rules, spec: Any) -> None:
-        """Starts the rules of a `fit`; where they are others than before, the update is traced anew."""
-        if not rules.same_as(self._rules) or any(rule.model is not self for rule in rules):
-            self.train_function = None
-        self._rules = rules
-        for rule in rules:
-            rule.start(self, spec)
-        restored, self._update_state.restored_rules = self._update_state.restored_rules, {}
-        rules.restore(restored)
-
-    def restore_rules(self, state: dict[str, Any]) -> None:
-        """Gives the rules of the next `fit` the state that a checkpoint kept of them."""
-        self._update_state.restored_rules = state
+            class_weight=class_weight, shuffle=shuffle, seed=seed, tail=tail, transform=transform, shard=shard,
+            callbacks=callbacks, verbose=verbose, stall_limit=stall_limit, workers=kwargs,
+        ) as arguments:  # fmt: skip
+            return super().fit(validation_freq=validation_freq, **arguments)
 
     def evaluate(
         self,
@@ -535,33 +336,11 @@ class LargeBatchModel(tf.keras.Model):
         Returns:
             The loss and metrics over all samples of all ranks, as in Keras.
         """
-        keras_loop.outside_of_functions("evaluate")
-        keras_internals.require_compiled(self)
-        if isinstance(callbacks, tf.keras.callbacks.CallbackList) and not fit_data.is_arrays(x):
-            # It comes from fit, which watches already.
-            rest = {"sample_weight": sample_weight, "steps": steps, **kwargs}
-            with keras_loop.sub_batch_by_sub_batch(self), batch_scalars.validating(self):
-                return super().evaluate(x, y, verbose=verbose, callbacks=callbacks, **rest)
-        plan = self._plan
-        size = plan.samples_a_rank_computes if plan else fit_data.KERAS_BATCH_SIZE
-        batches = fit_data.for_evaluation(
-            self, x, y, sample_weight, batch_size or size, shard=shard, steps=steps
-        )
-        with (
-            keras_loop.watched(self) as dog,
-            keras_loop.sub_batch_by_sub_batch(self),
-            same_on_ranks.explained(self),
-        ):
-            sub_batches = batches.data
-            if self.reduction.size > 1:
-                agreement.build(self, batches.spec)
-                agreement.share(self, batches.facts, again=False)
-                sub_batches = split_check.examine(self, sub_batches, 1)
-            callbacks = keras_loop.callbacks_with(Housekeeping(0, dog), callbacks, self.reduction)
-            verbose = verbose if self.reduction.rank == 0 else 0
-            return super().evaluate(
-                sub_batches, verbose=verbose, callbacks=callbacks, steps=steps, **kwargs
-            )
+        with preparation.of_evaluation(
+            self, x, y, sample_weight, batch_size=batch_size, steps=steps, shard=shard,
+            callbacks=callbacks, verbose=verbose,
+        ) as arguments:  # fmt: skip
+            return super().evaluate(**arguments, **kwargs)
 
     def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As `tf.keras.Model.train_on_batch`: one update by the batches of all ranks, each of which gives its own.
