@@ -53,7 +53,7 @@ HELD_BY = {
         *("training/preparation", "training/split_batch", "training/whole_update"),
     ],
     "the tests of the rules that measure": ["training/rules/gradient_statistics"],
-    "training/test_overrides.py and test_saving.py": ["training/conversion"],
+    "training/conversion/test_overrides.py and test_saving.py": ["training/conversion/from_keras"],
     "tuning/test_space.py": ["tuning/space_check", "tuning/values"],
 }
 VAGUE = {"one", "told", "held", "given", "made", "asked", "kept"}

@@ -11,14 +11,12 @@ from tflbt.data.batch_augmentation import BatchAugmentation
 from tflbt.distributed import comm, wrapped_optimizer
 from tflbt.training import (
     agreement,
-    conversion,
     evaluation,
     keras_internals,
     keras_loop,
-    overrides,
     preparation,
-    saving,
 )
+from tflbt.training.conversion import from_keras, overrides, saving
 from tflbt.training.keras_internals import Functional
 from tflbt.training.ranks import single_batches
 from tflbt.training.rules.adversarial import FGSM
@@ -101,7 +99,7 @@ class LargeBatchModel(SplitBatchModel):
         """
         if isinstance(model, LargeBatchModel):
             return model
-        return conversion.taken_over(model, LargeBatchModel, LargeBatchModelAround)
+        return from_keras.taken_over(model, LargeBatchModel, LargeBatchModelAround)
 
     def to_keras(self) -> tf.keras.Model:
         """Makes a plain Keras model that shares this model's layers and weights, and its optimizer if it is compiled.

@@ -10,7 +10,8 @@ import tensorflow as tf
 from absl import logging
 
 from tflbt.data.user_functions import converted
-from tflbt.training import keras_internals, overrides
+from tflbt.training import keras_internals
+from tflbt.training.conversion import overrides
 from tflbt.training.update_state import TrainingModel
 
 

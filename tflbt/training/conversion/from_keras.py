@@ -6,7 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tflbt.training import keras_internals, keras_loop, overrides
+from tflbt.training import keras_internals, keras_loop
+from tflbt.training.conversion import overrides
 from tflbt.training.keras_internals import Functional
 
 

@@ -141,7 +141,7 @@ def _is_keras_model(cls: type) -> bool:
 
 
 def _is_ours(cls: type) -> bool:
-    # Functional ones are saved under the name of Keras's class, see `tflbt.training.saving`.
+    # Functional ones are saved under the name of Keras's class, see `tflbt.training.conversion.saving`.
     return cls.__module__.partition(".")[0] == "tflbt" or cls.__module__ == Functional.__module__
 
 

@@ -6,7 +6,8 @@ from typing import TypeVar
 
 import tensorflow as tf
 
-from tflbt.training import keras_internals, overrides
+from tflbt.training import keras_internals
+from tflbt.training.conversion import overrides
 from tflbt.training.keras_internals import Functional
 
 ModelClass = TypeVar("ModelClass", bound=type)

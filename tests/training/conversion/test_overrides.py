@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 from tflbt import curvature
-from tflbt.training import LargeBatchModel, overrides
+from tflbt.training import LargeBatchModel
+from tflbt.training.conversion import overrides
 
 K = tf.keras
 
