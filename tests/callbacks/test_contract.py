@@ -30,6 +30,7 @@ MAKERS = {
         [schedules.CosineWarmup(0.5), schedules.PolynomialDecay(20, 1.5, begin=0.5)], "updates"
     ),
     "RunLog": lambda folder, data: callbacks.RunLog(folder / "run", verbose=0),
+    "SignalToNoise": lambda folder, data: callbacks.SignalToNoise(data, 8, 2, every=2),
     "StabilityMonitor": lambda folder, data: callbacks.StabilityMonitor(data, batches=2, every=2),
     "StepDecay": lambda folder, data: callbacks.StepDecay([1, 3], 0.5),
     "TimeAccount": lambda folder, data: callbacks.TimeAccount(),

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from tests.ranks.twins import SETS, K, X, identical_on_ranks, large
+from tests.ranks.twins import SETS, K, X, Y, identical_on_ranks, large, network
 from tflbt.analysis.margins import COLUMNS, margin_statistics
-from tflbt.callbacks import MarginMonitor
+from tflbt.callbacks import MarginMonitor, SignalToNoise
+from tflbt.callbacks.monitors.signal_to_noise import COLUMNS as OF_NOISE
+from tflbt.callbacks.monitors.signal_to_noise import SummedGradient
 from tflbt.curvature import input_margins
 from tflbt.distributed import comm
+from tflbt.training import LargeBatchModel
 
 LABELS = (X[:, 0] > 0).astype(int)
 
@@ -26,3 +29,17 @@ def test_margins_are_those_of_one_process(rank):
     found = [history[name][-1] for name in COLUMNS]
     np.testing.assert_allclose(found, list(wanted.values()), rtol=1e-5)
     identical_on_ranks(found, "margins")
+
+
+def test_signal_and_noise_are_those_of_one_process(rank):
+    model, logs = LargeBatchModel.from_model(network()), {}
+    model.compile("sgd", "mse")
+    monitor = SignalToNoise((X, Y), batch_size=4, batches=5)  # 3 and 2 mini-batches
+    monitor.set_model(model)
+    monitor.on_train_begin()
+    monitor.on_epoch_end(0, logs)
+    alone = comm.Reduction(process_set=SETS[rank])
+    signal, noise = SummedGradient(model, 4).signal_and_noise((X, Y), 4, 5, alone)
+    found = [logs[name] for name in OF_NOISE]
+    np.testing.assert_allclose(found, [signal / noise, signal, noise], rtol=1e-5)
+    identical_on_ranks(found, "signal_to_noise")

@@ -232,6 +232,17 @@ def test_a_warmup_that_leaves_no_epoch_to_decay_in_is_an_error(name):
     build.check(config_with(**values, **{"schedule.after_warmup": False}))
 
 
+def test_signal_and_noise_are_of_the_recipes_batch_and_need_samples(images):
+    config = config_with(**{"batch_size": 16, "signal_to_noise.every": 2})
+    (monitor,) = build.build(config, images=images).monitors
+    assert (monitor.batch_size, monitor.batches, monitor.every) == (16, 8, 2)
+    config.signal_to_noise.samples = 100
+    with pytest.raises(
+        ValueError, match="^config.signal_to_noise.samples=100 must be at least 128"
+    ):
+        build.check(config)
+
+
 def test_noise_is_not_measured_between_instances_of_the_same_samples():
     apart = {"batch_augmentation.instances": 2, "batch_augmentation.placement": "rank"}
     config = config_with(**apart, **{"sub_batch_size": 64, "noise_scale.measure": True})

@@ -6,6 +6,7 @@ from tflbt.callbacks.curvature_monitor import CurvatureMonitor
 from tflbt.callbacks.first_epochs_batch import FirstEpochsBatch
 from tflbt.callbacks.grow_batch_size import GrowBatchSize
 from tflbt.callbacks.monitors.margin_monitor import MarginMonitor
+from tflbt.callbacks.monitors.signal_to_noise import SignalToNoise
 from tflbt.callbacks.non_finite_loss import NonFiniteLoss
 from tflbt.callbacks.rate_curve import RateCurve
 from tflbt.callbacks.run_log import RunLog
@@ -26,6 +27,7 @@ __all__ = [
     "NonFiniteLoss",
     "RateCurve",
     "RunLog",
+    "SignalToNoise",
     "StabilityMonitor",
     "StepDecay",
     "TimeAccount",

@@ -90,6 +90,12 @@ def build_monitors(
     monitors = [
         sections.build(config, "stability", curvature_data=first),
         sections.build(config, "margin", margin_data=margin),
+        sections.build(
+            config,
+            "signal_to_noise",
+            gradient_data=_first(samples, config.signal_to_noise.samples),
+            batch_size=config.batch_size,
+        ),
     ]
     return [monitor for monitor in monitors if monitor is not None]
 
@@ -129,6 +135,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     _check_schedules(config, plan)
     build_schedules(config)
     build_monitors(config)
+    _check_signal(config)
     sections.build(config, "checkpoint", directory="")
     for rule in build_rules(config):
         if isinstance(rule, data.BatchAugmentation):
@@ -179,6 +186,17 @@ def _check_schedules(config: ml_collections.ConfigDict, plan: BatchPlan) -> None
         raise ValueError(
             "config.schedule.name='two_phase' does not go with config.batch_schedule.name='adaptive': both measure "
             "an eigenvalue, and metrics.csv has one column for it."
+        )
+
+
+def _check_signal(config: ml_collections.ConfigDict) -> None:
+    """Raises where the samples on which signal and noise are measured do not suffice."""
+    section = config.signal_to_noise
+    wanted = section.batches * (section.batch_size or config.batch_size)
+    if section.every and section.samples < wanted:
+        raise ValueError(
+            f"config.signal_to_noise.samples={section.samples} must be at least {wanted}, for batches="
+            f"{section.batches} of batch_size={section.batch_size or config.batch_size}."
         )
 
 

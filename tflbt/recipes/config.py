@@ -50,7 +50,7 @@ def default_config() -> Config:
     - `warmup`, off with 0 `epochs`; `stability`, off with `every` 0 epochs; `adversarial` and `small_loss`, off with
       `share` 0; `batch_augmentation`, off with 1 of `instances` (`batch_size` counts them); `checkpoint`.
     - measures of every update, off with `measure` False: `noise_scale`, `gradient_norm`, `strides`.
-    - measures at the ends of epochs, off with `every` 0: `margin`.
+    - measures at the ends of epochs, off with `every` 0: `margin`, `signal_to_noise`.
 
     Returns:
         A locked `ConfigDict`.

@@ -17,12 +17,13 @@ from tflbt.training import FGSM, GradientNorm, NoiseScale, SmallLossDiscarding, 
 
 # Arguments that the recipe supplies when it builds, so that they are no keys.
 SUPPLIED = {"begin", "callbacks", "classes", "curvature_data", "directory", "input_shape", "seed"}
-SUPPLIED |= {"margin_data", "standardize", "sub_batch_size"}
+SUPPLIED |= {"gradient_data", "margin_data", "standardize", "sub_batch_size"}
 # Keys that switch a section off, the value that does, and one that does not.
 SWITCHES: dict[str, tuple[str, Any, Any]] = {
     "warmup": ("epochs", 0, 1.0),
     "stability": ("every", 0, 1),
     "margin": ("every", 0, 1),
+    "signal_to_noise": ("every", 0, 1),
     "adversarial": ("share", 0, 0.2),
     "batch_augmentation": ("instances", 1, 2),
     "small_loss": ("share", 0, 0.3),
@@ -103,6 +104,10 @@ SECTIONS: dict[str, dict[str, Part]] = {
             {"every": 0},
             {"samples": 10_000},  # the first of the training set, of which the paper takes all
         )
+    },
+    "signal_to_noise": {
+        # Of the recipe's own batch size; the first samples of the training set, of which all would be exact.
+        "": Part(callbacks.SignalToNoise, {"every": 0, "batch_size": None}, {"samples": 10_000})
     },
     "batch_augmentation": {"": Part(BatchAugmentation)},
     "small_loss": {"": Part(SmallLossDiscarding, {"share": 0.0, "epochs": None})},

@@ -21,6 +21,7 @@ _LAST = (
     *("learning_rate", "batch_size", "phase", "eigenvalue", "curvature_products"),
     *("stability_eigenvalue", "stability_mean", "stability_limit", "stability_limit_momentum"),
     *("noise_scale", "gradient_variance", "gradient_square", "signal_to_noise_estimate"),
+    *("signal_to_noise", "gradient_signal", "gradient_noise"),
     *("noise_scale_predicted", "gradient_norm", "gradient_stride", "gradient_stride_first"),
     *("parameter_stride", "normalized_stride", "path_length", "loss_stride"),
     "loss_stride_first_order",

@@ -1,4 +1,4 @@
-"""The figures of what rules measure of every update."""
+"""The figures of what rules measure of every update, and of signal and noise at the ends of epochs."""
 
 from __future__ import annotations
 
@@ -33,6 +33,28 @@ FIGURES = (
                 ),
             ),
             Panel("predicted", (Line("noise_scale_predicted", "μN / m(1−κ)", "rate"),)),
+        ),
+    ),
+    PanelFigure(
+        "signal_to_noise",
+        "Signal to noise",
+        "How much longer the part of an update's gradient along the true gradient is than the part across it, as "
+        "measured on mini-batches and as estimated from the sub-batches of every update; below, both parts.",
+        (
+            Panel(
+                "signal / noise",
+                (
+                    Line("signal_to_noise", "measured", "eigenvalue"),
+                    Line("signal_to_noise_estimate", "estimated", "input", ":"),
+                ),
+            ),
+            Panel(
+                "length",
+                (
+                    Line("gradient_signal", "signal", "train"),
+                    Line("gradient_noise", "noise", "validation"),
+                ),
+            ),
         ),
     ),
     PanelFigure(
