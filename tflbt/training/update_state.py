@@ -66,6 +66,7 @@ class UpdateState:
         self.skips = False
         self.progress = Progress()
         self.tail: Tail | None = None  # of the last fit; None: how long an epoch is, is not known
+        self.noticed_ghosts = False  # whether it was said that ghosts hold instances of few samples
         self.noticed_tail = False
 
     def begin_metrics(self) -> None:

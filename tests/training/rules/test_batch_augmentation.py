@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tflbt import callbacks
+from tflbt import callbacks, models
 from tflbt.data import BatchAugmentation
 from tflbt.data.sample_seeds import uniform_integers
 from tflbt.data.sharding import sub_batches
@@ -50,6 +50,26 @@ def test_at_once_or_accumulated_is_plain_keras_on_all_instances(
     same(model.get_weights(), plain.get_weights(), 1e-6)
     assert int(model.optimizer.iterations) == 2 * 4  # as many as without, with batch B
     assert model.samples_seen == 2 * 30 * M
+
+
+@pytest.mark.parametrize(("placement", "told"), [("sub_batch", 1), ("rank", 0)])
+def test_ghosts_of_instances_side_by_side_are_noticed_once(samples, caplog, placement, told):
+    inputs = tf.keras.Input([3])
+    normalised = models.GhostBatchNormalization(4)(inputs)
+    model = LargeBatchModel(inputs, tf.keras.layers.Dense(1)(normalised))
+    model.compile("sgd", "mse")
+    x, y = np.ones([8, 3], np.float32), np.ones([8, 1], np.float32)
+    for _ in range(2):
+        model.fit(
+            x,
+            y,
+            batch_size=8,
+            sub_batch_size=4,
+            verbose=0,
+            batch_augmentation=BatchAugmentation(2, placement),
+        )
+    said = [text for text in caplog.messages if "Ghosts of 4 hold instances of 2 samples" in text]
+    assert len(said) == told
 
 
 def test_dropout_has_a_mask_for_every_instance(samples):
