@@ -67,6 +67,9 @@ def test_curvature_is_measured_on_files_that_are_read(root):
     assert x.shape == (3, 16, 16, 3)
     np.testing.assert_array_equal(y, made.train[1][:3])
     assert -2.2 < x.min() < x.max() < 2.7  # standardised
+    of_ranks = [made.schedules[-1].curvature.source.of_rank(rank, 2) for rank in range(2)]
+    np.testing.assert_array_equal(of_ranks[0][0], x[::2])  # each rank reads its own alone
+    np.testing.assert_array_equal(of_ranks[1][0], x[1::2])
 
 
 def test_the_batch_may_exceed_the_data_set(root):

@@ -18,9 +18,9 @@ class CurvatureProbe:
     """Estimates the same eigenvalue at every call: with the same samples, seed and options of `top_eigenvalue`.
 
     The data are (x, y[, sample_weight]), the same arrays on every rank, or a function that returns them, which is
-    called at the start of each `fit`. Each rank measures its share, and all samples count. One mini-batch is enough
-    (section 3.2 of `two-phase.txt`). With `warm_start` it begins at the last estimate's eigenvector, which takes fewer
-    products.
+    called at the start of each `fit`; one with a method `of_rank(rank, size)` is asked for this rank's samples alone.
+    Each rank measures its share, and all samples count. One mini-batch is enough (section 3.2 of `two-phase.txt`). With
+    `warm_start` it begins at the last estimate's eigenvector, which takes fewer products.
 
     Attributes:
         eigenvalue: The last estimate, None before the first.
@@ -36,12 +36,17 @@ class CurvatureProbe:
         self.eigenvalue: float | None = None
         self.products = 0
         self.seconds = 0.0
-        self._data: tuple[Any, ...] | None = None
+        self._data: tuple[Any, ...] | None = None  # this rank's share
         self._eigenvector: tuple[np.ndarray, ...] | None = None
 
     def start_training(self, model: tf.keras.Model) -> None:
         """Gets the data; uses the sub-batch size of the training, if `options` have `sub_batch_size=None`."""
-        self._data = load_data(self.source)
+        reduction = comm.reduction_of(model)
+        of_rank = getattr(self.source, "of_rank", None)
+        if of_rank is None:
+            self._data = share(load_data(self.source), reduction)
+        else:
+            self._data = load_data(lambda: of_rank(reduction.rank, reduction.size))
         plan = getattr(model, "batch_plan", None)
         if plan is not None and self.options.get("sub_batch_size", 0) is None:
             self.options["sub_batch_size"] = plan.sub_batch_size
@@ -58,7 +63,7 @@ class CurvatureProbe:
         """Returns the eigenvalue at the model's present weights; all ranks must call it together."""
         begin = time.perf_counter()
         reduction = comm.reduction_of(model)
-        x, y, *weight = share(self._data or (), reduction)
+        x, y, *weight = self._data or ()
         result = top_eigenvalue(
             model,
             x,

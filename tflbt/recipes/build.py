@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import ml_collections
+import numpy as np
 import tensorflow as tf
 
 from tflbt import checks, data
@@ -75,7 +76,7 @@ def build_schedules(
     callbacks = [sections.build(config, "warmup")]
     for kind in ("schedule", "batch_schedule"):
         count = config[kind].get("curvature_samples")
-        first = _first(samples, config.batch_size if count is None else count)
+        first = FirstSamples(samples, config.batch_size if count is None else count)
         callbacks.append(sections.build(config, kind, curvature_data=first, **options))
     return [callback for callback in callbacks if callback is not None]
 
@@ -85,15 +86,17 @@ def build_monitors(
 ) -> list[tf.keras.callbacks.Callback]:
     """The callbacks that measure; they go before those that change the learning rate at an epoch's end."""
     stability = config.stability
-    first = _first(samples, stability.batches * (stability.batch_size or 0) * bool(stability.every))
-    margin = _first(samples, config.margin.samples)
+    first = FirstSamples(
+        samples, stability.batches * (stability.batch_size or 0) * bool(stability.every)
+    )
+    margin = FirstSamples(samples, config.margin.samples)
     monitors = [
         sections.build(config, "stability", curvature_data=first),
         sections.build(config, "margin", margin_data=margin),
         sections.build(
             config,
             "signal_to_noise",
-            gradient_data=_first(samples, config.signal_to_noise.samples),
+            gradient_data=FirstSamples(samples, config.signal_to_noise.samples),
             batch_size=config.batch_size,
         ),
     ]
@@ -107,14 +110,21 @@ def build_rules(config: ml_collections.ConfigDict, samples: Samples | None = Non
     return [rule for rule in rules if rule is not None]
 
 
-def _first(samples: Samples | None, count: int | None) -> Callable[[], Any]:
-    """What returns the first training samples, on which curvature is measured from the start of `fit` on."""
+@dataclasses.dataclass(frozen=True)
+class FirstSamples:
+    """The first training samples, on which curvature is measured: made or read as `fit` starts."""
 
-    def first() -> Any:
-        assert samples is not None and count
-        return samples.first(count)
+    samples: Samples | None
+    count: int | None
 
-    return first
+    def __call__(self) -> tuple[np.ndarray, np.ndarray]:
+        """All of them."""
+        return self.of_rank(0, 1)
+
+    def of_rank(self, rank: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """A rank's share, so that no rank holds a batch of 16,384 large images."""
+        assert self.samples is not None and self.count
+        return self.samples.first(self.count, rank, size)
 
 
 def check(config: ml_collections.ConfigDict) -> None:

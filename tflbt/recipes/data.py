@@ -41,9 +41,12 @@ class Samples:
         """Training inputs (or their names) and labels, as loaded."""
         return self.source.x_train, self.source.y_train
 
-    def first(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """The first training samples as the network sees them in evaluation; they may have to be read from files."""
-        x, y = self.source.some_training_images(count)
+    def first(self, count: int, rank: int = 0, size: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """Every size-th of the first training samples, from that of the rank's number on, as evaluation sees them.
+
+        They may have to be read from files.
+        """
+        x, y = self.source.some_training_images(count, rank, size)
         return (x if self.standardize is None else self.standardize(x).numpy()), y
 
 

@@ -61,6 +61,8 @@ class ImageData:
         height, width, channels = self.x_train.shape[1:]
         return height, width, channels
 
-    def some_training_images(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the first `count` training images and their labels."""
-        return self.x_train[:count], self.y_train[:count]
+    def some_training_images(
+        self, count: int, rank: int = 0, size: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the first `count` training images and their labels; of several ranks, this one's share of them."""
+        return self.x_train[rank:count:size], self.y_train[rank:count:size]

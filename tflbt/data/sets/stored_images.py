@@ -90,10 +90,16 @@ class StoredImages:
         del seeds
         return image_files.centre_crops(self._paths(names), self.image_size, self.contents)
 
-    def some_training_images(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the first `count` training images, read in float32 as evaluation sees them, and their labels."""
+    def some_training_images(
+        self, count: int, rank: int = 0, size: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the first `count` training images, read in float32 as evaluation sees them, and their labels.
+
+        Of several ranks, this one reads its share: every size-th, from that of its number on.
+        """
+        chosen = slice(rank, count, size)
         with image_files.unreadable_named():
-            return self.centre_crops(self.x_train[:count]).numpy(), self.y_train[:count]
+            return self.centre_crops(self.x_train[chosen]).numpy(), self.y_train[chosen]
 
     @staticmethod
     def contents(path: tf.Tensor) -> tf.Tensor:

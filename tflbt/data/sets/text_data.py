@@ -83,9 +83,11 @@ class TextData:
         """The same as `sample_shape`, by its name in the other data sets."""
         return self.sample_shape
 
-    def some_training_images(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the first `count` training windows and the words that follow theirs."""
-        return self.x_train[:count], self.y_train[:count]
+    def some_training_images(
+        self, count: int, rank: int = 0, size: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the first `count` training windows and the words that follow theirs; of several ranks, a share."""
+        return self.x_train[rank:count:size], self.y_train[rank:count:size]
 
 
 def windows(words: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
