@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -28,6 +29,25 @@ def test_every_few_epochs_and_after_the_last(tmp_path, data, make_model):
 def test_the_newest_are_kept(tmp_path, data, make_model):
     fit(make_model(), data, Checkpoint(tmp_path, keep=3), epochs=5)
     assert written(tmp_path) == ["epoch_00003", "epoch_00004", "epoch_00005"]
+
+
+def test_the_initial_weights_and_chosen_epochs_stay(tmp_path, data, make_model):
+    """Also where the run is resumed from its beginning: killed in the first epoch."""
+    model = make_model()
+    before = model.get_weights()
+    options = {"every": 4, "keep": 1, "initial": True, "keep_epochs": (1, 3)}
+    fit(model, data, Checkpoint(tmp_path, **options), epochs=9)
+    assert written(tmp_path) == ["epoch_00000", "epoch_00001", "epoch_00003", "epoch_00009"]
+    for epoch in (1, 3, 9):
+        shutil.rmtree(tmp_path / f"epoch_{epoch:05d}")
+    other, checkpoint = make_model(seed=1), Checkpoint(tmp_path, **options)
+    assert checkpoint.resume(other) == 0
+    for a, b in zip(before, other.get_weights()):
+        np.testing.assert_array_equal(a, b)
+    fit(other, data, checkpoint, epochs=9)
+    assert written(tmp_path) == ["epoch_00000", "epoch_00001", "epoch_00003", "epoch_00009"]
+    with pytest.raises(ValueError, match=r"^keep_epochs=\(0, 3\) must be .*initial=True"):
+        Checkpoint(tmp_path, keep_epochs=(0, 3))
 
 
 def test_a_run_that_is_stopped_early_is_written(tmp_path, data, make_model):

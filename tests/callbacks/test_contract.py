@@ -20,6 +20,7 @@ MAKERS = {
     ),
     "Checkpoint": lambda folder, data: callbacks.Checkpoint(folder / "other"),
     "CurvatureMonitor": lambda folder, data: callbacks.CurvatureMonitor(data, every=2),
+    "DistanceMonitor": lambda folder, data: callbacks.DistanceMonitor(folder / "distance.csv", 3),
     "FirstEpochsBatch": lambda folder, data: callbacks.FirstEpochsBatch(16, 0.02, epochs=5),
     "GrowBatchSize": lambda folder, data: callbacks.GrowBatchSize([1, 2], 2.0, max_batch_size=16),
     "MarginMonitor": lambda folder, data: callbacks.MarginMonitor(

@@ -7,11 +7,12 @@ import tensorflow as tf
 
 from tests.ranks.twins import SETS, K, X, Y, identical_on_ranks, large, network
 from tflbt.analysis.margins import COLUMNS, margin_statistics
-from tflbt.callbacks import MarginMonitor, SignalToNoise
+from tflbt.callbacks import DistanceMonitor, MarginMonitor, SignalToNoise
 from tflbt.callbacks.monitors.signal_to_noise import COLUMNS as OF_NOISE
 from tflbt.callbacks.monitors.signal_to_noise import SummedGradient
 from tflbt.curvature import input_margins
 from tflbt.distributed import comm
+from tflbt.runs.metrics import MetricsTable
 from tflbt.training import LargeBatchModel
 
 LABELS = (X[:, 0] > 0).astype(int)
@@ -43,3 +44,19 @@ def test_signal_and_noise_are_those_of_one_process(rank):
     found = [logs[name] for name in OF_NOISE]
     np.testing.assert_allclose(found, [signal / noise, signal, noise], rtol=1e-5)
     identical_on_ranks(found, "signal_to_noise")
+
+
+def test_distances_begin_at_the_shared_weights(rank, shared_folder):
+    """The ranks begin apart and take the chief's weights before the first update."""
+    model = network(seed=1)
+    start = model.get_weights()
+    if rank:
+        model.set_weights([w + 1 for w in start])
+    monitor = DistanceMonitor(str(shared_folder / "distance.csv"), 1)
+    model, history = large(K.optimizers.SGD(0.1), model, callbacks=[monitor])
+    squares = sum(((a - b) ** 2).sum() for a, b in zip(model.get_weights(), start))
+    np.testing.assert_allclose(history["distance"][-1] ** 2, squares, rtol=1e-4)
+    identical_on_ranks(history["distance"], "distances")
+    comm.gather_objects(None, "the chief has written")
+    rows = MetricsTable(shared_folder / "distance.csv").read()
+    assert [row["updates"] for row in rows] == [1, 2, 4, 6]

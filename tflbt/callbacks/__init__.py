@@ -5,6 +5,7 @@ from tflbt.callbacks.checkpoint import Checkpoint
 from tflbt.callbacks.curvature_monitor import CurvatureMonitor
 from tflbt.callbacks.first_epochs_batch import FirstEpochsBatch
 from tflbt.callbacks.grow_batch_size import GrowBatchSize
+from tflbt.callbacks.monitors.distance_monitor import DistanceMonitor
 from tflbt.callbacks.monitors.margin_monitor import MarginMonitor
 from tflbt.callbacks.monitors.signal_to_noise import SignalToNoise
 from tflbt.callbacks.non_finite_loss import NonFiniteLoss
@@ -21,6 +22,7 @@ __all__ = [
     "AdaptiveBatchSize",
     "Checkpoint",
     "CurvatureMonitor",
+    "DistanceMonitor",
     "FirstEpochsBatch",
     "GrowBatchSize",
     "MarginMonitor",

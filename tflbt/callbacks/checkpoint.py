@@ -40,6 +40,10 @@ class Checkpoint(tf.keras.callbacks.Callback):
             case; the ones that are named here and have a `restore(state)` get their state already from `resume`.
         every: Epochs between checkpoints, at least 1, default 1.
         keep: How many of the newest checkpoints to keep, at least 1, default 2.
+        initial: Whether to write one of the weights before the first update too, as epoch 0, which stays: distances and
+            landscapes begin there. Default False.
+        keep_epochs: Epochs, increasing, whose checkpoints are written and stay, whatever `every` and `keep` are;
+            default (): none.
 
     Raises:
         ValueError: If an argument is out of its range; at the start of `fit`, if a checkpoint that was resumed holds a
@@ -65,10 +69,18 @@ class Checkpoint(tf.keras.callbacks.Callback):
         callbacks: Iterable[tf.keras.callbacks.Callback] = (),
         every: int = 1,
         keep: int = 2,
+        initial: bool = False,
+        keep_epochs: Iterable[int] = (),
     ) -> None:
         super().__init__()
         checks.whole("every", every, at_least=1)
-        self.checkpoints = Checkpoints(Path(directory), keep)
+        keep_epochs = tuple(keep_epochs)
+        if keep_epochs:
+            hint = "; the weights before the first update are initial=True"
+            checks.increasing("keep_epochs", keep_epochs, whole=True, hint=hint)
+        stay = (0, *keep_epochs) if initial else keep_epochs
+        self.checkpoints = Checkpoints(Path(directory), keep, stay)
+        self.initial = initial
         self.every = every
         self.batch_size: int | None = None  # that the restored run had reached
         self.ended_itself = False  # whether the restored run had ended itself
@@ -151,8 +163,10 @@ class Checkpoint(tf.keras.callbacks.Callback):
             )
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """The run is not over, or no longer."""
+        """Writes the weights before the first update, if that is wanted. The run is not over, or no longer."""
         self.ended_itself = False
+        if epoch == 0 and self.initial:
+            write_together(self.checkpoints, self.model, 0, self._state())
 
     def _require_empty(self) -> None:
         """Raises if there are checkpoints."""
@@ -168,7 +182,7 @@ class Checkpoint(tf.keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes a checkpoint, if it is due or this is the last epoch."""
         last = epoch + 1 == self.params.get("epochs") or self.model.stop_training
-        if (epoch + 1) % self.every == 0 or last:
+        if (epoch + 1) % self.every == 0 or epoch + 1 in self.checkpoints.keep_epochs or last:
             write_together(self.checkpoints, self.model, epoch + 1, self._state())
 
     def _state(self) -> dict[str, Any]:

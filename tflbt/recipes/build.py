@@ -99,6 +99,7 @@ def build_monitors(
             gradient_data=FirstSamples(samples, config.signal_to_noise.samples),
             batch_size=config.batch_size,
         ),
+        sections.build(config, "distance"),
     ]
     return [monitor for monitor in monitors if monitor is not None]
 

@@ -51,6 +51,7 @@ def default_config() -> Config:
       `share` 0; `batch_augmentation`, off with 1 of `instances` (`batch_size` counts them); `checkpoint`.
     - measures of every update, off with `measure` False: `noise_scale`, `gradient_norm`, `strides`.
     - measures at the ends of epochs, off with `every` 0: `margin`, `signal_to_noise`.
+    - measures at some updates, off with `measure` False: `distance`.
 
     Returns:
         A locked `ConfigDict`.

@@ -17,7 +17,7 @@ from tflbt.training import FGSM, GradientNorm, NoiseScale, SmallLossDiscarding, 
 
 # Arguments that the recipe supplies when it builds, so that they are no keys.
 SUPPLIED = {"begin", "callbacks", "classes", "curvature_data", "directory", "input_shape", "seed"}
-SUPPLIED |= {"gradient_data", "margin_data", "standardize", "sub_batch_size"}
+SUPPLIED |= {"gradient_data", "margin_data", "standardize", "sub_batch_size", "table"}
 # Keys that switch a section off, the value that does, and one that does not.
 SWITCHES: dict[str, tuple[str, Any, Any]] = {
     "warmup": ("epochs", 0, 1.0),
@@ -27,7 +27,10 @@ SWITCHES: dict[str, tuple[str, Any, Any]] = {
     "adversarial": ("share", 0, 0.2),
     "batch_augmentation": ("instances", 1, 2),
     "small_loss": ("share", 0, 0.3),
-    **{kind: ("measure", False, True) for kind in ("noise_scale", "gradient_norm", "strides")},
+    **{
+        kind: ("measure", False, True)
+        for kind in ("noise_scale", "gradient_norm", "strides", "distance")
+    },
 }
 # What does nothing while a switch is off, as `tflbt.tuning.space.check` takes it.
 USED_WITH: dict[str, tuple[str, Any]] = {
@@ -109,6 +112,7 @@ SECTIONS: dict[str, dict[str, Part]] = {
         # Of the recipe's own batch size; the first samples of the training set, of which all would be exact.
         "": Part(callbacks.SignalToNoise, {"every": 0, "batch_size": None}, {"samples": 10_000})
     },
+    "distance": {"": Part(callbacks.DistanceMonitor, own={"measure": False})},
     "batch_augmentation": {"": Part(BatchAugmentation)},
     "small_loss": {"": Part(SmallLossDiscarding, {"share": 0.0, "epochs": None})},
     "adversarial": {"": Part(_fgsm, {"share": 0.0})},

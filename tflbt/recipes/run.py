@@ -21,7 +21,10 @@ from tflbt.runs.run_directory import RunDirectory
 from tflbt.training import LargeBatchModel
 
 # What may change between the start of a run and its resumption: nothing that the result depends on.
-_MAY_DIFFER = ("stall_limit", "checkpoint.every", "checkpoint.keep")
+_MAY_DIFFER = (
+    *("stall_limit", "checkpoint.every", "checkpoint.keep"),
+    *("checkpoint.initial", "checkpoint.keep_epochs"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +89,9 @@ class Recipe:
         over = any(getattr(callback, "over", False) for callback in more_callbacks)
         if finished >= self.config.epochs or over:
             return None
+        for monitor in self.monitors:
+            if isinstance(monitor, callbacks.DistanceMonitor):
+                monitor.write_into(directory)
         ratios, account = callbacks.TrustRatioMonitor(), callbacks.TimeAccount()
         measuring = (*self.monitors, *self.schedules, ratios, account)
         sources = [source for source in measuring if hasattr(source, "epoch_columns")]

@@ -17,6 +17,7 @@ WHOLE = (
     "stability",
     *_MEASURES,
     "margin",
+    "diffusion",
     "time_account",
 )
 _TITLES = {
@@ -28,15 +29,23 @@ _TITLES = {
     "adversarial_ratio": "Adversarial samples",
     "stability": "Stability of SGD",
     "margin": "Margin and loss",
+    "diffusion": "Distance from the initial weights",
     "time_account": "Where the time went",
 }
 _MARGIN = (
     "The sum of the distances of training inputs from the decision boundary, of those between the quartiles, and the "
     "training loss. The dotted line is the first epoch after ten without an improvement of the loss."
 )
+_DIFFUSION = (
+    "The length of the difference between the weights and those before the first update, against the number of "
+    "updates on a logarithmic axis. A straight line is ultra-slow diffusion, D = a + c log t; on a flat potential D "
+    "grows as the square root of t, dotted. Both are fitted to what was measured after the warm-up; slope is that of "
+    "log D against log t, 1/2 where the potential is flat."
+)
 # With a two-phase schedule, and without.
 _CAPTIONS = {
     "margin": (_MARGIN, _MARGIN),
+    "diffusion": (_DIFFUSION, _DIFFUSION),
     "loss": (
         "Mean loss of each epoch; exploration ends some epochs after the training loss has reached a plateau.",
         "Mean loss of each epoch.",

@@ -18,7 +18,7 @@ from tflbt.report import (
     time_figure,
 )
 from tflbt.report.figure_style import COLOURS, HALF
-from tflbt.report.measures import margin_figure, updates
+from tflbt.report.measures import diffusion_figure, margin_figure, updates
 from tflbt.runs.history import History, is_accuracy
 
 
@@ -38,6 +38,7 @@ def draw(history: History) -> dict[str, Figure]:
             "stability": stability_figure.draw(history),
             **updates.draw(history),
             "margin": margin_figure.draw(history),
+            "diffusion": diffusion_figure.draw(history),
             "time_account": time_figure.draw(history),
         }
     return {name: figure for name, figure in figures.items() if figure is not None}

@@ -41,7 +41,7 @@ def write(run_directory: RunDirectory | str | os.PathLike[str], regime: str = ""
     from tflbt.report import figures  # Matplotlib is only loaded to draw
 
     run = run_directory if isinstance(run_directory, RunDirectory) else RunDirectory(run_directory)
-    history = History(run.metrics.read())
+    history = run.history
     if not history.rows:
         raise FileNotFoundError(
             2, "no epochs to report on; metrics.csv has a row after the first epoch",

@@ -10,16 +10,17 @@ from typing import Any, Union
 
 from tflbt.analysis import Run, regime_line, regimes
 from tflbt.checks import is_number, is_whole
+from tflbt.runs.config import changes_result
 from tflbt.runs.history import History, is_accuracy
 from tflbt.runs.run_directory import RunDirectory
 
 # What may differ from the baseline in a run of linear scaling alone: the batch, the rate, and the settings of how and
 # where a run is computed, not of what is computed.
 _NO_TECHNIQUE = {
-    *("name", "variant", "seed", "deterministic", "jit_compile", "stall_limit"),
+    *("name", "variant", "seed", "deterministic", "jit_compile"),
     *("batch_size", "sub_batch_size", "optimizer.learning_rate"),
     "epochs",  # which `tflbt.analysis` compares itself
-    *("checkpoint.every", "checkpoint.keep", "schedule.curvature_samples"),
+    "schedule.curvature_samples",
 }
 _SAME = ("data.name", "model.name")
 RunLike = Union[RunDirectory, "os.PathLike[str]", str]
@@ -116,7 +117,7 @@ def _setting(run: RunDirectory, key: str) -> Any:
 
 def _is_linear(settings: Mapping[str, Any], baseline: Mapping[str, Any]) -> bool:
     """Whether a run differs from the baseline by linear scaling of the learning rate alone."""
-    keys = (settings.keys() | baseline.keys()) - _NO_TECHNIQUE
+    keys = {*filter(changes_result, settings.keys() | baseline.keys())} - _NO_TECHNIQUE
     rates = [config.get("optimizer.learning_rate") for config in (settings, baseline)]
     if any(settings.get(key) != baseline.get(key) for key in keys):
         return False

@@ -10,6 +10,11 @@ from typing import Any
 import numpy as np
 
 _MISSING = "(not set)"
+# Keys, and beginnings of keys, that change what a run keeps, measures or waits for, and nothing that it computes.
+_BESIDE = (
+    *("stall_limit", "checkpoint.", "stability.", "margin.", "distance.", "curvature."),
+    *("noise_scale.", "gradient_norm.", "strides.", "signal_to_noise."),
+)
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -47,6 +52,11 @@ def differences(
         for name in dict.fromkeys([*old, *new])
         if name not in may_differ and old.get(name) != new.get(name)
     ]
+
+
+def changes_result(key: str) -> bool:
+    """Whether a dotted key of a recipe can change the weights that a run ends with."""
+    return not key.startswith(_BESIDE)
 
 
 def without_numpy(value: Any) -> Any:

@@ -19,6 +19,8 @@ class History:
 
     Args:
         rows: One dictionary per epoch; any column may be missing or empty.
+        distances: The rows of `distance.csv`, which `DistanceMonitor` writes; default: none.
+        warmup: Epochs of warm-up, default 0.
 
     Example:
         >>> history = History([{"epoch": 1, "loss": 0.5, "updates": 8}, {"epoch": 2, "loss": 0.4}])
@@ -29,6 +31,8 @@ class History:
     """
 
     rows: Sequence[Mapping[str, Any]]
+    distances: Sequence[Mapping[str, Any]] = ()
+    warmup: float = 0.0
 
     @property
     def epochs(self) -> list[int]:

@@ -26,6 +26,7 @@ _LAST = (
     *("parameter_stride", "normalized_stride", "path_length", "loss_stride"),
     "loss_stride_first_order",
     *("margin", "margin_mean", "margin_q1", "margin_median", "margin_q3", "margin_negative"),
+    *("distance", "weight_norm", "weight_cosine"),
     *("decays", "growths", "adversarial_ratio", "discarded_share", "seconds"),
 )
 # Where the seconds went, in the order of the paper's Table II and of our figure.

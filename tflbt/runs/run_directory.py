@@ -9,6 +9,7 @@ from typing import Any
 from tflbt.runs import atomic_file, environment
 from tflbt.runs.claimed_directory import ClaimedDirectory
 from tflbt.runs.config import flatten, read_json, to_json
+from tflbt.runs.history import History
 from tflbt.runs.metrics import MetricsTable
 
 
@@ -26,6 +27,7 @@ class RunDirectory(ClaimedDirectory):
         config_json: The resolved configuration.
         environment_json: Versions, ranks, devices, command line.
         metrics_csv: One row per epoch.
+        distance_csv: A row per measured distance from the initial weights, if there is a `DistanceMonitor`.
         tensorboard: TensorBoard's event files.
         checkpoints: Checkpoints of model, optimizer and callbacks.
         figures: Figures as PNG and SVG files.
@@ -56,6 +58,7 @@ class RunDirectory(ClaimedDirectory):
         self.config_json = self.path / self.description_name
         self.environment_json = self.path / "environment.json"
         self.metrics_csv = self.path / "metrics.csv"
+        self.distance_csv = self.path / "distance.csv"
         self.tensorboard = self.path / "tensorboard"
         self.checkpoints = self.path / "checkpoints"
         self.figures = self.path / "figures"
@@ -93,6 +96,12 @@ class RunDirectory(ClaimedDirectory):
     def metrics(self) -> MetricsTable:
         """The table in `metrics.csv`."""
         return MetricsTable(self.metrics_csv)
+
+    @property
+    def history(self) -> History:
+        """All that the run's tables say of it."""
+        warmup = self.hyper_parameters.get("warmup.epochs") or 0.0
+        return History(self.metrics.read(), MetricsTable(self.distance_csv).read(), warmup)
 
     @staticmethod
     def _comparable(description: Mapping[str, Any]) -> Mapping[str, Any]:

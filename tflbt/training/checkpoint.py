@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +38,13 @@ class Checkpoints:
     either the whole of it or nothing; the manifest (size and SHA-256 of each file) shows whether it is damaged. It has
     the model's weights, the optimizer's slots, iterations and learning rate, the loss scale, and as JSON the number of
     finished epochs, samples seen, the batch size and the state of callbacks and rules (arrays are in arrays.npz).
-    The directory is created with the first checkpoint; the newest `keep`, at least 1, stay.
+    The directory is created with the first checkpoint; the newest `keep`, at least 1, stay, and beside them those of
+    `keep_epochs`.
     """
 
     directory: Path
     keep: int = 2
+    keep_epochs: Collection[int] = ()
 
     def __post_init__(self) -> None:
         """Takes a path as a string too, and checks `keep`."""
@@ -74,7 +77,8 @@ class Checkpoints:
         """Removes the oldest, those of later epochs (from a run that this one repeats) and what killed writes left."""
         found = self.found()
         later = [path for path in found if _epoch(path) > epochs]
-        oldest = found[: len(found) - len(later)][: -self.keep]
+        passing = [path for path in found if _epoch(path) not in self.keep_epochs]
+        oldest = [path for path in passing if path not in later][: -self.keep]
         for path in (*later, *oldest):
             _remove(path)
         for path in (*self.directory.glob(".writing_*"), *self.directory.glob(".removed_*")):

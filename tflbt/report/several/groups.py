@@ -8,11 +8,9 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tflbt.runs.config import changes_result
 from tflbt.runs.history import History, is_accuracy
 from tflbt.runs.run_directory import RunDirectory
-
-# Settings that do not change what is trained; `seed` is what the runs of a group differ by.
-_SAME_TRAINING = {"seed", "stall_limit", "checkpoint.every", "checkpoint.keep"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,11 +54,11 @@ def by_seed(directories: Iterable[str | os.PathLike[str]]) -> list[Group]:
     runs = {RunDirectory(place).path.resolve(): str(place) for place in directories}
     for path, place in runs.items():
         run = RunDirectory(path)
-        history = History(run.metrics.read())
+        history = run.history
         if not history.rows:
             raise FileNotFoundError(2, "no epochs to draw", str(run.metrics_csv))
         configuration = run.hyper_parameters
-        settings = {k: v for k, v in configuration.items() if k not in _SAME_TRAINING}
+        settings = {k: v for k, v in configuration.items() if k != "seed" and changes_result(k)}
         key = repr(sorted(settings.items())) if settings else path
         group = found.setdefault(key, Group(run.name, settings, {}))
         seed = configuration.get("seed")

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from matplotlib.figure import Figure
 
 from tflbt.report import figure_files
+from tflbt.report.measures import diffusion_figure
 from tflbt.report.several import curves, ladder, sweep
 from tflbt.report.several.groups import Group, by_seed
 
@@ -22,6 +23,7 @@ class Views:
         curves: Folder for a figure per column: all runs over `over`.
         sweep: Folder for the final values against `against`, a line per variant.
         ladder: Folder for the final values as bars.
+        diffusion: Folder for the distances from the initial weights, a line per variant.
         columns: Columns of `metrics.csv`; default: for curves the usual ones, for final values the metric.
         over: The horizontal axis of curves: "epoch", "update", "sample" or "second".
         against: The setting on the horizontal axis of a sweep: "batch_size", "epochs" or any other number.
@@ -30,6 +32,7 @@ class Views:
     curves: str | None = None
     sweep: str | None = None
     ladder: str | None = None
+    diffusion: str | None = None
     columns: Sequence[str] = ()
     over: str = "epoch"
     against: str = "batch_size"
@@ -43,13 +46,14 @@ class Views:
             ValueError: If runs do not have what a figure needs; names it.
             OSError: If a run cannot be read, or a figure not be written.
         """
-        folders = (self.curves, self.sweep, self.ladder)
+        folders = (self.curves, self.sweep, self.ladder, self.diffusion)
         if not any(folders):
             return []
         groups = by_seed(directories)
         target = by_seed([baseline]) if baseline else []
         paths = []
-        for folder, figures in zip(folders, (self._curves, self._sweep, self._ladder)):
+        drawing = (self._curves, self._sweep, self._ladder, self._diffusion)
+        for folder, figures in zip(folders, drawing):
             if folder:
                 drawn = dict(figures(groups, target))
                 figure_files.save_all(drawn, folder)
@@ -72,6 +76,11 @@ class Views:
     ) -> Iterator[tuple[str, Figure]]:
         for column in self._finals(groups):
             yield f"ladder_{column}", ladder.draw(groups, column, _final(target, column))
+
+    def _diffusion(
+        self, groups: Sequence[Group], _: Sequence[Group]
+    ) -> Iterator[tuple[str, Figure]]:
+        yield "diffusion", diffusion_figure.compare(groups)
 
     def _finals(self, groups: Sequence[Group]) -> Sequence[str]:
         """The columns of which final values are drawn."""
