@@ -4,8 +4,8 @@ baseline, 20 windows of 70 words an update; m10, M = 10 instances of each, told 
 
 `batch-augmentation.txt`, section 3.3, which takes "the implementation by Merity et al. (2017)": its README has the
 same 58.8 for B = 20 and 500 epochs. From there also SGD without momentum, learning rate 30, gradients clipped to a
-norm of 0.25, weight decay 1.2e-6 of all weights (in the optimizer, after the clipping, as there). The perplexity is
-exp(val_loss) and will be higher than the paper's. Missing here: *averaged SGD*, to which theirs goes over once the
+norm of 0.25, weight decay 1.2e-6 of all weights (in the optimizer, after the clipping, as there). The perplexity,
+val_perplexity, will be higher than the paper's. Missing here: *averaged SGD*, to which theirs goes over once the
 validation loss has not improved for 5 epochs, and without which the rate of 30 never falls; text read on from one
 window to the next; windows of random length, with a rate in proportion (`tflbt.models.word_lstm`,
 `tflbt.data.sets.text_data`).
@@ -33,6 +33,7 @@ def get_config(variant: str = "m10") -> ml_collections.ConfigDict:
     config.batch_size = B * INSTANCES[variant]
     config.batch_augmentation.instances = INSTANCES[variant]
     config.data.name = "penn_treebank"
+    config.metrics = ("accuracy", "perplexity")
     config.model = recipes.section(
         "model",
         "word_lstm",

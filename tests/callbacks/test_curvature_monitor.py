@@ -48,6 +48,33 @@ def test_sample_weights_and_options_reach_the_estimate(data, make_model):
     assert history["eigenvalue"][0] == pytest.approx(expected, rel=1e-6)
 
 
+def test_several_blocks_have_columns_of_their_own(data, make_model):
+    model = make_model()
+    monitor = CurvatureMonitor(data, blocks=("output", "all"), iterations=30)
+    history = model.fit(*data, verbose=0, callbacks=[monitor]).history
+    for block, method in (("output", "finite_difference"), ("all", "exact")):
+        expected = top_eigenvalue(model, *data, layers=block, method=method, iterations=30)
+        assert history[f"eigenvalue_{block}"] == pytest.approx([expected.eigenvalue], rel=1e-5)
+    row = monitor.epoch_columns()
+    assert row["eigenvalue_all"] > row["eigenvalue_output"] > 0 < row["seconds_curvature_monitor"]
+    assert "eigenvalue" not in history
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"blocks": "all"}, "^blocks='all' must be different names"),
+        ({"blocks": ("all", "all")}, "must be different names"),
+        ({"blocks": ("dense",)}, "^blocks='dense' must be one of"),
+        ({"blocks": ("all",), "layers": "output"}, "^layers='output' is said by blocks"),
+        ({"blocks": ("all",), "method": "finite_difference"}, 'layers="output" only'),
+    ],
+)
+def test_wrong_blocks_are_named(options, says, data):
+    with pytest.raises(ValueError, match=says):
+        CurvatureMonitor(data, **options)
+
+
 @pytest.mark.parametrize("every", [0, -1])
 def test_wrong_every_is_named(every, data):
     with pytest.raises(ValueError, match="^every="):

@@ -62,6 +62,26 @@ def test_schedules_are_those_that_the_recipe_names(images):
     assert build.build_schedules(config)[-1].begin == 0.0
 
 
+def test_metrics_and_eigenvalues_that_a_recipe_names(images):
+    values = {"batch_size": 20, "curvature.every": 1, "curvature.blocks": ("output", "all")}
+    config = config_with(**values, metrics=("accuracy", "top_5", "perplexity"))
+    build.check(config)
+    made = build.build(config, images=images)
+    history = {name: series[-1] for name, series in made.fit([]).history.items()}
+    x, y = made.test
+    logits = made.model.predict(x, verbose=0)
+    assert history["val_perplexity"] == pytest.approx(np.exp(history["val_loss"]), rel=1e-5)
+    above = (logits > np.take_along_axis(logits, y[:, None], 1)).sum(1)
+    assert history["val_top_5"] == pytest.approx((above < 5).mean())
+    assert {"eigenvalue_output", "eigenvalue_all"} <= set(history) and "eigenvalue" not in history
+    assert made.monitors[0].curvature.source()[0].shape[0] == 20  # one large mini-batch
+    config.metrics = ("top_1",)
+    with pytest.raises(
+        ValueError, match="^config.metrics='top_1' must be one of 'accuracy', 'top_5'"
+    ):
+        build.check(config)
+
+
 CURVES = {
     "polynomial": (
         {"schedule.power": 3.0, "schedule.end_factor": 0.1},

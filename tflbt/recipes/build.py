@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,17 @@ from tflbt.distributed import comm, watchdog
 from tflbt.recipes import parts, sections
 from tflbt.recipes.config import check_keys
 from tflbt.recipes.data import Samples, build_samples, check_data
+from tflbt.recipes.perplexity import Perplexity
 from tflbt.recipes.run import Recipe
 from tflbt.training import LargeBatchModel, SmoothedSparseCategoricalCrossentropy
 from tflbt.training.rules.noise_scale import check_apart
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+METRICS: dict[str, Callable[[], Any]] = {
+    "accuracy": lambda: "accuracy",
+    "top_5": lambda: tf.keras.metrics.SparseTopKCategoricalAccuracy(5, name="top_5"),
+    "perplexity": Perplexity,
+}
 
 
 def prepare_process(config: ml_collections.ConfigDict) -> None:
@@ -54,7 +61,7 @@ def build(
     samples = samples or build_samples(config, data_dir, images)
     model = build_model(config, samples.source)
     loss, compiles = build_loss(config.label_smoothing), config.jit_compile or None
-    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=compiles)
+    model.compile(optimizer, loss, metrics=build_metrics(config.metrics), jit_compile=compiles)
     return Recipe(
         config=config,
         model=model,
@@ -89,9 +96,14 @@ def build_monitors(
     first = FirstSamples(
         samples, stability.batches * (stability.batch_size or 0) * bool(stability.every)
     )
+    count = config.curvature.samples
+    count = config.batch_size if count is None else count
     margin = FirstSamples(samples, config.margin.samples)
     monitors = [
         sections.build(config, "stability", curvature_data=first),
+        sections.build(
+            config, "curvature", curvature_data=FirstSamples(samples, count), seed=config.seed
+        ),
         sections.build(config, "margin", margin_data=margin),
         sections.build(
             config,
@@ -139,6 +151,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     checks.one_of("config.tail", config.tail, TAILS)
     checks.one_of("config.precision", config.precision, PRECISIONS)
     checks.number("config.label_smoothing", config.label_smoothing, at_least=0, less_than=1)
+    build_metrics(config.metrics)
     check_data(config)
     sections.check(config, "model")
     _check_ghosts(config.model.get("ghost_batch_size"), plan)
@@ -169,6 +182,13 @@ def build_loss(label_smoothing: float) -> tf.keras.losses.Loss:
     if label_smoothing:
         return SmoothedSparseCategoricalCrossentropy(label_smoothing)
     return tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def build_metrics(names: tuple[str, ...]) -> list[Any]:
+    """Keras metrics by name; raises ValueError for other names than `METRICS` has."""
+    for name in names:
+        checks.one_of("config.metrics", name, tuple(METRICS))
+    return [METRICS[name]() for name in names]
 
 
 def _check_schedules(config: ml_collections.ConfigDict, plan: BatchPlan) -> None:

@@ -47,8 +47,9 @@ def default_config() -> Config:
       two_phase looks for its plateau from there on (`after_warmup` too), and measures the curvature on the first
       `curvature_samples` of the training set; None: `batch_size` of them, one large mini-batch.
     - `batch_schedule`: constant, grow (GG), adaptive (ABS), first_epochs.
-    - `warmup`, off with 0 `epochs`; `stability`, off with `every` 0 epochs; `adversarial` and `small_loss`, off with
-      `share` 0; `batch_augmentation`, off with 1 of `instances` (`batch_size` counts them); `checkpoint`.
+    - `warmup`, off with 0 `epochs`; `stability` and `curvature` (eigenvalues of `blocks`: output, last_2, all), off
+      with `every` 0 epochs; `adversarial` and `small_loss`, off with `share` 0; `batch_augmentation`, off with 1 of
+      `instances` (`batch_size` counts them); `checkpoint`.
     - measures of every update, off with `measure` False: `noise_scale`, `gradient_norm`, `strides`.
     - measures at the ends of epochs, off with `every` 0: `margin`, `signal_to_noise`.
     - measures at some updates, off with `measure` False: `distance`.
@@ -97,6 +98,8 @@ def default_config() -> Config:
     )
     # Share of the targets spread over all classes, 0 <= s < 1; val_loss is then the smoothed loss too.
     config.label_smoothing = 0.0
+    # Of accuracy, top_5 (accuracy of the five largest logits) and perplexity.
+    config.metrics = ("accuracy",)
     config.model = sections.section("model", "digits_resnet")
     config.optimizer = sections.section("optimizer", "SGD", learning_rate=0.1)
     for kind in ("schedule", "batch_schedule"):

@@ -22,6 +22,7 @@ SUPPLIED |= {"gradient_data", "margin_data", "standardize", "sub_batch_size", "t
 SWITCHES: dict[str, tuple[str, Any, Any]] = {
     "warmup": ("epochs", 0, 1.0),
     "stability": ("every", 0, 1),
+    "curvature": ("every", 0, 1),
     "margin": ("every", 0, 1),
     "signal_to_noise": ("every", 0, 1),
     "adversarial": ("share", 0, 0.2),
@@ -73,6 +74,19 @@ def _fgsm(share: float = 0.2, epsilon: float = 0.005, standardize: Any = None) -
     return FGSM.of_images(standardize, share, epsilon)
 
 
+def _curvature(
+    curvature_data: Any = None,
+    every: int = 1,
+    blocks: tuple[str, ...] = ("output",),
+    iterations: int = 20,
+    tolerance: float | None = 0.05,
+    seed: int = 0,
+) -> callbacks.CurvatureMonitor:
+    """A monitor of the eigenvalues of largest size."""
+    options = {"iterations": iterations, "tolerance": tolerance, "seed": seed}
+    return callbacks.CurvatureMonitor(curvature_data, every, blocks=blocks, **options)
+
+
 # What a section can name; a kind of section with one class has no name.
 SECTIONS: dict[str, dict[str, Part]] = {
     "warmup": {"": Part(callbacks.Warmup, {"epochs": 0.0})},
@@ -101,6 +115,8 @@ SECTIONS: dict[str, dict[str, Part]] = {
         ),
     },
     "stability": {"": Part(callbacks.StabilityMonitor, {"every": 0, "batch_size": 128})},
+    # On the first `samples` of the training set; None: `batch_size`, one large mini-batch.
+    "curvature": {"": Part(_curvature, {"every": 0}, {"samples": None})},
     "margin": {
         "": Part(
             callbacks.MarginMonitor,

@@ -19,6 +19,7 @@ from tflbt.runs.config import without_numpy
 _FIRST = ("epoch", "updates", "samples", "distinct_samples")
 _LAST = (
     *("learning_rate", "batch_size", "phase", "eigenvalue", "curvature_products"),
+    *("eigenvalue_output", "eigenvalue_last_2", "eigenvalue_all"),
     *("stability_eigenvalue", "stability_mean", "stability_limit", "stability_limit_momentum"),
     *("noise_scale", "gradient_variance", "gradient_square", "signal_to_noise_estimate"),
     *("signal_to_noise", "gradient_signal", "gradient_noise"),
