@@ -169,11 +169,20 @@ def run_ranks(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(autouse=True)
 def process_as_it_was() -> Iterator[None]:
-    """Undoes what a recipe's training sets for the whole process: determinism and the policy of precision."""
+    """Undoes what a recipe's training sets for the whole process: determinism, random generators, precision."""
     yield
     if "tensorflow" in sys.modules:
         import tensorflow as tf
         from tensorflow.python.framework import config
 
         config.disable_op_determinism()
+        tf.keras.backend.experimental.disable_tf_random_generator()
         tf.keras.mixed_precision.set_global_policy("float32")
+
+
+@pytest.fixture
+def generators(process_as_it_was: None) -> None:
+    """Keras's generator-based randomness for one test, as `tflbt.train` switches it on."""
+    import tensorflow as tf
+
+    tf.keras.backend.experimental.enable_tf_random_generator()

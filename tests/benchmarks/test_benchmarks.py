@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 
@@ -60,6 +61,17 @@ def test_unknown_benchmark_lists_those_there_are() -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
     assert all(name in done.stderr for name in names())
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_name_with_a_dot_runs_it_too(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    monkeypatch.delitem(sys.modules, f"tflbt.benchmarks.{name}", raising=False)
+    with pytest.raises(SystemExit, match="^0$"):
+        runpy.run_module(f"tflbt.benchmarks.{name}", run_name="__main__")
+    assert f"usage: python -m tflbt.benchmarks {name} " in capsys.readouterr().out
 
 
 def test_candidates_take_turns() -> None:

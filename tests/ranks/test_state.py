@@ -144,17 +144,7 @@ def test_early_stopping_and_plateaus_resume(rank, shared_folder):
         assert (a.wait, a.best) == (b.wait, b.best)
 
 
-@pytest.fixture
-def tf_random_generator():
-    """Makes Keras draw from `tf.random.Generator`, whose state can be restored."""
-    before = K.backend.experimental.is_tf_random_generator_enabled()
-    K.backend.experimental.enable_tf_random_generator()
-    yield
-    if not before:
-        K.backend.experimental.disable_tf_random_generator()
-
-
-def test_dropout_resumes_on_ranks_and_differs_between_them(tf_random_generator):
+def test_dropout_resumes_on_ranks_and_differs_between_them(generators):
     def noisy():
         K.utils.set_random_seed(1)
         inputs = K.Input([5])

@@ -34,6 +34,15 @@ def test_what_was_created_is_opened_as_it_was(tmp_path):
         Experiment.open(created.path, {"size": 3})
 
 
+def test_of_many_changes_the_first_are_named(tmp_path):
+    place = Experiment.create(tmp_path, {f"key_{i}": i for i in range(45)})
+    with pytest.raises(ValueError, match="another experiment") as refused:
+        Experiment.open(tmp_path, {f"key_{i}": -i - 1 for i in range(45)})
+    first = "; ".join(f"key_{i} was {i}, is now {-i - 1}" for i in range(5))
+    more = f"; and 40 more (compare with {place.path / 'experiment.json'})"
+    assert str(refused.value).endswith(first + more)
+
+
 def test_errors_name_the_kind_and_the_path(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(NotADirectoryError, match="the experiment directory is a file.*/file"):

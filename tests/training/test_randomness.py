@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 
 import numpy as np
 import pytest
@@ -12,16 +13,6 @@ from tests.updates_seen import K, Updates, model_of, rows
 from tflbt.callbacks import Checkpoint
 from tflbt.control.progress import Progress
 from tflbt.training import LargeBatchModel
-
-
-@pytest.fixture(scope="module")
-def generators():
-    """Keras's generator-based randomness, which `tflbt.train` switches on."""
-    was = K.backend.experimental.is_tf_random_generator_enabled()
-    K.backend.experimental.enable_tf_random_generator()
-    yield
-    if not was:
-        K.backend.experimental.disable_tf_random_generator()
 
 
 def noise(x, seeds):
@@ -47,11 +38,17 @@ def fit(model, **arguments):
     return model.fit(X, X[:, :1], **options).history["loss"]
 
 
-@pytest.fixture(scope="module")
-def six(generators):
-    """The losses and weights of an uninterrupted fit of six epochs."""
+@functools.cache
+def uninterrupted():
+    """The losses and weights of a fit of six epochs."""
     model = random_model()
     return fit(model, epochs=6), model.get_weights()
+
+
+@pytest.fixture
+def six(generators):
+    """The same, made once; what is compared with it draws from generators too."""
+    return uninterrupted()
 
 
 @pytest.mark.parametrize(
@@ -93,6 +90,30 @@ def test_a_fit_that_failed_begins_its_epoch_again(generators, six):
     with pytest.raises(KeyboardInterrupt):
         fit(model, epochs=6, callbacks=[Fails()])
     assert fit(model, epochs=6, initial_epoch=2) == six[0][2:]
+
+
+def with_dropout():
+    K.utils.set_random_seed(1)
+    inputs = K.Input([5])
+    hidden = K.layers.Dropout(0.5)(K.layers.Dense(8)(K.layers.GaussianNoise(0.3)(inputs)))
+    model = LargeBatchModel(inputs, K.layers.Dense(2)(hidden))
+    model.compile(K.optimizers.SGD(0.1), "mse")
+    return model
+
+
+def test_dropout_resumes_as_it_would_have_gone_on(generators, samples):
+    def fit(model, **arguments):
+        model.fit(*samples, batch_size=16, sub_batch_size=4, verbose=0, **arguments)
+        return model.get_weights()
+
+    through = fit(with_dropout(), epochs=4)
+    first = fit(with_dropout(), epochs=2)
+    resumed = with_dropout()
+    resumed.set_weights(first)
+    for found, expected in zip(fit(resumed, epochs=4, initial_epoch=2), through):
+        np.testing.assert_array_equal(found, expected)
+    other_seed = fit(with_dropout(), epochs=4, seed=7)
+    assert not np.array_equal(other_seed[0], through[0])
 
 
 def orders(model, **arguments):

@@ -22,14 +22,9 @@ DATA = {"epochs": 4, "batch_size": 8, "validation_data": (X[:16], Y[:16])}
 
 
 @pytest.fixture(autouse=True)
-def as_before(monkeypatch):
-    """Leaves Keras's kind of random numbers as it was, and saves a second a trial."""
+def graphs_stay(monkeypatch):
+    """Saves a second per trial."""
     monkeypatch.setattr("tflbt.tuning.one_trial.free_left_graphs", lambda: 0, raising=False)
-    random = tf.keras.backend.experimental
-    was = random.is_tf_random_generator_enabled()
-    yield
-    if not was:
-        random.disable_tf_random_generator()
 
 
 def build(hp, model=LargeBatchModel):

@@ -5,6 +5,7 @@ python -m tflbt.benchmarks adversarial [--samples N] [--share S] [--rounds N] [-
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -69,3 +70,7 @@ def main(argv: list[str]) -> int:
         Target(f"with {options.share:.0%} adversarial / plain", adversarial / plain, 1.3),
         Target("with them / (plain + input gradients)", adversarial / (plain + bare), 1.1),
     )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import statistics
+import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -151,3 +152,7 @@ def main(argv: list[str]) -> int:
     x = np.random.default_rng(0).integers(0, 256, (options.images, *SHAPE), np.uint8)
     sizes = options.batch_size, options.rounds
     return hold_against(*(compared(x, *sizes, colour) for colour in (False, True)))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

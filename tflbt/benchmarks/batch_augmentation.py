@@ -6,6 +6,7 @@ python -m tflbt.benchmarks batch_augmentation [--rounds N] [--images N] [--insta
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from typing import Any
 
@@ -102,3 +103,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--depth", type=int, default=20, help="of the ResNet, 6n + 2 (default 20)")
     options = parser.parse_args(argv)
     return hold_against(*measured(options.images, options.instances, options.rounds, options.depth))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -6,6 +6,7 @@ python -m tflbt.benchmarks batch_growth [--samples N] [--largest N]
 from __future__ import annotations
 
 import dataclasses
+import sys
 import time
 from typing import Any
 
@@ -121,3 +122,7 @@ def main(argv: list[str]) -> int:
             f"{epoch.batch_size:10,} {epoch.updates:9} {epoch.traces:8} {epoch.resident:14.1f} {epoch.change:17.3f}"
         )
     return hold_against(*targets(epochs))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

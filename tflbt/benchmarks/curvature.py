@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -250,3 +251,7 @@ def _cold_products(model: tf.keras.Model, x, y) -> dict[str, int]:
             residual = np.linalg.norm(image - (vector @ image) * vector) / abs(vector @ image)
             vector, taken["plain power"] = image, taken["plain power"] + 1
     return taken
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

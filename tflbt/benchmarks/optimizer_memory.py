@@ -6,6 +6,7 @@ python -m tflbt.benchmarks optimizer_memory [--variables N]
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -54,3 +55,7 @@ def main(argv: list[str]) -> int:
             for name in ("LARS", "LAMB", "LayerWise(SGD, momentum)", "LayerWise(Adam)")
         )
     )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -6,6 +6,7 @@ python -m tflbt.benchmarks optimizers [--rounds N] [--variables N]
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -151,3 +152,7 @@ def add_function(gradients: list[tf.Tensor]) -> Callable[[], Any]:
         return tf.constant(0)
 
     return lambda: add().numpy()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -159,3 +159,7 @@ def main(argv: list[str]) -> int:
         reductions(options.depth)
         return hold_against(*targets)
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -115,3 +115,7 @@ def main(argv: list[str]) -> int:
         return 0
     targets = cost(options.trials, options.epochs, options.tuner)
     return hold_against(*targets, *throughput(options.trials, options.epochs))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -12,6 +12,7 @@ from tflbt.runs import atomic_file, directory_lock
 from tflbt.runs.config import as_plain, differences, read_json, to_json
 from tflbt.runs.directory_lock import DirectoryLock
 
+LISTED = 5  # differences that an error names; of more, it says how many there are
 Claimed = TypeVar("Claimed", bound="ClaimedDirectory")
 
 
@@ -76,7 +77,7 @@ class ClaimedDirectory:
         Raises:
             FileNotFoundError: If there is nothing to continue.
             BlockingIOError: If another process is writing there.
-            ValueError: If the JSON file is damaged, or differs; names every key with its old and new value.
+            ValueError: If the JSON file is damaged, or differs; names the first keys with their old and new values.
             OSError: If the directory cannot be read.
         """
         place = cls(path)
@@ -90,6 +91,10 @@ class ClaimedDirectory:
         now = before if description is None else as_plain(description)
         changes = differences(cls._comparable(before), cls._comparable(now), may_differ)
         if changes:
+            more = len(changes) - LISTED
+            if more > 0:
+                others = f"and {more} more (compare with {place.path / cls.description_name})"
+                changes = [*changes[:LISTED], others]
             raise ValueError(cls.refusal.format(path=place.path, changes="; ".join(changes)))
         place._lock = directory_lock.hold(place.path)
         place.claimed = True

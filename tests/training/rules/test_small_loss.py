@@ -120,9 +120,8 @@ def test_eager_and_compiled_equal(samples, scope, option):
     np.testing.assert_allclose(model.get_weights()[0], wanted.get_weights()[0], atol=1e-6)
 
 
-def test_the_first_pass_leaves_no_trace(samples):
+def test_the_first_pass_leaves_no_trace(samples, generators):
     """Comparing whole updates of one sub-batch is comparing sub-batches: moving statistics and dropout included."""
-    tf.keras.backend.experimental.enable_tf_random_generator()
 
     def normalised() -> LargeBatchModel:
         tf.keras.utils.set_random_seed(3)
