@@ -97,3 +97,33 @@ def test_a_loss_that_compute_loss_does_not_use_is_passed_over():
     x, y = tf.eye(2), tf.constant([[1.0], [2.0]])
     model.fit(x, y, batch_size=2, sub_batch_size=1, shuffle=False, verbose=0)
     np.testing.assert_allclose(dense.kernel.numpy(), [[0.5], [1.0]])  # w - 0.5 * -y
+
+
+class Counts(K.layers.Layer):
+    """Counts its calls in training, and keeps what nobody changes."""
+
+    def build(self, shape):
+        self.calls, self.limit = (
+            self.add_weight(name, (), initializer="zeros", trainable=False)
+            for name in ("calls", "limit")
+        )
+
+    def call(self, inputs, training=None):
+        if training:
+            self.calls.assign_add(1.0)
+        return inputs
+
+
+@pytest.mark.parametrize("sub_batch_size", [None, 4])
+def test_what_layers_change_by_themselves_is_named(sub_batch_size, samples, caplog):
+    frozen = K.layers.Dense(3, trainable=False)
+    layers = [K.layers.BatchNormalization(), K.layers.Dropout(0.5), frozen, Counts(name="counts")]
+    model = LargeBatchModel.from_model(K.Sequential([K.Input([5]), *layers, K.layers.Dense(2)]))
+    model.compile("sgd", "mse", run_eagerly=True)
+    size = {"batch_size": 8, "sub_batch_size": sub_batch_size}
+    model.fit(*(part[:8] for part in samples), **size, verbose=0)
+    assert float(layers[-1].calls) == (1 if sub_batch_size is None else 2)
+    notices = [text for text in caplog.messages if "which layers change" in text]
+    assert len(notices) == (sub_batch_size is not None)
+    for notice in notices:
+        assert notice.startswith("counts/calls:0, which")

@@ -13,6 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from tflbt.training import keras_internals
+from tflbt.training.sub_batches import first_dimension
 from tflbt.training.update_state import TrainingModel
 
 Mean = tf.keras.metrics.Mean
@@ -32,18 +33,24 @@ class BatchScalars:
 
     def __init__(self, model: TrainingModel) -> None:
         self.model = model
-        self._number: Any = None  # samples of the sub-batch that is counted now
+        # Samples of the sub-batch that is counted now, and whether shapes do not show how many they are.
+        self._number, self._of_any_size = tf.constant(0.0), False
         # By the metric's id: the metric; the sums of n v and n; what a batch that goes on has had of them, and its N.
         self._sums: dict[int, tuple[Any, tf.Variable, tf.Variable]] = {}
 
     @contextlib.contextmanager
-    def counting(self, number: tf.Tensor) -> Iterator[None]:
-        """Takes the numbers with which a sub-batch of `number` samples updates means meanwhile."""
+    def counting(self, data: Any) -> Iterator[None]:
+        """Takes the numbers with which a sub-batch updates means meanwhile."""
         # An instance of Mean itself keeps the method that it was made with; all others ask the class.
         means = {id(m): m for m in (*self.model.metrics, keras_internals.mean_of_loss(self.model))}
-        direct = [each for each in means.values() if type(each).update_state is _of_keras]
+        direct = [
+            each
+            for each in means.values()
+            if isinstance(each, Mean) and type(each).update_state is _of_keras
+        ]
         before = [vars(metric)["update_state"] for metric in direct]
-        self._number = number
+        self._number = first_dimension(data)
+        self._of_any_size = tf.nest.flatten(data)[0].shape[0] is None
         _counting.append(self)
         Mean.update_state = _update_state
         for metric in direct:
@@ -58,26 +65,27 @@ class BatchScalars:
                 del Mean.update_state  # Keras's is that of a class above
 
     def takes(self, metric: Any, values: Any, sample_weight: Any) -> bool:
-        """Whether an update is by one number for a batch, of one of the model's means."""
-        shape = getattr(values, "shape", ()) if sample_weight is None else None
-        return (
-            shape is not None
-            and tf.TensorShape(shape).rank == 0
-            and any(metric is each for each in self.model.metrics)
-        )
+        """Whether an update is by a number for a batch, or as many for any batch, of one of the model's means."""
+        if not (sample_weight is None or isinstance(sample_weight, (int, float))):
+            return False
+        shape = tf.TensorShape(getattr(values, "shape", ()))
+        alike = shape.rank == 0 or self._of_any_size and shape.is_fully_defined()
+        return alike and any(metric is each for each in self.model.metrics)
 
-    def add(self, metric: Any, value: Any) -> tf.Operation:
-        """Takes a number for a mean."""
-        dtype = metric.total.dtype
+    def add(self, metric: Any, values: Any, sample_weight: Any) -> tf.Operation:
+        """Takes numbers for a mean."""
+        values = tf.cast(values, metric.total.dtype)
         if id(metric) not in self._sums:
             with tf.init_scope():
                 variables = (
-                    tf.Variable(tf.zeros([size], dtype), trainable=False) for size in (2, 3)
+                    tf.Variable(tf.zeros([size], values.dtype), trainable=False) for size in (2, 3)
                 )
                 self._sums[id(metric)] = (metric, *variables)
-        number = tf.cast(self._number, dtype)
+        weight = tf.cast(self._number, values.dtype)
+        weight *= 1.0 if sample_weight is None else float(sample_weight)
         _, sums, _ = self._sums[id(metric)]
-        return sums.assign_add(tf.stack([number * tf.cast(value, dtype), number]))
+        size = tf.cast(tf.size(values), values.dtype)
+        return sums.assign_add(weight * tf.stack([tf.reduce_sum(values), size]))
 
     def local(self) -> list[tf.Tensor]:
         """This rank's sums, for the reduction."""
@@ -116,7 +124,7 @@ _of_keras = Mean.update_state
 def _update_state(metric: Any, values: Any, sample_weight: Any = None) -> Any:
     """Keras's `Mean.update_state`, unless a number for a batch is collected."""
     if _counting and _counting[-1].takes(metric, values, sample_weight):
-        return _counting[-1].add(metric, values)
+        return _counting[-1].add(metric, values, sample_weight)
     return _of_keras(metric, values, sample_weight=sample_weight)
 
 

@@ -1,9 +1,10 @@
-"""What Keras computes of a batch as a whole, which sub-batches cannot: stateful layers, losses that are one number."""
+"""What Keras computes of a batch as a whole, which sub-batches cannot: states of layers, losses that are one number."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from absl import logging
 
@@ -27,6 +28,35 @@ def check_stateful(model: tf.keras.Model, plan: BatchPlan) -> None:
                 "per rank, each of which would go on from another. Give a rank its whole share as one sub-batch "
                 "(leave sub_batch_size out), or set stateful=False."
             )
+
+
+def kept_by_layers(model: tf.keras.Model) -> list[tf.Variable]:
+    """What layers may change in `call`, but for the statistics of BatchNormalization and the state of random layers."""
+    norms = [m for m in model.submodules if isinstance(m, tf.keras.layers.BatchNormalization)]
+    random = [generator.state for generator in keras_internals.random_generators(model)]
+    known = {v.ref() for v in (*random, *(v for norm in norms for v in norm.weights))}
+    return [
+        v
+        for v in model.non_trainable_weights
+        if isinstance(v, tf.Variable) and not v.trainable and v.ref() not in known
+    ]
+
+
+def tell_of_states(model: tf.keras.Model, x: Any) -> None:
+    """Names what layers change when they are called on inputs in training; changes it."""
+    variables = kept_by_layers(model)
+    if not variables:
+        return
+    before = [variable.numpy() for variable in variables]
+    model(x, training=True)
+    changed = [v.name for v, old in zip(variables, before) if not np.array_equal(v.numpy(), old)]
+    if changed:
+        logging.warning(
+            "%s, which layers change when they are called, will be changed by every sub-batch, and on every rank; Keras "
+            "does so once per batch. A counter counts faster, a moving average moves further. Change it in a "
+            "callback, or in after_update of a tflbt.training.Rule.",
+            ", ".join(changed),
+        )
 
 
 class Notice:

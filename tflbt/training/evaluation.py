@@ -22,7 +22,7 @@ def make_evaluation(model: TrainingModel) -> Any:
     results, numbers = ReturnedResults(model, "test_step"), BatchScalars(model)
 
     def compute(data: Any) -> None:
-        with numbers.counting(first_dimension(data)):
+        with numbers.counting(data):
             results.call(first_dimension(data), data)
 
     if model.jit_compile:

@@ -134,7 +134,7 @@ class Update:
         """
         model, optimizer = self.model, self.model.optimizer
         x, y, sample_weight = tf.keras.utils.unpack_x_y_sample_weight(data)
-        counting = functools.partial(self.numbers.counting, first_dimension(x))
+        counting = functools.partial(self.numbers.counting, x)
         with tf.GradientTape() as tape:
             with counting():
                 y_pred = model(x, training=True)

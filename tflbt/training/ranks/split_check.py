@@ -15,7 +15,7 @@ from absl import logging
 
 from tflbt.data import forms
 from tflbt.distributed import comm
-from tflbt.training import keras_internals
+from tflbt.training import batch_wise, keras_internals
 from tflbt.training.pending_metrics import metric_variables, preserved
 from tflbt.training.ranks import metric_merging
 from tflbt.training.ranks.metric_merging import Merge, Seen
@@ -47,7 +47,8 @@ def examine(model: Any, batches: Any, sub_batches: int) -> Any:
     """
     state, ranks = model.update_state, model.reduction.size
     whole = ranks * sub_batches == 1
-    if state.examined or not (own_loss(model) or (own_metrics(model) and not whole)):
+    divided = not whole and (own_metrics(model) or batch_wise.kept_by_layers(model))
+    if state.examined or not (own_loss(model) or divided):
         return batches
 
     def look() -> dict[int, Merge]:
@@ -131,7 +132,10 @@ def _look(model: TrainingModel, batch: Any, whole: bool) -> dict[int, Merge]:
             look = _Look(model, batch)
             if own_loss(model):
                 look.check_loss(quiet=whole)
-            return {} if whole else look.merges()
+            if whole:
+                return {}
+            batch_wise.tell_of_states(model, tf.keras.utils.unpack_x_y_sample_weight(batch)[0])
+            return look.merges()
     except RefusedError as error:
         if not whole:
             raise
