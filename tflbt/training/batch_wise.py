@@ -52,8 +52,8 @@ def tell_of_states(model: tf.keras.Model, x: Any) -> None:
     changed = [v.name for v, old in zip(variables, before) if not np.array_equal(v.numpy(), old)]
     if changed:
         logging.warning(
-            "%s, which layers change when they are called, will be changed by every sub-batch, and on every rank; Keras "
-            "does so once per batch. A counter counts faster, a moving average moves further. Change it in a "
+            "%s, which layers change when they are called, will be changed by every sub-batch, and on every rank; "
+            "Keras does so once per batch. A counter counts faster, a moving average moves further. Change it in a "
             "callback, or in after_update of a tflbt.training.Rule.",
             ", ".join(changed),
         )
