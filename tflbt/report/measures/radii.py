@@ -6,7 +6,7 @@ import math
 
 from matplotlib.figure import Figure
 
-from tflbt.report import figure_style
+from tflbt.report import axis_scale, figure_style
 from tflbt.report.figure_style import COLOURS, WHOLE
 from tflbt.runs.history import History
 
@@ -38,12 +38,12 @@ def draw(history: History) -> Figure | None:
     heights = [height if 0 < height < math.inf else math.nan for height in heights]
     if not any(height > 0 for height in heights):
         return None
-    figure = Figure(figsize=WHOLE, layout="constrained")
+    figure = Figure(figsize=(WHOLE[0], 4.2), layout="constrained")
     axes = figure.add_subplot()
     axes.set_ylabel("radius (log scale)")
-    axes.set_yscale("log")
     colours = [COLOURS["input" if bias else "train"] for bias in biases]
     axes.bar(range(len(heights)), heights, color=colours)
+    axis_scale.log(axes, heights)
     if len(names) <= 40:
         axes.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=7)
     else:
