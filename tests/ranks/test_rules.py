@@ -11,7 +11,16 @@ from tests.ranks.twins import K, X, Y, alone, check, close, identical_on_ranks, 
 from tflbt import FGSM
 from tflbt.data import BatchAugmentation
 from tflbt.data.sample_seeds import uniform_integers
-from tflbt.training import GradientNorm, NoiseScale, Rule, SmallLossDiscarding, Strides
+from tflbt.training import (
+    GradientNoise,
+    GradientNorm,
+    LabelNoise,
+    NoiseScale,
+    Rule,
+    SmallLossDiscarding,
+    Strides,
+    WeightNoise,
+)
 from tflbt.training.keras_internals import concrete_functions
 
 
@@ -161,3 +170,15 @@ def test_a_rules_scalars_are_summed_over_ranks_in_the_one_reduction(compression)
     nodes = [node for body in definition.library.function for node in body.node_def]
     operations = [n.op for n in (*definition.node, *nodes) if n.op.startswith("Horovod")]
     assert operations == ["HorovodGroupedAllreduce"] * (2 if compression else 1)
+
+
+def test_noise_is_the_same_on_every_rank_and_in_every_split():
+    loss = K.losses.SparseCategoricalCrossentropy(from_logits=True)
+    usual = {"loss": loss, "metrics": ["accuracy"], "data": (X, (Y[:, 0] > 0).astype(int))}
+
+    def noise():
+        return [GradientNoise(0.1), WeightNoise(0.2, relative=True), LabelNoise(0.3)]
+
+    together = large(K.optimizers.SGD(0.1), rules=noise(), **usual)
+    single = {"sub_batch_size": 16, "rules": noise()}
+    check(together, large(alone(K.optimizers.SGD(0.1)), **usual, **single))

@@ -263,6 +263,11 @@ def test_signal_and_noise_are_of_the_recipes_batch_and_need_samples(images):
         build.check(config)
 
 
+def test_noise_follows_the_recipes_seed(images):
+    (rule,) = build.build(config_with(**{"seed": 5, "weight_noise.std": 0.1}), images=images).rules
+    assert (rule.std, rule.seed) == (0.1, 5)
+
+
 def test_noise_is_not_measured_between_instances_of_the_same_samples():
     apart = {"batch_augmentation.instances": 2, "batch_augmentation.placement": "rank"}
     config = config_with(**apart, **{"sub_batch_size": 64, "noise_scale.measure": True})

@@ -174,6 +174,7 @@ def test_a_key_that_a_recipe_invents_is_refused(path, says):
         ("small_loss.scope", "here", "must be one of"),
         ("noise_scale.decay", 1.0, "must be at least 0 and less than 1"),
         ("strides.radii", "mean", "must be one of"),
+        ("gradient_noise.decay", -1.0, "must be at least 0"),
         ("warmup.shape", "square", "must be one of"),
         ("checkpoint.keep", 0, "must be a whole number, at least 1"),
         ("checkpoint.every", 0, "must be a whole number, at least 1"),
@@ -196,6 +197,8 @@ def test_values_that_cannot_be_are_refused_by_key(key, value, says):
         ("warmup.epochs", 3.0, "warmup"),
         ("noise_scale.measure", True, "noise_scale"),
         ("strides.measure", True, "strides"),
+        ("weight_noise.std", 0.1, "weight_noise"),
+        ("label_noise.probability", 0.1, "label_noise"),
     ],
 )
 def test_a_section_is_off_until_its_switch_is_on(key, value, kind):

@@ -119,7 +119,8 @@ def build_monitors(
 def build_rules(config: ml_collections.ConfigDict, samples: Samples | None = None) -> list[Any]:
     """What changes or observes every update; without samples they can only be checked."""
     standardize = None if samples is None else samples.standardize
-    rules = [sections.build(config, kind, standardize=standardize) for kind in parts.RULES]
+    supplied = {"standardize": standardize, "seed": config.seed}
+    rules = [sections.build(config, kind, **supplied) for kind in parts.RULES]
     return [rule for rule in rules if rule is not None]
 
 

@@ -13,7 +13,16 @@ from ml_collections import config_dict
 from tflbt import callbacks, models, schedules
 from tflbt.data import BatchAugmentation
 from tflbt.recipes import optimizers
-from tflbt.training import FGSM, GradientNorm, NoiseScale, SmallLossDiscarding, Strides
+from tflbt.training import (
+    FGSM,
+    GradientNoise,
+    GradientNorm,
+    LabelNoise,
+    NoiseScale,
+    SmallLossDiscarding,
+    Strides,
+    WeightNoise,
+)
 
 # Arguments that the recipe supplies when it builds, so that they are no keys.
 SUPPLIED = {"begin", "callbacks", "classes", "curvature_data", "directory", "input_shape", "seed"}
@@ -28,6 +37,9 @@ SWITCHES: dict[str, tuple[str, Any, Any]] = {
     "adversarial": ("share", 0, 0.2),
     "batch_augmentation": ("instances", 1, 2),
     "small_loss": ("share", 0, 0.3),
+    "gradient_noise": ("std", 0, 1e-3),
+    "weight_noise": ("std", 0, 1e-3),
+    "label_noise": ("probability", 0, 0.1),
     **{
         kind: ("measure", False, True)
         for kind in ("noise_scale", "gradient_norm", "strides", "distance")
@@ -132,6 +144,9 @@ SECTIONS: dict[str, dict[str, Part]] = {
     "batch_augmentation": {"": Part(BatchAugmentation)},
     "small_loss": {"": Part(SmallLossDiscarding, {"share": 0.0, "epochs": None})},
     "adversarial": {"": Part(_fgsm, {"share": 0.0})},
+    "gradient_noise": {"": Part(GradientNoise)},
+    "weight_noise": {"": Part(WeightNoise)},
+    "label_noise": {"": Part(LabelNoise)},
     "noise_scale": {"": Part(NoiseScale, own={"measure": False})},
     "gradient_norm": {"": Part(GradientNorm, own={"measure": False})},
     "strides": {"": Part(Strides, own={"measure": False})},
@@ -140,6 +155,7 @@ SECTIONS: dict[str, dict[str, Part]] = {
 # The sections that are rules of an update, in the order in which they act.
 RULES = (
     *("adversarial", "small_loss", "batch_augmentation"),
+    *("gradient_noise", "weight_noise", "label_noise"),
     *("noise_scale", "gradient_norm", "strides"),
 )
 # What the words of an annotation stand for, the first that is found.

@@ -4,6 +4,7 @@ from tflbt.training.large_batch_model import LargeBatchModel
 from tflbt.training.rules.adversarial import FGSM
 from tflbt.training.rules.gradient_norm import GradientNorm
 from tflbt.training.rules.label_smoothing import SmoothedSparseCategoricalCrossentropy
+from tflbt.training.rules.noise_injection import GradientNoise, LabelNoise, WeightNoise
 from tflbt.training.rules.noise_scale import NoiseScale
 from tflbt.training.rules.rule import Rule
 from tflbt.training.rules.small_loss import SmallLossDiscarding
@@ -11,11 +12,14 @@ from tflbt.training.rules.strides import Strides
 
 __all__ = [
     "FGSM",
+    "GradientNoise",
     "GradientNorm",
+    "LabelNoise",
     "LargeBatchModel",
     "NoiseScale",
     "Rule",
     "SmallLossDiscarding",
     "SmoothedSparseCategoricalCrossentropy",
     "Strides",
+    "WeightNoise",
 ]

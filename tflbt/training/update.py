@@ -52,8 +52,10 @@ class Update:
         self.results = ReturnedResults(model, "compute_metrics")
         self.numbers = BatchScalars(model)
         compiled = _compiled if model.jit_compile else lambda function: function
-        self.of_all = compiled(lambda data: self.gradients(data))
-        self.of_larger = compiled(lambda data: self.gradients(data, self.rules.choose))
+        self.of_all = compiled(lambda data, targets: self.gradients(data, None, targets))
+        self.of_larger = compiled(
+            lambda data, targets: self.gradients(data, self.rules.choose, targets)
+        )
         self.of_chosen = compiled(lambda data, chosen: self.gradients(data, lambda losses: chosen))
 
     def run(self, iterator: Iterator[Any]) -> dict[str, tf.Tensor]:
@@ -64,7 +66,8 @@ class Update:
             self.skip(iterator)
         evidence = same_on_ranks.evidence(self.model, of_settings=True)
         pending = PendingMetrics(self.model)
-        total = self.accumulate(iterator, lap)
+        self.rules.begin_update()
+        total = self.rules.end_sub_batches(self.accumulate(iterator, lap))
         scalars = self.rules.scalars()
         results = self.results.local(total.seen)
         exact = [pending.local(), scalars, results, self.numbers.local(), evidence]
@@ -92,10 +95,10 @@ class Update:
         zeros = Total(tf.constant(0.0), tf.constant(0.0), gradients)
         steps = tf.convert_to_tensor(self.model.sub_batches_variable)
 
-        def one_pass(compute: Callable[[Any], list[tf.Tensor]]) -> Total:
+        def one_pass(compute: Callable[[Any, Any], list[tf.Tensor]]) -> Total:
             def body(step: tf.Tensor, data: Any, total: Total) -> Total:
                 data = self.rules.prepare(step, data)
-                return self.add(total, data, compute(data))
+                return self.add(total, data, compute(data, self.rules.targets(step, data)))
 
             return pull(iterator, steps, body, zeros, lap)
 
@@ -126,29 +129,34 @@ class Update:
         return self.add(total, data, self.of_chosen(data, chosen))
 
     def gradients(
-        self, data: Any, choose: Callable[[tf.Tensor], tf.Tensor] | None = None
+        self,
+        data: Any,
+        choose: Callable[[tf.Tensor], tf.Tensor] | None = None,
+        targets: Any = None,
     ) -> list[tf.Tensor]:
         """The number of samples that count and the gradients of a sub-batch; updates loss and metrics.
 
-        `choose` says which samples count, bool `[n]`, given their losses; None: all.
+        `choose` says which samples count, bool `[n]`, given their losses; None: all. The loss is of the targets, if
+        there are any, in place of the data's own.
         """
         model, optimizer = self.model, self.model.optimizer
         x, y, sample_weight = tf.keras.utils.unpack_x_y_sample_weight(data)
+        goal = y if targets is None else targets
         counting = functools.partial(self.numbers.counting, x)
         with tf.GradientTape() as tape:
             with counting():
                 y_pred = model(x, training=True)
             if choose is None:
                 with counting():
-                    loss = converted(model.compute_loss)(x, y, y_pred, sample_weight)
+                    loss = converted(model.compute_loss)(x, goal, y_pred, sample_weight)
                 number = first_dimension(x)
                 keras_internals.check_loss(model, y, loss)
                 self.notice.consider(model, y, y_pred)
             else:
                 with tape.stop_recording(), counting():
-                    chosen = choose(sample_losses(model, x, y, y_pred, sample_weight))
+                    chosen = choose(sample_losses(model, x, goal, y_pred, sample_weight))
                 loss, number = loss_of(
-                    model, x, y, y_pred, sample_weight, chosen, metric_variables(model)
+                    model, x, goal, y_pred, sample_weight, chosen, metric_variables(model)
                 )
             loss *= tf.cast(number / self.state.nominal, loss.dtype)
             if isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer):

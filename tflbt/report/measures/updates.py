@@ -58,6 +58,21 @@ FIGURES = (
         ),
     ),
     PanelFigure(
+        "noise_injection",
+        "Noise that was added",
+        "The length of the Gaussian noise that was added to an epoch's last gradient, before its clipping, and to the "
+        "weights at which it was taken, divided by the length of these.",
+        (
+            Panel(
+                "noise / value",
+                (
+                    Line("injected_gradient_noise", "gradient", "train"),
+                    Line("injected_weight_noise", "weights", "validation"),
+                ),
+            ),
+        ),
+    ),
+    PanelFigure(
         "gradient_norm",
         "Length of the gradient",
         "The length of an update's gradient before clipping, on average over each epoch's updates, without weight "

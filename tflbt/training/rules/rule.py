@@ -18,7 +18,8 @@ class Rule:
     A subclass checks its options in its constructor and overrides the hooks that it needs; the others do nothing and
     cost nothing. One update calls, on every rank:
 
-    1. for each sub-batch, `prepare`, then `choose` (of one rule at most), then `observe_norm` and `observe`;
+    1. `begin_update`; for each sub-batch `prepare`, `targets`, then `choose` (of one rule at most), then
+       `observe_norm` and `observe`; `end_sub_batches`;
     2. once, `scalars`, whose sums over the ranks travel with the gradients in the one all-reduce;
     3. where there was any sample, `observe_update` and `change_gradients`, then the optimizer takes its step, then
        `after_update`.
@@ -110,6 +111,17 @@ class Rule:
     def begin_epoch(self, epoch: int) -> None:
         """Begins an epoch, counted from 0; not traced."""
 
+    def begin_update(self) -> None:
+        """Begins an update, which may turn out to have no sub-batch."""
+
+    def end_sub_batches(self) -> list[Any]:
+        """Follows the update's sub-batches, also where there was none.
+
+        Returns:
+            What must be done before the update goes on, such as assignments.
+        """
+        return []
+
     def prepare(self, step: tf.Tensor, data: Any) -> Any:
         """Changes a sub-batch before it is computed on.
 
@@ -121,6 +133,15 @@ class Rule:
             As many samples, in the same structure.
         """
         return data
+
+    def targets(self, step: tf.Tensor, data: Any) -> Any:
+        """What the loss of a sub-batch is computed of in place of its y, which metrics go on to see; None: its y.
+
+        Args:
+            step: As of `prepare`.
+            data: What `prepare` returned.
+        """
+        return None
 
     def choosing(self) -> tf.Tensor:
         """Whether samples are chosen in this update, a bool scalar; where not, `choose` costs nothing."""
@@ -188,6 +209,14 @@ class Rules:
                 f"rules holds {' and '.join(rule.name for rule in choosers)}, which both choose samples: give one."
             )
         self.chooser: Any = choosers[0] if choosers else None
+        aiming = [rule for rule in self if _overrides(rule, "targets")]
+        if len(aiming) > 1 or (aiming and self.chooser and self.chooser.scope == "update"):
+            others = aiming[1:] or choosers
+            raise ValueError(
+                f"rules holds {aiming[0].name} and {others[0].name}, which do not go together: several rules cannot "
+                "change the targets, nor can scope='update' choose by the loss of changed ones. Give one."
+            )
+        self.aiming: Any = aiming[0] if aiming else None
         self.observers = [rule for rule in self if _overrides(rule, "observe")]
         self.norm_observers = [rule for rule in self if _overrides(rule, "observe_norm")]
 
@@ -216,6 +245,23 @@ class Rules:
         for rule in self:
             data = converted(rule.prepare)(step, data)
         return data
+
+    def begin_update(self) -> None:
+        """Tells all rules that an update begins."""
+        for rule in self:
+            converted(rule.begin_update)()
+
+    def end_sub_batches(self, total: Any) -> Any:
+        """What the sub-batches added up to, nested tensors, after all that rules must do before it is used."""
+        done = [step for rule in self for step in converted(rule.end_sub_batches)()]
+        if not done:
+            return total
+        with tf.control_dependencies(done):
+            return tf.nest.map_structure(tf.identity, total)
+
+    def targets(self, step: tf.Tensor, data: Any) -> Any:
+        """What a sub-batch's loss is computed of; None: its own y."""
+        return None if self.aiming is None else converted(self.aiming.targets)(step, data)
 
     def observe(self, gradients: list[tf.Tensor], samples: tf.Tensor) -> None:
         """Shows every observer the gradients of a sub-batch."""
