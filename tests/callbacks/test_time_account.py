@@ -69,7 +69,7 @@ def test_time_is_found_where_it_was_spent(slow, tmp_path):
 def test_each_epoch_has_its_own_account(tmp_path):
     """A stub in the place of the updates: two seconds of input an update, then three."""
     model = network(tf.keras.Model)
-    model.update_state = types.SimpleNamespace(seconds=tf.Variable(np.full(3, 100.0)))
+    model.update_state = types.SimpleNamespace(seconds=tf.Variable(np.full(3, 100.0)), timed=True)
     account = TimeAccount()
     account.set_model(model)
     found = []
@@ -114,3 +114,11 @@ def test_its_place_in_the_list_of_callbacks_does_not_matter(tmp_path):
     model.fit(batches(), epochs=2, verbose=0, callbacks=[log, account])
     for row in log.run_directory.metrics.read():
         assert 4 * PAUSE <= row["seconds_computation"] <= row["seconds"]
+
+
+def test_updates_read_the_clock_once_it_is_asked_for(tmp_path):
+    model = network()
+    for callbacks, timed in ([], False), ([TimeAccount()], True), ([], True):
+        model.fit(X, Y, verbose=0, callbacks=callbacks)
+        assert (model.update_state.seconds.numpy() > 0).any() == timed
+        model.update_state.seconds.assign([0.0, 0.0, 0.0])

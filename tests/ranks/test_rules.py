@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tests.ranks.twins import K, X, Y, alone, check, close, identical_on_ranks, large
 from tflbt import FGSM
+from tflbt.callbacks import TimeAccount
 from tflbt.data import BatchAugmentation
 from tflbt.data.sample_seeds import uniform_integers
 from tflbt.training import (
@@ -34,7 +35,7 @@ def test_adversarial_samples():
         "shuffle": True,
         "seed": 3,
     }
-    together, _ = large(K.optimizers.SGD(0.1), **options)
+    together, _ = large(K.optimizers.SGD(0.1), callbacks=[TimeAccount()], **options)
     reference, _ = large(alone(K.optimizers.SGD(0.1)), sub_batch_size=16, **options)
     check((together, together.history.history), (reference, reference.history.history))
     off, _ = large(K.optimizers.SGD(0.1), shuffle=True, seed=3)

@@ -83,3 +83,47 @@ def test_the_scale_of_losses():
     assert len(keras_internals.loss_scale_variables(wrap(K.optimizers.SGD()))) == 2
     fixed = wrap(K.optimizers.SGD(), dynamic=False, initial_scale=8)
     assert keras_internals.loss_scale_variables(fixed) == []
+
+
+LAST_LAYERS = {
+    "a number": K.layers.Dense(1),
+    "classes": K.layers.Dense(3, "softmax"),
+    "random": K.layers.Dropout(0.5),
+    "not Keras's": type("Own", (K.layers.Dense,), {})(1),
+}
+
+
+@pytest.mark.parametrize(
+    ("last", "loss", "metrics", "untraced"),
+    [
+        ("a number", "mse", ["mae", K.metrics.RootMeanSquaredError(name="rmse")], True),
+        ("classes", "sparse_categorical_crossentropy", ["accuracy"], True),
+        ("random", "mse", None, True),
+        ("not Keras's", "mse", ["mae"], False),
+        ("a number", "mse", [K.metrics.AUC(multi_label=True, num_thresholds=3)], False),
+        ("a number", "mse", [type("Own", (K.metrics.Mean,), {})()], False),
+    ],
+    ids=["numbers", "classes", "random", "own layer", "late states", "own metric"],
+)
+def test_what_is_built_without_a_trace_is_what_a_batch_builds(last, loss, metrics, untraced):
+    """Names and shapes of all metrics, in their order."""
+    inputs = K.Input([4])
+    outputs = LAST_LAYERS[last](inputs)
+    y = tf.zeros([2] if last == "classes" else [2, outputs.shape[-1]])
+    models = [K.Model(inputs, outputs), K.Model(inputs, outputs)]
+    for model in models:
+        metrics = metrics and [
+            m if isinstance(m, str) else type(m).from_config(m.get_config()) for m in metrics
+        ]
+        model.compile("sgd", loss, metrics, weighted_metrics=["mse"])
+    built, trained = models
+    spec = tf.TensorSpec([None, *y.shape[1:]])
+    assert keras_internals.built_untraced(built, spec) == untraced
+    assert not keras_internals.built_untraced(built, None)
+    if untraced:
+        trained.train_on_batch(tf.zeros([2, 4]), y)
+        assert states(built) == states(trained)
+
+
+def states(model):
+    return [(m.name, [(v.name, tuple(v.shape)) for v in m.weights]) for m in model.metrics]

@@ -16,6 +16,7 @@ from tflbt.benchmarks.side_by_side import Target, hold_against, parser_of
 from tflbt.benchmarks.sub_batches import compiled, images, large_batch_model
 from tflbt.data import BatchAugmentation, Cutout, PadCropFlip, chain, sub_batches
 from tflbt.models import build
+from tflbt.training.update_state import time_updates
 
 B = 64  # samples an update, the paper's on CIFAR
 EPOCHS = 3  # of each call of fit; the first does not count
@@ -66,6 +67,7 @@ def measured(count: int, instances: int, rounds: int, depth: int) -> list[Target
         ),
         f"tf.keras fit, batch {B}, augmented beforehand": (plain, {**memory, "batch_size": B}),
     }
+    time_updates(on_the_way)
     timers = {name: EpochSeconds() for name in candidates}
     for _ in range(rounds):
         for name, (model, data) in candidates.items():

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tflbt.training.keras_internals import TensorLogs
+from tflbt.training.update_state import time_updates
 
 # What the entries of `model.update_state.seconds` count; every update adds to them.
 _OF_UPDATES = ("seconds_input", "seconds_computation", "seconds_communication")
@@ -22,7 +23,8 @@ class TimeAccount(TensorLogs, tf.keras.callbacks.Callback):
     Keras model. `seconds_curvature` and `seconds_resizing` come from the callbacks that measure or resize; the rest of
     the column `seconds` is everything else: tracing in the first epoch, other callbacks, files.
 
-    Name it among RunLog's `sources`; its own position in the list of callbacks does not matter. Every rank may run it:
+    Updates read the clock only where this callback is among those of their `fit`. Name it among RunLog's `sources`; its
+    own position in the list of callbacks does not matter. Every rank may run it:
     no call is collective, and RunLog writes the chief's account. It reads its variable once per epoch.
 
     Example:
@@ -46,6 +48,12 @@ class TimeAccount(TensorLogs, tf.keras.callbacks.Callback):
         super().__init__()
         self._validation = 0.0
         self._validation_began: float | None = None
+
+    def set_model(self, model: tf.keras.Model) -> None:
+        """Has the model's updates read the clock, before their function is made."""
+        super().set_model(model)
+        if self._of_updates() is not None:
+            time_updates(model)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Resets the account."""

@@ -75,7 +75,7 @@ def sub_batches(
             sample index, instance) alone. It must accept n = 0.
         augmentation: How many instances of each sample there are, and where; default one.
         joined: Whether the epochs are dealt as one, without a smaller sub-batch where an epoch ends; default False.
-        course: Int64 `[3]`, read when an iteration begins: the epoch to start with, that before which to stop, and how
+        course: Int64 `[3]`, constant during an iteration: the epoch to start with, that before which to stop, and how
             many samples of the epoch before that start are dealt first. Default (initial_epoch, epochs, 0), which says
             how many there can be.
 
@@ -114,29 +114,23 @@ def sub_batches(
         begin = first + number * samples
         return begin, tf.minimum(begin + samples, end)
 
-    def parts(number: tf.Tensor) -> tf.data.Dataset:
-        begin, end = span(number)
-
-        def of_step(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            places, instances = augmentation.places(step, end - begin, sub_batch_size, rank, size)
-            return begin + places, instances
-
-        return tf.data.Dataset.range(steps).map(of_step)
-
-    def batch(places: tf.Tensor, instances: tf.Tensor) -> Any:
-        gathered, epochs_of, chosen = _gathered(source, places)
+    def batch(index: tf.Tensor) -> Any:
+        begin, end = span(index // steps)
+        places, instances = augmentation.places(
+            index % steps, end - begin, sub_batch_size, rank, size
+        )
+        gathered, epochs_of, chosen = _gathered(source, begin + places)
         if transform is None:
             return gathered
         return transformed(gathered, transform, sample_seeds(seed, epochs_of, chosen, instances))
 
     with tf.device("CPU:0"):
-        dataset = tf.data.Dataset.range(dealt).flat_map(parts)
         calls = min(comm.cores(), _MOST_PARALLEL_CALLS)
+        dataset = tf.data.Dataset.range(steps * dealt)
         dataset = dataset.map(batch, num_parallel_calls=calls, deterministic=True)
-        total = tf.data.experimental.assert_cardinality(steps * dealt)
         options = tf.data.Options()
         options.autotune.enabled = False  # it can delay the end of `fit` by up to a minute
-        return dataset.apply(total).prefetch(_PREFETCHED).with_options(options)
+        return dataset.prefetch(_PREFETCHED).with_options(options)
 
 
 def one_epoch(

@@ -98,6 +98,8 @@ def build(model: TrainingModel, spec: Any) -> None:
     """Creates the weights and metrics that Keras would create in the first step, without taking one."""
     if model.built and model.compiled_loss.built and model.compiled_metrics.built:
         return
+    if keras_internals.built_untraced(model, tf.keras.utils.unpack_x_y_sample_weight(spec)[1]):
+        return
     metrics = keras_internals.metrics_to_build(model)
     first = [(v, v.numpy()) for metric in metrics for v in metric.weights]
 

@@ -250,6 +250,28 @@ def has_added_losses(model: tf.keras.Model) -> bool:
     return any(layer._losses or layer._eager_losses for layer in (model, *layers))
 
 
+def built_untraced(model: tf.keras.Model, y: Any) -> bool:
+    """Builds the loss and metrics of a model for labels of a spec, as Keras would at the first batch; whether it could.
+
+    It can where nothing else creates variables when it is called: one output, and Keras's own layers and metrics.
+    """
+    own = (model.call, model.compute_loss, model.compute_metrics)
+    metrics = [*tf.nest.flatten(model.compiled_metrics._user_metrics or ())]
+    metrics += tf.nest.flatten(model.compiled_metrics._user_weighted_metrics or ())
+    parts = [layer for layer in model.submodules if isinstance(layer, tf.keras.layers.Layer)]
+    parts += [metric for metric in metrics if isinstance(metric, tf.keras.metrics.Metric)]
+    if (
+        not getattr(model, "_is_graph_network", False)
+        or tf.nest.is_nested(model.output)
+        or not isinstance(y, tf.TensorSpec)
+        or not all(each.__module__.split(".")[0] in ("keras", "tflbt") for each in (*parts, *own))
+    ):
+        return False
+    model.compiled_loss.build(model.output)
+    model.compiled_metrics.build(model.output, y)
+    return all(metric.weights for metric in model.metrics)  # some create theirs for labels
+
+
 def concrete_functions(function: Any) -> list[Any]:
     """The traces that a `tf.function` has made."""
     return function._list_all_concrete_functions()

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tflbt.training.stopwatch import Stopwatch
+from tflbt.training.stopwatch import Lap, Stopwatch, untimed
 
 
 def first_dimension(data: Any) -> tf.Tensor:
@@ -20,7 +20,7 @@ def pull(
     steps: tf.Tensor,
     body: Callable[[tf.Tensor, Any, Any], Any],
     state: Any,
-    lap: Stopwatch | None = None,
+    lap: Lap = untimed,
 ) -> Any:
     """Returns the state after `state = body(step, data, state)` on up to `steps` sub-batches, a nest of tensors.
 
@@ -44,9 +44,9 @@ def pull(
     )[1]
 
 
-def _next(iterator: Any, state: Any, lap: Stopwatch | None) -> tuple[Any, tf.Tensor]:
+def _next(iterator: Any, state: Any, lap: Lap) -> tuple[Any, tf.Tensor]:
     """The next sub-batch, which may be missing, and whether it is there; waited for after `state` is computed."""
-    if lap is None:
+    if not isinstance(lap, Stopwatch):
         element = iterator.get_next_as_optional()
         return element, element.has_value()
     with tf.control_dependencies([lap.read("computation", tf.nest.flatten(state))]):

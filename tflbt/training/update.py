@@ -19,7 +19,7 @@ from tflbt.training.ranks import same_on_ranks
 from tflbt.training.returned_results import ReturnedResults
 from tflbt.training.rules import gradient_statistics
 from tflbt.training.sample_losses import loss_of, sample_losses
-from tflbt.training.stopwatch import Stopwatch
+from tflbt.training.stopwatch import Lap, Stopwatch, untimed
 from tflbt.training.sub_batches import first_dimension, pull
 from tflbt.training.update_state import TrainingModel
 
@@ -60,7 +60,8 @@ class Update:
 
     def run(self, iterator: Iterator[Any]) -> dict[str, tf.Tensor]:
         """Makes one update; returns the metrics so far in this epoch, over all ranks."""
-        lap = Stopwatch(self.state.seconds, self.state.moment)
+        timed = self.state.timed
+        lap = Stopwatch(self.state.seconds, self.state.moment) if timed else untimed
         self.state.element_spec = iterator.element_spec  # type: ignore[attr-defined]
         if self.state.skips:
             self.skip(iterator)
@@ -89,7 +90,7 @@ class Update:
         pull(iterator, steps, lambda step, data, nothing: nothing, tf.constant(0.0))
         self.state.skipped.assign(0)
 
-    def accumulate(self, iterator: Iterator[Any], lap: Stopwatch) -> Total:
+    def accumulate(self, iterator: Iterator[Any], lap: Lap) -> Total:
         """Adds up the gradients of this rank's sub-batches."""
         gradients = [tf.zeros(v.shape, v.dtype) for v in self.variables]
         zeros = Total(tf.constant(0.0), tf.constant(0.0), gradients)

@@ -55,6 +55,7 @@ class UpdateState:
         self.first_of_metrics: list[tuple[tf.Variable, Any]] = []
         self.examined = False  # whether split_check has looked at the loss and metrics
         self.refusal: str | None = None  # why a batch must not be split
+        self.timed = False  # whether updates read the clock; `time_updates` begins it
         with tf.device("CPU:0"):
             # What updates spent on input, computation and communication, and when the clock was last read.
             self.seconds = variable([0.0, 0.0, 0.0], dtype=tf.float64, name="tflbt_seconds")
@@ -74,6 +75,12 @@ class UpdateState:
         for variable, value in self.first_of_metrics:
             variable.assign(value)
         self.first_of_metrics = []
+
+
+def time_updates(model: Any) -> None:
+    """Has the updates of a compiled model read the clock from the next `fit` on, for `UpdateState.seconds`."""
+    if not model.update_state.timed:
+        model.update_state.timed, model.train_function = True, None
 
 
 class TrainingModel(Protocol):

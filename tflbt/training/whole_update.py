@@ -12,7 +12,7 @@ from tflbt.training.keras_internals import random_generators
 from tflbt.training.pending_metrics import metric_variables, preserved
 from tflbt.training.rules.rule import Rules
 from tflbt.training.sample_losses import sample_losses
-from tflbt.training.stopwatch import Stopwatch
+from tflbt.training.stopwatch import Lap
 from tflbt.training.sub_batches import pull
 from tflbt.training.update_state import TrainingModel
 
@@ -20,7 +20,7 @@ from tflbt.training.update_state import TrainingModel
 def two_passes(
     model: TrainingModel,
     iterator: Iterator[Any],
-    lap: Stopwatch,
+    lap: Lap,
     add: Callable[[Any, Any, tf.Tensor], Any],
     total: Any,
 ) -> Any:
