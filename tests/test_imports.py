@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BASE = {"distributed", "checks"}
 DECISIONS = {"control", "optimizers", "schedules"} | BASE
 MIDDLE = {"runs", "curvature", "data", "models", "analysis"} | DECISIONS
-COMMANDS = {"train", "tune", "report_run", "command_line", "doctor", "benchmarks"}
+COMMANDS = {"train", "tune", "report_run", "command_line", "doctor", "benchmarks", "landscape"}
 EVERYTHING = COMMANDS | {"recipes", "callbacks", "tuning", "training", "report"} | MIDDLE
 ALLOWED = {
     **{command: EVERYTHING for command in COMMANDS},

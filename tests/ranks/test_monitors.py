@@ -10,7 +10,7 @@ from tflbt.analysis.margins import COLUMNS, margin_statistics
 from tflbt.callbacks import DistanceMonitor, MarginMonitor, SignalToNoise
 from tflbt.callbacks.monitors.signal_to_noise import COLUMNS as OF_NOISE
 from tflbt.callbacks.monitors.signal_to_noise import SummedGradient
-from tflbt.curvature import input_margins
+from tflbt.curvature import eigenvector_cut, input_margins, losses_at
 from tflbt.distributed import comm
 from tflbt.runs.metrics import MetricsTable
 from tflbt.training import LargeBatchModel
@@ -60,3 +60,21 @@ def test_distances_begin_at_the_shared_weights(rank, shared_folder):
     comm.gather_objects(None, "the chief has written")
     rows = MetricsTable(shared_folder / "distance.csv").read()
     assert [row["updates"] for row in rows] == [1, 2, 4, 6]
+
+
+def test_points_of_a_landscape_are_shared_out(rank):
+    model = network(norm=True)
+    model.compile(loss="mse")
+    direction = [np.ones(v.shape) for v in model.trainable_variables]
+    places = np.linspace(-1, 1, 5)[:, None]
+    alone = comm.Reduction(process_set=SETS[rank])
+    for batch_norm in ("fixed", "re-estimate"):
+        found, wanted = (
+            losses_at(model, X, Y, [direction], places, batch_norm=batch_norm, reduction=ranks)
+            for ranks in (comm.EVERYONE, alone)
+        )
+        np.testing.assert_allclose(found, wanted, rtol=1e-5)
+        identical_on_ranks([found], batch_norm)
+    cuts = [eigenvector_cut(model, X, Y, [0.0, 0.1], reduction=r) for r in (comm.EVERYONE, alone)]
+    np.testing.assert_allclose(cuts[0].losses, cuts[1].losses, rtol=1e-4)
+    identical_on_ranks([cuts[0].losses], "cuts")

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tflbt.optimizers import LARS
-from tflbt.training.checkpoint import MANIFEST, STATE, Checkpoints, damage
+from tflbt.training.checkpoint import MANIFEST, STATE, Checkpoints, damage, read_weights
 
 
 def make_model(optimizer=None, units=4, layers=1, value=0.0):
@@ -50,6 +50,17 @@ def restored(checkpoints):
 
 def test_the_newest_is_restored_with_its_state(two):
     assert restored(two) == (2, 2.0, 2)
+
+
+def test_weights_are_read_without_a_model(two):
+    first = two.found()[0]
+    for found, wanted in zip(read_weights(first), make_model(value=1.0).get_weights(), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    with pytest.raises(FileNotFoundError, match="no checkpoint of this epoch.*epoch_00009"):
+        read_weights(two.directory / "epoch_00009")
+    (first / STATE).write_text("{}")
+    with pytest.raises(ValueError, match="epoch_00001 is damaged: state.json was changed"):
+        read_weights(first)
 
 
 FILES = ["variables.index", "variables.data-00000-of-00001", STATE, MANIFEST]

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
 import tensorflow as tf
 from absl import logging
 
@@ -78,8 +79,18 @@ class WholeModel:
         def product(x, targets, vector):
             return hessian_product(lambda: total(x, targets), self.variables, vector)
 
+        self.loss = tf.function(total, input_signature=batch)
         self.gradient = tf.function(slopes, input_signature=batch)
         self.product = tf.function(product, input_signature=[*batch, shapes])
+
+    def mean_loss(self, samples: MeasuredSamples) -> float:
+        """Return the loss of this rank's samples, at whatever the model's variables hold."""
+        parts = (self.loss(x, without_nones(targets)) for x, *targets in samples.sub_batches())
+        return float(sum(map(float, parts)) / samples.count)
+
+    def slopes(self, samples: MeasuredSamples) -> list[np.ndarray]:
+        """Return the gradient of `mean_loss`, an array per variable."""
+        return [part.numpy() / samples.count for part in self._over(samples, self.gradient)]
 
     def exact(self, samples: MeasuredSamples, reduction: comm.Reduction) -> MatVec:
         r"""Return `v -> Hv` by double differentiation, averaged over all ranks' samples.

@@ -230,6 +230,28 @@ def damage(path: Path) -> str | None:
     return None if STATE in manifest else f"{STATE} is missing"
 
 
+def read_weights(path: Path) -> list[np.ndarray]:
+    """Returns the weights in a checkpoint's folder, in the order of `model.weights`; no model is needed.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If it is damaged.
+    """
+    if not path.is_dir():
+        reason = (
+            "no checkpoint of this epoch (checkpoint.keep_epochs and checkpoint.initial keep them)"
+        )
+        raise FileNotFoundError(errno.ENOENT, reason, str(path))
+    if (fault := damage(path)) is not None:
+        raise ValueError(f"{path} is damaged: {fault}.")
+    reader = tf.train.load_checkpoint(str(path / WEIGHTS))
+    names = {}
+    for name in reader.get_variable_to_shape_map():
+        if found := re.fullmatch(r"weights/(\d+)/\.ATTRIBUTES/VARIABLE_VALUE", name):
+            names[int(found[1])] = name
+    return [reader.get_tensor(names[place]) for place in sorted(names)]
+
+
 def write_together(
     checkpoints: Checkpoints, model: tf.keras.Model, epochs: int, state: dict[str, Any]
 ) -> None:

@@ -1,0 +1,1 @@
+"""The command that draws landscapes of runs."""
