@@ -116,6 +116,18 @@ def test_what_does_not_fit_is_named(model):
         losses_at(model, X, Y, [direction[:-1]], [[0.0]])
     with pytest.raises(ValueError, match="^batch_norm='frozen'"):
         losses_at(model, X, Y, [direction], [[0.0]], batch_norm="frozen")
-    noisy = K.Sequential([K.Input([4, 4, 1]), K.layers.RandomFlip(), K.layers.BatchNormalization()])
-    with pytest.raises(ValueError, match=r"RandomFlip\) draws random numbers"):
-        landscape.re_estimate(noisy, landscape.MeasuredSamples.of(np.ones([2, 4, 4, 1]), Y[:2]))
+    layers = [
+        K.layers.Lambda(lambda v: v + tf.random.normal([]), name="noisy"),
+        K.layers.BatchNormalization(),
+    ]
+    noisy = K.Sequential([K.Input([4]), *layers, K.layers.Dense(3)])
+    noisy.compile(loss=model.loss)
+    with pytest.raises(ValueError, match="a layer draws random numbers in training"):
+        losses_at(
+            noisy,
+            X,
+            Y,
+            [noisy.get_weights()[:2] + noisy.get_weights()[4:]],
+            [[0.0]],
+            batch_norm="re-estimate",
+        )

@@ -18,6 +18,11 @@ from tflbt.curvature.whole_model import preserved, run_in_full_precision, whole_
 from tflbt.distributed import comm
 
 BATCH_NORM = ("fixed", "re-estimate")
+_LAYERS = tf.keras.layers
+# Layers whose randomness has a size, which can be 0. Those of dropout over whole channels are Dropout too.
+_SILENCED = (
+    *(_LAYERS.Dropout, _LAYERS.AlphaDropout, _LAYERS.GaussianDropout, _LAYERS.GaussianNoise),
+)
 _TINY = 1e-10  # beside a random filter's length, as in the reference code
 
 
@@ -106,6 +111,8 @@ def losses_at(
     found = {}
     with preserved(model.variables):
         origin = [tf.identity(variable) for variable in moved]
+        if batch_norm == "re-estimate":
+            _require_repeatable(model, samples)
         for place in range(reduction.rank, len(points), reduction.size):
             for variable, first, *steps in zip(moved, origin, *vectors):
                 change = sum(e * step for e, step in zip(points[place], steps))
@@ -246,19 +253,31 @@ def re_estimate(model: tf.keras.Model, samples: MeasuredSamples) -> None:
         layer.moving_variance.assign(np.maximum(square - mean**2, 0.0))
 
 
+def _require_repeatable(model: tf.keras.Model, samples: MeasuredSamples) -> None:
+    """Raises if a pass in training mode depends on more than the weights and the samples."""
+    layers = [layer for layer in _leaves(model) if _measures(layer)]
+    if not layers or not samples.count:
+        return
+    x, _, _ = next(samples.sub_batches())
+    passes = []
+    with _measuring(model, layers):
+        for _ in range(2):
+            model(x, training=True)
+            passes.append([layer.moving_mean.numpy() for layer in layers])
+    if not all(np.allclose(a, b, rtol=1e-2, atol=1e-4) for a, b in zip(*passes)):
+        raise ValueError(
+            'batch_norm="re-estimate": a layer draws random numbers in training in another way than dropout and noise '
+            'do, so that statistics are no function of the weights: use "fixed".'
+        )
+
+
 @contextlib.contextmanager
 def _measuring(model: tf.keras.Model, layers: Sequence[Any]) -> Iterator[None]:
     """Makes BatchNorm forget what it has seen before, and silences dropout and noise, inside the block."""
     changes = [(layer, "momentum", 0.0) for layer in layers]
     for layer in _leaves(model):
-        if isinstance(layer, tf.keras.__internal__.layers.BaseRandomLayer):
-            silent = [name for name in ("rate", "stddev") if hasattr(layer, name)]
-            if not silent:
-                raise ValueError(
-                    f'batch_norm="re-estimate": layer {layer.name!r} ({type(layer).__name__}) draws random numbers in '
-                    'training, so that statistics are no function of the weights: use "fixed".'
-                )
-            changes += [(layer, name, 0.0) for name in silent]
+        if isinstance(layer, _SILENCED):
+            changes += [(layer, n, 0.0) for n in ("rate", "stddev") if hasattr(layer, n)]
     before = [(layer, name, getattr(layer, name)) for layer, name, _ in changes]
     try:
         for layer, name, value in changes:

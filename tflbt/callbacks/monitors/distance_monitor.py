@@ -93,14 +93,14 @@ class DistanceMonitor(tf.keras.callbacks.Callback):
         self._variables = list(self.model.trainable_variables)
         if epoch == 0 or self._start is None:
             self._start = [tf.cast(v.read_value(), tf.float32) for v in self._variables]
-            self._begin = self._iterations()
+            self._begin = self._optimizer_count()
         if [v.shape for v in self._variables] != [part.shape for part in self._start]:
             raise ValueError(
                 "DistanceMonitor: the trainable variables are not those whose initial values the checkpoint holds; "
                 "resume without it (Checkpoint.resume(model, without=['DistanceMonitor'])) or with the layers as they "
                 "were."
             )
-        self._counted = self._iterations() - self._begin
+        self._counted = self._optimizer_count() - self._begin
         if self.table is not None and comm.is_chief():
             if not self._ours and self.table.read():
                 raise FileExistsError(
@@ -129,7 +129,7 @@ class DistanceMonitor(tf.keras.callbacks.Callback):
 
     def _measure(self) -> None:
         """Adds a row, unless the last is of the same update."""
-        updates = self._iterations() - self._begin
+        updates = self._optimizer_count() - self._begin
         if self._rows and self._rows[-1]["updates"] == updates:
             return
         row: dict[str, Any] = {"updates": updates}
@@ -144,7 +144,7 @@ class DistanceMonitor(tf.keras.callbacks.Callback):
                 row[f"{name}_{place}" if name in row else name] = float(np.sqrt(square))
         self._rows.append(row)
 
-    def _iterations(self) -> int:
+    def _optimizer_count(self) -> int:
         """The optimizer's count, in which updates that were skipped for a gradient that is no number are none."""
         return int(self.model.optimizer.iterations)
 
