@@ -40,6 +40,8 @@ def train(data_dir):
             "sub_batch_size": 2,
             "data.image_size": 16,
             "optimizer.learning_rate": 0.01,
+            "metrics": ("accuracy", "perplexity"),
+            "curvature.every": 1,  # on 4 images, of which a rank reads its own
         }
     )
     recipe = recipe_build.build(config, data_dir)
@@ -47,7 +49,8 @@ def train(data_dir):
     recipe.model.set_weights([rng.normal(0, 0.1, w.shape) for w in recipe.model.get_weights()])
     history = recipe.fit([]).history
     weights = np.concatenate([w.ravel() for w in recipe.model.get_weights()])
-    return [*history["loss"], *history["val_loss"], *history["val_accuracy"], *weights[:200]]
+    columns = ("loss", "val_loss", "val_accuracy", "val_perplexity", "eigenvalue_output")
+    return [*(value for name in columns for value in history[name]), *weights[:200]]
 
 
 def test_two_ranks_train_as_one(rank, shared_folder):
@@ -57,5 +60,5 @@ def test_two_ranks_train_as_one(rank, shared_folder):
     together = train(shared_folder)
     with comm.process_set_scope(SETS[rank]):
         expected = train(shared_folder)
-    assert len(together) == 2 * 3 + 200
+    assert len(together) == 2 * 5 + 200
     np.testing.assert_allclose(together, expected, rtol=1e-4, atol=1e-5)

@@ -15,7 +15,7 @@ class Perplexity(tf.keras.metrics.SparseCategoricalCrossentropy):
 
     Example:
         >>> metric = Perplexity()
-        >>> metric.update_state([[0, 1]], [[[0.0, 0.0], [0.0, 0.0]]])  # two words, equally likely
+        >>> _ = metric.update_state([[0, 1]], [[[0.0, 0.0], [0.0, 0.0]]])  # two words, equally likely
         >>> round(float(metric.result()), 5)
         2.0
     """
