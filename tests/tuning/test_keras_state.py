@@ -1,59 +1,39 @@
-"""Keras's callbacks go on after a restart with what they had learnt."""
+"""A trial's checkpoint says whether its callbacks had ended it; it goes on with the epoch where it was left."""
 
 from __future__ import annotations
-
-import json
 
 import pytest
 import tensorflow as tf
 
+from tflbt.callbacks import Checkpoint
 from tflbt.tuning.keras_state import KerasState
 
 
-def callbacks():
-    return [
-        tf.keras.callbacks.LambdaCallback(),
-        tf.keras.callbacks.EarlyStopping("loss", patience=1),
-        tf.keras.callbacks.ReduceLROnPlateau("loss"),
-    ]
+class StopsFirst(tf.keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.stop_training = epoch == 0
 
 
-def test_state_goes_through_json_and_is_restored_at_the_first_epoch():
-    old = callbacks()
-    for callback in old[1:]:
-        callback.on_train_begin()
-    old[1].wait, old[2].best = 1, 0.25
-    before = KerasState(old)
-    before.over = True
-    state = json.loads(json.dumps(before.state()))
-    new = callbacks()
-    after = KerasState(new)
-    after.restore(state)
-    assert after.over
-    after.first_epoch = 4
-    for callback in new[1:]:
-        callback.on_train_begin()  # which resets them
-    assert new[1].wait == 0
-    after.on_epoch_begin(4)
-    assert (new[1].wait, new[2].best) == (1, 0.25) and after.began
-    new[1].wait = 0
-    after.on_epoch_begin(5)
-    assert new[1].wait == 0  # restored once
+@pytest.mark.parametrize("stops_before", [True, False])
+def test_a_checkpoint_says_whether_a_callback_before_it_ended_training(tmp_path, stops_before):
+    model = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(2,))])
+    model.compile("sgd", "mse")
+    state, stop = KerasState(), StopsFirst()
+    checkpoint = Checkpoint(tmp_path, [state])
+    others = [stop, state] if stops_before else [state, stop]
+    x = tf.ones([4, 2])
+    model.fit(x, x[:, :1], epochs=3, verbose=0, callbacks=[*others, checkpoint])
+    assert state.began
+    again = KerasState()
+    assert Checkpoint(tmp_path, [again]).resume(model) == 1
+    assert again.over == stops_before
 
 
 def test_training_that_begins_elsewhere_is_refused():
-    state = KerasState(callbacks())
+    state = KerasState()
     state.first_epoch = 2
     with pytest.raises(ValueError, match="^initial_epoch=0 must be 2"):
         state.on_epoch_begin(0)
-
-
-def test_a_callback_with_a_state_of_its_own_keeps_it():
-    class Own(tf.keras.callbacks.EarlyStopping):
-        def state(self):
-            return {}
-
-        def restore(self, state):
-            pass
-
-    assert KerasState([Own("loss")]).state()["callbacks"] == []
+    state.on_epoch_begin(2)
+    state.on_epoch_begin(3)
+    assert state.began

@@ -28,8 +28,8 @@ class HyperModelTrainer:
     Each trial gets `trials/NNNN/` as a run directory: `metrics.csv`, TensorBoard's events, and a checkpoint after every
     epoch. A search that was killed continues there in mid-trial with `Search(resume=True)`. A `LargeBatchModel` with
     whole arrays then trains as if it had not been killed, to the last bit; so does a plain Keras model with
-    `shuffle=False` and without dropout, else with other random numbers. Checkpoints keep the state of tflbt's callbacks
-    and of Keras's EarlyStopping, ReduceLROnPlateau and ModelCheckpoint.
+    `shuffle=False` and without dropout, else with other random numbers. Checkpoints keep the state of callbacks, as
+    `tflbt.callbacks.Checkpoint` says.
 
     Under several ranks the model must be a `tflbt.LargeBatchModel`. In one process, or with `ranks_per_trial=1`, it may
     be any `tf.keras.Model`.
@@ -75,7 +75,7 @@ class HyperModelTrainer:
         hp = _filled(self.hypermodel, trial.values)
         model = self._build(hp)
         own = self._own_callbacks(trial)
-        keras_state = KerasState(own)
+        keras_state = KerasState()
         checkpoint = Checkpoint(directory.checkpoints, [*own, keras_state, *callbacks])
         if not model.built and _holds_any(checkpoint):
             self._make_weights(model)
