@@ -117,7 +117,10 @@ def build(model: TrainingModel, spec: Any) -> None:
     else:
         spec = tf.nest.map_structure(_of_any_length, spec)
         tf.function(lambda data: run(data, training=True)).get_concrete_function(spec)
-    model.update_state.first_of_metrics = first
+    if hasattr(
+        model, "update_state"
+    ):  # else it is a plain model of a search, whose metrics Keras resets
+        model.update_state.first_of_metrics = first
 
 
 def _single_sample(spec: tf.TensorSpec) -> tf.Tensor:
