@@ -13,6 +13,7 @@ from tflbt.callbacks import TimeAccount
 from tflbt.data import BatchAugmentation
 from tflbt.data.sample_seeds import uniform_integers
 from tflbt.training import (
+    AugmentationScale,
     GradientNoise,
     GradientNorm,
     LabelNoise,
@@ -183,3 +184,13 @@ def test_noise_is_the_same_on_every_rank_and_in_every_split():
     together = large(K.optimizers.SGD(0.1), rules=noise(), **usual)
     single = {"sub_batch_size": 16, "rules": noise()}
     check(together, large(alone(K.optimizers.SGD(0.1)), **usual, **single))
+
+
+def test_instances_on_two_ranks_are_as_long_as_those_of_one_after_the_other():
+    options = {"batch_size": 8, "sub_batch_size": 4, "transform": noisy, "epochs": 1}
+    options["batch_augmentation"] = BatchAugmentation(2, "ranks")
+    rules = [AugmentationScale(apply=True) for _ in range(2)]
+    together = large(K.optimizers.SGD(0.1), rules=[rules[0]], **options)
+    check(together, large(alone(K.optimizers.SGD(0.1)), rules=[rules[1]], **options))
+    found, wanted = (rule.columns(0)["augmentation_scale"] for rule in rules)
+    assert found == pytest.approx(wanted, rel=1e-5) and found > 1

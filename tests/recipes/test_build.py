@@ -268,6 +268,15 @@ def test_noise_follows_the_recipes_seed(images):
     assert (rule.std, rule.seed) == (0.1, 5)
 
 
+def test_instances_are_compared_where_each_is_a_sub_batch():
+    one_each = {"batch_augmentation.instances": 2, "batch_augmentation.placement": "rank"}
+    split = {"batch_size": 32, "sub_batch_size": 16, "augmentation_scale.measure": True}
+    build.check(config_with(**one_each, **split))
+    for wrong in ({"sub_batch_size": 8}, {"batch_augmentation.placement": "sub_batch"}):
+        with pytest.raises(ValueError, match="^config.batch_augmentation.*augmentation_scale comp"):
+            build.check(config_with(**{**one_each, **split, **wrong}))
+
+
 def test_noise_is_not_measured_between_instances_of_the_same_samples():
     apart = {"batch_augmentation.instances": 2, "batch_augmentation.placement": "rank"}
     config = config_with(**apart, **{"sub_batch_size": 64, "noise_scale.measure": True})

@@ -21,6 +21,7 @@ from tflbt.recipes.data import Samples, build_samples, check_data
 from tflbt.recipes.perplexity import Perplexity
 from tflbt.recipes.run import Recipe
 from tflbt.training import LargeBatchModel, SmoothedSparseCategoricalCrossentropy
+from tflbt.training.rules.augmentation_scale import check_instances
 from tflbt.training.rules.noise_scale import check_apart
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -162,6 +163,10 @@ def check(config: ml_collections.ConfigDict) -> None:
     build_monitors(config)
     _check_signal(config)
     sections.build(config, "checkpoint", directory="")
+    if config.augmentation_scale.measure:
+        augmentation = sections.build(config, "batch_augmentation") or data.BatchAugmentation()
+        with sections.naming("batch_augmentation", config.batch_augmentation):
+            check_instances(augmentation, plan)
     for rule in build_rules(config):
         if isinstance(rule, data.BatchAugmentation):
             with sections.naming("batch_augmentation", config.batch_augmentation):

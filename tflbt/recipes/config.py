@@ -52,7 +52,8 @@ def default_config() -> Config:
       `instances` (`batch_size` counts them); `checkpoint`.
     - noise in every update, whose draws follow `seed`: `gradient_noise` and `weight_noise`, off with `std` 0;
       `label_noise`, off with `probability` 0.
-    - measures of every update, off with `measure` False: `noise_scale`, `gradient_norm`, `strides`.
+    - measures of every update, off with `measure` False: `noise_scale`, `gradient_norm`, `strides`,
+      `augmentation_scale` (and `apply`, which scales the update).
     - measures at the ends of epochs, off with `every` 0: `margin`, `signal_to_noise`.
     - measures at some updates, off with `measure` False: `distance`.
 

@@ -15,6 +15,7 @@ from tflbt.data import BatchAugmentation
 from tflbt.recipes import optimizers
 from tflbt.training import (
     FGSM,
+    AugmentationScale,
     GradientNoise,
     GradientNorm,
     LabelNoise,
@@ -42,7 +43,7 @@ SWITCHES: dict[str, tuple[str, Any, Any]] = {
     "label_noise": ("probability", 0, 0.1),
     **{
         kind: ("measure", False, True)
-        for kind in ("noise_scale", "gradient_norm", "strides", "distance")
+        for kind in ("noise_scale", "gradient_norm", "strides", "augmentation_scale", "distance")
     },
 }
 # What does nothing while a switch is off, as `tflbt.tuning.space.check` takes it.
@@ -148,13 +149,14 @@ SECTIONS: dict[str, dict[str, Part]] = {
     "weight_noise": {"": Part(WeightNoise)},
     "label_noise": {"": Part(LabelNoise)},
     "noise_scale": {"": Part(NoiseScale, own={"measure": False})},
+    "augmentation_scale": {"": Part(AugmentationScale, own={"measure": False})},
     "gradient_norm": {"": Part(GradientNorm, own={"measure": False})},
     "strides": {"": Part(Strides, own={"measure": False})},
     "checkpoint": {"": Part(callbacks.Checkpoint)},
 }
 # The sections that are rules of an update, in the order in which they act.
 RULES = (
-    *("adversarial", "small_loss", "batch_augmentation"),
+    *("adversarial", "small_loss", "batch_augmentation", "augmentation_scale"),
     *("gradient_noise", "weight_noise", "label_noise"),
     *("noise_scale", "gradient_norm", "strides"),
 )

@@ -28,6 +28,7 @@ _LAST = (
     "loss_stride_first_order",
     *("margin", "margin_mean", "margin_q1", "margin_median", "margin_q3", "margin_negative"),
     *("distance", "weight_norm", "weight_cosine"),
+    "augmentation_scale",
     *("injected_gradient_noise", "injected_weight_noise", "label_noise"),
     *("decays", "growths", "adversarial_ratio", "discarded_share", "seconds"),
 )

@@ -2,6 +2,7 @@
 
 from tflbt.training.large_batch_model import LargeBatchModel
 from tflbt.training.rules.adversarial import FGSM
+from tflbt.training.rules.augmentation_scale import AugmentationScale
 from tflbt.training.rules.gradient_norm import GradientNorm
 from tflbt.training.rules.label_smoothing import SmoothedSparseCategoricalCrossentropy
 from tflbt.training.rules.noise_injection import GradientNoise, LabelNoise, WeightNoise
@@ -11,6 +12,7 @@ from tflbt.training.rules.small_loss import SmallLossDiscarding
 from tflbt.training.rules.strides import Strides
 
 __all__ = [
+    "AugmentationScale",
     "FGSM",
     "GradientNoise",
     "GradientNorm",

@@ -58,6 +58,13 @@ FIGURES = (
         ),
     ),
     PanelFigure(
+        "augmentation_scale",
+        "Gradients of instances",
+        "How much longer the gradient of one instance of each sample is than the mean over all instances, on average "
+        "over each epoch's updates: 1 where the instances agree, at most the root of their number.",
+        (Panel("instance / mean", (Line("augmentation_scale", "length", "eigenvalue"),)),),
+    ),
+    PanelFigure(
         "noise_injection",
         "Noise that was added",
         "The length of the Gaussian noise that was added to an epoch's last gradient, before its clipping, and to the "
