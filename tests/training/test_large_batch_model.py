@@ -260,3 +260,48 @@ def test_a_batch_larger_than_the_data_is_one_update(samples, network):
     history = model.fit(*samples, batch_size=64, sub_batch_size=4, epochs=3, verbose=0)
     assert int(model.optimizer.iterations) == 3 and model.batch_size == 64
     assert np.isfinite(history.history["loss"]).all()
+
+
+# What LargeBatchModel has beyond a Keras model: a class derived from it cannot use these names for itself.
+PUBLIC = {
+    *("adversarial", "adversarial_share", "batch_augmentation", "batch_plan", "batch_size"),
+    *("from_model", "reduction", "restore_rules", "rules", "samples_seen", "small_loss"),
+    *("sub_batches_variable", "to_keras", "update_state"),
+}
+# Names of ours inside, before they had a prefix, and others that a user's class is likely to have.
+FREE = (
+    *("_plan", "_rules", "_reduction", "_update_state", "_take_plan", "_start", "_state", "_data"),
+    *("plan", "sub_batch_size", "tail", "seed", "transform", "shard", "progress", "nominal"),
+)
+
+
+class Busy(Direct):
+    """Uses all free names for layers, so that Keras tracks them too."""
+
+    def __init__(self):
+        super().__init__()
+        for name in FREE:
+            setattr(self, name, K.layers.Dense(5))
+
+    def call(self, inputs, training=False):
+        for name in FREE[:2]:
+            inputs = getattr(self, name)(inputs)
+        return super().call(inputs, training)
+
+
+def test_the_names_that_a_derived_class_must_not_use(samples):
+    ours = {name for name in dir(LargeBatchModel) if not hasattr(K.Model, name)}
+    assert ours - {"__annotations__", "train_function", "test_function"} == PUBLIC
+    pairs = ((K.Model, "Plain"), (LargeBatchModel, "Large"))
+    plain, large = (type(name, (base,), {"call": Direct.call})() for base, name in pairs)
+    added = vars(large).keys() - vars(plain).keys()
+    assert added and all(name.startswith("_tflbt_") for name in added)
+
+    model = Busy()
+    model.compile("sgd", "mse")
+    model.fit(*samples, batch_size=16, sub_batch_size=4, verbose=0)
+    assert all(isinstance(getattr(model, name), K.layers.Dense) for name in FREE)
+    settable = {"adversarial_share", "batch_size", "samples_seen"}
+    for name in PUBLIC - {"from_model", "restore_rules", "to_keras"} - settable:
+        with pytest.raises(AttributeError, match=f"Can't set the attribute .{name}."):
+            setattr(model, name, K.layers.Dense(5))

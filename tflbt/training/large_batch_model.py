@@ -22,7 +22,7 @@ from tflbt.training.ranks import single_batches
 from tflbt.training.rules.adversarial import FGSM
 from tflbt.training.rules.rule import Rule
 from tflbt.training.rules.small_loss import SmallLossDiscarding
-from tflbt.training.split_batch import SplitBatchModel
+from tflbt.training.split_batch import SplitBatchModel, take_plan
 from tflbt.training.update import Update
 from tflbt.training.update_state import UpdateState
 
@@ -164,10 +164,10 @@ class LargeBatchModel(SplitBatchModel):
             optimizer, loss, metrics, loss_weights, weighted_metrics, run_eagerly,
             jit_compile=jit_compile, **kwargs,
         )  # fmt: skip
-        self._reduction = reduction or comm.EVERYONE
-        self._update_state = UpdateState()
-        if self._plan is not None:
-            self._take_plan(self._plan)
+        self._tflbt_reduction = reduction or comm.EVERYONE
+        self._tflbt_update_state = UpdateState()
+        if self._tflbt_plan is not None:
+            take_plan(self, self._tflbt_plan)
 
     def get_compile_config(self) -> Any:
         """What Keras saves of `compile`: the same as for a plain model."""

@@ -27,15 +27,16 @@ class SplitBatchModel(tf.keras.Model):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._plan: BatchPlan | None = None
-        self._reduction = comm.EVERYONE
-        self._update_state = UpdateState()
-        self._rules = Rules()
+        # The prefix keeps them apart from the attributes of a class that is derived from this one.
+        self._tflbt_plan: BatchPlan | None = None
+        self._tflbt_reduction = comm.EVERYONE
+        self._tflbt_update_state = UpdateState()
+        self._tflbt_rules = Rules()
 
     @property
     def reduction(self) -> comm.Reduction:
         """How gradients are summed over ranks; from `hvd.DistributedOptimizer` if one was compiled."""
-        return self._reduction
+        return self._tflbt_reduction
 
     @property
     def sub_batches_variable(self) -> tf.Variable:
@@ -64,26 +65,26 @@ class SplitBatchModel(tf.keras.Model):
     @property
     def update_state(self) -> UpdateState:
         """What an update keeps besides the model; new after each `compile`."""
-        return self._update_state
+        return self._tflbt_update_state
 
     @property
     def samples_seen(self) -> int:
         """Samples of all ranks that went into updates since `compile`; may be assigned on resuming."""
-        return int(self._update_state.samples_seen)
+        return int(self.update_state.samples_seen)
 
     @samples_seen.setter
     def samples_seen(self, samples: int) -> None:
-        self._update_state.samples_seen.assign(samples)
+        self.update_state.samples_seen.assign(samples)
 
     @property
     def rules(self) -> Rules:
         """What changes or observes the updates of the last `fit`; those that change nothing are left out."""
-        return self._rules
+        return self._tflbt_rules
 
     @property
     def adversarial(self) -> FGSM | None:
         """How the last `fit` makes adversarial samples."""
-        return self._rules.find(FGSM)
+        return self.rules.find(FGSM)
 
     @property
     def adversarial_share(self) -> float:
@@ -102,18 +103,18 @@ class SplitBatchModel(tf.keras.Model):
     @property
     def small_loss(self) -> SmallLossDiscarding | None:
         """How the last `fit` discards samples with small losses; None where it discards nothing."""
-        return self._rules.find(SmallLossDiscarding)
+        return self.rules.find(SmallLossDiscarding)
 
     @property
     def batch_augmentation(self) -> BatchAugmentation:
         """How many instances of each sample an update of the last `fit` has, and where."""
-        instances = self._rules.find(Instances)
+        instances = self.rules.find(Instances)
         return BatchAugmentation() if instances is None else instances.augmentation
 
     @property
     def batch_plan(self) -> BatchPlan | None:
         """How the global batch is split now; None before the first `fit`."""
-        return self._plan
+        return self._tflbt_plan
 
     @property
     def batch_size(self) -> int | None:
@@ -122,41 +123,44 @@ class SplitBatchModel(tf.keras.Model):
         May be assigned between updates or epochs: the number of sub-batches changes, their size does not, and
         nothing is traced again. A size that does not divide raises ValueError naming the nearest sizes that do.
         """
-        return None if self._plan is None else self._plan.batch_size
+        return None if self._tflbt_plan is None else self._tflbt_plan.batch_size
 
     @batch_size.setter
     def batch_size(self, batch_size: int) -> None:
-        if self._plan is None:
+        if self._tflbt_plan is None:
             raise ValueError(
                 f"batch_size={batch_size} was assigned before fit: give it to fit, and assign it from a callback."
             )
-        self._take_plan(self._plan.with_batch_size(batch_size))
-
-    def _take_plan(self, plan: BatchPlan) -> None:
-        if self._plan is None or self._plan.sub_batches == 1:
-            check_stateful(self, plan)
-        if self._update_state.refusal and plan.sub_batches > 1:
-            raise ValueError(self._update_state.refusal)
-        self._plan = plan
-        self.sub_batches_variable.assign(plan.sub_batches)
+        take_plan(self, self._tflbt_plan.with_batch_size(batch_size))
 
     def restore_rules(self, state: dict[str, Any]) -> None:
         """Gives the rules of the next `fit` the state that a checkpoint kept of them."""
-        self._update_state.restored_rules = state
+        self.update_state.restored_rules = state
 
 
 def start_rules(model: SplitBatchModel, rules: Rules, spec: Any) -> None:
     """Starts the rules of a `fit`; where they are others than before, the update is traced anew."""
-    if not rules.same_as(model._rules) or any(rule.model is not model for rule in rules):
+    if not rules.same_as(model.rules) or any(rule.model is not model for rule in rules):
         model.train_function = None
-    model._rules = rules
+    model._tflbt_rules = rules
     for rule in rules:
         rule.start(model, spec)
-    restored, model._update_state.restored_rules = model._update_state.restored_rules, {}
+    state = model.update_state
+    restored, state.restored_rules = state.restored_rules, {}
     rules.restore(restored)
 
 
 def start_plan(model: SplitBatchModel, plan: BatchPlan) -> None:
     """Notes how the batches of a `fit` are split; the number of sub-batches is set as each epoch begins."""
-    model._plan = plan
-    model._update_state.nominal.assign(float(plan.samples_a_rank_computes))
+    model._tflbt_plan = plan
+    model.update_state.nominal.assign(float(plan.samples_a_rank_computes))
+
+
+def take_plan(model: SplitBatchModel, plan: BatchPlan) -> None:
+    """Splits batches in another way from the next update on."""
+    if model.batch_plan is None or model.batch_plan.sub_batches == 1:
+        check_stateful(model, plan)
+    if model.update_state.refusal and plan.sub_batches > 1:
+        raise ValueError(model.update_state.refusal)
+    model._tflbt_plan = plan
+    model.sub_batches_variable.assign(plan.sub_batches)
