@@ -1,4 +1,4 @@
-"""The shape of the loss: eigenvalues, trace, spectrum and products of its Hessian; landscapes; margins of inputs."""
+"""The shape of the loss: Hessian eigenvalues, trace, spectrum, products; radii, landscapes, margins of inputs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from tflbt.curvature.hutchinson import TraceResult
 from tflbt.curvature.landscape import Cut, eigenvector_cut, filter_normalised, losses_at
 from tflbt.curvature.margins import input_margins
 from tflbt.curvature.measures import hessian_vector_product, spectral_density, trace
+from tflbt.curvature.radii import exact_radii
 from tflbt.curvature.result import EigenResult
 from tflbt.curvature.spectrum import SpectralDensity
 
@@ -16,6 +17,7 @@ __all__ = [
     "SpectralDensity",
     "TraceResult",
     "eigenvector_cut",
+    "exact_radii",
     "filter_normalised",
     "hessian_vector_product",
     "input_margins",

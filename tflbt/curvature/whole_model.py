@@ -90,7 +90,11 @@ class WholeModel:
 
     def slopes(self, samples: MeasuredSamples) -> list[np.ndarray]:
         """Return the gradient of `mean_loss`, an array per variable."""
-        return [part.numpy() / samples.count for part in self._over(samples, self.gradient)]
+        return [part.numpy() / samples.count for part in self.gradient_sums(samples)]
+
+    def gradient_sums(self, samples: MeasuredSamples) -> Vector:
+        """Return the gradient of the sum over this rank's samples."""
+        return self._over(samples, self.gradient)
 
     def exact(self, samples: MeasuredSamples, reduction: comm.Reduction) -> MatVec:
         r"""Return `v -> Hv` by double differentiation, averaged over all ranks' samples.
@@ -129,7 +133,7 @@ class WholeModel:
 
         def matvec(vector: Vector) -> Vector:
             sums = central_difference(
-                lambda: self._over(samples, self.gradient), self.variables, values, vector, step
+                lambda: self.gradient_sums(samples), self.variables, values, vector, step
             )
             return mean_over_samples(sums, samples.count, reduction)
 
