@@ -8,11 +8,12 @@ flipped. A.2 follows Lin et al. (2020) in what the paper does not say itself: we
 normalisation are free. Tables 1, 6 and 7 are settings of these rows: Table 1 large_batch with
 --config.schedule.epochs=(100,200), (150,225), (200,250) and (250,275); of two_phase_lars Table 6
 --config.schedule.extra_fraction=0.2 to 0.5 (its last row with --config.epochs=330), Table 7 --config.schedule.beta=0.3
-to 0.7.
+to 0.7. Fig. 3, the eigenvalue of the output layer whatever the schedule: --config.curvature.every=1.
 
 bl, fb, gg, abs, absa, absa_tuned (`tflbt.recipes.strategies`): C1 of `abs-absa.txt`, Table IV, as its appendix A says
 and, where that is silent, the authors' released code: pixels divided by 255 and nothing else, momentum 0.9, no weight
-decay, projection shortcuts.
+decay, projection shortcuts. Fig. 6, the eigenvalue of the last two layers beside that of the whole network:
+--config.curvature.every=1 --config.curvature.blocks='("last_2","all")' --config.curvature.samples=128.
 """
 
 from __future__ import annotations

@@ -52,6 +52,7 @@ USED_WITH: dict[str, tuple[str, Any]] = {
     "batch_schedule.omega": ("adversarial.share", 0),
     "batch_schedule.tau": ("adversarial.share", 0),
     "data.cutout_count": ("data.cutout_size", 0),
+    "data.pad_with": ("data.padding", 0),
 }
 
 
