@@ -32,12 +32,15 @@ def test_sums_tell_whether_all_ranks_are_equal(ranks, equal):
     assert bool(fingerprint.equal(summed, len(ranks))) == equal
 
 
-def test_lists_of_variables_in_turn():
+def test_lists_of_variables_in_turn(monkeypatch):
+    seen, real = [], fingerprint.fingerprint
+    monkeypatch.setattr(fingerprint, "fingerprint", lambda value: seen.append(value) or real(value))
     first, second = tf.Variable([1.0, 2.0]), tf.Variable(3)
     prints = fingerprint.Fingerprints()
     both = prints([first, second]).numpy()
     assert both.shape == (2, 8) and (prints([second]).numpy() == both[1:]).all()
     first.assign([1.0, 2.5])
     assert (prints([first, second]).numpy() == both).all(1).tolist() == [False, True]
+    assert len(seen) == 3  # each list was traced once
     found = fingerprint.fingerprint_of_all([first, second]).numpy()
     assert (found != fingerprint.fingerprint_of_all([second, first]).numpy()).any()

@@ -42,18 +42,20 @@ def equal(summed: tf.Tensor, ranks: int) -> tf.Tensor:
 
 
 class Fingerprints:
-    """Fingerprints lists of variables, by a function that is compiled when the list is another than before."""
+    """Fingerprints lists of variables, by a function that is compiled where the list is none of the last two.
+
+    Two take turns: what an epoch's updates compare, and what an evaluation does.
+    """
 
     def __init__(self) -> None:
-        self._refs: list[Any] = []
-        self._function: Any = None
+        self._functions: dict[tuple[Any, ...], Any] = {}
 
     def __call__(self, variables: Sequence[tf.Variable]) -> tf.Tensor:
         """The fingerprint of each variable, uint8 `[n, 8]`."""
-        refs = [variable.ref() for variable in variables]
-        if refs != self._refs:
-            self._refs = refs
-            self._function = tf.function(
+        refs = tuple(variable.ref() for variable in variables)
+        if refs not in self._functions:
+            self._functions = dict(list(self._functions.items())[-1:])
+            self._functions[refs] = tf.function(
                 lambda: tf.stack([fingerprint(variable) for variable in variables]), autograph=False
             )
-        return self._function()
+        return self._functions[refs]()
