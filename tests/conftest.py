@@ -1,9 +1,9 @@
-"""Fixtures that every test may use: `run_ranks` starts a real `horovodrun`."""
+"""Fixtures that every test may use: `run_ranks` starts real ranks of Horovod, `run_command` a command of Python."""
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -141,10 +141,9 @@ def start_ranks(
     check: bool = True,
 ) -> subprocess.CompletedProcess[str]:
     """Runs a program on `n` real Horovod ranks in a folder and returns its output and exit status."""
-    launcher = shutil.which("horovodrun", path=rank_environment()["PATH"])
-    assert launcher, "horovodrun is not installed: run mpi/install.sh"
+    launcher = [sys.executable, str(ROOT / "tests" / "horovodrun.py"), "-np", str(n)]
     done = subprocess.run(
-        [launcher, "-np", str(n), f"--{controller}", sys.executable, str(program), *args],
+        [*launcher, f"--{controller}", sys.executable, str(program), *args],
         env=rank_environment(**(env or {})), cwd=folder, timeout=timeout, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
@@ -165,6 +164,27 @@ def run_ranks(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]
         return start_ranks(script, tmp_path, n, **options)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def run_command(tmp_path_factory) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """Runs `python WORDS` in a folder and a process of its own, forked from one that has imported TensorFlow."""
+    server = subprocess.Popen(
+        [sys.executable, str(ROOT / "tests" / "forked_commands.py")],
+        env=rank_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+    def run(words: Sequence[str], folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
+        files = [tmp_path_factory.mktemp("command") / name for name in ("out", "err")]
+        out, err = map(str, files)
+        command = dict(words=list(words), folder=str(folder), env=env, out=out, err=err)
+        print(json.dumps(command), file=server.stdin, flush=True)
+        status = int(server.stdout.readline())
+        return subprocess.CompletedProcess(words, status, *(file.read_text() for file in files))
+
+    yield run
+    server.stdin.close()
+    server.wait(timeout=60)
 
 
 @pytest.fixture(autouse=True)

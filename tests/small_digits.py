@@ -15,6 +15,6 @@ def get_config(variant: str = "two_phase_lars") -> ml_collections.ConfigDict:
     """Returns the configuration of a variant."""
     config = recipes.load(f"{DIGITS}:{variant}")
     with config.unlocked():
-        config.model.depth, config.model.widths = 4, (32,)
+        config.model.depth, config.model.widths = 4, (8,)
         config.sub_batch_size = None
     return config

@@ -16,9 +16,9 @@ from tflbt import command_line, recipes
 
 TESTS = Path(__file__).resolve().parent
 RECIPE = TESTS / "small_digits.py"
-# So large a rate, and so short a patience, that the phase switches and the rate decays within six epochs.
+# So large a rate, and so short a patience, that the phase switches before the last start and the rate decays in it.
 SCHEDULE = (
-    "--config.epochs=6",
+    "--config.epochs=5",
     "--config.sub_batch_size=64",
     "--config.schedule.patience=1",
     "--config.schedule.min_delta=10.",
@@ -54,24 +54,27 @@ def error_lines(output: str) -> list[str]:
 
 
 @pytest.mark.ranks(2)
-def test_killed_in_four_ways_and_resumed_equals_uninterrupted(tmp_path, capsys):
+def test_killed_in_two_ways_and_resumed_equals_uninterrupted(tmp_path, capsys):
+    """A machine stops in the midst of a checkpoint; a batch system ends the job at any moment, and a file is damaged.
+
+    tests/tuning/test_tune.py kills one rank; tests/training/test_checkpoint_kills.py a writer in other moments.
+    """
     whole, run = tmp_path / "whole", tmp_path / "run"
     train(whole, *SCHEDULE)
-    assert train(run, *SCHEDULE, how="kill_job:1", check=False).returncode != 0
+    assert train(run, *SCHEDULE, how="kill_job_while_writing:2", check=False).returncode != 0
+    assert checkpoints(run) == [".writing_epoch_00002", "epoch_00001"]
     resume = (*SCHEDULE, "--resume")
-    assert train(run, *resume, how="kill_while_writing:3", check=False).returncode != 0
-    assert checkpoints(run) == [".writing_epoch_00003", "epoch_00001", "epoch_00002"]
-    assert train(run, *resume, how="terminate_rank_1:4", check=False).returncode != 0
+    # horovodrun itself may call it a success when it is terminated.
+    train(run, *resume, how="terminate_launcher:3", check=False)
+    assert checkpoints(run)[0] == "epoch_00002" and len(rows(run)) in (3, 4)
     newest = run / "checkpoints" / checkpoints(run)[-1]
     damaged = newest / "variables.data-00000-of-00001"
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    done = train(run, *resume, how="terminate_launcher:4", check=False)
-    # horovodrun itself may call it a success when it is terminated.
+    done = train(run, *resume)
     assert f"{newest.name} is damaged" in done.stdout, done.stdout[-3000:]
-    train(run, *resume)
 
     assert rows(run) == rows(whole)
-    assert checkpoints(whole) == ["epoch_00005", "epoch_00006"]
+    assert checkpoints(whole) == ["epoch_00004", "epoch_00005"]
     assert_same_checkpoints(run, whole)
     assert (run / "report.html").exists()
 
@@ -82,7 +85,7 @@ def test_killed_in_four_ways_and_resumed_equals_uninterrupted(tmp_path, capsys):
     config = recipes.load(f"{RECIPE}:two_phase_lars")
     config.update_from_flattened_dict(values)
     assert tflbt.train.train(config, run, resume=True) is None
-    assert "6 of 6 epochs are done" in capsys.readouterr().out
+    assert "5 of 5 epochs are done" in capsys.readouterr().out
     with pytest.raises(command_line.EXPECTED, match="holds a run; continue it with --resume"):
         tflbt.train.train(config, run)
     config.seed = 3
@@ -95,7 +98,8 @@ def test_killed_in_four_ways_and_resumed_equals_uninterrupted(tmp_path, capsys):
 @pytest.mark.ranks(2)
 def test_a_full_disk_ends_the_job_and_keeps_earlier_checkpoints(tmp_path):
     run = tmp_path / "run"
-    done = train(run, "--config.epochs=6", how="fill_disk:2", check=False)
+    flags = ("--config.epochs=3", "--config.model.widths=(32,)", "--config.schedule.name=constant")
+    done = train(run, *flags, how="fill_disk:2", check=False)
     assert done.returncode != 0
     (line,) = (line for line in error_lines(done.stdout) if "report could not" not in line)
     assert "tflbt.train: error: " in line and "cannot write the checkpoint of epoch 3" in line

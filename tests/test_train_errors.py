@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import rank_environment
 from tflbt import command_line, recipes, train
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "tests" / "small_digits.py"
-
-
-def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Runs Python in a folder."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
-    command = [sys.executable, *words]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
 CASES = [
@@ -83,9 +76,9 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )  # fmt: skip
-def test_wrong_flags_are_told_in_one_line(flags, says, tmp_path):
+def test_wrong_flags_are_told_in_one_line(flags, says, tmp_path, run_command):
     words = [word.replace("R:", f"{ROOT}/hparams/digits_resnet.py:") for word in flags]
-    done = run(["-m", "tflbt.train", *words], tmp_path)
+    done = run_command(["-m", "tflbt.train", *words], tmp_path)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("tflbt.train: error: ") and says in line
@@ -93,7 +86,11 @@ def test_wrong_flags_are_told_in_one_line(flags, says, tmp_path):
 
 
 def test_help_tells_how_to_start_and_every_flag(tmp_path):
-    done = run(["-m", "tflbt.train", "--help"], tmp_path)
+    """In a process that imports all itself, in silence."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tflbt.train", f"--config={RECIPE}", "--help"],
+        cwd=tmp_path, env=rank_environment(), capture_output=True, text=True,
+    )  # fmt: skip
     assert done.returncode == 0 and done.stderr == ""
     for word in ("horovodrun -np 2", "--config=hparams/", "--workdir", "--resume", "--data_dir"):
         assert word in done.stdout

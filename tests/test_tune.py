@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,8 +14,7 @@ import tflbt.tune
 from tflbt import recipes
 
 TESTS = Path(__file__).resolve().parent
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(TESTS.parent), "TF_CPP_MIN_LOG_LEVEL": "2"}
-RECIPE = TESTS / "small_digits.py"
+RECIPE = TESTS.parent / "hparams" / "digits_resnet.py"
 SPACE = TESTS.parent / "hparams" / "spaces" / "default.py"
 
 
@@ -40,6 +36,7 @@ def flags(search: Path, *more: str) -> list[str]:
         f"--config={RECIPE}:lars",
         f"--space={SPACE}",
         f"--workdir={search}",
+        "--config.model.name=logistic_regression",
         "--config.epochs=3",
         "--config.warmup.epochs=0.5",
         *more,
@@ -88,13 +85,6 @@ def test_the_winner_trains_as_its_trial_did(run_ranks, tmp_path):
     assert max(accuracies) == pytest.approx(float(trial["objective"]), abs=0.02)
 
 
-def tune(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tflbt.tune", *words],
-        env=ENVIRONMENT, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-
-
 WRONG = {
     "key": ('hp.Float("optimizer.rate", 0.1, 1.0)', "optimizer.rate"),
     "range": ('hp.Float("optimizer.learning_rate", 1.0, 0.1)', "optimizer.learning_rate"),
@@ -120,9 +110,10 @@ def test_a_wrong_space_is_refused_before_anything_is_written(case, tmp_path):
     assert "\n" not in str(error.value) and not search.exists()
 
 
-def test_the_command_says_so_in_one_line(tmp_path):
+def test_the_command_says_so_in_one_line(tmp_path, run_command):
     space = wrong_space(tmp_path, WRONG["beta"][0])
-    done = tune(*flags(tmp_path / "search"), "--max_trials=2", f"--space={space}")
+    words = (*flags(tmp_path / "search"), "--max_trials=2", f"--space={space}")
+    done = run_command(["-m", "tflbt.tune", *words], tmp_path)
     assert done.returncode == 1 and not (tmp_path / "search").exists()
     (line,) = [line for line in done.stderr.splitlines() if "error: " in line]
     assert WRONG["beta"][1] in line and "Traceback" not in done.stderr
@@ -150,11 +141,11 @@ def test_a_search_without_end_is_refused(tmp_path):
     assert not search.exists()
 
 
-def test_recipes_are_compared_with_the_same_budget(tmp_path, capsys):
+def test_recipes_are_compared_with_the_same_budget(tmp_path, capsys, run_command):
     directory = tmp_path / "comparison"
     words = flags(directory, "--max_trials=1", "--norecipe_first", "--seeds=2", "--config.epochs=1")
     words += ["--config.data.holdout=100", f"--compare={RECIPE}:large_batch"]
-    done = tune(*words)
+    done = run_command(["-m", "tflbt.tune", *words], tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     with (directory / "comparison.csv").open() as file:
         first, second = csv.DictReader(file)
@@ -168,8 +159,9 @@ def test_recipes_are_compared_with_the_same_budget(tmp_path, capsys):
     assert config["seed"] == 2 and config["data"]["holdout"] == 0 and config["epochs"] == 1
     before = (run / "metrics.csv").stat().st_mtime_ns
     configs = [recipes.load(f"{RECIPE}:{variant}") for variant in ("lars", "large_batch")]
+    values = {"epochs": 1, "warmup.epochs": 0.5, "data.holdout": 100}
     for config in configs:
-        config.update_from_flattened_dict({"epochs": 1, "warmup.epochs": 0.5, "data.holdout": 100})
+        config.update_from_flattened_dict({"model.name": "logistic_regression", **values})
     options = {"max_trials": 1, "baseline": False, "resume": True}
     tflbt.tune.compare(configs, str(SPACE), directory, 2, **options)
     assert (run / "metrics.csv").stat().st_mtime_ns == before

@@ -83,15 +83,15 @@ def send(number: int, pids: Iterable[int]) -> None:
             os.kill(pid, number)
 
 
-def kill_while_writing(epoch: int) -> None:
-    """Kills this process when an epoch's checkpoint is written but not yet in its place."""
+def kill_job_while_writing(epoch: int) -> None:
+    """Kills the whole job when an epoch's checkpoint is written but not yet in its place."""
     from tflbt.training import checkpoint
 
     real = checkpoint._flush
 
     def flush(path):
         if f".writing_epoch_{epoch:05d}" in str(path):
-            send(signal.SIGKILL, [os.getpid()])
+            send(signal.SIGKILL, whole_job())
         real(path)
 
     checkpoint._flush = flush
@@ -99,14 +99,10 @@ def kill_while_writing(epoch: int) -> None:
 
 def prepare(how: str, epoch: int, workdir: Path, rank: int) -> None:
     """Prepares the accident on the ranks that it concerns."""
-    if how == "kill_job" and rank == 0:
-        after_rows(workdir, epoch, lambda: send(signal.SIGKILL, whole_job()))
     if how == "terminate_launcher" and rank == 0:
         after_rows(workdir, epoch, lambda: send(signal.SIGTERM, [launcher()]))
-    if how == "terminate_rank_1" and rank == 1:
-        after_rows(workdir, epoch, lambda: send(signal.SIGTERM, [os.getpid()]))
-    if how == "kill_while_writing" and rank == 0:
-        kill_while_writing(epoch)
+    if how == "kill_job_while_writing" and rank == 0:
+        kill_job_while_writing(epoch)
     if (
         how == "fill_disk"
     ):  # no file may grow beyond this; metrics.csv is far from it, a checkpoint is not
