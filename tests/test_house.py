@@ -54,6 +54,10 @@ HELD_BY = {
     ],
     "the tests of the rules that measure": ["training/rules/gradient_statistics"],
     "training/conversion/test_overrides.py and test_saving.py": ["training/conversion/from_keras"],
+    "training/test_split_check.py, test_batch_wise.py and ranks/test_metrics.py": [
+        *("training/ranks/batch_parts", "training/ranks/probe"),
+        *("training/ranks/loss_in_parts", "training/ranks/metrics_in_parts"),
+    ],
     "tuning/test_space.py": ["tuning/space_check", "tuning/values"],
 }
 VAGUE = {"one", "told", "held", "given", "made", "asked", "kept"}

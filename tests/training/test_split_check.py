@@ -68,6 +68,10 @@ def test_means_train_and_others_are_told_of(loss, notice, pair, network, caplog)
     with caplog.at_level("WARNING", logger="absl"):
         model_of(loss, network).fit(*pair, batch_size=8, sub_batch_size=4, verbose=0)
     assert ("is not their mean" in caplog.text) == notice
+    about = [
+        text for text in caplog.messages if "one number" in text or "is not their mean" in text
+    ]
+    assert len(about) == (loss != "mse")  # one notice says all
 
 
 def test_what_layers_add_is_refused_too():

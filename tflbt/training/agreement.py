@@ -117,9 +117,8 @@ def build(model: TrainingModel, spec: Any) -> None:
     else:
         spec = tf.nest.map_structure(_of_any_length, spec)
         tf.function(lambda data: run(data, training=True)).get_concrete_function(spec)
-    if hasattr(
-        model, "update_state"
-    ):  # else it is a plain model of a search, whose metrics Keras resets
+    # A plain model of a search has no such state; Keras resets its metrics.
+    if hasattr(model, "update_state"):
         model.update_state.first_of_metrics = first
 
 

@@ -1,4 +1,4 @@
-"""What Keras computes of a batch as a whole, which sub-batches cannot: states of layers, losses that are one number."""
+"""What layers keep from a batch to the next, which sub-batches cannot, or change more often."""
 
 from __future__ import annotations
 
@@ -57,40 +57,3 @@ def tell_of_states(model: tf.keras.Model, x: Any) -> None:
             "callback, or in after_update of a tflbt.training.Rule.",
             ", ".join(changed),
         )
-
-
-class Notice:
-    """Says once of losses and metrics that they return one number for a batch, where batches are divided."""
-
-    def __init__(self, plan: BatchPlan | None) -> None:
-        self.due = plan is not None and plan.sub_batches * plan.ranks > 1
-
-    def consider(self, model: tf.keras.Model, y: Any, y_pred: Any) -> None:
-        """Looks at the losses and metrics of a model with one output, given a batch of it."""
-        if not self.due:
-            return
-        self.due = False
-        y, y_pred = tf.nest.flatten(y), tf.nest.flatten(y_pred)
-        if len(y) != 1 or len(y_pred) != 1:
-            return
-        found = [
-            name
-            for name, function in keras_internals.own_functions_of_batches(model)
-            if tf.convert_to_tensor(function(*_alike(*y, *y_pred))).shape.rank == 0
-        ]
-        if found:
-            logging.warning(
-                "%s: one number is returned for a batch. It is taken as the mean over a sub-batch's samples: if it "
-                "is something else, as a sum or a share of the whole batch (Dice), the result depends on the number "
-                "of sub-batches. Return a number for each sample, or for each of its positions.",
-                ", ".join(found),
-            )
-
-
-def _alike(y: tf.Tensor, y_pred: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Targets of the type and rank of the outputs, as Keras hands them to a function."""
-    if y.dtype.is_floating and y_pred.dtype.is_floating:
-        y = tf.cast(y, y_pred.dtype)
-    if y.shape.rank is not None and y.shape.rank + 1 == y_pred.shape.rank and y_pred.shape[-1] == 1:
-        y = y[..., None]
-    return y, y_pred

@@ -13,7 +13,6 @@ from tflbt.data.user_functions import converted
 from tflbt.distributed import comm
 from tflbt.training import keras_internals, whole_update
 from tflbt.training.batch_scalars import BatchScalars
-from tflbt.training.batch_wise import Notice
 from tflbt.training.pending_metrics import PendingMetrics, metric_variables
 from tflbt.training.ranks import same_on_ranks
 from tflbt.training.returned_results import ReturnedResults
@@ -48,7 +47,6 @@ class Update:
         self.model, self.state, self.rules = model, model.update_state, model.rules
         self.variables = model.trainable_variables
         self.unconnected: set[int] = set()  # variables without a gradient
-        self.notice = Notice(model.batch_plan)
         self.results = ReturnedResults(model, "compute_metrics")
         self.numbers = BatchScalars(model)
         compiled = _compiled if model.jit_compile else lambda function: function
@@ -152,7 +150,6 @@ class Update:
                     loss = converted(model.compute_loss)(x, goal, y_pred, sample_weight)
                 number = first_dimension(x)
                 keras_internals.check_loss(model, y, loss)
-                self.notice.consider(model, y, y_pred)
             else:
                 with tape.stop_recording(), counting():
                     chosen = choose(sample_losses(model, x, goal, y_pred, sample_weight))
