@@ -43,6 +43,11 @@ class Case:
         """The learning rate in the optimizer's config."""
         return config["learning_rate"]
 
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What decides which variables the optimizer keeps; the other arguments are numbers of its formula."""
+        return self.optimizer, self.arguments.get("momentum"), self.arguments.get("method")
+
     def __str__(self) -> str:
         """A name for the test's report."""
         told = ",".join(f"{name}={value}" for name, value in self.arguments.items())
@@ -75,6 +80,11 @@ class LayerWiseCase(Case):
         """The learning rate in the inner optimizer's config."""
         assert "learning_rate" not in config
         return config["inner"]["config"]["learning_rate"]
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """That of the inner one too."""
+        return *super().kind, self.inner, self.inner_arguments.get("momentum")
 
     def __str__(self) -> str:
         """A name for the test's report."""
@@ -285,11 +295,16 @@ CASES = [
     ),
 ]
 
+# Of each kind the last of the rows with the most arguments.
+KINDS = list({c.kind: c for c in sorted(CASES, key=lambda case: len(case.arguments))}.values())
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Gives a test that takes `case` every row of the table."""
+    """Gives a test that takes `case` every row of the table, and one that takes `kind` a row of each kind."""
     if "case" in metafunc.fixturenames:
         metafunc.parametrize("case", CASES, ids=str)
+    if "kind" in metafunc.fixturenames:
+        metafunc.parametrize("kind", KINDS, ids=str)
 
 
 @pytest.fixture
