@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,19 @@ def data() -> tuple[np.ndarray, np.ndarray]:
     return x, 10 * x[:, :1]
 
 
-def small_model(optimizer: Any = None, seed: int = 0, cls: type = tf.keras.Model) -> tf.keras.Model:
+def sgd() -> tf.keras.optimizers.Optimizer:
+    """The usual optimizer."""
+    return tf.keras.optimizers.SGD(0.01, momentum=0.9)
+
+
+def small_model(
+    optimizer: Any = None, seed: int = 0, cls: type = tf.keras.Model, eager: bool = True
+) -> tf.keras.Model:
     """A compiled two-layer network; plain Keras runs it eagerly, which saves the time of tracing."""
     tf.keras.utils.set_random_seed(seed)
     inputs = tf.keras.Input([4])
     model = cls(inputs, tf.keras.layers.Dense(1)(tf.keras.layers.Dense(8)(inputs)))
-    optimizer = optimizer or tf.keras.optimizers.SGD(0.01, momentum=0.9)
-    model.compile(optimizer, "mse", run_eagerly=cls is tf.keras.Model)
+    model.compile(optimizer or sgd(), "mse", run_eagerly=eager and cls is tf.keras.Model)
     return model
 
 
@@ -39,7 +46,9 @@ def as_new(model: tf.keras.Model, weights: Iterable[np.ndarray], rate: float) ->
         variable.assign(tf.zeros_like(variable))
     vars(model.optimizer).pop("_tflbt_rate", None)  # the factors that callbacks had given it
     model.optimizer.learning_rate = rate
+    model.stop_training = False
     if hasattr(model, "samples_seen"):
+        model._plan = None
         model.samples_seen = 0
         model.update_state.progress = Progress()
 
@@ -59,10 +68,41 @@ def cut_after(tmp_path: Path) -> Callable[[Path, int], Path]:
     return cut
 
 
+# Networks that no test has now, by what is compiled, which takes most of a test's time; each with its first weights.
+_POOL: dict[Any, list[tuple[tf.keras.Model, Any, list[np.ndarray]]]] = collections.defaultdict(list)
+
+
 @pytest.fixture
-def make_model() -> Callable[..., tf.keras.Model]:
-    """Makes a compiled two-layer network: `make_model(optimizer, seed, cls)`."""
-    return small_model
+def make_model() -> Iterator[Callable[..., tf.keras.Model]]:
+    """Gives a compiled two-layer network as new, another at each call: `make_model(optimizer, seed, cls, fresh)`.
+
+    With an SGD that has a number as its rate it is one that other tests have used, if it is compiled as it was.
+    """
+    lent = []
+
+    def make(
+        optimizer: Any = None, seed: int = 0, cls: type = tf.keras.Model, fresh: bool = False
+    ) -> tf.keras.Model:
+        optimizer = optimizer or sgd()
+        config = optimizer.get_config()
+        rate = config.pop("learning_rate", None)
+        if fresh or type(optimizer) is not tf.keras.optimizers.SGD or not np.isscalar(rate):
+            return small_model(optimizer, seed, cls)
+        key = (cls, seed, *sorted(config.items()))
+        if not _POOL[key]:
+            model = small_model(optimizer, seed, cls, eager=False)
+            model.optimizer.build(model.trainable_variables)
+            _POOL[key].append((model, optimizer, model.get_weights()))
+        lent.append((key, *_POOL[key].pop()))
+        model = lent[-1][1]
+        tf.keras.utils.set_random_seed(seed)
+        as_new(model, lent[-1][3], rate)
+        return model
+
+    yield make
+    for key, model, *first in lent:
+        if model.optimizer is first[0] and model.loss == "mse" and not model.run_eagerly:
+            _POOL[key].append((model, *first))
 
 
 class Rates(tf.keras.callbacks.Callback):

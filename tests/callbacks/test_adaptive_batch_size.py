@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -13,19 +15,22 @@ from tflbt.control import AdaptiveBatch
 from tflbt.curvature import top_eigenvalue
 
 K = tf.keras
+ADVERSARIAL = FGSM(0.5, 0.01, None)  # the same for all, so that an update is traced once
 
 
 @pytest.fixture
 def scripted(make_model, data, scripted_curvature, rates):
     """Runs the callback on given eigenvalues; returns it, the rates of all updates, and the history."""
 
-    def run(eigenvalues, *more, epochs=4, largest=32, batch_size=4, before=(), **options):
+    def run(
+        eigenvalues, *more, epochs=4, largest=32, batch_size=4, before=(), fresh=False, **options
+    ):
         adaptive = AdaptiveBatchSize(largest, curvature_data=data, **options)
         adaptive.curvature = scripted_curvature(eigenvalues)
-        model = make_model(K.optimizers.SGD(0.01), cls=LargeBatchModel)
+        model = make_model(K.optimizers.SGD(0.01), cls=LargeBatchModel, fresh=fresh)
         history = model.fit(
             *data, batch_size=batch_size, sub_batch_size=4, epochs=epochs, verbose=0,
-            callbacks=[*before, rates, adaptive, *more], adversarial=FGSM(0.5, 0.01, None),
+            callbacks=[*before, rates, adaptive, *more], adversarial=ADVERSARIAL,
         )  # fmt: skip
         return adaptive, rates.rates, history.history
 
@@ -172,17 +177,21 @@ def test_the_real_eigenvalues_decide_as_algorithm_1_says(data, make_model):
     np.testing.assert_allclose(found, measured[1 : len(found) + 1], rtol=1e-3)
 
 
-def network(seed: int = 0) -> LargeBatchModel:
+@functools.cache
+def network(seed: int) -> tuple[LargeBatchModel, FGSM, list[np.ndarray]]:
+    """A model, compiled once, the rule that it is trained with, and its first weights."""
     K.utils.set_random_seed(seed)
     inputs = K.Input([4])
     hidden = K.layers.Dense(8, "tanh")(inputs)
     model = LargeBatchModel(inputs, K.layers.Dense(1)(K.layers.BatchNormalization()(hidden)))
     model.compile(K.optimizers.SGD(0.02, momentum=0.9), "mse")
-    return model
+    return model, FGSM(0.4, 0.01, None), model.get_weights()
 
 
-def train(model, data, folder, first=0, **options):
+def train(seed, data, folder, first=0, **options):
     """Trains from the checkpoints in a folder; returns a list of (batch size, rate, share) an epoch."""
+    model, adversarial, weights = network(seed)
+    as_new(model, weights, 0.02)
     made = [
         Warmup(2), StepDecay([4], 0.2),
         AdaptiveBatchSize(32, kappa=2, curvature_data=data, tau=5, **options),
@@ -197,23 +206,19 @@ def train(model, data, folder, first=0, **options):
     model.fit(
         *data, batch_size=4, sub_batch_size=4, epochs=6, initial_epoch=done, verbose=0, seed=1,
         callbacks=[*made, K.callbacks.LambdaCallback(on_epoch_end=note), checkpoint],
-        adversarial=FGSM(0.4, 0.01, None),
+        adversarial=adversarial,
     )  # fmt: skip
-    return rows
+    return rows, model.get_weights()
 
 
 @pytest.mark.parametrize("options", [{}, {"measure_every": 28, "reference": "first_epoch"}])
 def test_interrupted_at_any_epoch_and_resumed_is_the_same_run(options, data, tmp_path, cut_after):
-    whole = network()
-    wanted = train(whole, data, tmp_path / "whole", **options)
+    wanted, whole = train(0, data, tmp_path / "whole", **options)
     assert len({batch for batch, _, _ in wanted}) > 2
-    resumed = network(seed=7)
-    strange = resumed.get_weights()
     for cut in range(1, 6):
-        as_new(resumed, strange, 0.02)
-        rows = train(resumed, data, cut_after(tmp_path / "whole", cut), cut, **options)
+        rows, resumed = train(7, data, cut_after(tmp_path / "whole", cut), cut, **options)
         assert rows == wanted[cut:]
-        for a, b in zip(resumed.get_weights(), whole.get_weights()):
+        for a, b in zip(resumed, whole):
             np.testing.assert_array_equal(a, b)
 
 
@@ -236,7 +241,7 @@ def test_a_second_fit_starts_over_and_a_later_epoch_goes_on(scripted, data):
 
 
 def test_growing_traces_nothing_again(scripted):
-    adaptive, _, _ = scripted([1.0] * 9, kappa=1)
+    adaptive, _, _ = scripted([1.0] * 9, kappa=1, fresh=True)
     assert adaptive.model.train_tf_function.experimental_get_tracing_count() == 1
 
 

@@ -12,18 +12,12 @@ from tflbt.callbacks import Checkpoint, FirstEpochsBatch, StepDecay, Warmup
 K = tf.keras
 
 
-def eager(model):
-    """The same model, which then saves the time of tracing."""
-    model.run_eagerly = True
-    return model
-
-
 @pytest.fixture
 def run(make_model, data):
     """Trains with the callback; returns (batch size, rate, updates so far, growths) of each epoch."""
 
     def run(callback, *more, model=None, **options):
-        model = model or eager(make_model(K.optimizers.SGD(0.08), cls=LargeBatchModel))
+        model = model or make_model(K.optimizers.SGD(0.08), cls=LargeBatchModel)
         rows = []
 
         def note(epoch, logs):
@@ -81,7 +75,7 @@ def test_a_rate_assigned_meanwhile_is_the_new_base(run):
 
 
 def test_nothing_is_traced_again(run, make_model):
-    model = make_model(cls=LargeBatchModel)
+    model = make_model(cls=LargeBatchModel, fresh=True)
     run(FirstEpochsBatch(8), model=model, epochs=3)
     assert model.train_tf_function.experimental_get_tracing_count() == 1
 

@@ -171,7 +171,7 @@ def test_the_length_of_an_epoch_must_be_known_where_it_is_needed(data, make_mode
         make_model().fit(unknown, epochs=2, verbose=0, callbacks=[RateCurve(fine)])
     coarse = RateCurve(schedules.CosineDecay(2, grain="epoch"))
     count = RateCurve(schedules.PolynomialDecay(8, 1), unit="updates", owner="count")
-    model = make_model(tf.keras.optimizers.SGD(0.1))
+    model = make_model(tf.keras.optimizers.SGD(0.1), fresh=True)
     model.fit(unknown, epochs=2, verbose=0, callbacks=[coarse, count, rates])
     expected = 0.1 * np.array([7, 6, 5 / 2, 4 / 2]) / 8
     np.testing.assert_allclose(rates.rates, expected, rtol=1e-6)
