@@ -13,6 +13,7 @@ from tflbt.callbacks import TimeAccount
 from tflbt.data import BatchAugmentation
 from tflbt.data.sample_seeds import uniform_integers
 from tflbt.training import (
+    ActivationNoise,
     AugmentationScale,
     GradientNoise,
     GradientNorm,
@@ -174,16 +175,20 @@ def test_a_rules_scalars_are_summed_over_ranks_in_the_one_reduction(compression)
     assert operations == ["HorovodGroupedAllreduce"] * (2 if compression else 1)
 
 
-def test_noise_is_the_same_on_every_rank_and_in_every_split():
+def test_noise_is_the_same_on_any_number_of_ranks():
     loss = K.losses.SparseCategoricalCrossentropy(from_logits=True)
     usual = {"loss": loss, "metrics": ["accuracy"], "data": (X, (Y[:, 0] > 0).astype(int))}
 
     def noise():
-        return [GradientNoise(0.1), WeightNoise(0.2, relative=True), LabelNoise(0.3)]
+        return [
+            ActivationNoise(0.1),
+            GradientNoise(0.1),
+            WeightNoise(0.2, relative=True),
+            LabelNoise(0.3),
+        ]
 
     together = large(K.optimizers.SGD(0.1), rules=noise(), **usual)
-    single = {"sub_batch_size": 16, "rules": noise()}
-    check(together, large(alone(K.optimizers.SGD(0.1)), **usual, **single))
+    check(together, large(alone(K.optimizers.SGD(0.1)), rules=noise(), **usual))
 
 
 def test_instances_on_two_ranks_are_as_long_as_those_of_one_after_the_other():

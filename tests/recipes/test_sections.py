@@ -175,6 +175,7 @@ def test_a_key_that_a_recipe_invents_is_refused(path, says):
         ("noise_scale.decay", 1.0, "must be at least 0 and less than 1"),
         ("strides.radii", "mean", "must be one of"),
         ("gradient_noise.decay", -1.0, "must be at least 0"),
+        ("activation_noise.place", "in", "must be one of"),
         ("warmup.shape", "square", "must be one of"),
         ("checkpoint.keep", 0, "must be a whole number, at least 1"),
         ("checkpoint.every", 0, "must be a whole number, at least 1"),
@@ -198,6 +199,7 @@ def test_values_that_cannot_be_are_refused_by_key(key, value, says):
         ("noise_scale.measure", True, "noise_scale"),
         ("strides.measure", True, "strides"),
         ("weight_noise.std", 0.1, "weight_noise"),
+        ("activation_noise.std", 0.1, "activation_noise"),
         ("label_noise.probability", 0.1, "label_noise"),
     ],
 )

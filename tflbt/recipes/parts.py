@@ -15,6 +15,7 @@ from tflbt.data import BatchAugmentation
 from tflbt.recipes import optimizers
 from tflbt.training import (
     FGSM,
+    ActivationNoise,
     AugmentationScale,
     GradientNoise,
     GradientNorm,
@@ -38,6 +39,7 @@ SWITCHES: dict[str, tuple[str, Any, Any]] = {
     "adversarial": ("share", 0, 0.2),
     "batch_augmentation": ("instances", 1, 2),
     "small_loss": ("share", 0, 0.3),
+    "activation_noise": ("std", 0, 1e-3),
     "gradient_noise": ("std", 0, 1e-3),
     "weight_noise": ("std", 0, 1e-3),
     "label_noise": ("probability", 0, 0.1),
@@ -146,6 +148,7 @@ SECTIONS: dict[str, dict[str, Part]] = {
     "batch_augmentation": {"": Part(BatchAugmentation)},
     "small_loss": {"": Part(SmallLossDiscarding, {"share": 0.0, "epochs": None})},
     "adversarial": {"": Part(_fgsm, {"share": 0.0})},
+    "activation_noise": {"": Part(ActivationNoise)},
     "gradient_noise": {"": Part(GradientNoise)},
     "weight_noise": {"": Part(WeightNoise)},
     "label_noise": {"": Part(LabelNoise)},
@@ -158,7 +161,7 @@ SECTIONS: dict[str, dict[str, Part]] = {
 # The sections that are rules of an update, in the order in which they act.
 RULES = (
     *("adversarial", "small_loss", "batch_augmentation", "augmentation_scale"),
-    *("gradient_noise", "weight_noise", "label_noise"),
+    *("activation_noise", "gradient_noise", "weight_noise", "label_noise"),
     *("noise_scale", "gradient_norm", "strides"),
 )
 # What the words of an annotation stand for, the first that is found.

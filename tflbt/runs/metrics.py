@@ -29,7 +29,8 @@ _LAST = (
     *("margin", "margin_mean", "margin_q1", "margin_median", "margin_q3", "margin_negative"),
     *("distance", "weight_norm", "weight_cosine"),
     "augmentation_scale",
-    *("injected_gradient_noise", "injected_weight_noise", "label_noise"),
+    *("injected_gradient_noise", "injected_weight_noise"),
+    *("activation_noise", "label_noise"),
     *("decays", "growths", "adversarial_ratio", "discarded_share", "seconds"),
 )
 # Where the seconds went, in the order of the paper's Table II and of our figure.

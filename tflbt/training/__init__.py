@@ -1,6 +1,7 @@
 """One update: the model whose fit takes a global batch, and checkpoints from which a run goes on exactly."""
 
 from tflbt.training.large_batch_model import LargeBatchModel
+from tflbt.training.rules.activation_noise import ActivationNoise
 from tflbt.training.rules.adversarial import FGSM
 from tflbt.training.rules.augmentation_scale import AugmentationScale
 from tflbt.training.rules.gradient_norm import GradientNorm
@@ -12,6 +13,7 @@ from tflbt.training.rules.small_loss import SmallLossDiscarding
 from tflbt.training.rules.strides import Strides
 
 __all__ = [
+    "ActivationNoise",
     "AugmentationScale",
     "FGSM",
     "GradientNoise",

@@ -1,4 +1,4 @@
-"""What rules measure of gradients: their length in float32, and what they are without weight regularisers."""
+"""What rules need of gradients and layers: lengths in float32, gradients without regularisers, layers in order."""
 
 from __future__ import annotations
 
@@ -30,4 +30,13 @@ def without_regularization(
     return [
         gradient if slope is None else gradient - factor * tf.cast(slope, gradient.dtype)
         for gradient, slope in zip(gradients, slopes)
+    ]
+
+
+def layers_in_order(model: tf.keras.Model) -> list[tf.keras.layers.Layer]:
+    """The layers of a model and of the models in it, in order."""
+    return [
+        part
+        for layer in model.layers
+        for part in (layers_in_order(layer) if getattr(layer, "layers", None) else [layer])
     ]

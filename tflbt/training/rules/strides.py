@@ -11,7 +11,7 @@ import tensorflow as tf
 from tflbt import checks
 from tflbt.optimizers.median import median
 from tflbt.training.keras_internals import rate_of_next_step
-from tflbt.training.rules.gradient_statistics import squared_norm
+from tflbt.training.rules.gradient_statistics import layers_in_order, squared_norm
 from tflbt.training.rules.rule import Rule
 
 RADII = ("none", "median", "l2")
@@ -170,7 +170,7 @@ def watched(model: tf.keras.Model, layer: str) -> list[int]:
     variables = model.trainable_variables
     if layer == "all":
         return list(range(len(variables)))
-    layers = [part for part in _layers(model) if getattr(part, "kernel", None) is not None]
+    layers = [part for part in layers_in_order(model) if getattr(part, "kernel", None) is not None]
     if layer == "first_dense":
         found = [part for part in layers if isinstance(part, tf.keras.layers.Dense)][:1]
     else:
@@ -203,15 +203,6 @@ def radius_columns(model: tf.keras.Model) -> list[str]:
     return [
         f"radius/{name}" if names.count(name) == 1 else f"radius/{place}/{name}"
         for place, name in enumerate(names)
-    ]
-
-
-def _layers(model: tf.keras.Model) -> list[tf.keras.layers.Layer]:
-    """The layers of a model and of the models in it, in order."""
-    return [
-        part
-        for layer in model.layers
-        for part in (_layers(layer) if getattr(layer, "layers", None) else [layer])
     ]
 
 
