@@ -15,6 +15,7 @@ from tflbt.data.user_functions import converted
 from tflbt.distributed import comm
 from tflbt.training import keras_internals
 from tflbt.training.fit_data import FitData
+from tflbt.training.ranks import mixed_hardware
 from tflbt.training.update_state import TrainingModel
 
 
@@ -53,6 +54,8 @@ def share(model: TrainingModel, facts: dict[str, Any], *, again: bool = True) ->
     build_optimizer(model.optimizer, model.trainable_variables)
     refuse_synchronized_norm(model)
     check_same_model(model, {**facts, **compiled_facts(model)})
+    if not model.update_state.same.settled:
+        mixed_hardware.find(model)
     if again or not model.update_state.same.settled:
         share_state(model)
     model.update_state.same.settled = True

@@ -19,6 +19,7 @@ class SameOnRanks:
 
     def __init__(self) -> None:
         self.settled = False  # whether the ranks have the chief's state
+        self.mixed = False  # whether the ranks' hardware differs
         self.of_all = Fingerprints()
         self.of_layers = Fingerprints()
         self.latest: dict[str, bytes] = {}  # fingerprints by name

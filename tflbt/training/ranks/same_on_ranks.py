@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tflbt.distributed import comm, fingerprint
 from tflbt.training import agreement, keras_internals
+from tflbt.training.ranks import mixed_hardware
 from tflbt.training.update_state import TrainingModel
 
 MARK = "tflbt: the ranks have come to differ"
@@ -61,6 +62,8 @@ def begin(model: TrainingModel, variables: dict[str, tf.Variable]) -> None:
     if model.reduction.size == 1 or not variables:
         return
     same = model.update_state.same
+    if same.mixed:
+        mixed_hardware.share(model, variables)
     prints = same.of_all(list(variables.values()))
     same.latest = {name: row.tobytes() for name, row in zip(variables, prints.numpy())}
     same.variable.assign(tf.concat([fingerprint.fingerprint(prints), [0]], 0))
@@ -86,14 +89,21 @@ def evidence(model: TrainingModel, *, of_settings: bool) -> list[tf.Tensor]:
     """What a rank contributes to a reduction, so that `require_equal` can see whether the ranks are equal."""
     if model.reduction.size == 1:
         return []
-    values = [model.update_state.same.variable, *(settings(model).values() if of_settings else ())]
-    return [fingerprint.evidence(fingerprint.fingerprint_of_all([v.read_value() for v in values]))]
+    same = model.update_state.same
+    scalars = [v.read_value() for v in settings(model).values()] if of_settings else []
+    exact = [same.variable.read_value(), *([] if same.mixed else scalars)]
+    found = [fingerprint.evidence(fingerprint.fingerprint_of_all(exact))]
+    if same.mixed and scalars:
+        found.append(mixed_hardware.row(scalars, model.reduction.rank, model.reduction.size))
+    return found
 
 
 def require_equal(model: TrainingModel, summed: list[tf.Tensor]) -> None:
     """Stops the compiled function, on all ranks alike, unless they are equal; see `explained`."""
-    for total in summed:
-        tf.debugging.Assert(fingerprint.equal(total, model.reduction.size), [MARK])
+    for exact in summed[:1]:
+        tf.debugging.Assert(fingerprint.equal(exact, model.reduction.size), [MARK])
+    for rows in summed[1:]:
+        tf.debugging.Assert(mixed_hardware.alike(rows), [MARK])
 
 
 @contextlib.contextmanager
