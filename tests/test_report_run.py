@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import rank_environment
 from tflbt import report_run
 from tflbt.report import RunDirectory
 
@@ -136,15 +137,9 @@ def test_a_run_without_times_is_named(run, tmp_path, capsys):
 
 def test_as_a_command_without_loading_tensorflow(run):
     """Somebody who only looks at a run should not wait for TensorFlow to load."""
-    code = (
-        "import runpy, sys\n"
-        f"sys.argv = ['report_run', {str(run.path)!r}]\n"
-        "try: runpy.run_module('tflbt.report_run', run_name='__main__')\n"
-        "except SystemExit as end: assert not end.code, end.code\n"
-        "assert 'tensorflow' not in sys.modules\n"
-    )
-    root = Path(report_run.__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    program = Path(__file__).with_name("without_tensorflow.py")
+    command = [sys.executable, program, "tflbt.report_run", run.path]
+    done = subprocess.run(command, env=rank_environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+PROGRAMS = Path(__file__).resolve().parent
+ROOT = PROGRAMS.parents[1]
 TAG = f"cp{sys.version_info.major}{sys.version_info.minor}"
 WHEEL = f"horovod-0.28.1-{TAG}-{TAG}-linux_{os.uname().machine}.whl"
 TOOLS = "bash sed df awk cksum cut cat mkdir rm mv mktemp dirname uname getconf grep tail flock ln"
@@ -79,14 +80,8 @@ class Project:
         python = self.root / ".venv" / "bin" / "python"
         python.parent.mkdir(parents=True)
         calls = self.root / "pip-calls"
-        python.write_text(
-            "#!/bin/sh\n"
-            'case "$*" in\n'
-            f'  *"-m pip "*" install "*) echo "$*" >>{calls}; eval "${{PIP_DOES:-:}}"; exit ;;\n'
-            '  *"-m pip "* | "- tensorflow-cpu=="*) exit 0 ;;\n'
-            f'esac\nexec {sys.executable} "$@"\n'
-        )
-        python.chmod(0o755)
+        shutil.copy(PROGRAMS / "python_that_notes_pip.sh", python)
+        self.environment |= {"PIP_CALLS": str(calls), "REAL_PYTHON": sys.executable}
         calls.touch()
         return calls
 
@@ -292,13 +287,8 @@ def sleeping(seconds: str) -> bool:
 
 
 def test_kept_wheel_looks_for_libraries_relative_to_itself() -> None:
-    script = """
-    say() { printf '%s\\n' "$*"; }
-    venv=/a/.venv build=/cache/build.x
-    . mpi/horovod_wheel.sh
-    relative_runpath "/a/.venv/lib:/opt/mpi/lib:/cache/build.x/nccl/lib"
-    """
-    told = subprocess.check_output(["bash", "-euc", script], cwd=ROOT, text=True)
+    script = PROGRAMS / "relative_runpath.sh"
+    told = subprocess.check_output(["bash", "-eu", script], cwd=ROOT, text=True)
     assert told.strip() == "$ORIGIN/../../nvidia/nccl/lib:$ORIGIN/../../../..:/opt/mpi/lib"
 
 

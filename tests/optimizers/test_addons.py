@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.conftest import rank_environment
 from tflbt.optimizers import addons
 
 OPTIMIZERS = ("AdamW", "LAMB", "LazyAdam", "Lookahead", "NovoGrad", "RectifiedAdam", "SGDW", "Yogi")
@@ -74,24 +73,9 @@ def test_where_they_are_not_installed_the_extra_is_named(monkeypatch):
 def test_they_are_imported_only_when_asked_for_and_in_silence():
     """In a process of its own, as others here do ask; warnings are errors there once tflbt is imported."""
     pytest.importorskip("tensorflow_addons")
-    script = """
-        import sys, warnings
-        import ml_collections
-        import tflbt
-        from tflbt import optimizers
-        from tflbt.recipes import sections
-
-        sections.build(ml_collections.ConfigDict({"optimizer": {"name": "LAMB"}}), "optimizer")
-        assert "tensorflow_addons" not in sys.modules
-        warnings.simplefilter("error")
-        sections.build(ml_collections.ConfigDict({"optimizer": {"name": "tfa.LAMB"}}), "optimizer")
-        assert "tensorflow_addons" in sys.modules
-        print("asked")
-    """
-    root = str(Path(__file__).resolve().parents[2])
+    program = Path(__file__).with_name("unasked_addons.py")
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        env={**os.environ, "PYTHONPATH": root}, text=True, capture_output=True,
-    )  # fmt: skip
+        [sys.executable, program], env=rank_environment(), text=True, capture_output=True
+    )
     assert "asked" in done.stdout, done.stderr[-3000:]
     assert "end of life" not in done.stderr

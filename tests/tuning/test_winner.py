@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict, config_dict
 
+from tests.conftest import rank_environment
 from tflbt import recipes
 from tflbt.tuning.winner import write_winner
 
@@ -202,15 +203,10 @@ def test_the_file_is_as_ours_are_and_the_flag_of_train_takes_it(tmp_path):
     config = recipes.load(f"{HPARAMS}/mnist_lenet.py:adam_bounded")
     text = written(tmp_path / "best.py", config)
     assert str(tmp_path) not in text
-    code = (
-        "from absl import app; from tflbt import command_line, train\n"
-        "def main(_): c = command_line.CONFIG.value; print(c.name, c.is_locked, c.optimizer.inner.name,"
-        " c.optimizer.global_clipnorm)\n"
-        "app.run(main)"
-    )
+    program = Path(__file__).with_name("config_of_flag.py")
     for flag in ("best.py", "best.py:best"):
         ran = subprocess.run(
-            [sys.executable, "-c", code, f"--config={flag}", "--config.optimizer.global_clipnorm=2"],
-            cwd=tmp_path, capture_output=True, text=True, check=True,
+            [sys.executable, program, f"--config={flag}", "--config.optimizer.global_clipnorm=2"],
+            env=rank_environment(), cwd=tmp_path, capture_output=True, text=True, check=True,
         )  # fmt: skip
         assert ran.stdout.strip() == "mnist_lenet:adam_bounded True Adam 2.0"
