@@ -15,12 +15,12 @@ with, and FOLDER gets time_account.png and .svg: a bar for each (Table II and Fi
 python -m tflbt.report_run DIR DIR ... --curves=FOLDER [--columns=loss,eigenvalue] [--over=update]
 python -m tflbt.report_run DIR DIR ... --sweep=FOLDER [--against=epochs] [--baseline=DIR0]
 python -m tflbt.report_run DIR DIR ... --ladder=FOLDER
-python -m tflbt.report_run DIR DIR ... --diffusion=FOLDER
+python -m tflbt.report_run DIR DIR ... --diffusion=FOLDER --margins=FOLDER
 
 Figures of all DIRs together. Curves: columns of metrics.csv over epochs, updates, samples or seconds. Sweep: the last
 epoch's accuracy against a setting, a line per variant. Ladder: the same as bars. Diffusion: the distance from the
-initial weights against updates, with its fit. Runs that differ by their seed only are drawn as their mean, with a band
-or bar of one sample deviation.
+initial weights against updates, with its fit. Margins: a panel per variant, margin beside training loss. Runs that
+differ by their seed only are drawn as their mean, with a band or bar of one sample deviation.
 """
 
 from __future__ import annotations
@@ -53,6 +53,9 @@ _LADDER = flags.DEFINE_string(
 _DIFFUSION = flags.DEFINE_string(
     "diffusion", None, "Folder for the distances of all these runs from their initial weights."
 )
+_MARGINS = flags.DEFINE_string(
+    "margins", None, "Folder for margins beside losses, a panel for each of these runs."
+)
 _COLUMNS = flags.DEFINE_list(
     "columns", [], "Columns of metrics.csv to draw; default: the usual ones."
 )
@@ -80,7 +83,9 @@ def main(
     Returns 0 if everything was made, 1 if one could not be, 2 if no directory was named, runs without a baseline, or
     columns without a folder for their figures.
     """
-    together = any(views.get(folder) for folder in ("curves", "sweep", "ladder", "diffusion"))
+    together = any(
+        views.get(folder) for folder in ("curves", "sweep", "ladder", "diffusion", "margins")
+    )
     if len(argv) < 2 or (runs and not baseline) or (views.get("columns") and not together):
         print(_USAGE, file=sys.stderr)
         return 2
@@ -141,7 +146,7 @@ def _draw_together(
 
 def _main(argv: Sequence[str]) -> int:
     """Calls `main` with the flags."""
-    together = (_CURVES, _SWEEP, _LADDER, _DIFFUSION, _COLUMNS, _OVER, _AGAINST)
+    together = (_CURVES, _SWEEP, _LADDER, _DIFFUSION, _MARGINS, _COLUMNS, _OVER, _AGAINST)
     views = {flag.name: flag.value for flag in together}
     return main(argv, _BASELINE.value, _RUNS.value, _TIMES.value, **views)
 

@@ -46,3 +46,15 @@ def test_labels_at_the_ends_stand_apart(axes):
     low, high = axes.texts
     assert (low.get_text(), high.get_text()) == ("train", "validation")
     assert high.get_position()[1] - low.get_position()[1] == pytest.approx(0.085)
+
+
+def test_long_names_stand_below_the_lines():
+    for name, grows in (
+        ("lars", False),
+        ("a:variant batch_size=512 optimizer.learning_rate=0.2", True),
+    ):
+        figure, axes = figure_style.axes_of(figure_style.HALF, [1, 2], "loss")
+        axes.plot([1, 2], [1, 2], label=name)
+        figure_style.legend(figure)
+        assert bool(figure.get_figheight() > figure_style.HALF[1]) == grows
+        assert [text.get_text() for text in figure.legends[0].texts] == [name]

@@ -33,7 +33,7 @@ _SUB_BATCH_SIZE = flags.DEFINE_integer("sub_batch_size", 256, "Samples in memory
 _STATISTICS = flags.DEFINE_enum(
     "statistics", "re-estimate", ["re-estimate", "interpolate"], "BatchNorm's, between two ends."
 )
-_LOG = flags.DEFINE_bool("log", False, "Draw the logarithm of the loss.")
+_LOG = flags.DEFINE_bool("logarithmic", False, "Draw the logarithm of the loss.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of the random directions.")
 
 
@@ -86,7 +86,7 @@ def landscape(
     networks = RunsOnSamples(runs, **options)
     names = [run.name for run in networks.runs]
     if len(set(names)) < len(names):
-        names = [str(run.path) for run in networks.runs]
+        names = [run.path.resolve().name for run in networks.runs]
     about: dict[str, Any] = {"kind": kind, "runs": [str(run) for run in runs], **options}
     if kind == "cuts":
         about["epochs"] = epochs

@@ -31,6 +31,7 @@ COLOURS = {
 }
 HALF = (5.0, 3.1)  # inches: two figures in a row of the page
 WHOLE = (10.2, 3.1)  # one figure over the whole width
+_LONGEST_BESIDE = 40  # letters of a name in a legend beside the axes
 _SETTINGS: dict[Any, Any] = {
     "font.size": 10,
     "font.family": "sans-serif",
@@ -117,3 +118,14 @@ def label_ends(axes: Axes, labels: Sequence[tuple[Sequence[float], str, str]]) -
 def note(axes: Axes, x: float, y: float, text: str, role: str, **style: Any) -> None:
     """Writes text at shares of the axes' width and height, in the colour of a role."""
     axes.text(x, y, text, color=COLOURS[role], transform=axes.transAxes, **style)
+
+
+def legend(figure: Figure) -> None:
+    """Names the lines of a figure at its right, or below it where a name would take up the width of the lines."""
+    texts = [text for axes in figure.axes for text in axes.get_legend_handles_labels()[1]]
+    longest = max((len(part) for text in texts for part in text.split("\n")), default=0)
+    place = "outside lower left" if longest > _LONGEST_BESIDE else "outside right center"
+    if longest > _LONGEST_BESIDE:
+        height = 0.2 * sum(1 + text.count("\n") for text in texts)
+        figure.set_figheight(figure.get_figheight() + height)
+    figure.legend(loc=place, frameon=False)

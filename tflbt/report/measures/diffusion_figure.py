@@ -31,7 +31,7 @@ def draw(history: History) -> Figure | None:
     found = fit_diffusion(t, d, _after(history))
     if found is not None:
         _fits(axes, found, max(1, _after(history)), t[-1])
-    figure.legend(loc="outside right center", frameon=False)
+    figure_style.legend(figure)
     return figure
 
 
@@ -51,7 +51,7 @@ def compare(groups: Sequence[Group]) -> Figure:
             found = fit_diffusion(t, d, after)
             law = "" if found is None else f"\n{_law(found)}"
             axes.plot(t, d, marker="o", markersize=3, label=f"{name}{of_seeds(group)}{law}", **look)
-        figure.legend(loc="outside right center", frameon=False)
+        figure_style.legend(figure)
         return figure
 
 

@@ -104,7 +104,7 @@ def draw(groups: Sequence[Group], column: str, over: str = "epoch") -> Figure:
             axis_scale.percent(axes, means)
         else:
             axis_scale.log_if_wide(axes, means)
-        figure.legend(loc="outside right center", frameon=False)
+        figure_style.legend(figure)
         return figure
 
 

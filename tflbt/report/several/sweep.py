@@ -123,7 +123,7 @@ def draw(
             axis_scale.percent(axes, [])
         else:
             axis_scale.log_if_wide(axes, values)
-        figure.legend(loc="outside right center", frameon=False)
+        figure_style.legend(figure)
         return figure
 
 

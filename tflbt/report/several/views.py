@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from matplotlib.figure import Figure
 
 from tflbt.report import figure_files
-from tflbt.report.measures import diffusion_figure
+from tflbt.report.measures import diffusion_figure, margin_figure
 from tflbt.report.several import curves, ladder, sweep
 from tflbt.report.several.groups import Group, by_seed
 
@@ -24,6 +24,7 @@ class Views:
         sweep: Folder for the final values against `against`, a line per variant.
         ladder: Folder for the final values as bars.
         diffusion: Folder for the distances from the initial weights, a line per variant.
+        margins: Folder for margins beside losses, a panel per variant.
         columns: Columns of `metrics.csv`; default: for curves the usual ones, for final values the metric.
         over: The horizontal axis of curves: "epoch", "update", "sample" or "second".
         against: The setting on the horizontal axis of a sweep: "batch_size", "epochs" or any other number.
@@ -33,6 +34,7 @@ class Views:
     sweep: str | None = None
     ladder: str | None = None
     diffusion: str | None = None
+    margins: str | None = None
     columns: Sequence[str] = ()
     over: str = "epoch"
     against: str = "batch_size"
@@ -46,13 +48,13 @@ class Views:
             ValueError: If runs do not have what a figure needs; names it.
             OSError: If a run cannot be read, or a figure not be written.
         """
-        folders = (self.curves, self.sweep, self.ladder, self.diffusion)
+        folders = (self.curves, self.sweep, self.ladder, self.diffusion, self.margins)
         if not any(folders):
             return []
         groups = by_seed(directories)
         target = by_seed([baseline]) if baseline else []
         paths = []
-        drawing = (self._curves, self._sweep, self._ladder, self._diffusion)
+        drawing = (self._curves, self._sweep, self._ladder, self._diffusion, self._margins)
         for folder, figures in zip(folders, drawing):
             if folder:
                 drawn = dict(figures(groups, target))
@@ -81,6 +83,9 @@ class Views:
         self, groups: Sequence[Group], _: Sequence[Group]
     ) -> Iterator[tuple[str, Figure]]:
         yield "diffusion", diffusion_figure.compare(groups)
+
+    def _margins(self, groups: Sequence[Group], _: Sequence[Group]) -> Iterator[tuple[str, Figure]]:
+        yield "margins", margin_figure.compare(groups)
 
     def _finals(self, groups: Sequence[Group]) -> Sequence[str]:
         """The columns of which final values are drawn."""
