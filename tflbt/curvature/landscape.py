@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -131,7 +132,7 @@ def eigenvector_cut(
     model: tf.keras.Model,
     x: Any,
     y: Any,
-    distances: Sequence[float] | None = None,
+    distances: Sequence[float] | np.ndarray | None = None,
     *,
     iterations: int = 50,
     tolerance: float = 0.01,
@@ -242,7 +243,7 @@ def re_estimate(model: tf.keras.Model, samples: MeasuredSamples) -> None:
     with _measuring(model, layers):
         for x, _, _ in samples.sub_batches():
             count = int(tf.nest.flatten(x)[0].shape[0])
-            run_in_full_precision(model, lambda x=x: model(x, training=True))
+            run_in_full_precision(model, functools.partial(model, x, training=True))
             for total, layer in zip(sums, layers):
                 mean, variance = layer.moving_mean.numpy(), layer.moving_variance.numpy()
                 total[0] += count * mean.astype(np.float64)

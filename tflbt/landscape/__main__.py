@@ -39,17 +39,16 @@ _SEED = flags.DEFINE_integer("seed", 0, "Of the random directions.")
 
 def main() -> None:
     """Draws what the flags say."""
+    runs, folder = _RUNS.value or [], command_line.WORKDIR.value or ""
     kind = "cuts" if _CUT.value else "random" if _RANDOM.value else "surface"
     needed = {"surface": 2, "random": 1}.get(kind)
-    if needed and len(_RUNS.value) != needed:
-        raise ValueError(
-            f"--runs={','.join(_RUNS.value)}: a {kind} landscape is of {needed} run(s)."
-        )
+    if needed and len(runs) != needed:
+        raise ValueError(f"--runs={','.join(runs)}: a {kind} landscape is of {needed} run(s).")
     low, high = {"surface": (-0.2, 1.2), "cuts": (-0.5, 0.5), "random": (-1.0, 1.0)}[kind]
     landscape(
         kind,
-        _RUNS.value,
-        command_line.WORKDIR.value,
+        runs,
+        folder,
         epochs=[int(epoch) for epoch in _CUT.value],
         points=_POINTS.value,
         low=low if _LOW.value is None else _LOW.value,

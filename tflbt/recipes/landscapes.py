@@ -87,7 +87,7 @@ class RunsOnSamples:
         # The loss without smoothing, which compares runs with it and without.
         self.model.compile(loss=build_loss(0.0))
         self.data = source.first(samples)
-        self.options = {"sub_batch_size": sub_batch_size}
+        self.sub_batch_size = sub_batch_size
 
     def weights(self, run: RunDirectory, epoch: int | None = None) -> list[np.ndarray]:
         """Returns a run's weights after an epoch; None: after its last checkpoint."""
@@ -144,7 +144,7 @@ class RunsOnSamples:
 
     def _cut(self, run: RunDirectory, epoch: int, distances: np.ndarray) -> dict[str, Any]:
         self.model.set_weights(self.weights(run, epoch))
-        cut = eigenvector_cut(self.model, *self.data, distances, **self.options)
+        cut = eigenvector_cut(self.model, *self.data, distances, sub_batch_size=self.sub_batch_size)
         return {
             "distances": cut.distances.tolist(),
             "losses": cut.losses.tolist(),
@@ -161,8 +161,9 @@ class RunsOnSamples:
 
     def _surface(self, directions: Any, grid: Grid, **options: Any) -> np.ndarray:
         coordinates = grid.coordinates()
+        x, y = self.data
         losses = losses_at(
-            self.model, *self.data, directions, coordinates, **options, **self.options
+            self.model, x, y, directions, coordinates, sub_batch_size=self.sub_batch_size, **options
         )
         return losses.reshape(grid.points, grid.points)
 

@@ -124,7 +124,7 @@ def legend(figure: Figure) -> None:
     """Names the lines of a figure at its right, or below it where a name would take up the width of the lines."""
     texts = [text for axes in figure.axes for text in axes.get_legend_handles_labels()[1]]
     longest = max((len(part) for text in texts for part in text.split("\n")), default=0)
-    place = "outside lower left" if longest > _LONGEST_BESIDE else "outside right center"
+    place: Any = "outside lower left" if longest > _LONGEST_BESIDE else "outside right center"
     if longest > _LONGEST_BESIDE:
         height = 0.2 * sum(1 + text.count("\n") for text in texts)
         figure.set_figheight(figure.get_figheight() + height)

@@ -26,8 +26,7 @@ def draw(history: History) -> Figure | None:
     if not t:
         return None
     figure, axes = _axes()
-    style = {"color": COLOURS["train"], "markersize": 3.6}
-    axes.plot(t, d, "o-", label="measured", **style)
+    axes.plot(t, d, "o-", label="measured", color=COLOURS["train"], markersize=3.6)
     found = fit_diffusion(t, d, _after(history))
     if found is not None:
         _fits(axes, found, max(1, _after(history)), t[-1])

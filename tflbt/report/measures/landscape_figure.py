@@ -39,7 +39,8 @@ def surface(
     finite = np.where(np.isfinite(losses), losses, np.nan)
     low, high = float(np.nanmin(finite)), float(np.nanmax(finite))
     log = log and low > 0
-    norm = (LogNorm if log else Normalize)(low, high if high > low else low + 1e-9)
+    high = high if high > low else low + 1e-9  # a flat surface
+    norm = (LogNorm if log else Normalize)(low, high)
     first, second = np.meshgrid(values, values, indexing="ij")
     with figure_style.settings():
         figure = Figure(figsize=(WHOLE[0], 4.2), layout="constrained")
@@ -52,7 +53,7 @@ def surface(
         solid.set_title("log₁₀ loss" if log else "loss", fontsize=10)
         solid.view_init(elev=32, azim=-60)
         flat = figure.add_subplot(1, 2, 2)
-        levels = (np.geomspace if log else np.linspace)(low, norm.vmax, _LEVELS)
+        levels = (np.geomspace if log else np.linspace)(low, high, _LEVELS)
         drawn = flat.contourf(first, second, finite, levels, norm=norm, cmap=_COLOURS)
         flat.contour(first, second, finite, levels, colors="white", linewidths=0.4, alpha=0.6)
         text = FuncFormatter(lambda value, _: f"{value:.3g}")

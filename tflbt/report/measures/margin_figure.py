@@ -60,8 +60,8 @@ def compare(groups: Sequence[Group]) -> Figure:
 
 def _panel(axes: Axes, history: History) -> None:
     """Draws margin, loss and plateau of one run."""
-    measured = [(e, m) for e, m in zip(history.epochs, history.series("margin")) if m == m]
-    figure_style.line(axes, *zip(*measured), "eigenvalue")
+    measured = {e: m for e, m in zip(history.epochs, history.series("margin")) if m == m}
+    figure_style.line(axes, list(measured), list(measured.values()), "eigenvalue")
     axes.yaxis.label.set_color(COLOURS["eigenvalue"])
     if history.has("loss"):
         right = axes.twinx()
