@@ -52,7 +52,7 @@ def throughput(count: int, rounds: int, depth: int) -> tuple[Target, Target]:
     plain = compiled(models.build("cifar_resnet", depth=depth))
     large, measured = large_batch_model(depth), large_batch_model(depth)
     batch, rules = min(LARGE_BATCH, count), [NoiseScale()]
-    options = {"batch_size": batch, "sub_batch_size": SUB_BATCH, "verbose": 0}
+    options: dict[str, Any] = {"batch_size": batch, "sub_batch_size": SUB_BATCH, "verbose": 0}
     seconds = medians(
         {
             "plain": lambda: plain.fit(x, y, batch_size=SUB_BATCH, verbose=0),

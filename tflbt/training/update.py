@@ -116,8 +116,9 @@ class Update:
         if self.rules.observers or self.rules.norm_observers:
             weight = tf.maximum(number, 1.0) / self.state.nominal
         if self.rules.norm_observers:
-            norm = tf.sqrt(gradient_statistics.squared_norm(gradients))
-            self.rules.observe_norm(*self.mean([norm], weight), number)
+            length = tf.sqrt(gradient_statistics.squared_norm(gradients))
+            (norm,) = self.mean([length], weight)
+            self.rules.observe_norm(norm, number)
         if self.rules.observers:
             self.rules.observe(self.mean(gradients, weight), number)
         sums = [total + part for total, part in zip(total.gradients, gradients)]

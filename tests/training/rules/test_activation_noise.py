@@ -14,9 +14,9 @@ K = tf.keras
 
 def network(activation="relu", eager=True, **compiled):
     """A hidden layer whose outputs are the inputs, and a last one that adds up the square: the loss shows the noise."""
-    inputs = K.Input([1000])
-    hidden = K.layers.Dense(1000, activation, kernel_initializer="identity", use_bias=False)
-    last = K.layers.Dense(1000, kernel_initializer="identity", use_bias=False)
+    inputs = K.Input([400])
+    hidden = K.layers.Dense(400, activation, kernel_initializer="identity", use_bias=False)
+    last = K.layers.Dense(400, kernel_initializer="identity", use_bias=False)
     model = LargeBatchModel(inputs, last(hidden(inputs)))
     model.compile(K.optimizers.SGD(0.0), "mse", run_eagerly=eager, **compiled)
     return model
@@ -32,7 +32,7 @@ def network(activation="relu", eager=True, **compiled):
     ],
 )
 def test_noise_has_its_size_and_place_in_the_updates_pass_alone(rule, level, wanted):
-    x = np.full([32, 1000], level, "float32")
+    x = np.full([32, 400], level, "float32")
     model = network()
     options = {"batch_size": 32, "sub_batch_size": 8, "verbose": 0, "rules": [rule]}
     history = model.fit(x, x, validation_data=(x, x), epochs=2, **options).history
@@ -44,7 +44,7 @@ def test_noise_has_its_size_and_place_in_the_updates_pass_alone(rule, level, wan
 
 
 def test_traced_it_draws_as_eagerly_and_leaves_the_adversary_and_later_fits_alone():
-    x = np.full([16, 1000], 2.0, "float32")
+    x = np.full([16, 400], 2.0, "float32")
     options = {"batch_size": 16, "sub_batch_size": 4, "verbose": 0}
     rules = [ActivationNoise(0.1, seed=4), FGSM(0.5, 0.1, None)]
     eager = network().fit(x, x, rules=rules, **options).history["loss"]
@@ -54,14 +54,14 @@ def test_traced_it_draws_as_eagerly_and_leaves_the_adversary_and_later_fits_alon
 
 
 def test_where_it_has_no_place_it_is_refused():
-    x = np.ones([4, 1000], "float32")
+    x = np.ones([4, 400], "float32")
     rule = ActivationNoise(0.1)
     with pytest.raises(ValueError, match="std=0.1 does not go with jit_compile=True"):
         network(eager=False, jit_compile=True).fit(x, x, rules=[rule])
     whole = SmallLossDiscarding(0.5, None, "update")
     with pytest.raises(ValueError, match="not go with scope='update' of small_loss"):
         network().fit(x, x, rules=[rule, whole])
-    flat = LargeBatchModel.from_model(K.Sequential([K.layers.Dense(1, input_shape=(1000,))]))
+    flat = LargeBatchModel.from_model(K.Sequential([K.layers.Dense(1, input_shape=(400,))]))
     flat.compile("sgd", "mse")
     with pytest.raises(ValueError, match="needs a hidden dense or convolutional layer"):
         flat.fit(x, x[:, :1], rules=[rule])

@@ -30,9 +30,9 @@ def linear(eager=True, **options) -> LargeBatchModel:
     return model
 
 
-def train(model, samples, rule, **arguments):
+def train(model, samples, *rules, **arguments):
     usual = {"batch_size": 16, "sub_batch_size": 4, "shuffle": False, "verbose": 0}
-    model.fit(samples[0], samples[1][:, :1], rules=[rule], **{**usual, **arguments})
+    model.fit(samples[0], samples[1][:, :1], rules=rules, **{**usual, **arguments})
     return model.get_weights()[0][:, 0]
 
 
@@ -68,8 +68,8 @@ def by_hand(samples, rule):
 )
 def test_an_update_is_the_one_by_hand_whatever_the_sub_batches(samples, rule):
     wanted = by_hand(samples, rule)
-    for eager, size in ((rule.relative, 4), (True, 16)):
-        found = train(linear(eager), samples, rule, sub_batch_size=size)
+    for size in (16,) if rule.relative else (4, 16):
+        found = train(linear(eager=size == 16), samples, rule, sub_batch_size=size)
         np.testing.assert_allclose(found, wanted, atol=2e-6)
     ((name, ratio),) = rule.columns(0).items()
     assert name == f"injected_{rule.name}" and 0.05 < ratio < 5
@@ -102,13 +102,13 @@ def test_gradient_noise_comes_before_clipping(samples):
     assert np.linalg.norm(moved - 1) == pytest.approx(RATE * 0.01, rel=1e-3)
 
 
-@pytest.mark.parametrize("kind", [GradientNoise, WeightNoise])
-def test_a_resumed_run_draws_the_same(samples, kind, tmp_path):
-    train(linear(), samples, kind(0.1), callbacks=[Checkpoint(tmp_path)])
+def test_a_resumed_run_draws_the_same(samples, tmp_path):
+    rules = GradientNoise(0.1), WeightNoise(0.1)
+    train(linear(), samples, *rules, callbacks=[Checkpoint(tmp_path)])
     model = linear()
     Checkpoint(tmp_path).resume(model)
-    resumed = train(model, samples, kind(0.1), initial_epoch=1, epochs=2)
-    np.testing.assert_array_equal(resumed, train(linear(), samples, kind(0.1), epochs=2))
+    resumed = train(model, samples, *rules, initial_epoch=1, epochs=2)
+    np.testing.assert_array_equal(resumed, train(linear(), samples, *rules, epochs=2))
 
 
 def classifier(classes=4) -> LargeBatchModel:
@@ -123,17 +123,17 @@ def classifier(classes=4) -> LargeBatchModel:
 
 @pytest.mark.parametrize("rank", [1, 2])
 def test_labels_are_wrong_with_their_probability_and_metrics_see_the_clean_ones(rank):
-    labels = np.arange(4000) % 4
+    labels = np.arange(2000) % 4
     x = 100 * np.eye(4, dtype="float32")[labels]
     y = labels if rank == 1 else labels[:, None]
     model, rule = classifier(), LabelNoise(0.3, seed=1)
-    options = {"batch_size": 4000, "shuffle": False, "verbose": 0, "rules": [rule]}
-    history = model.fit(x, y, epochs=2, sub_batch_size=500, **options).history
+    options = {"batch_size": 2000, "shuffle": False, "verbose": 0, "rules": [rule]}
+    history = model.fit(x, y, epochs=2, sub_batch_size=1000, **options).history
     # A wrong label costs 100, a right one nothing.
-    assert history["loss"] == pytest.approx([30, 30], rel=0.08)
+    assert history["loss"] == pytest.approx([30, 30], rel=0.1)
     assert history["loss"][0] != history["loss"][1]
     assert history["accuracy"] == [1.0, 1.0]
-    again = classifier().fit(x, y, epochs=2, sub_batch_size=1000, **options).history
+    again = classifier().fit(x, y, epochs=2, sub_batch_size=2000, **options).history
     assert again["loss"] == pytest.approx(history["loss"], rel=1e-5)
     assert rule.columns(0) == {"label_noise": 0.3}
 

@@ -8,7 +8,14 @@ import tensorflow as tf
 
 from tflbt.callbacks import Checkpoint
 from tflbt.data import BatchAugmentation
-from tflbt.training import LargeBatchModel, NoiseScale, SmallLossDiscarding, keras_internals
+from tflbt.training import (
+    GradientNorm,
+    LargeBatchModel,
+    NoiseScale,
+    SmallLossDiscarding,
+    Strides,
+    keras_internals,
+)
 from tflbt.training.rules.noise_scale import COLUMNS, estimates, predicted_noise_scale
 
 K = tf.keras
@@ -59,7 +66,7 @@ def by_hand(samples, epochs=1, penalty=0.0, compared=0.0):
 
 
 @pytest.mark.parametrize(
-    ("penalty", "discarded"), [(0.0, 0.0), (0.05, 0.0), (0.0, 0.5)], ids=["plain", "L2", "small"]
+    ("penalty", "discarded"), [(0.0, 0.0), (0.05, 0.5)], ids=["plain", "L2 and small losses"]
 )
 def test_it_is_what_numpy_computes_and_changes_nothing(samples, penalty, discarded):
     few = {"small_loss": SmallLossDiscarding(discarded)} if discarded else {}
@@ -136,12 +143,18 @@ def test_an_update_of_a_single_sub_batch_says_that_it_has_none(samples, caplog):
     assert caplog.text.count("batch_size=16 is one sub-batch") == 1
 
 
-def test_it_resumes(samples, tmp_path):
-    whole = train(linear(), samples, NoiseScale(DECAY), epochs=2)
-    train(linear(), samples, NoiseScale(DECAY), callbacks=[Checkpoint(tmp_path)])
+def test_it_resumes_as_the_other_measures_do(samples, tmp_path):
+    def trained(model, epochs, **options):
+        rules = [NoiseScale(DECAY), Strides("all"), GradientNorm()]
+        options = {"initial_epoch": 0, "epochs": epochs, "shuffle": False, "verbose": 0, **options}
+        x, y = samples[0], samples[1][:, :1]
+        model.fit(x, y, batch_size=16, sub_batch_size=4, rules=rules, **options)
+        return [rule.columns(epochs - 1) for rule in rules]
+
+    trained(linear(), 1, callbacks=[Checkpoint(tmp_path)])
     model = linear()
     Checkpoint(tmp_path).resume(model)
-    assert train(model, samples, NoiseScale(DECAY), initial_epoch=1, epochs=2) == whole
+    assert trained(model, 2, initial_epoch=1) == trained(linear(), 2)
 
 
 def test_optimizers_without_momentum_have_no_predicted_scale(samples):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tflbt.callbacks import Checkpoint
 from tflbt.training import LargeBatchModel, Strides
 from tflbt.training.rules.strides import watched
 
@@ -80,21 +79,11 @@ def test_strides_and_radii_are_what_numpy_computes(samples, kind):
         assert found[name] == pytest.approx(value, rel=2e-4), name
 
 
-def test_a_resumed_run_has_the_same_columns(samples, tmp_path):
-    split = {"batch_size": 10, "sub_batch_size": 5}
-    rule = Strides("all")
-    train(network(), samples, rule, callbacks=[Checkpoint(tmp_path)], **split)
-    model = network()
-    Checkpoint(tmp_path).resume(model)
-    resumed = train(model, samples, Strides("all"), initial_epoch=1, epochs=2, **split)
-    assert resumed == train(network(), samples, Strides("all"), epochs=2, **split)
-
-
 def test_the_gradient_stride_falls_with_the_root_of_the_batch():
     """Gaussian gradients of mean 0 and deviation 2: sigma sqrt(2 / (pi n)), not equation 4's 2 sigma / sqrt(pi n)."""
     random, strides = np.random.default_rng(0), []
-    x = np.ones([256, 1], "float32")
-    y = random.normal(size=[256, 2000]).astype("float32")
+    x = np.ones([64, 1], "float32")
+    y = random.normal(size=[64, 2000]).astype("float32")
     inputs = K.Input([1])
     wide = K.layers.Dense(2000, use_bias=False, kernel_initializer="zeros")
     model = LargeBatchModel(inputs, wide(inputs))

@@ -40,8 +40,9 @@ class SignalToNoise(tf.keras.callbacks.Callback):
 
     Args:
         gradient_data: (x, y[, sample_weight]), the same arrays on every rank, or a function without arguments that
-            returns them, called at the start of `fit`. The whole training set is exact; of fewer samples take many
-            times `batch_size`, and shuffle what is sorted by class.
+            returns them, called at the start of `fit`. They are taken as they are: recipes give them without
+            augmentation. The whole training set is exact; of fewer samples take many times `batch_size`, and shuffle
+            what is sorted by class.
         batch_size: B, samples per mini-batch over all ranks, at least 1; use the training's.
         batches: The number of mini-batches, at least 1, default 8.
         every: Epochs between measurements, at least 1, default 1.
@@ -143,7 +144,9 @@ class SummedGradient:
 
     def __call__(self, total: list[tf.Tensor], data: Any) -> list[tf.Tensor]:
         """The total with the gradient of these samples added."""
-        for part in MeasuredSamples.of(*data, sub_batch_size=self.sub_batch_size).sub_batches():
+        x, y, weight = [*data, None][:3]
+        samples = MeasuredSamples.of(x, y, weight, self.sub_batch_size)
+        for part in samples.sub_batches():
             total = self._add(total, *part)
         return total
 

@@ -132,7 +132,7 @@ class Strides(Rule):
         """The loss of this update, whether Keras counted it, and the rate and loss of the one before, or 0."""
         metric = next((m for m in self.model.metrics if m.name == "loss"), None)
         total, count, rate_before, loss_before = tf.unstack(tf.convert_to_tensor(self._latest))
-        if not hasattr(metric, "total"):
+        if metric is None or not hasattr(metric, "total"):
             return loss_before, tf.constant(False), rate_before, loss_before
         new_total, new_count = (tf.cast(v, tf.float32) for v in (metric.total, metric.count))
         loss = (new_total - total) / (new_count - count)
