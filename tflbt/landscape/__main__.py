@@ -1,8 +1,8 @@
 """Draws the loss between the ends of runs, along their top eigenvectors, or around the end of one.
 
-python -m tflbt.landscape --runs=LARGE_BATCH,SMALL_BATCH --workdir=FOLDER
-python -m tflbt.landscape --runs=RUN,RUN --cut=1,11,21 --workdir=FOLDER
-python -m tflbt.landscape --runs=RUN --random --workdir=FOLDER
+python -m tflbt.landscape --of=LARGE_BATCH,SMALL_BATCH --workdir=FOLDER
+python -m tflbt.landscape --of=RUN,RUN --cut=1,11,21 --workdir=FOLDER
+python -m tflbt.landscape --of=RUN --random --workdir=FOLDER
 horovodrun -np 4 python -m tflbt.landscape ...
 
 Surface: the plane through the initial weights and the ends of two runs, which need the same seed and
@@ -22,7 +22,7 @@ from absl import flags
 
 from tflbt import command_line
 
-_RUNS = flags.DEFINE_list("runs", None, "Run directories of tflbt.train.")
+_RUNS = flags.DEFINE_list("of", None, "Run directories of tflbt.train.")
 _CUT = flags.DEFINE_list("cut", [], "Epochs at which to cut along the top eigenvector.")
 _RANDOM = flags.DEFINE_bool("random", False, "Random directions around the end of the one run.")
 _POINTS = flags.DEFINE_integer("points", 21, "Points in each direction.")
@@ -43,7 +43,7 @@ def main() -> None:
     kind = "cuts" if _CUT.value else "random" if _RANDOM.value else "surface"
     needed = {"surface": 2, "random": 1}.get(kind)
     if needed and len(runs) != needed:
-        raise ValueError(f"--runs={','.join(runs)}: a {kind} landscape is of {needed} run(s).")
+        raise ValueError(f"--of={','.join(runs)}: a {kind} landscape is of {needed} run(s).")
     low, high = {"surface": (-0.2, 1.2), "cuts": (-0.5, 0.5), "random": (-1.0, 1.0)}[kind]
     landscape(
         kind,
@@ -125,4 +125,4 @@ def _write(folder: str, about: dict[str, Any], names: list[str], log: bool) -> N
 
 
 if __name__ == "__main__":
-    command_line.run(main, required=("runs", "workdir"))
+    command_line.run(main, required=("of", "workdir"))
