@@ -34,7 +34,7 @@ _STATISTICS = flags.DEFINE_enum(
     "statistics", "re-estimate", ["re-estimate", "interpolate"], "BatchNorm's, between two ends."
 )
 _LOG = flags.DEFINE_bool("logarithmic", False, "Draw the logarithm of the loss.")
-_SEED = flags.DEFINE_integer("seed", 0, "Of the random directions.")
+_SEED = flags.DEFINE_integer("direction_seed", 0, "Of the random directions.")
 
 
 def main() -> None:
