@@ -138,8 +138,9 @@ class LargeBatchModel(SplitBatchModel):
             optimizer: Any Keras optimizer, plain or wrapped by `hvd.DistributedOptimizer`. A wrapped one is unwrapped
                 in place; its process set, compression and op are used for the one reduction per update. A class of
                 your own changes gradients in `apply_gradients`.
-                `clipnorm` and `global_clipnorm` see the gradient of an Embedding as a whole, where Keras takes the
-                norm of its rows before it adds up those of the same word.
+                The gradient of an Embedding is a whole table; Keras's is the rows that a batch has, not yet added up by
+                words: with `clipnorm`, `clipvalue` or `global_clipnorm`, in Nadam, and with momentum in legacy
+                optimizers, the step is another then, which a warning says.
             loss: Loss or losses; their reduction must be a mean over samples (Keras's default).
             metrics: As in Keras; exact over sub-batches and ranks.
             loss_weights: As in Keras.

@@ -13,6 +13,7 @@ from tflbt.data.user_functions import converted
 from tflbt.distributed import comm
 from tflbt.training import keras_internals, whole_update
 from tflbt.training.batch_scalars import BatchScalars
+from tflbt.training.conversion import table_rows
 from tflbt.training.pending_metrics import PendingMetrics, metric_variables
 from tflbt.training.ranks import same_on_ranks
 from tflbt.training.returned_results import ReturnedResults
@@ -47,6 +48,7 @@ class Update:
         self.model, self.state, self.rules = model, model.update_state, model.rules
         self.variables = model.trainable_variables
         self.unconnected: set[int] = set()  # variables without a gradient
+        self.traced = False  # whether there are gradients of a sub-batch
         self.results = ReturnedResults(model, "compute_metrics")
         self.numbers = BatchScalars(model)
         compiled = _compiled if model.jit_compile else lambda function: function
@@ -161,6 +163,9 @@ class Update:
             if isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer):
                 loss = optimizer.get_scaled_loss(loss)
         gradients = tape.gradient(loss, model.trainable_variables)
+        if not self.traced:
+            table_rows.tell(optimizer, gradients, self.variables)
+        self.traced = True
         with counting():
             self.results.call(first_dimension(x), x, y, y_pred, sample_weight)
         self.unconnected.update(i for i, gradient in enumerate(gradients) if gradient is None)
