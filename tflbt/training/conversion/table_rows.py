@@ -34,8 +34,8 @@ def tell(optimizer: Any, gradients: list[Any], variables: list[tf.Variable]) -> 
     if tables and (clips or not _takes_a_table_as_a_whole(plain)):
         logging.warning(
             "%s%s gets the gradient of %s as a whole table, where Keras hands it the rows that a batch has, as often "
-            "as it has them: rows that no sample has may move too, and clipping sees sums. The step may be another than "
-            "Keras's.",
+            "as it has them: rows that no sample has may move too, and clipping sees sums. The step may be another "
+            "than Keras's.",
             type(plain).__name__,
             f"({', '.join(clips)})" if clips else "",
             ", ".join(tables),
