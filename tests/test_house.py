@@ -52,6 +52,13 @@ HELD_BY = {
         *("training/evaluation", "training/keras_loop", "training/update_state"),
         *("training/preparation", "training/split_batch", "training/whole_update"),
     ],
+    "training/test_fit_data.py": [
+        *(
+            "training/sources/batches",
+            "training/sources/rank_data",
+            "training/sources/whole_arrays",
+        ),
+    ],
     "the tests of the rules that measure": ["training/rules/gradient_statistics"],
     "training/conversion/test_overrides.py and test_saving.py": ["training/conversion/from_keras"],
     "training/test_split_check.py, test_batch_wise.py and ranks/test_metrics.py": [

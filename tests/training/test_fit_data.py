@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tflbt.data import forms
 from tflbt.data.sharding import epoch_order
 from tflbt.distributed.comm import EVERYONE
-from tflbt.training import LargeBatchModel, fit_data
+from tflbt.training import LargeBatchModel
+from tflbt.training.sources.whole_arrays import from_arrays
 
 K = tf.keras
 
@@ -191,19 +193,19 @@ def test_a_transform_is_applied_to_training_samples_only(samples, network, same)
 
 def test_arrays_of_many_kinds():
     x = np.arange(6.0).reshape(3, 2)
-    assert fit_data.is_arrays(x) and fit_data.is_arrays([x, x]) and fit_data.is_arrays({"a": x})
-    assert fit_data.is_arrays(tf.constant(x)) and fit_data.is_arrays([[1.0, 2.0], [3.0, 4.0]])
-    assert not fit_data.is_arrays(Batches(x, x)) and not fit_data.is_arrays(iter([x]))
-    packed = fit_data.pack([x, tf.constant(x)], [1, 2, 3], [0.5, 1, 2])
+    assert forms.is_arrays(x) and forms.is_arrays([x, x]) and forms.is_arrays({"a": x})
+    assert forms.is_arrays(tf.constant(x)) and forms.is_arrays([[1.0, 2.0], [3.0, 4.0]])
+    assert not forms.is_arrays(Batches(x, x)) and not forms.is_arrays(iter([x]))
+    packed = forms.pack([x, tf.constant(x)], [1, 2, 3], [0.5, 1, 2])
     assert [part.dtype.name for part in packed[0]] == ["float32", "float32"]
     assert packed[1].tolist() == [1, 2, 3] and packed[2].tolist() == [0.5, 1, 2]
-    assert fit_data.pack({"a": x}, None, None)[0]["a"].shape == (3, 2)
+    assert forms.pack({"a": x}, None, None)[0]["a"].shape == (3, 2)
 
 
 def test_the_facts_that_ranks_compare():
     def facts(x):
-        arrays = fit_data.pack(x, None, None)
-        return fit_data.from_arrays(
+        arrays = forms.pack(x, None, None)
+        return from_arrays(
             arrays, 2, 1, EVERYONE, epochs=1, initial_epoch=0, shuffle=True, seed=0
         ).facts
 

@@ -14,8 +14,8 @@ from tflbt.data.first_batch import FirstBatch
 from tflbt.data.user_functions import converted
 from tflbt.distributed import comm
 from tflbt.training import keras_internals
-from tflbt.training.fit_data import FitData
 from tflbt.training.ranks import mixed_hardware
+from tflbt.training.sources.rank_data import FitData
 from tflbt.training.update_state import TrainingModel
 
 

@@ -11,10 +11,10 @@ import tensorflow as tf
 from tflbt import checks
 from tflbt.control.tail import TAILS
 from tflbt.data.batch_augmentation import BatchAugmentation
+from tflbt.data.forms import is_arrays
 from tflbt.training import (
     agreement,
     batch_scalars,
-    fit_data,
     keras_internals,
     keras_loop,
     split_batch,
@@ -25,6 +25,8 @@ from tflbt.training.housekeeping import AfterOthers, Housekeeping
 from tflbt.training.ranks import same_on_ranks, split_check
 from tflbt.training.rules.batch_augmentation import Instances, gathered
 from tflbt.training.rules.rule import Rule
+from tflbt.training.sources import fit_data
+from tflbt.training.sources.rank_data import KERAS_BATCH_SIZE
 
 
 @contextlib.contextmanager
@@ -122,13 +124,13 @@ def of_evaluation(
     keras_loop.outside_of_functions("evaluate")
     keras_internals.require_compiled(model)
     arguments = {"x": x, "steps": steps, "callbacks": callbacks, "verbose": verbose}
-    if isinstance(callbacks, tf.keras.callbacks.CallbackList) and not fit_data.is_arrays(x):
+    if isinstance(callbacks, tf.keras.callbacks.CallbackList) and not is_arrays(x):
         # It comes from fit, which watches already.
         with keras_loop.sub_batch_by_sub_batch(model), batch_scalars.validating(model):
             yield {**arguments, "y": y, "sample_weight": sample_weight}
         return
     plan = model.batch_plan
-    size = plan.samples_a_rank_computes if plan else fit_data.KERAS_BATCH_SIZE
+    size = plan.samples_a_rank_computes if plan else KERAS_BATCH_SIZE
     batches = fit_data.for_evaluation(
         model, x, y, sample_weight, batch_size or size, shard=shard, steps=steps
     )

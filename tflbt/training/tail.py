@@ -10,8 +10,8 @@ from absl import logging
 
 from tflbt.control.progress import Progress
 from tflbt.control.tail import Tail
-from tflbt.training.fit_data import FitData
 from tflbt.training.keras_internals import TensorLogs
+from tflbt.training.sources.rank_data import FitData
 from tflbt.training.update_state import TrainingModel
 
 SUB_BATCHES = "sub-batches"  # the unit of what is counted where the data are no whole arrays

@@ -14,9 +14,10 @@ from absl import logging
 
 from tflbt import checks
 from tflbt.callbacks import Checkpoint, NonFiniteLoss, RunLog
+from tflbt.data import forms
 from tflbt.distributed import comm
 from tflbt.report import RunDirectory
-from tflbt.training import LargeBatchModel, agreement, fit_data
+from tflbt.training import LargeBatchModel, agreement
 from tflbt.tuning.hypermodel_space import as_hypermodel
 from tflbt.tuning.keras_state import KerasState
 from tflbt.tuning.trial import Trial
@@ -174,13 +175,13 @@ class HyperModelTrainer:
         """Builds a model that has no weights before its first batch, so that a checkpoint can be restored."""
         x, y, *_ = (*self._fit_args, None, None)
         x, y = self._fit_kwargs.get("x", x), self._fit_kwargs.get("y", y)
-        if x is None or not (fit_data.is_arrays(x) or isinstance(x, tf.data.Dataset)):
+        if x is None or not (forms.is_arrays(x) or isinstance(x, tf.data.Dataset)):
             raise ValueError(
                 f"model={model.name!r} is not built, so its checkpoint cannot be restored: give its first layer an "
                 "input_shape."
             )
-        if fit_data.is_arrays(x):
-            x = tf.data.Dataset.from_tensor_slices(fit_data.pack(x, y, None)).batch(1)
+        if forms.is_arrays(x):
+            x = tf.data.Dataset.from_tensor_slices(forms.pack(x, y, None)).batch(1)
         agreement.build(model, x.element_spec)
 
     def _warn_of_unsearched(self, hp: keras_tuner.HyperParameters, trial: Trial) -> None:
