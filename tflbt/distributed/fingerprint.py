@@ -48,14 +48,14 @@ class Fingerprints:
     """
 
     def __init__(self) -> None:
-        self._functions: dict[tuple[Any, ...], Any] = {}
+        self._compiled: dict[tuple[Any, ...], Any] = {}
 
     def __call__(self, variables: Sequence[tf.Variable]) -> tf.Tensor:
         """The fingerprint of each variable, uint8 `[n, 8]`."""
         refs = tuple(variable.ref() for variable in variables)
-        if refs not in self._functions:
-            self._functions = dict(list(self._functions.items())[-1:])
-            self._functions[refs] = tf.function(
+        if refs not in self._compiled:
+            self._compiled = dict(list(self._compiled.items())[-1:])
+            self._compiled[refs] = tf.function(
                 lambda: tf.stack([fingerprint(variable) for variable in variables]), autograph=False
             )
-        return self._functions[refs]()
+        return self._compiled[refs]()
