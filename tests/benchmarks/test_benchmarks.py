@@ -13,22 +13,22 @@ from tflbt.benchmarks.__main__ import main, names
 from tflbt.benchmarks.side_by_side import Target, hold_against, medians
 
 SMALLEST = {
-    "adversarial": ["--samples=16", "--rounds=1", "--depth=8"],
+    "adversarial": ["--samples=8", "--rounds=1", "--depth=4"],
     "augmentation": ["--rounds=1", "--images=64", "--batch_size=32"],
-    "batch_augmentation": ["--rounds=1", "--images=64", "--depth=8"],
+    "batch_augmentation": ["--rounds=1", "--images=64", "--instances=2", "--depth=4"],
     "batch_growth": ["--samples=512", "--largest=512"],
     "curvature": [
         "--batch_size=128",
         "--rounds=1",
-        "--depth=8",
+        "--depth=4",
         "--data_dir=",
         "--measurements=1",
         "--steps=1",
     ],
-    "optimizer_memory": ["--variables=8"],
-    "optimizers": ["--rounds=1", "--variables=8"],
-    "sub_batches": ["--rounds=1", "--images=128", "--depth=8"],
-    "tuning": ["--trials=2", "--epochs=1"],
+    "optimizer_memory": ["--variables=3"],
+    "optimizers": ["--rounds=1", "--variables=3"],
+    "sub_batches": ["--rounds=1", "--images=16", "--sub_batch=8", "--depth=4"],
+    "tuning": ["--trials=2", "--epochs=1", "--model=logistic_regression"],
 }
 
 

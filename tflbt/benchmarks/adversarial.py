@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from tflbt import models
 from tflbt.benchmarks.side_by_side import Target, hold_against, medians, parser_of
+from tflbt.benchmarks.sub_batches import add_depth, resnet
 from tflbt.training import FGSM, LargeBatchModel
 
 SUB_BATCH = 128
@@ -24,10 +24,10 @@ def candidates(samples: int, share: float, depth: int) -> dict[str, Callable[[],
     x = generator.uniform(size=(samples, 32, 32, 3)).astype("float32")
     y = generator.integers(0, 10, samples)
     loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    network = models.build("cifar_resnet", depth=depth)
+    network = resnet(depth)
 
     def update(fgsm: FGSM | None) -> Callable[[], object]:
-        model = LargeBatchModel.from_model(models.build("cifar_resnet", depth=depth))
+        model = LargeBatchModel.from_model(resnet(depth))
         model.compile(tf.keras.optimizers.SGD(0.01, momentum=0.9), loss)
         size = min(SUB_BATCH, samples)
         return lambda: model.fit(
@@ -56,7 +56,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--samples", type=int, default=512, help="of an update (default 512)")
     parser.add_argument("--share", type=float, default=0.2, help="adversarial (default 0.2)")
     parser.add_argument("--rounds", type=int, default=15, help="rounds (default 15)")
-    parser.add_argument("--depth", type=int, default=20, help="of the ResNet, 6n + 2 (default 20)")
+    add_depth(parser)
     options = parser.parse_args(argv)
     seconds = medians(candidates(options.samples, options.share, options.depth), options.rounds)
     print(

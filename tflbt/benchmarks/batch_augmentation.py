@@ -13,9 +13,14 @@ from typing import Any
 import tensorflow as tf
 
 from tflbt.benchmarks.side_by_side import Target, hold_against, parser_of
-from tflbt.benchmarks.sub_batches import compiled, images, large_batch_model
+from tflbt.benchmarks.sub_batches import (
+    add_depth,
+    compiled,
+    images,
+    large_batch_model,
+    resnet,
+)
 from tflbt.data import BatchAugmentation, Cutout, PadCropFlip, chain, sub_batches
-from tflbt.models import build
 from tflbt.training.update_state import time_updates
 
 B = 64  # samples an update, the paper's on CIFAR
@@ -47,7 +52,7 @@ def measured(count: int, instances: int, rounds: int, depth: int) -> list[Target
     (ready,) = sub_batches(
         (x, y), sub_batch_size=count * instances, transform=TRANSFORM, augmentation=augmentation
     ).as_numpy_iterator()
-    plain, batch = compiled(build("cifar_resnet", depth=depth)), B * instances
+    plain, batch = compiled(resnet(depth)), B * instances
     way = {"x": x, "y": y, "batch_size": batch, "transform": TRANSFORM}
     apart = {"sub_batch_size": B, "batch_augmentation": BatchAugmentation(instances, "rank")}
     memory = {"x": ready[0], "y": ready[1]}
@@ -102,7 +107,7 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--images", type=int, default=1024, help="images an epoch (default 1024)")
     parser.add_argument("--instances", type=int, default=4, help="M (default 4)")
-    parser.add_argument("--depth", type=int, default=20, help="of the ResNet, 6n + 2 (default 20)")
+    add_depth(parser)
     options = parser.parse_args(argv)
     return hold_against(*measured(options.images, options.instances, options.rounds, options.depth))
 

@@ -14,10 +14,10 @@ import numpy as np
 import tensorflow as tf
 
 from tflbt.benchmarks.side_by_side import Target, hold_against, medians, parser_of
+from tflbt.benchmarks.sub_batches import add_depth, resnet
 from tflbt.curvature import EigenResult, hessian_vector_product, top_eigenvalue
 from tflbt.curvature.hessian_of import hessian_of
 from tflbt.data import load_cifar10
-from tflbt.models import build
 
 EPOCH_SAMPLES = 50_000  # CIFAR-10's training set
 SUB_BATCH_SIZE = 128  # also the batch that the ABSA paper measures on
@@ -59,11 +59,11 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     for name, default, meaning in (
         ("--batch_size", 1024, "samples of the output layer's estimate"),
         ("--rounds", 5, "times everything is measured"),
-        ("--depth", 20, "layers of the residual network"),
         ("--measurements", 6, "of ABSA's, the first one from a random start"),
         ("--steps", 40, "training steps between them"),
     ):
         parser.add_argument(name, type=int, default=default, help=meaning)
+    add_depth(parser)
     parser.add_argument("--data_dir", default="../shared/data", help="CIFAR-10; empty: random")
     return parser.parse_args(list(argv))
 
@@ -75,7 +75,7 @@ class _Network:
         """Build the network and train it for 16 steps, so that its curvature is not a start's."""
         tf.keras.utils.set_random_seed(0)
         self.x, self.y = _images(options)
-        self.model = build("cifar_resnet", depth=options.depth)
+        self.model = resnet(options.depth)
         loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         self.model.compile(tf.keras.optimizers.SGD(0.01, momentum=0.9), loss)
         self.large = self.x[: options.batch_size], self.y[: options.batch_size]

@@ -6,6 +6,7 @@ python -m tflbt.benchmarks optimizers [--rounds N] [--variables N]
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -40,6 +41,7 @@ PASSES = {
 ADDING = "adding the gradients in place (3 passes)"
 
 
+@functools.cache
 def resnet50_shapes(count: int | None = None) -> list[tf.TensorShape]:
     """Shapes of ResNet-50's trainable variables, or of the first ones."""
     return [variable.shape for variable in resnet50().trainable_variables][:count]

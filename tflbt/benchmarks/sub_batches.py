@@ -1,6 +1,6 @@
 """What sub-batches cost, and measuring their noise: throughput, memory and all-reduces of ResNet-20 on CIFAR images.
 
-python -m tflbt.benchmarks sub_batches [--rounds N] [--images N] [--depth N]
+python -m tflbt.benchmarks sub_batches [--rounds N] [--images N] [--sub_batch N] [--depth N]
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from tflbt.benchmarks.side_by_side import Target, hold_against, lines_of, median
 from tflbt.training import LargeBatchModel, NoiseScale
 from tflbt.training.keras_internals import concrete_functions
 
-SUB_BATCH = 128
 LARGE_BATCH = 8192
 COMMAND = [sys.executable, "-m", "tflbt.benchmarks", "sub_batches"]
 
@@ -41,30 +40,41 @@ def compiled(model: tf.keras.Model) -> Any:
     return model
 
 
+def resnet(depth: int) -> tf.keras.Model:
+    """A CIFAR ResNet of 6n + 2 layers; one of 4, for a try, is the first stage of that of 8."""
+    return models.build("cifar_resnet", depth=depth, **({"widths": (16,)} if depth == 4 else {}))
+
+
 def large_batch_model(depth: int) -> LargeBatchModel:
     """A CIFAR ResNet as a LargeBatchModel."""
-    return compiled(LargeBatchModel.from_model(models.build("cifar_resnet", depth=depth)))
+    return compiled(LargeBatchModel.from_model(resnet(depth)))
 
 
-def throughput(count: int, rounds: int, depth: int) -> tuple[Target, Target]:
+def add_depth(parser: argparse.ArgumentParser) -> None:
+    """Adds the option for another network."""
+    text = "of the ResNet, 6n + 2, or 4: one stage, for a try (default 20)"
+    parser.add_argument("--depth", type=int, default=20, help=text)
+
+
+def throughput(count: int, sub_batch: int, rounds: int, depth: int) -> tuple[Target, Target]:
     """Epochs over the same images: plain Keras at the sub-batch size, and large batches of sub-batches."""
     x, y = images(count)
-    plain = compiled(models.build("cifar_resnet", depth=depth))
+    plain = compiled(resnet(depth))
     large, measured = large_batch_model(depth), large_batch_model(depth)
     batch, rules = min(LARGE_BATCH, count), [NoiseScale()]
-    options: dict[str, Any] = {"batch_size": batch, "sub_batch_size": SUB_BATCH, "verbose": 0}
+    options: dict[str, Any] = {"batch_size": batch, "sub_batch_size": sub_batch, "verbose": 0}
     seconds = medians(
         {
-            "plain": lambda: plain.fit(x, y, batch_size=SUB_BATCH, verbose=0),
+            "plain": lambda: plain.fit(x, y, batch_size=sub_batch, verbose=0),
             "large": lambda: large.fit(x, y, **options),
             "measured": lambda: measured.fit(x, y, **options, rules=rules),
         },
         rounds,
     )
     print(f"ResNet-{depth}, {count} images an epoch, medians of {rounds} interleaved epochs")
-    print(f"tf.keras fit, batch {SUB_BATCH:<28} {count / seconds['plain']:8.0f} images/s")
+    print(f"tf.keras fit, batch {sub_batch:<28} {count / seconds['plain']:8.0f} images/s")
     print(
-        f"LargeBatchModel, batch {batch} in sub-batches of {SUB_BATCH:<5} {count / seconds['large']:8.0f} images/s"
+        f"LargeBatchModel, batch {batch} in sub-batches of {sub_batch:<5} {count / seconds['large']:8.0f} images/s"
     )
     ratio = seconds["plain"] / seconds["large"]
     noise = seconds["measured"] / seconds["large"]
@@ -74,42 +84,42 @@ def throughput(count: int, rounds: int, depth: int) -> tuple[Target, Target]:
     )
 
 
-def peak_memory(sub_batches: int, count: int, depth: int) -> int:
+def peak_memory(sub_batches: int, count: int, sub_batch: int, depth: int) -> int:
     """Peak resident KiB of a process that trains on `count` images with this many sub-batches per update."""
-    words = [f"--train={sub_batches}", f"--images={count}", f"--depth={depth}"]
-    return int(lines_of([*COMMAND, *words])[-1])
+    words = [f"--train={sub_batches}", f"--images={count}"]
+    return int(lines_of([*COMMAND, *words, f"--sub_batch={sub_batch}", f"--depth={depth}"])[-1])
 
 
-def train_and_print_peak(sub_batches: int, count: int, depth: int) -> None:
+def train_and_print_peak(sub_batches: int, count: int, sub_batch: int, depth: int) -> None:
     """Train as that process does, and print its peak memory."""
     large_batch_model(depth).fit(
         *images(count),
-        batch_size=sub_batches * SUB_BATCH,
-        sub_batch_size=SUB_BATCH,
+        batch_size=sub_batches * sub_batch,
+        sub_batch_size=sub_batch,
         epochs=2,
         verbose=0,
     )
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
-def memory(count: int, depth: int) -> Target:
+def memory(count: int, sub_batch: int, depth: int) -> Target:
     """Peak memory at 64 sub-batches per update against 1."""
-    peaks = {sub_batches: peak_memory(sub_batches, count, depth) for sub_batches in (1, 64)}
+    peaks = {number: peak_memory(number, count, sub_batch, depth) for number in (1, 64)}
     for sub_batches, peak in peaks.items():
         print(
-            f"peak resident memory, {sub_batches:>2} sub-batches of {SUB_BATCH} an update {peak / 1024:14.0f} MiB"
+            f"peak resident memory, {sub_batches:>2} sub-batches of {sub_batch} an update {peak / 1024:14.0f} MiB"
         )
     return Target("peak memory, 64 sub-batches / 1", peaks[64] / peaks[1], 1.05)
 
 
-def count_reductions(depth: int) -> None:
+def count_reductions(sub_batch: int, depth: int) -> None:
     """Prints, on each rank, the Horovod operations in the graph of one update, bodies of loops included."""
     init()
-    x, y = images(SUB_BATCH * size() * 4)
+    x, y = images(sub_batch * size() * 4)
     for sub_batches in (1, 4):
         model = large_batch_model(depth)
-        batch = size() * SUB_BATCH * sub_batches
-        model.fit(x, y, batch_size=batch, sub_batch_size=SUB_BATCH, verbose=0)
+        batch = size() * sub_batch * sub_batches
+        model.fit(x, y, batch_size=batch, sub_batch_size=sub_batch, verbose=0)
         function = concrete_functions(model.train_tf_function)[0]
         definition = function.graph.as_graph_def()
         nodes = [
@@ -121,13 +131,13 @@ def count_reductions(depth: int) -> None:
         print(f"sub-batches {sub_batches} groups {groups} others {others}")
 
 
-def reductions(depth: int) -> None:
+def reductions(sub_batch: int, depth: int) -> None:
     """Prints the all-reduces per update on two real ranks."""
     launcher = shutil.which("horovodrun")
     if launcher is None:
         print("all-reduces an update: not counted, horovodrun is not on PATH")
         return
-    program = [*COMMAND, "--count_reductions", f"--depth={depth}"]
+    program = [*COMMAND, "--count_reductions", f"--sub_batch={sub_batch}", f"--depth={depth}"]
     lines = lines_of([launcher, "-np", "2", "--gloo", *program])
     for line in sorted({line.split(":", 1)[-1].strip() for line in lines if "groups" in line}):
         _, sub_batches, _, groups, _, others = line.split()
@@ -143,20 +153,22 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--images", type=int, default=LARGE_BATCH, help="images an epoch (default 8192)"
     )
-    parser.add_argument("--depth", type=int, default=20, help="of the ResNet, 6n + 2 (default 20)")
+    parser.add_argument("--sub_batch", type=int, default=128, help="its images (default 128)")
+    add_depth(parser)
     parser.add_argument("--train", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--count_reductions", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
+    count, sub_batch, depth = options.images, options.sub_batch, options.depth
     if options.train:
-        train_and_print_peak(options.train, options.images, options.depth)
+        train_and_print_peak(options.train, count, sub_batch, depth)
     elif options.count_reductions:
-        count_reductions(options.depth)
+        count_reductions(sub_batch, depth)
     else:
         targets = (
-            *throughput(options.images, options.rounds, options.depth),
-            memory(options.images, options.depth),
+            *throughput(count, sub_batch, options.rounds, depth),
+            memory(count, sub_batch, depth),
         )
-        reductions(options.depth)
+        reductions(sub_batch, depth)
         return hold_against(*targets)
     return 0
 

@@ -1,6 +1,6 @@
 """What a search costs beside its trials' training, whether memory grows, and trials a second in groups of ranks.
 
-python -m tflbt.benchmarks tuning [--trials N] [--epochs N] [--tuner NAME]
+python -m tflbt.benchmarks tuning [--trials N] [--epochs N] [--tuner NAME] [--model NAME]
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ COMMAND = [sys.executable, "-m", "tflbt.benchmarks", "tuning"]
 SETTLED = 5  # trials after which memory should grow no more
 
 
-def search(trials: int, epochs: int, tuner: str, ranks_per_trial: int | None = None) -> list[Any]:
-    """Runs a search of a small ResNet on digits; returns (start, end, resident MiB) of each trial's training."""
+def search(
+    trials: int, epochs: int, tuner: str, model: str, ranks_per_trial: int | None = None
+) -> list[Any]:
+    """Runs a search of a small network on digits; returns (start, end, resident MiB) of each trial's training."""
     from tflbt import recipes
     from tflbt.distributed import comm
 
@@ -36,6 +38,7 @@ def search(trials: int, epochs: int, tuner: str, ranks_per_trial: int | None = N
     hparams = Path(__file__).resolve().parents[2] / "hparams"
     config = recipes.load(f"{hparams}/digits_resnet.py:lars")
     config.epochs, config.warmup.epochs, config.schedule.name = epochs, 0.0, "constant"
+    config.model.name = model
     space = keras_tuner.HyperParameters()
     space.Float("optimizer.learning_rate", 0.1, 10.0, sampling="log")
     trainer, seen = RecipeTrainer(config), []
@@ -53,9 +56,9 @@ def search(trials: int, epochs: int, tuner: str, ranks_per_trial: int | None = N
     return seen
 
 
-def cost(trials: int, epochs: int, tuner: str) -> list[Target]:
+def cost(trials: int, epochs: int, tuner: str, model: str) -> list[Target]:
     """Measures the seconds of a trial that are not its training, and the memory that later trials add."""
-    seen = search(trials, epochs, tuner)
+    seen = search(trials, epochs, tuner, model)
     # What tflbt.train would do too: the model built, pipeline and functions traced, epochs, checkpoints.
     training = statistics.median(end - begin for begin, end, _ in seen)
     # From the end of a trial's training to the start of the next: all that a search adds.
@@ -75,13 +78,14 @@ def cost(trials: int, epochs: int, tuner: str) -> list[Target]:
     return targets
 
 
-def throughput(trials: int, epochs: int) -> list[Target]:
+def throughput(trials: int, epochs: int, model: str) -> list[Target]:
     """Measures trials per second of two ranks with one trial each, against one rank with as many cores."""
     launcher = shutil.which("horovodrun")
     if launcher is None:
         print("trials a second in groups: not measured, horovodrun is not on PATH")
         return []
-    program = [*COMMAND, f"--epochs={epochs}", f"--trials={trials}", "--print_rate"]
+    words = [f"--epochs={epochs}", f"--trials={trials}", f"--model={model}", "--print_rate"]
+    program = [*COMMAND, *words]
     cores = max(1, len(os.sched_getaffinity(0)) // 2)
     both = [launcher, "-np", "2", "--gloo", *program, "--ranks_per_trial=1"]
     alone_rate, both_rate = (
@@ -99,6 +103,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--trials", type=int, default=30, help="trials (default 30)")
     parser.add_argument("--epochs", type=int, default=4, help="epochs of each (default 4)")
     parser.add_argument("--tuner", default="RandomSearch", help="default RandomSearch")
+    parser.add_argument("--model", default="digits_resnet", help="default digits_resnet")
     parser.add_argument("--print_rate", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--ranks_per_trial", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
@@ -108,13 +113,14 @@ def main(argv: list[str]) -> int:
         half = max(1, len(cores) // 2)
         first = half * rank_by_launcher() % len(cores)
         os.sched_setaffinity(0, cores[first : first + half])
-        seen = search(options.trials, options.epochs, options.tuner, options.ranks_per_trial)
+        budget = options.trials, options.epochs, options.tuner, options.model
+        seen = search(*budget, options.ranks_per_trial)
         # Without the first trial, in which TensorFlow starts; of few trials a rank may have run that one or none.
         rate = (len(seen) - 1) / (seen[-1][1] - seen[0][1]) if len(seen) > 1 else 0.0
         print("trials/s", rate)
         return 0
-    targets = cost(options.trials, options.epochs, options.tuner)
-    return hold_against(*targets, *throughput(options.trials, options.epochs))
+    targets = cost(options.trials, options.epochs, options.tuner, options.model)
+    return hold_against(*targets, *throughput(options.trials, options.epochs, options.model))
 
 
 if __name__ == "__main__":
