@@ -18,7 +18,8 @@ SMALLEST = {
     "batch_augmentation": ["--rounds=1", "--images=64", "--instances=2", "--depth=4"],
     "batch_growth": ["--samples=512", "--largest=512"],
     "curvature": [
-        "--batch_size=128",
+        "--batch_size=32",
+        "--sub_batch=8",
         "--rounds=1",
         "--depth=4",
         "--data_dir=",

@@ -20,7 +20,6 @@ from tflbt.curvature.hessian_of import hessian_of
 from tflbt.data import load_cifar10
 
 EPOCH_SAMPLES = 50_000  # CIFAR-10's training set
-SUB_BATCH_SIZE = 128  # also the batch that the ABSA paper measures on
 ITERATIONS = 10
 CONVERGED_ITERATIONS = 300
 #: Keeps the eigenvalue within 1% of its limit: the lines printed say by how much it was off.
@@ -58,6 +57,11 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser = parser_of("curvature")
     for name, default, meaning in (
         ("--batch_size", 1024, "samples of the output layer's estimate"),
+        (
+            "--sub_batch",
+            128,
+            "images of a gradient; also the batch that the ABSA paper measures on",
+        ),
         ("--rounds", 5, "times everything is measured"),
         ("--measurements", 6, "of ABSA's, the first one from a random start"),
         ("--steps", 40, "training steps between them"),
@@ -79,7 +83,8 @@ class _Network:
         loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         self.model.compile(tf.keras.optimizers.SGD(0.01, momentum=0.9), loss)
         self.large = self.x[: options.batch_size], self.y[: options.batch_size]
-        self.batch = self.x[:SUB_BATCH_SIZE], self.y[:SUB_BATCH_SIZE]
+        self.sub_batch = options.sub_batch
+        self.batch = self.x[: self.sub_batch], self.y[: self.sub_batch]
         self._gradient = tf.function(self._slopes)
         self._forward = tf.function(lambda images: self.model(images, training=False))
         self.train(16)
@@ -87,7 +92,7 @@ class _Network:
     def train(self, steps: int) -> None:
         """Take training steps on batches drawn at random."""
         rows = np.random.default_rng(self.model.optimizer.iterations.numpy()).choice(
-            len(self.x), (steps, SUB_BATCH_SIZE)
+            len(self.x), (steps, self.sub_batch)
         )
         for row in rows:
             self.model.train_on_batch(self.x[row], self.y[row])
@@ -118,7 +123,7 @@ class _Network:
                 value = self.model.loss(labels, self.model(images, training=False))
             return tape.gradient(value, variables)
 
-        batches = list(tf.data.Dataset.from_tensor_slices(self.large).batch(2 * SUB_BATCH_SIZE))
+        batches = list(tf.data.Dataset.from_tensor_slices(self.large).batch(2 * self.sub_batch))
 
         def run():
             for _ in range(ITERATIONS):
@@ -135,7 +140,7 @@ def _images(options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
         x, y = data.x_train[:20_000].astype("float32"), data.y_train[:20_000]
         return (x - x.mean()) / x.std(), y.reshape(-1)
     rng = np.random.default_rng(0)
-    y = rng.integers(0, 10, max(options.batch_size, SUB_BATCH_SIZE))
+    y = rng.integers(0, 10, max(options.batch_size, options.sub_batch))
     x = rng.standard_normal((len(y), 32, 32, 3)) + rng.standard_normal((10, 1, 1, 3))[y]
     return x.astype("float32"), y
 
@@ -152,11 +157,11 @@ def _output_layer(network: _Network, options: argparse.Namespace) -> int:
     seconds = medians(measured, options.rounds)
     value = top_eigenvalue(model, x, y, iterations=ITERATIONS).eigenvalue
     exact = top_eigenvalue(model, x, y, method="exact", iterations=CONVERGED_ITERATIONS)
-    epoch = seconds["gradient"] * EPOCH_SAMPLES / SUB_BATCH_SIZE
+    epoch = seconds["gradient"] * EPOCH_SAMPLES / options.sub_batch
     print(f"ResNet-{options.depth}, {len(x)} images of 32x32, {ITERATIONS} iterations")
     print(
         f"medians of {options.rounds}: eigenvalue {seconds['eigenvalue']:.3f} s, forward pass {seconds['forward']:.3f} "
-        f"s, {ITERATIONS} whole-model differences {seconds['differences']:.3f} s, gradient of {SUB_BATCH_SIZE} "
+        f"s, {ITERATIONS} whole-model differences {seconds['differences']:.3f} s, gradient of {options.sub_batch} "
         f"{seconds['gradient']:.3f} s (an epoch of {EPOCH_SAMPLES}: {epoch:.1f} s, extrapolated)"
     )
     print(
@@ -212,7 +217,9 @@ def _epochs(network: _Network, options: argparse.Namespace) -> int:
         network.train(options.steps)
         cold = _cold_products(model, x, y)
         products = {name: products[name] + cold[name] for name in products}
-        epoch = medians({"gradient": gradient}, 3, 0)["gradient"] * EPOCH_SAMPLES / SUB_BATCH_SIZE
+        epoch = (
+            medians({"gradient": gradient}, 3, 0)["gradient"] * EPOCH_SAMPLES / options.sub_batch
+        )
         for layers, share in shares.items():
             begin = time.perf_counter()
             vector = last[layers].eigenvector if turn else None
