@@ -21,8 +21,7 @@ until mkdir -p "$runs" && mkdir "$run" 2>/dev/null; do
   run=${run%.*}.$suffix suffix=$((suffix + 1))
 done
 export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-2}
-launch/local.sh 2 python -m tflbt.train --config=hparams/digits_resnet.py:two_phase_lars \
-  --workdir="$run" "$@"
+launch/local.sh 2 --config=hparams/digits_resnet.py:two_phase_lars --workdir="$run" "$@"
 
 printf '\nThe run is in %s:\n' "$run"
 for name in metrics.csv figures report.html; do

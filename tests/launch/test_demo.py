@@ -30,4 +30,5 @@ def test_demo_trains_digits_and_leaves_a_report(tmp_path: Path) -> None:
     assert float(rows[-1]["val_accuracy"]) > 0.97
     assert {row["phase"] for row in rows} == {"exploration", "convergence"}
     assert (run / "report.html").stat().st_size > 10_000
+    assert (run / "checkpoints" / "epoch_00060").is_dir()
     assert str(run) in done.stdout

@@ -30,6 +30,13 @@ details = tf.config.experimental.get_device_details
 gpus = [details(gpu).get("device_name", gpu.name) for gpu in tf.config.list_physical_devices("GPU")]
 print(json.dumps({"tensorflow": tf.__version__, "keras": keras.__version__, "gpus": gpus}))
 """
+# `horovodrun --check-build` loads Horovod, and with it TensorFlow, once for each part.
+_HOROVOD = """
+import horovod.tensorflow as hvd
+parts = {"MPI": hvd.mpi_built(), "Gloo": hvd.gloo_built(), "NCCL": hvd.nccl_built()}
+parts |= {"DDL": hvd.ddl_built(), "CCL": hvd.ccl_built()}
+print("TensorFlow", *(name for name, built in parts.items() if built))
+"""
 _ALL_REDUCE = """
 import tensorflow as tf
 from tflbt.distributed import comm
@@ -44,7 +51,7 @@ def gather() -> Facts:
     versions = {part: found for part in _PARTS if (found := _version(part))}
     with concurrent.futures.ThreadPoolExecutor() as pool:
         probe = pool.submit(_run, [sys.executable, "-c", _TENSORFLOW])
-        build = pool.submit(_run, ["horovodrun", "--check-build"])
+        horovod = pool.submit(_run, [sys.executable, "-c", _HOROVOD])
     seen, error = _read_probe(probe.result())
     return Facts(
         python=sys.version_info[:3],
@@ -53,7 +60,7 @@ def gather() -> Facts:
         tensorflow_error=error,
         keras=seen.get("keras"),
         gpus=tuple(seen.get("gpus", ())),
-        horovod_parts=parse_check_build(build.result().stdout),
+        horovod_parts=frozenset(_last_line(horovod.result().stdout).split()),
         launchers=_launchers(),
         cores=len(os.sched_getaffinity(0)),
         memory_gib=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30,
@@ -74,22 +81,17 @@ def try_ranks(ranks: int, parts: frozenset[str]) -> Finding:
     return Finding("error", "All-reduce", (errors or ["not all ranks answered"])[0], hint)
 
 
-def parse_check_build(text: str) -> frozenset[str]:
-    r"""Returns the parts that `horovodrun --check-build` marks as built.
-
-    Example:
-        >>> sorted(parse_check_build("    [X] TensorFlow\n    [ ] NCCL\n    [X] Gloo"))
-        ['Gloo', 'TensorFlow']
-    """
-    return frozenset(re.findall(r"^\s*\[X\] (\w+)", text, flags=re.MULTILINE))
+def _last_line(text: str) -> str:
+    """What a program printed last; warnings may come before it."""
+    return (text.strip().splitlines() or [""])[-1]
 
 
 def _read_probe(done: subprocess.CompletedProcess[str]) -> tuple[dict, str]:
     """Returns what the TensorFlow probe printed, and the last line of its error if it failed."""
     if done.returncode == 0 and done.stdout.strip():
-        return json.loads(done.stdout.strip().splitlines()[-1]), ""
+        return json.loads(_last_line(done.stdout)), ""
     ended = f"the import ended with status {done.returncode}"
-    return {}, (done.stderr.strip().splitlines() or [ended])[-1]
+    return {}, _last_line(done.stderr) or ended
 
 
 def _launchers() -> dict[str, str]:
