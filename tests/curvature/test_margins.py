@@ -34,7 +34,7 @@ def test_a_deep_network_with_batch_norm_is_measured_in_inference():
     model = K.Sequential([K.Input([4]), *layers])
     model.set_weights([w + 0.1 * RNG.normal(size=w.shape) ** 2 for w in model.get_weights()])
 
-    first, bias, gamma, beta, last, last_bias, mean, variance = model.get_weights()
+    first, bias, gamma, beta, mean, variance, last, last_bias = model.get_weights()
     hidden = np.tanh(X @ first + bias)
     scale = gamma / np.sqrt(variance + layers[1].epsilon)
     logits = ((hidden - mean) * scale + beta) @ last + last_bias
