@@ -28,9 +28,10 @@ class Case:
         """Return the compiled model, its BatchNorm statistics moved off their start, x and y."""
         tf.keras.utils.set_random_seed(1)
         model = self.model()
-        model.compile(tf.keras.optimizers.SGD(0.05), self.loss)
+        model.compile(tf.keras.optimizers.SGD(0.05), self.loss, run_eagerly=True)
         x, y = self.data(np.random.default_rng(2))
-        model.fit(x, y, batch_size=len(tf.nest.flatten(x)[0]), epochs=2, verbose=0)
+        for _ in range(2):
+            model.train_on_batch(x, y)
         first = tf.nest.map_structure(lambda array: array[:samples], (x, y))
         return model, *first
 
@@ -204,7 +205,7 @@ def dense_hessian(model, variables, x, y):
             value = keras_loss(model, x, y)
         slopes = inner.gradient(value, variables)
         flat = tf.concat([tf.reshape(slope, [-1]) for slope in slopes], 0)
-    rows = outer.jacobian(flat, variables, unconnected_gradients=ZERO, experimental_use_pfor=False)
+    rows = outer.jacobian(flat, variables, unconnected_gradients=ZERO)
     return np.concatenate([np.reshape(row, [len(flat), -1]) for row in rows], 1)
 
 
