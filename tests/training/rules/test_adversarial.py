@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -46,13 +48,20 @@ def step_by_hand(w, b, x, y, marks, epsilon, low, high, rate):
     return w - rate * 2 * x.T @ error / len(x), b - rate * 2 * error.mean(0), x
 
 
+@functools.cache
+def shared() -> tuple[LargeBatchModel, FGSM, list[np.ndarray]]:
+    """A model, the rule that it is trained with, whose share each test sets, and its first weights: one trace."""
+    model = linear()
+    return model, FGSM(0.5, epsilon=0.3), model.get_weights()
+
+
 @pytest.mark.parametrize(("batch", "sub_batch"), [(16, 16), (16, 4), (16, 2), (8, 4)])
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 1.0])
 def test_an_update_is_the_one_by_hand_whatever_the_sub_batches(batch, sub_batch, share, unit):
     x, y = unit
-    model = linear()
-    w, b = model.get_weights()
-    fgsm = FGSM(share, epsilon=0.3)
+    model, fgsm, (w, b) = shared()
+    model.set_weights([w, b])
+    fgsm.share = share
     model.fit(
         x, y, batch_size=batch, sub_batch_size=sub_batch, shuffle=False, verbose=0, adversarial=fgsm
     )

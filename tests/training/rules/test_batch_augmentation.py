@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -32,22 +34,36 @@ def trained(network, samples, augmentation, sub_batch_size, **arguments):
     return model, history
 
 
+_PLAIN: list[tuple[dict[str, list[float]], list[np.ndarray]]] = []
+
+
+def by_plain_keras(network, samples):
+    """Plain Keras's history and weights, trained once for all splits."""
+    if not _PLAIN:
+        plain, history = network(), collections.defaultdict(list)
+        plain.compile(tf.keras.optimizers.SGD(0.1, momentum=0.9), "mse", metrics=["mae"])
+        for epoch in range(2):  # 30 samples: updates of 8, 8, 8 and 6
+            (instances,) = sub_batches(
+                samples, sub_batch_size=M * 30, epochs=epoch + 1, initial_epoch=epoch, seed=3,
+                transform=noisy, augmentation=BatchAugmentation(M),
+            ).as_numpy_iterator()  # fmt: skip
+            logs = plain.fit(*instances, batch_size=M * B, shuffle=False, verbose=0).history
+            for name, (value,) in logs.items():
+                history[name].append(value)
+        _PLAIN.append((history, plain.get_weights()))
+    return _PLAIN[0]
+
+
 @pytest.mark.parametrize(("placement", "sub_batch_size"), SPLITS)
 def test_at_once_or_accumulated_is_plain_keras_on_all_instances(
     network, samples, same, placement, sub_batch_size
 ):
     model, history = trained(network, samples, BatchAugmentation(M, placement), sub_batch_size)
-    plain = network()
-    plain.compile(tf.keras.optimizers.SGD(0.1, momentum=0.9), "mse", metrics=["mae"])
-    for epoch in range(2):  # 30 samples: updates of 8, 8, 8 and 6
-        (instances,) = sub_batches(
-            samples, sub_batch_size=M * 30, epochs=epoch + 1, initial_epoch=epoch, seed=3,
-            transform=noisy, augmentation=BatchAugmentation(M),
-        ).as_numpy_iterator()  # fmt: skip
-        expected = plain.fit(*instances, batch_size=M * B, shuffle=False, verbose=0).history
-        for name, (value,) in expected.items():
-            assert history[name][epoch] == pytest.approx(value, rel=1e-5)
-    same(model.get_weights(), plain.get_weights(), 1e-6)
+    expected, weights = by_plain_keras(network, samples)
+    assert history.keys() >= expected.keys()
+    for name, values in expected.items():
+        assert history[name] == pytest.approx(values, rel=1e-5)
+    same(model.get_weights(), weights, 1e-6)
     assert int(model.optimizer.iterations) == 2 * 4  # as many as without, with batch B
     assert model.samples_seen == 2 * 30 * M
 

@@ -144,8 +144,9 @@ def test_rules_together_are_each_as_alone_to_the_bit(samples, scope):
     watched = train(linear(), samples, epochs=2, rules=[watch], **techniques())
     np.testing.assert_array_equal(watched, alone)
     assert float(watch.norm) > 0 and float(watch.parts) > float(watch.norm)
-    as_rules = train(linear(), samples, epochs=2, rules=[*techniques().values()])
-    np.testing.assert_array_equal(as_rules, alone)
+    if scope == "update":  # how rules are gathered does not depend on what they are
+        as_rules = train(linear(), samples, epochs=2, rules=[*techniques().values()])
+        np.testing.assert_array_equal(as_rules, alone)
 
 
 @pytest.mark.parametrize("scope", ["sub_batch", "update"])
