@@ -18,6 +18,7 @@ HELD_BY = {
         "benchmarks/side_by_side",
     ],
     "the tests of the three callbacks that are derived from it": ["callbacks/batch_size"],
+    "callbacks/test_callback_states.py": ["callbacks/states/watched"],
     "curvature/test_output_layer.py, test_blocks.py, test_held_fixed.py against dense Hessians": [
         *("curvature/block", "curvature/hessian_of", "curvature/selection"),
         *("curvature/whole_model", "curvature/layer_graph", "curvature/result"),
@@ -25,6 +26,7 @@ HELD_BY = {
     "curvature/test_measures.py": ["curvature/hutchinson", "curvature/spectrum"],
     "data/sets/test_cifar.py": ["data/sets/cifar_records"],
     "data/sets/test_image_folder.py and test_image_records.py": ["data/sets/stored_images"],
+    "distributed/test_comm.py and ranks/test_comm.py": ["distributed/devices"],
     "doctor/test_doctor.py": ["doctor/machine"],
     "the tests of the networks that are made of them": ["models/parts", "models/text_layers"],
     "optimizers/test_contract.py and the tests of the optimizers that are derived from it": [

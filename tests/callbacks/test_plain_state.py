@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tflbt.callbacks.plain_state import can_be_kept, mark, pack, same, unpack
+from tflbt.callbacks.states.plain_state import can_be_kept, mark, pack, same, unpack
 from tflbt.training.checkpoint import _with_arrays, _without_arrays
 
 VALUES = [

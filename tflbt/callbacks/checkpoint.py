@@ -13,7 +13,7 @@ import tensorflow as tf
 from absl import logging
 
 from tflbt import checks
-from tflbt.callbacks.callback_states import CallbackStates
+from tflbt.callbacks.states.callback_states import CallbackStates
 from tflbt.control.progress import Progress
 from tflbt.distributed import comm
 from tflbt.training import keras_internals

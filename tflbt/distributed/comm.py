@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
-from absl import logging
 
+from tflbt.distributed import devices
 from tflbt.distributed.launcher import LAUNCHER_VARIABLES as LAUNCHER_VARIABLES
 from tflbt.distributed.launcher import launched as launched
 
@@ -115,33 +115,7 @@ def init() -> None:
             "2.15, or set TF_USE_LEGACY_KERAS=1 and install tf_keras."
         )
     hvd.init()
-    _configure_devices(hvd.local_rank(), hvd.local_size())
-
-
-def _configure_devices(local_rank: int, local_size: int) -> None:
-    """Pins the GPU of this local rank, and limits its threads to its share of the host's cores."""
-    try:
-        gpus = tf.config.list_physical_devices("GPU")
-        for gpu in gpus:
-            tf.config.experimental.set_memory_growth(gpu, True)
-        if gpus:
-            if local_rank >= len(gpus):
-                raise ValueError(
-                    f"local rank {local_rank} has no GPU: this host has {len(gpus)} and was given {local_size} "
-                    f"ranks. Start at most {len(gpus)} ranks a host, or hide the GPUs with CUDA_VISIBLE_DEVICES=''."
-                )
-            tf.config.set_visible_devices(gpus[local_rank], "GPU")
-        if "OMP_NUM_THREADS" not in os.environ and "TF_NUM_INTRAOP_THREADS" not in os.environ:
-            threads = _share_of_cores(local_size)
-            tf.config.threading.set_intra_op_parallelism_threads(threads)
-            # With one thread more than its share, a collective can wait while the rank computes.
-            tf.config.threading.set_inter_op_parallelism_threads(threads + 1)
-    except RuntimeError as error:
-        logging.warning(
-            "TensorFlow was used before tflbt could pin this rank's GPU and cores (%s); call "
-            "tflbt.init() first thing in the program.",
-            error,
-        )
+    devices.configure(hvd.local_rank(), hvd.local_size())
 
 
 def rank() -> int:
@@ -223,11 +197,7 @@ def local_size() -> int:
 
 def cores() -> int:
     """This rank's share of the host's cores, at least 1."""
-    return _share_of_cores(local_size())
-
-
-def _share_of_cores(ranks: int) -> int:
-    return max(1, len(os.sched_getaffinity(0)) // ranks)
+    return devices.share_of_cores(local_size())
 
 
 def is_chief() -> bool:

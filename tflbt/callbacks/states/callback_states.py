@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import inspect
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
@@ -13,76 +10,17 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
-from tflbt.callbacks.plain_state import (
-    OBJECTS_WITH_VARIABLES,
-    can_be_kept,
-    mark,
-    pack,
-    same,
-    unpack,
+from tflbt.callbacks.states.plain_state import can_be_kept, pack, same
+from tflbt.callbacks.states.watched import (
+    Watched,
+    has_plain_state,
+    keeps_own_state,
+    marks_of,
+    restore,
+    values_of,
 )
 from tflbt.distributed import comm
 from tflbt.training import agreement
-
-# They write, print or begin anew by themselves, and decide nothing.
-_WITHOUT_STATE = (
-    tf.keras.callbacks.BackupAndRestore,
-    tf.keras.callbacks.BaseLogger,
-    tf.keras.callbacks.CSVLogger,
-    tf.keras.callbacks.History,
-    tf.keras.callbacks.ProgbarLogger,
-    tf.keras.callbacks.RemoteMonitor,
-    tf.keras.callbacks.TensorBoard,
-)
-# These packages' callbacks have `state` and `restore`, or take all that they need from the epoch's number.
-_PACKAGES = ("tflbt", "horovod")
-# What Keras gives every callback.
-_BY_KERAS = set(vars(tf.keras.callbacks.Callback())) | {"params"}
-
-
-def keeps_own_state(callback: Any) -> bool:
-    """Says whether a callback has `state()` and `restore(state)`."""
-    return hasattr(callback, "state") and hasattr(callback, "restore")
-
-
-def has_plain_state(callback: Any) -> bool:
-    """Says whether a callback's attributes are its state."""
-    package = type(callback).__module__.partition(".")[0]
-    return not (
-        keeps_own_state(callback) or isinstance(callback, _WITHOUT_STATE) or package in _PACKAGES
-    )
-
-
-@dataclasses.dataclass(eq=False)
-class Watched:
-    """A callback, and how its attributes were before and right after its `on_train_begin`."""
-
-    callback: Any
-    named: bool  # in the constructor of Checkpoint
-    before: dict[str, Any]
-    begun: dict[str, Any] | None = None
-    behind: bool = False  # its epoch ends after a checkpoint is written
-
-    @property
-    def name(self) -> str:
-        """The name of its class."""
-        return type(self.callback).__name__
-
-    @property
-    def required(self) -> bool:
-        """Whether a run cannot go on without it: the user named it, or it is no user's own class without `state`."""
-        by_keras = type(self.callback).__module__.partition(".")[0] == "keras"
-        return self.named or by_keras or keeps_own_state(self.callback)
-
-    def settings(self, now: dict[str, Any]) -> dict[str, str]:
-        """Returns the scalars that training has not changed, by which callbacks of one class are told apart."""
-        return {
-            name: its_mark
-            for name, its_mark in now.items()
-            if can_be_kept(its_mark)
-            and its_mark[0] not in "[{"
-            and same(self.before.get(name), its_mark)
-        }
 
 
 class CallbackStates:
@@ -110,7 +48,7 @@ class CallbackStates:
                 keeps_own_state(callback) or has_plain_state(callback)
             ):
                 seen.add(id(callback))
-                self._watched.append(Watched(callback, named, _marks(callback), behind=behind))
+                self._watched.append(Watched(callback, named, marks_of(callback), behind=behind))
 
     def last_required(self, callbacks: list[Any]) -> int:
         """Returns the place of the last callback whose epoch must end before a checkpoint is written; -1 for none."""
@@ -133,7 +71,7 @@ class CallbackStates:
         plain = [watched for watched in self._watched if has_plain_state(watched.callback)]
         for watched in plain:
             if watched.begun is None:
-                watched.begun = _marks(watched.callback, of_model)
+                watched.begun = marks_of(watched.callback, of_model)
         if self._plain is None and plain and comm.is_chief():
             names = ", ".join(dict.fromkeys(watched.name for watched in plain))
             logging.warning(
@@ -141,7 +79,7 @@ class CallbackStates:
             )
         pairs, self._plain = _pairs(self._plain or {}, plain)
         for watched, entry in pairs:
-            _restore(watched, entry, of_model)
+            restore(watched, entry, of_model)
 
     def own_state(self) -> dict[str, Any]:
         """Returns the states of the callbacks that have `state()`, by name."""
@@ -196,7 +134,7 @@ class CallbackStates:
 
     def _attributes(self, watched: Watched, of_model: frozenset[int]) -> dict[str, Any]:
         """What a checkpoint keeps of a callback without `state()`."""
-        values, now = _values(watched.callback), _marks(watched.callback, of_model)
+        values, now = values_of(watched.callback), marks_of(watched.callback, of_model)
         begun = watched.before if watched.begun is None else watched.begun
         changed = [name for name in now if not same(begun.get(name), now[name])]
         can = {name for name in values if can_be_kept(now[name]) and not watched.behind}
@@ -242,47 +180,6 @@ def variables_of(model: tf.keras.Model) -> frozenset[int]:
     return frozenset(id(variable) for variable in variables)
 
 
-def _values(callback: Any) -> dict[str, Any]:
-    """Returns a callback's attributes, and the collections of its class that all its instances share."""
-    bases = type(callback).__mro__
-    classes = (
-        bases[: bases.index(tf.keras.callbacks.Callback)]
-        if isinstance(callback, tf.keras.callbacks.Callback)
-        else bases[:1]
-    )
-    shared = {
-        name: value
-        for cls in reversed(classes)
-        for name, value in vars(cls).items()
-        if isinstance(value, (list, dict, set)) and not name.startswith("__")
-    }
-    values = {**shared, **vars(callback)}
-    return {name: value for name, value in values.items() if name not in _BY_KERAS}
-
-
-def _marks(callback: Any, of_model: frozenset[int] = frozenset()) -> dict[str, Any]:
-    """Returns what shows whether attributes, or the variables that functions among them use, have changed."""
-    marks = {}
-    for name, value in _values(callback).items():
-        marks[name] = mark(value, of_model)
-        for variable, content in _used_by(value):
-            its_mark = mark(content, of_model)
-            if can_be_kept(its_mark):
-                marks[f"{name} ({variable})"] = its_mark
-    return marks
-
-
-def _used_by(function: Any) -> Iterator[tuple[str, Any]]:
-    """Yields the names and values outside of a function, lambda callbacks' for example, that hold its state."""
-    if not (inspect.isfunction(function) or inspect.ismethod(function)):
-        return
-    with contextlib.suppress(ValueError):  # a variable without a value yet
-        found = inspect.getclosurevars(function)
-        for name, value in {**found.globals, **found.nonlocals}.items():
-            if not isinstance(value, OBJECTS_WITH_VARIABLES):
-                yield name, value
-
-
 def _named(watched: list[Watched]) -> Iterator[tuple[str, Watched]]:
     """Yields each under its class's name; the second of a class is `Name_2`."""
     count: Counter[str] = Counter()
@@ -325,25 +222,3 @@ def _pairs(
 def _has_settings(watched: Watched, entry: Any) -> bool:
     settings = entry.get("settings", {}) if isinstance(entry, dict) else {}
     return all(watched.before.get(name) == its_mark for name, its_mark in settings.items())
-
-
-def _restore(watched: Watched, entry: dict[str, Any], of_model: frozenset[int]) -> None:
-    """Gives a callback its attributes back."""
-    values = _values(watched.callback)
-    for name, packed in {**entry["begun"], **entry["changed"]}.items():
-        before = mark(values.get(name), of_model)
-        try:
-            value = unpack(packed, values.get(name), of_model)
-        except (AttributeError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{watched.name}.{name} cannot take its state from the checkpoint ({error}): give fit the callbacks of "
-                f"the run that is to go on, or leave it out by resume(model, without=[{watched.name!r}])."
-            ) from error
-        setattr(watched.callback, name, value)
-        if name in entry["begun"] and not same(before, mark(value, of_model)) and comm.is_chief():
-            logging.warning(
-                "%s.%s, which on_train_begin sets, is again what it was in the run that goes on, %.200r.",
-                watched.name,
-                name,
-                value,
-            )

@@ -1,0 +1,1 @@
+"""The state of a fit's callbacks, which a checkpoint keeps."""
