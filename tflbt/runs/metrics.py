@@ -22,7 +22,7 @@ _LAST = (
     *("eigenvalue_output", "eigenvalue_last_2", "eigenvalue_all"),
     *("stability_eigenvalue", "stability_mean", "stability_limit", "stability_limit_momentum"),
     *("noise_scale", "gradient_variance", "gradient_square", "signal_to_noise_estimate"),
-    *("signal_to_noise", "gradient_signal", "gradient_noise"),
+    *("signal_to_noise", "signal_length", "noise_length"),
     *("noise_scale_predicted", "gradient_norm", "gradient_stride", "gradient_stride_first"),
     *("parameter_stride", "normalized_stride", "path_length", "loss_stride"),
     "loss_stride_first_order",

@@ -41,11 +41,11 @@ def test_it_is_what_numpy_computes(batch_size, batches, sub_batch_size):
     monitor = SignalToNoise((X, Y), batch_size, batches, sub_batch_size=sub_batch_size)
     history = model.fit(X, Y, verbose=0, callbacks=[monitor]).history
     signal, noise = by_hand(batch_size, batches)
-    assert history["gradient_signal"] == [pytest.approx(signal, rel=1e-5)]
+    assert history["signal_length"] == [pytest.approx(signal, rel=1e-5)]
     if batch_size == len(X):
-        assert history["gradient_noise"] == [0.0] and history["signal_to_noise"] == [np.inf]
+        assert history["noise_length"] == [0.0] and history["signal_to_noise"] == [np.inf]
     else:
-        assert history["gradient_noise"] == [pytest.approx(noise, rel=1e-5)]
+        assert history["noise_length"] == [pytest.approx(noise, rel=1e-5)]
         assert history["signal_to_noise"] == [pytest.approx(signal / noise, rel=1e-5)]
     assert monitor.epoch_columns()["seconds_signal_to_noise"] > 0
 

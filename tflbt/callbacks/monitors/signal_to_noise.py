@@ -16,7 +16,7 @@ from tflbt.distributed import comm
 from tflbt.training.keras_internals import random_generators, regularization_losses
 from tflbt.training.pending_metrics import metric_variables, preserved
 
-COLUMNS = ("signal_to_noise", "gradient_signal", "gradient_noise")
+COLUMNS = ("signal_to_noise", "signal_length", "noise_length")
 
 
 class SignalToNoise(tf.keras.callbacks.Callback):
@@ -28,7 +28,7 @@ class SignalToNoise(tf.keras.callbacks.Callback):
     $$\text{SNR} = \frac{\mathbb{E} |g \cdot u|}{\mathbb{E} |g - (g \cdot u) u|}$$
 
     where the means are over `batches` mini-batches of `batch_size` samples. It logs the ratio as `signal_to_noise`,
-    and the means of both as `gradient_signal` and `gradient_noise`; `RunLog` also gets `seconds_signal_to_noise`.
+    and the means of both as `signal_length` and `noise_length`; `RunLog` also gets `seconds_signal_to_noise`.
     The ratio grows with the square root of the batch size; that of all samples at once is infinite.
 
     G takes one pass over the data, and the mini-batches, which are the data's first, a second one: that is one and
@@ -63,7 +63,7 @@ class SignalToNoise(tf.keras.callbacks.Callback):
         >>> targets = np.array([[3.0, 1.0], [3.0, -1.0]], "float32")
         >>> monitor = SignalToNoise((np.ones([2, 1], "float32"), targets), batch_size=1, batches=2)
         >>> history = model.fit(x[:2], targets, epochs=1, verbose=0, callbacks=[monitor]).history
-        >>> [round(history[name][0], 3) for name in ("signal_to_noise", "gradient_signal", "gradient_noise")]
+        >>> [round(history[name][0], 3) for name in ("signal_to_noise", "signal_length", "noise_length")]
         [3.0, 3.0, 1.0]
     """
 

@@ -51,8 +51,8 @@ FIGURES = (
             Panel(
                 "length",
                 (
-                    Line("gradient_signal", "signal", "train"),
-                    Line("gradient_noise", "noise", "validation"),
+                    Line("signal_length", "signal", "train"),
+                    Line("noise_length", "noise", "validation"),
                 ),
             ),
         ),
