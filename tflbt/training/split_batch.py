@@ -129,8 +129,8 @@ class SplitBatchModel(tf.keras.Model):
     def batch_size(self, batch_size: int) -> None:
         if self._tflbt_plan is None:
             raise ValueError(
-                f"batch_size={batch_size} was assigned before fit: give it to fit, and assign it from a callback. (A class "
-                "derived from LargeBatchModel needs another name for an attribute of its own.)"
+                f"batch_size={batch_size} was assigned before fit: give it to fit, and assign it from a callback. "
+                "(A class derived from LargeBatchModel needs another name for an attribute of its own.)"
             )
         take_plan(self, self._tflbt_plan.with_batch_size(batch_size))
 
