@@ -59,7 +59,7 @@ def test_a_missing_file_is_named(tmp_path):
     [
         (
             "epoch",
-            "config.epoch is no key of this recipe: config has adversarial, batch_augmentation, batch_schedule, ",
+            "config.epoch is no key of this recipe: config has activation_noise, adversarial, ",
         ),
         ("data.size", "config.data has brightness, contrast, crop_area, crop_draw, "),
         ("seed.value", "config.seed is a value"),
