@@ -30,8 +30,8 @@ def description(processors: str | None = None) -> str:
             return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
         file = Path("/proc/cpuinfo")
         processors = file.read_text() if file.exists() else ""
-    facts = dict(line.split(":", 1) for line in processors.splitlines() if ":" in line)
-    facts = {name.strip(): value.split() for name, value in facts.items()}
+    lines = [line.partition(":") for line in processors.splitlines()]
+    facts = {name.strip(): value.split() for name, _, value in lines}
     flags = facts.get("flags") or facts.get("Features", [])
     found = [name for name in _INSTRUCTIONS if name in flags]
     return " ".join([*(facts.get("vendor_id") or [platform.machine()]), *found])

@@ -68,7 +68,8 @@ class BatchScalars:
         """Whether an update is by a number for a batch, or as many for any batch, of one of the model's means."""
         if not (sample_weight is None or isinstance(sample_weight, (int, float))):
             return False
-        shape = tf.TensorShape(getattr(values, "shape", ()))
+        values = values if hasattr(values, "shape") else tf.convert_to_tensor(values)
+        shape = tf.TensorShape(values.shape)
         alike = shape.rank == 0 or self._of_any_size and shape.is_fully_defined()
         return alike and any(metric is each for each in self.model.metrics)
 

@@ -29,8 +29,8 @@ def tell(optimizer: Any, gradients: list[Any], variables: list[tf.Variable]) -> 
     pairs = zip(gradients, variables)
     tables = [v.name for gradient, v in pairs if isinstance(gradient, tf.IndexedSlices)]
     plain = keras_internals.plain_optimizer(optimizer)
-    clips = {name: getattr(plain, name, None) for name in CLIPPING}
-    clips = [f"{name}={value}" for name, value in clips.items() if value is not None]
+    limits = {name: getattr(plain, name, None) for name in CLIPPING}
+    clips = [f"{name}={value}" for name, value in limits.items() if value is not None]
     if tables and (clips or not _takes_a_table_as_a_whole(plain)):
         logging.warning(
             "%s%s gets the gradient of %s as a whole table, where Keras hands it the rows that a batch has, as often "
