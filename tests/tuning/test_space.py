@@ -84,8 +84,8 @@ def test_elements_of_tuples_in_tuples_are_set():
         ("optimizer.ratio_bounds.-1", 2.0, "(0.1, 10.0) has the elements 0 to 1"),
         ("optimizer.ratio_bounds.0.0", 2.0, "before .0 there is 0.1"),
         ("optimizer.learning_rate.x", 2.0, "before .x there is 0.5"),
-        ("schedule.gamma", 2.0, "schedule.gamma is no key of this recipe: config.schedule has beta, "),
-        ("learning_rate", 2.0, "learning_rate is no key of this recipe: config has adversarial, "),
+        ("schedule.gamma", 2.0, "schedule.gamma is no key of this recipe: config.schedule has after_warmup, "),
+        ("learning_rate", 2.0, "learning_rate is no key of this recipe: config has activation_noise, "),
         ("warmup", 2.0, "warmup is a whole section of this recipe: search its keys, as warmup.epochs"),
     ],
 )  # fmt: skip
