@@ -179,7 +179,8 @@ class Form:
     refused: dict[str, str] = dataclasses.field(default_factory=dict)
     special: bool = False  # has the special columns too
     # Which of the columns on two ranks: those with weights, or those without, so that there is one trace; None: none,
-    # because another row has the same graph, or because sub-batches of two ranks are not Keras's batch by design.
+    # because another row has the same graph (of LSTMs that of tags, whose mask reaches the loss, for a quarter of the
+    # time), or because sub-batches of two ranks are not Keras's batch by design.
     weighs_on_ranks: bool | None = None
 
     def takes(self, data: Data, ranks: int) -> bool:
@@ -206,8 +207,8 @@ MODELS = {
         weighs_on_ranks=False,
     ),
     "transformer": Form(transformer, x=WORDS, weighs_on_ranks=True),
-    "LSTM with a mask": Form(lstm, x=PADDED, weighs_on_ranks=False),
-    "a tag for each word": Form(tagger, x=EQUALLY_PADDED, y=TAGS),
+    "LSTM with a mask": Form(lstm, x=PADDED),
+    "a tag for each word": Form(tagger, x=EQUALLY_PADDED, y=TAGS, weighs_on_ranks=False),
     "VAE": Form(variational, reconstruction, y=FEATURES, weighs_on_ranks=False),
     "VAE, from_model": Form(variational, reconstruction, y=FEATURES, from_model=True),
     "frozen body, from_model": Form(transferred, from_model=True, weighs_on_ranks=True),
@@ -300,14 +301,14 @@ class Data:
 
 
 BY_CLASS = {"class_weight": CLASS_WEIGHT}
-# Batches of a Sequence or generator have no static shapes: theirs come first among those with weights, and the others
-# use their traces, so that there are two for each row, and further ones for special columns.
+# Batches of a Sequence or of unknown size have no static shapes: theirs come first, with and without weights, and the
+# others use their traces, so that there are two for each row, and further ones for special columns.
 DATA = {
+    "tf.data, unknown size": Data(unknown, ranks=True),
     "arrays": Data(whole, ranks=True),
     "tensors": Data(tensors, special=True),
     "tf.data": Data(dataset, ranks=True),
     "tf.data, whole batches": Data(dataset, samples=BATCH),
-    "tf.data, unknown size": Data(unknown, ranks=True),
     "Sequence, sample weights": Data(sequence, weighted=True, ranks=True),
     "generator, sample weights": Data(generator, weighted=True, special=True),
     "sample weights": Data(whole, weighted=True, ranks=True),
