@@ -41,7 +41,8 @@ class FGSM(Rule):
         scale: What they were then divided by, likewise, more than 0; default 1.
 
     Raises:
-        ValueError: If an argument is out of its range; at the start of `fit`, if the model has no floating-point input.
+        ValueError: If an argument is out of its range; at the start of `fit`, if the model has no floating-point input,
+            or the data are sparse or ragged.
 
     Source: section III-A, equation 4 of `abs-absa.txt`; Goodfellow et al. 2015. The inference mode is that of the
     authors' released code, which perturbs the first samples of each sub-batch.

@@ -38,8 +38,8 @@ class SmallLossDiscarding(Rule):
             (`tf.keras.backend.experimental.enable_tf_random_generator()`, which `tflbt.train` switches on).
 
     Raises:
-        ValueError: If an argument is out of its range; at the first update, if the model's `compute_loss` does not use
-            its `sample_weight`.
+        ValueError: If an argument is out of its range; at the start of `fit`, if data are sparse or ragged and the
+            scope is "update"; at the first update, if the model's `compute_loss` does not use its `sample_weight`.
 
     Source: section 3.1 of `curvature-radius.txt`, which discards within one batch, as both scopes do with one sub-batch
     on one rank.
