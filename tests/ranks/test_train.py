@@ -89,7 +89,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
         assert config["sub_batch_size"] == 64 and config["schedule"]["patience"] == 1
     else:
         found = [(row["batch_size"], row["adversarial_ratio"]) for row in rows(whole)]
-        assert found == [("64", "0.25"), ("64", "0.25"), ("128", "0.125"), ("256", "0.0")]
+        assert found == [("64", "0.25"), ("128", "0.125"), ("256", "0.0625"), ("512", "0.0")]
 
     at_epoch_begin(epoch, interrupt)
     with pytest.raises(KeyboardInterrupt):
