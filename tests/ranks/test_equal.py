@@ -38,7 +38,8 @@ def test_two_ranks_equal_plain_keras(name):
     wanted, trained = plain(optimizer()), large(optimizer())
     check(trained, wanted)
     assert int(trained[0].optimizer.iterations) == 6 and trained[0].samples_seen == 90
-    check(large(hvd.DistributedOptimizer(optimizer())), wanted)
+    if name in ("lars", "clipped"):  # the wrapper comes off, whatever is in it
+        check(large(hvd.DistributedOptimizer(optimizer())), wanted)
     if name == "clipped":
         free, _ = plain(K.optimizers.SGD(0.5, momentum=0.9))
         assert not np.allclose(wanted[0].get_weights()[0], free.get_weights()[0], atol=1e-2)
