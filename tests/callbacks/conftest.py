@@ -48,7 +48,7 @@ def as_new(model: tf.keras.Model, weights: Iterable[np.ndarray], rate: float) ->
     model.optimizer.learning_rate = rate
     model.stop_training = False
     if hasattr(model, "samples_seen"):
-        model._plan = None
+        model._tflbt_plan = None
         model.samples_seen = 0
         model.update_state.progress = Progress()
 
