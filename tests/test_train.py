@@ -16,7 +16,7 @@ from tflbt import command_line, recipes
 
 TESTS = Path(__file__).resolve().parent
 RECIPE = TESTS / "small_digits.py"
-# So large a rate, and so short a patience, that the phase switches before the last start and the rate decays in it.
+# So large a rate, and so short a patience, that the phase switches in the fourth epoch, near the second accident.
 SCHEDULE = (
     "--config.epochs=5",
     "--config.sub_batch_size=64",
@@ -57,16 +57,17 @@ def error_lines(output: str) -> list[str]:
 def test_killed_in_two_ways_and_resumed_equals_uninterrupted(tmp_path, capsys):
     """A machine stops in the midst of a checkpoint; a batch system ends the job at any moment, and a file is damaged.
 
-    tests/tuning/test_tune.py kills one rank; tests/training/test_checkpoint_kills.py a writer in other moments.
+    tests/test_tune.py kills one rank; tests/training/test_checkpoint_kills.py a writer in other moments.
     """
     whole, run = tmp_path / "whole", tmp_path / "run"
     train(whole, *SCHEDULE)
+    assert {row["phase"] for row in rows(whole)} == {"exploration", "convergence"}
     assert train(run, *SCHEDULE, how="kill_job_while_writing:2", check=False).returncode != 0
     assert checkpoints(run) == [".writing_epoch_00002", "epoch_00001"]
     resume = (*SCHEDULE, "--resume")
     # horovodrun itself may call it a success when it is terminated.
     train(run, *resume, how="terminate_launcher:3", check=False)
-    assert checkpoints(run)[0] == "epoch_00002" and len(rows(run)) in (3, 4)
+    assert len(rows(run)) >= 3
     newest = run / "checkpoints" / checkpoints(run)[-1]
     damaged = newest / "variables.data-00000-of-00001"
     damaged.write_bytes(damaged.read_bytes()[:-1])
