@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -221,11 +223,19 @@ def test_logs_and_validation_are_of_an_epochs_own_updates():
     np.testing.assert_allclose(updates.history["val_mae"], 3 * [1.0], rtol=1e-6)
 
 
+SHUFFLED = {"sub_batch_size": 2, "epochs": 5, "shuffle": True, "seed": 3}
+
+
+@functools.cache
+def uninterrupted(tail):
+    """The samples of all updates."""
+    return trained(model_of(N), *rows(N), tail=tail, **SHUFFLED).samples
+
+
 @pytest.mark.parametrize("resumed", ["checkpoint", "backup", "weights"])
 @pytest.mark.parametrize("tail", TAILS)
 def test_a_resumed_run_goes_on_where_it_was(tail, resumed, tmp_path):
-    options = {"sub_batch_size": 2, "epochs": 5, "tail": tail, "shuffle": True, "seed": 3}
-    wanted = trained(model_of(N), *rows(N), **options).samples
+    options = {"tail": tail, **SHUFFLED}
 
     class Stops(K.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -247,7 +257,7 @@ def test_a_resumed_run_goes_on_where_it_was(tail, resumed, tmp_path):
     elif resumed == "checkpoint":
         begin = keep.resume(last)
     more = trained(last, *rows(N), callbacks=[keep], **{**options, "initial_epoch": begin})
-    assert [*found.samples[:3], *more.samples] == wanted
+    assert [*found.samples[:3], *more.samples] == uninterrupted(tail)
 
 
 def test_a_run_whose_batch_grew_resumes_from_a_checkpoint(tmp_path):
