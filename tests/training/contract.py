@@ -2,7 +2,8 @@
 
 `MODELS` and `DATA` name the rows and the columns; `Twins` trains a row's model as plain Keras by whole batches and as a
 LargeBatchModel by sub-batches. Both are compiled once and trained with every form of data from the same weights. The
-tests of the table are test_contract.py, on one rank, and ranks/test_training_contract.py, on two.
+tests of the table are test_contract.py, on one rank, and ranks/test_training_contract.py, on two: every time those
+pairs that differ in what they show, and with `tests/run.sh -m slow -k every_model_with` the others too.
 
 What equals what. An update's gradient, the loss, the metrics, `evaluate` and `predict` are those of plain Keras on the
 same global batches, to float32's rounding. Two things see sub-batches by design, so that their rows say when they are
@@ -178,13 +179,20 @@ class Form:
     # By a part of the name of a form of data: words of the ValueError with which Keras and tflbt refuse the pair.
     refused: dict[str, str] = dataclasses.field(default_factory=dict)
     special: bool = False  # has the special columns too
-    # Which of the columns on two ranks: those with weights, or those without, so that there is one trace; None: none,
-    # because another row has the same graph (of LSTMs that of tags, whose mask reaches the loss, for a quarter of the
-    # time), or because sub-batches of two ranks are not Keras's batch by design.
+    # Which of the columns on two ranks daily: those with weights, or those without, so that there is one trace; None:
+    # none, because another row has the same graph (of LSTMs that of tags, whose mask reaches the loss, for a quarter of
+    # the time).
     weighs_on_ranks: bool | None = None
+
+    by_whole_batches: bool = False  # equal only where one rank takes the batch at once
+    names_inputs: bool = True
 
     def takes(self, data: Data, ranks: int) -> bool:
         """Whether the table has a pair."""
+        return not (ranks > 1 and self.by_whole_batches) and (self.names_inputs or not data.named)
+
+    def takes_daily(self, data: Data, ranks: int) -> bool:
+        """Whether a pair is among those that are tested every time; the others are marked as slow."""
         if ranks > 1:
             return data.ranks and data.weighs == self.weighs_on_ranks
         return self.special or not data.special
@@ -195,8 +203,8 @@ MODELS = {
     "functional": Form(functional, special=True, weighs_on_ranks=False),
     "functional, from_model": Form(functional, from_model=True),
     "sequential, from_model": Form(sequential, from_model=True),
-    "subclassed": Form(subclassed, weighs_on_ranks=True),
-    "subclassed, from_model": Form(subclassed, from_model=True),
+    "subclassed": Form(subclassed, weighs_on_ranks=True, names_inputs=False),
+    "subclassed, from_model": Form(subclassed, from_model=True, names_inputs=False),
     "several inputs": Form(several_inputs, x=(FEATURES, MORE), special=True, weighs_on_ranks=True),
     "several outputs": Form(
         several_outputs,
@@ -212,7 +220,9 @@ MODELS = {
     "VAE": Form(variational, reconstruction, y=FEATURES, weighs_on_ranks=False),
     "VAE, from_model": Form(variational, reconstruction, y=FEATURES, from_model=True),
     "frozen body, from_model": Form(transferred, from_model=True, weighs_on_ranks=True),
-    "batch norm": Form(functools.partial(functional, norm=True), sub_batch_size=8),
+    "batch norm": Form(
+        functools.partial(functional, norm=True), sub_batch_size=8, by_whole_batches=True
+    ),
     "mixed_float16": Form(
         of_policy("mixed_float16"), scaled, rounding=2.0**-9, weighs_on_ranks=False
     ),
@@ -336,11 +346,13 @@ def pairs(ranks: int) -> list[Any]:
         for column, data in DATA.items()
         if form.takes(data, ranks)
     ]
-    return [pytest.param(*pair, marks=marks(*pair)) for pair in table]
+    return [pytest.param(*pair, marks=marks(*pair, ranks)) for pair in table]
 
 
-def marks(row: str, column: str) -> list[Any]:
-    """Says of a pair that it fails, if it does."""
+def marks(row: str, column: str, ranks: int) -> list[Any]:
+    """Says of a pair that it is slow, or that it fails, if so."""
+    if not MODELS[row].takes_daily(DATA[column], ranks):
+        return [pytest.mark.slow]
     if any(part in column for part in MODELS[row].refused):
         return []
     reasons = [
