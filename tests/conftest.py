@@ -188,6 +188,27 @@ def run_command(tmp_path_factory) -> Iterator[Callable[..., subprocess.Completed
     server.wait(timeout=60)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def iterators_end_at_once() -> Iterator[None]:
+    """Switches off tf.data's tuner, which has nothing to tune in tests.
+
+    In TensorFlow 2.15 an iterator that ends often misses the word that its tuner has been cancelled, and waits for the
+    tuner's next turn: as long again as the iterator has existed, a minute at most.
+    """
+    import tensorflow as tf
+
+    begin = tf.data.Dataset.__iter__
+
+    def iterate(dataset: tf.data.Dataset) -> Iterator[object]:
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        return begin(dataset.with_options(options))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tf.data.Dataset, "__iter__", iterate)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def process_as_it_was() -> Iterator[None]:
     """Undoes what a recipe's training sets for the whole process: determinism, random generators, precision."""
