@@ -42,8 +42,8 @@ def test_it_ends_in_logits_in_float32_under_mixed_precision_too():
 def test_its_options_are_keras_s_and_ours():
     parameters = inspect.signature(models.network(NAME)).parameters
     assert {name: parameters[name].default for name in parameters} == {
-        "weights": None, "input_shape": None, "classes": 1000, "weight_decay": 0.0, "bn_momentum": None,
-        "bn_epsilon": None, "ghost_batch_size": None,
+        "weights": None, "input_shape": None, "classes": 1000, "weight_decay": 0.0,
+        "decay_last_bias": False, "bn_momentum": None, "bn_epsilon": None, "ghost_batch_size": None,
     }  # fmt: skip
     assert "alpha" in inspect.signature(models.network("keras.applications.MobileNet")).parameters
 

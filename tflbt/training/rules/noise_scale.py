@@ -211,7 +211,7 @@ def predicted_noise_scale(rate: float, samples: int, batch_size: float, momentum
         momentum: kappa, at least 0 and less than 1.
 
     Example:
-        >>> predicted_noise_scale(0.1, 50_000, 500, 0.9)
-        100.0
+        >>> predicted_noise_scale(0.1, 50_000, 500, 0.5)
+        20.0
     """
     return rate * samples / (batch_size * (1 - momentum))
