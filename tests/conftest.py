@@ -192,8 +192,7 @@ def run_command(tmp_path_factory) -> Iterator[Callable[..., subprocess.Completed
 def iterators_end_at_once() -> Iterator[None]:
     """Switches off tf.data's tuner, which has nothing to tune in tests.
 
-    In TensorFlow 2.15 an iterator that ends often misses the word that its tuner has been cancelled, and waits for the
-    tuner's next turn: as long again as the iterator has existed, a minute at most.
+    In TensorFlow 2.15 the end of an iterator waits for its tuner's thread, at times for tens of seconds.
     """
     import tensorflow as tf
 
