@@ -4,6 +4,7 @@
   where the recipe warms up; trust coefficient and weight decay, 1/4 to 4 times, where it has them. All but beta and
   the warm-up log-uniform.
 - learning_rate_beta: these two, for recipes with the two-phase schedule and few trials.
+- learning_rate: steps for GridSearch, 5 learning rates a factor of 2 apart.
 - learning_rate_warmup: steps for GridSearch, 5 learning rates a factor of 2 apart, warm-ups of 0 to 40% of the epochs.
 - bounds: learning rate and ratio bounds, for recipes with `optimizer.ratio_bounds`.
 - batch_size: learning rate, and batches of 1/8 to 2 times that sub-batches and ranks divide.
@@ -55,13 +56,19 @@ def _learning_rate_beta(hp: keras_tuner.HyperParameters, config: ml_collections.
     _beta(hp, config)
 
 
+def _learning_rate_steps(
+    hp: keras_tuner.HyperParameters, config: ml_collections.ConfigDict
+) -> None:
+    rate = config.optimizer.learning_rate
+    rates = [rate * times for times in (0.25, 0.5, 1, 2, 4)]
+    hp.Choice("optimizer.learning_rate", rates, default=rate)
+
+
 def _learning_rate_warmup(
     hp: keras_tuner.HyperParameters, config: ml_collections.ConfigDict
 ) -> None:
-    rate, epochs = config.optimizer.learning_rate, config.warmup.epochs
-    hp.Choice(
-        "optimizer.learning_rate", [rate * times for times in (0.25, 0.5, 1, 2, 4)], default=rate
-    )
+    _learning_rate_steps(hp, config)
+    epochs = config.warmup.epochs
     steps = [round(_end(config) * share, 6) for share in (0.0, 0.1, 0.2, 0.3, 0.4)]
     hp.Choice("warmup.epochs", steps, default=epochs if epochs in steps else None)
 
@@ -96,6 +103,7 @@ def _batch_size(hp: keras_tuner.HyperParameters, config: ml_collections.ConfigDi
 SPACES = {
     "default": _default,
     "learning_rate_beta": _learning_rate_beta,
+    "learning_rate": _learning_rate_steps,
     "learning_rate_warmup": _learning_rate_warmup,
     "bounds": _bounds,
     "batch_size": _batch_size,
