@@ -1,4 +1,4 @@
-# What the launchers share (sourced, not run): the environment, MPI's settings, printing a command.
+# What the launchers share (sourced, not run): the environment, options, hosts, MPI's settings, printing a command.
 # shellcheck shell=bash disable=SC2034
 
 launch_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -39,6 +39,69 @@ rank_command() {
   esac
 }
 
+# Reads the options of mpirun and of horovodrun, in either's spelling, up to the first word that is none of them; the
+# words from there on are left in `rest`.
+ranks="" host_list="" hostfile="" interface="" controller="" dry_run="" variables=() mpi_options=() ssh=() rest=()
+read_options() {
+  local word value
+  while [ $# -gt 0 ]; do
+    word=${1%%=*}
+    case $word in
+      --dry-run) dry_run=1 ;;
+      -h | --help) print_help ;;
+      --gloo | --mpi) controller=${1#--} ;;
+      --) shift; break ;;
+      [0-9]*) [ -z "$ranks" ] || break; need_number "the number of ranks" "$1"; ranks=$1 ;;
+      -np | -n | --np | -c | --num-proc | -H | -host | --host | -hosts | --hosts | -hostfile | --hostfile | -machinefile | \
+        --machinefile | -x | --network-interface | --network-interfaces | -mca | --mca | -p | --ssh-port | -i | \
+        --ssh-identity-file)
+        if [ "$1" != "$word" ]; then value=${1#*=}; else [ $# -gt 1 ] || fail "$1 needs a value"; value=$2; shift; fi
+        case $word in
+          -np | -n | --np | -c | --num-proc) need_number "$word" "$value"; ranks=$value ;;
+          -H | -host | --host | -hosts | --hosts) host_list=$value ;;
+          -x) case $value in *=*) export "${value?}" ;; esac; variables+=("${value%%=*}") ;;
+          --network-*) interface=$value ;;
+          -mca | --mca) [ $# -gt 1 ] || fail "-mca $value needs a value"; mpi_options+=(-mca "$value" "$2"); shift ;;
+          -p | --ssh-port) need_number "$word" "$value"; ssh+=(-p "$value") ;;
+          -i | --ssh-identity-file) ssh+=(-i "$value") ;;
+          *) hostfile=$value ;;
+        esac ;;
+      -cb | --check-build) fail "$1: python -m tflbt.doctor says what is installed" ;;
+      --min-np | --max-np | --min-num-proc | --max-num-proc | --host-discovery-script | --slots-per-host)
+        fail "$word is an option of elastic horovodrun, which this launcher is not" ;;
+      --verbose | --disable-cache | --start-timeout | --output-filename | --timeline-* | --cycle-time-ms | --log-level | \
+        --fusion-threshold-mb | --cache-capacity | --config-file | --autotune* | --*hierarchical-* | --*stall-check* | \
+        --gloo-timeout-seconds | --mpi-args | --tcp | --binding-args | --*mpi-threads-disable | --num-nccl-streams)
+        fail "$word is an option of horovodrun: python -m tflbt.distributed.horovodrun takes it, or set the variable" \
+          "HOROVOD_... that Horovod's documentation names for it" ;;
+      -bind-to | --bind-to | -map-by | --map-by | -rank-by | --rank-by | -wd | -wdir | --wdir | -tag-output | --tag-output | \
+        -N | -npernode | --npernode | -oversubscribe | --oversubscribe | --report-bindings | --timestamp-output)
+        fail "$word is an option of mpirun: give the setting behind it as -mca NAME VALUE (such as -mca" \
+          "rmaps_base_oversubscribe 1), or call mpirun yourself: --dry-run shows how" ;;
+      -[!-]*) fail "$1 is no option of this launcher (see --help); a command begins with a word" ;;
+      *) break ;;
+    esac
+    shift
+  done
+  rest=("$@")
+  [ -z "$hostfile" ] || [ -z "$host_list" ] || fail "give -H or --hostfile, not both"
+  [ -z "$hostfile" ] || [ -r "$hostfile" ] ||
+    fail "--hostfile $hostfile cannot be read (an example: mpi/hostfile.example)"
+}
+
+# Sets the list HOST:N,..., the ranks (default: all that the hosts take), whether there are others than this machine, and
+# the network that joins them. Lines of a hosts file may be comments, HOST slots=N or HOST:N.
+several="" network=""
+read_hosts() {
+  local answer lines
+  [ -n "$hostfile$host_list" ] || return 0
+  answer=$(python -I "$launch_root/tflbt/distributed/hosts.py" ${ranks:+--ranks "$ranks"} \
+    ${host_list:+--hosts "$host_list"} ${hostfile:+--hostfile "$hostfile"} 2>&1) || fail "$answer"
+  mapfile -t lines <<<"$answer"
+  host_list=${lines[0]} ranks=${lines[1]} network=${lines[3]:-}
+  [ "${lines[2]}" = 0 ] || several=1
+}
+
 # Prints the command as a shell would read it, or replaces this process with it.
 print_or_run() {
   local dry_run=$1
@@ -50,4 +113,55 @@ print_or_run() {
   fi
   command -v "$1" >/dev/null || fail "no $1 on PATH: run mpi/install.sh first, or load what brings it"
   exec "$@"
+}
+
+# Ends in mpirun, with the settings of mpi/mca-params.conf: on one host with every socket on loopback, on several on the
+# network that joins them.
+run_mpi() {
+  local where=() how=() handed_on=() name
+  if [ -n "$host_list" ]; then
+    where=(-host "$host_list")
+  elif [ -z "${SLURM_JOB_ID:-}${PBS_NODEFILE:-}${LSB_HOSTS:-}" ]; then
+    where=(-host "localhost:$ranks") # as many slots as ranks, whatever the cores
+  fi
+  if [ -n "$several" ]; then
+    [ -n "${OMPI_MCA_btl_tcp_if_include:-}" ] || [ -z "${interface:-$network}" ] ||
+      how=(-mca btl_tcp_if_include "${interface:-$network}" -mca oob_tcp_if_include "${interface:-$network}")
+    [ -z "$interface" ] || export NCCL_SOCKET_IFNAME="$interface"
+  elif [ ${#where[@]} != 0 ]; then
+    # Ranks of one host need no sockets: they share memory.
+    how=(-mca btl "${OMPI_MCA_btl:-^openib,tcp}" -mca oob_tcp_if_include "${OMPI_MCA_oob_tcp_if_include:-lo}")
+    [ -n "$dry_run" ] || listen_on_loopback
+  fi
+  [ ${#ssh[@]} = 0 ] || how+=(-mca plm_rsh_args "${ssh[*]}")
+  # All that is said to Horovod, TensorFlow, NCCL and OpenMP, except which rank of another job this shell may be.
+  for name in $(compgen -e); do
+    case $name in
+      HOROVOD_RANK | HOROVOD_SIZE | HOROVOD_LOCAL_* | HOROVOD_CROSS_* | HOROVOD_HOSTNAME | HOROVOD_GLOO_IFACE | \
+        HOROVOD_GLOO_RENDEZVOUS_*) ;;
+      PATH | LD_LIBRARY_PATH | PYTHON* | VIRTUAL_ENV | CUDA_* | XLA_* | KERAS_* | \
+        HOROVOD_* | TF_* | NCCL_* | OMP_* | TFLBT_* | OMPI_MCA_mca_base_param_files) variables+=("$name") ;;
+    esac
+  done
+  for name in $(printf '%s\n' "${variables[@]}" | sort -u); do handed_on+=(-x "$name"); done
+  print_or_run "$dry_run" mpirun -np "$ranks" "${where[@]}" -bind-to none -map-by slot "${how[@]}" "${mpi_options[@]}" \
+    "${handed_on[@]}" "${rank_words[@]}"
+}
+
+# mpirun 4.1 itself listens on every interface and has no setting for that: mpi/loopback.c, compiled once, binds it to
+# loopback. The ranks run without it.
+listen_on_loopback() {
+  local source=$launch_root/mpi/loopback.c folder=${XDG_CACHE_HOME:-${HOME:-}/.cache}/tflbt library before=(-u LD_PRELOAD)
+  library=$folder/loopback-$(uname -m)-$(cksum <"$source" | cut -d ' ' -f 1).so
+  if [ ! -r "$library" ]; then
+    mkdir -p "$folder" 2>/dev/null && "${CC:-cc}" -shared -fPIC -O2 -o "$library.$$" "$source" -ldl 2>/dev/null &&
+      mv -f "$library.$$" "$library" || {
+      printf '%s: note: without a C compiler mpirun itself listens on every interface; its ranks do not\n' \
+        "$(basename "$0")" >&2
+      return 0
+    }
+  fi
+  [ -z "${LD_PRELOAD:-}" ] || before=("LD_PRELOAD=$LD_PRELOAD")
+  rank_words=(env "${before[@]}" "${rank_words[@]}")
+  export LD_PRELOAD="$library${LD_PRELOAD:+:$LD_PRELOAD}"
 }

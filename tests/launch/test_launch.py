@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = ("local.sh", "mpirun.sh", "slurm.sbatch", "demo.sh")
+SCRIPTS = ("local.sh", "horovodrun.sh", "mpirun.sh", "slurm.sbatch", "demo.sh")
+GLOO = "python -m tflbt.distributed.horovodrun"
 
 
 def launch(script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -39,12 +40,34 @@ def test_help(script: str) -> None:
 
 def test_local_trains_when_flags_follow() -> None:
     told = command("local.sh", "2", "--dry-run", "--config=a.py:b", "--workdir=a b")
-    assert told == ("horovodrun -np 2 --gloo python -m tflbt.train --config=a.py:b --workdir=a\\ b")
+    assert told == f"{GLOO} -np 2 --gloo python -m tflbt.train --config=a.py:b --workdir=a\\ b"
 
 
 def test_local_runs_any_command_over_either_controller() -> None:
-    assert command("local.sh", "--mpi", "--dry-run", "3", "python", "own.py", "--mpi") == (
-        "horovodrun -np 3 --mpi python own.py --mpi"
+    told = command("local.sh", "--mpi", "--dry-run", "3", "python", "own.py", "--mpi")
+    assert told.startswith("mpirun -np 3 -host localhost:3 ")
+    assert "btl \\^openib\\,tcp -mca oob_tcp_if_include lo " in told
+    assert told.endswith(" python own.py --mpi")
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["2", "-np 2", "-n 2", "--np=2", "-c 2", "--num-proc 2", "-H localhost:2", "--host localhost:2"]
+    + [
+        "--hostfile own",
+        "-machinefile own",
+        "-np 2 -x SEED=1 -x PATH",
+        "--gloo -np 2 --",
+        "-np 1 2",
+    ],
+)
+def test_either_launchers_words_for_the_same_ranks(words: str, tmp_path: Path) -> None:
+    (tmp_path / "own").write_text("# this machine\n\nlocalhost slots=1  # a core\n127.0.0.1:1\n")
+    words = words.replace("own", str(tmp_path / "own"))
+    ranks = "1" if words == "-np 1 2" else "2"
+    rest = "2 " if ranks == "1" else ""
+    assert command("local.sh", "--dry-run", *words.split(), "python", "own.py") == (
+        f"{GLOO} -np {ranks} --gloo {rest}python own.py"
     )
 
 
@@ -55,6 +78,25 @@ def test_local_runs_any_command_over_either_controller() -> None:
         ("local.sh", ("0", "true"), "not '0'"),
         ("local.sh", ("two", "true"), "not 'two'"),
         ("local.sh", ("2",), "nothing to run"),
+        ("local.sh", ("-np",), "-np needs a value"),
+        (
+            "local.sh",
+            ("-H", "198.51.100.7:2", "true"),
+            "use launch/horovodrun.sh or launch/mpirun.sh",
+        ),
+        ("local.sh", ("2", "-mca", "btl", "self", "true"), "give --mpi too"),
+        (
+            "local.sh",
+            ("2", "--timeline-filename=x", "true"),
+            "tflbt.distributed.horovodrun takes it",
+        ),
+        ("local.sh", ("-np", "2", "--min-np", "1", "true"), "elastic"),
+        ("horovodrun.sh", ("-np", "2", "--bind-to", "none", "true"), "-mca NAME VALUE"),
+        ("horovodrun.sh", ("-np", "2", "--mpi", "true"), "use launch/mpirun.sh"),
+        ("mpirun.sh", ("-np", "2", "--gloo", "true"), "use launch/horovodrun.sh"),
+        ("mpirun.sh", ("-np", "2", "-nice", "true"), "-nice is no option"),
+        ("mpirun.sh", ("-np", "2", "-H", "a:1", "-hostfile", "/dev/null", "true"), "not both"),
+        ("mpirun.sh", ("-np", "2", "-H", "localhost:1", "true"), "raise their slots="),
         ("mpirun.sh", ("true",), "-np must be"),
         ("mpirun.sh", ("-np", "2"), "nothing to run"),
         ("mpirun.sh", ("-np", "2", "--hostfile", "/nonexistent", "true"), "cannot be read"),
@@ -77,12 +119,28 @@ def test_mpirun_has_the_recommended_flags() -> None:
     assert told.endswith(" python own.py")
 
 
-def test_mpirun_takes_hosts_from_a_file_or_the_batch_system() -> None:
-    hosts = str(ROOT / "mpi" / "hostfile.example")
-    assert f" --hostfile {hosts} " in command(
-        "mpirun.sh", "-np", "8", "--hostfile", hosts, "--dry-run", "true"
+def test_several_hosts_by_list_or_file(tmp_path: Path) -> None:
+    """These addresses are for documentation: no machine has them, and none is asked."""
+    hosts = tmp_path / "hosts"
+    hosts.write_text("# GPUs\n198.51.100.7 slots=2\n\n198.51.100.8:2 # new\n")
+    joined = "198.51.100.7:2,198.51.100.8:2"
+    told = command(
+        "mpirun.sh", "--hostfile", str(hosts), "-p", "2222", "--dry-run", "true", OMP_X="1"
     )
+    assert told.startswith(f"mpirun -np 4 -host {joined.replace(',', chr(92) + ',')} -bind-to none")
+    assert " -mca plm_rsh_args -p\\ 2222 " in told and " -x OMP_X " in told and "openib" not in told
+    told = command("horovodrun.sh", "-np", "3", "-H", joined, "-p", "2222", "--dry-run", "true")
+    assert told == f"{GLOO} -np 3 --gloo -H 198.51.100.7:2\\,198.51.100.8:1 -p 2222 true"
     assert "-host" not in command("mpirun.sh", "-np", "8", "--dry-run", "true", SLURM_JOB_ID="7")
+
+
+def test_what_is_said_to_the_libraries_goes_to_all_hosts() -> None:
+    said = {"HOROVOD_CYCLE_TIME": "5", "TF_X": "1", "NCCL_DEBUG": "INFO", "OMP_NUM_THREADS": "1"}
+    told = command(
+        "mpirun.sh", "-np", "1", "-x", "MINE=1", "--dry-run", "true", **said, HOROVOD_RANK="0"
+    )
+    assert all(f" -x {name} " in told for name in [*said, "MINE", "PATH"])
+    assert "HOROVOD_RANK" not in told and "HOME" not in told
 
 
 def test_slurm_takes_the_templates_numbers_or_the_jobs() -> None:
@@ -113,7 +171,7 @@ def test_open_mpi_reads_the_settings() -> None:
     shown = command(
         "local.sh", "1", "--dry-run", "true", OMPI_MCA_mca_base_param_files="/mine.conf"
     )
-    assert shown == "horovodrun -np 1 --gloo true"
+    assert shown == f"{GLOO} -np 1 --gloo true"
     script = ". launch/environment.sh; use_mpi_settings; echo $OMPI_MCA_mca_base_param_files"
     files = subprocess.check_output(["bash", "-euc", script], cwd=ROOT, text=True)
     assert files.split(",")[0] == str(ROOT / "mpi" / "mca-params.conf")
