@@ -16,7 +16,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tflbt.distributed import devices
+from tflbt.distributed import devices, membership
 from tflbt.distributed.launcher import LAUNCHER_VARIABLES as LAUNCHER_VARIABLES
 from tflbt.distributed.launcher import launched as launched
 
@@ -52,6 +52,29 @@ class Reduction:
     def rank(self) -> int:
         """This process's number among the ranks that train together."""
         return rank() if self.process_set is None else self.process_set.rank()
+
+    @property
+    def varies(self) -> bool:
+        """Whether there are several ranks, or may be later: graphs that are traced now must serve them."""
+        return membership.elastic() or self.size > 1
+
+    @property
+    def size_in_graph(self) -> Any:
+        """The number of ranks for a graph: an int, or an int32 scalar where ranks come and go."""
+        return membership.ranks_in_graph() if membership.elastic() else self.size
+
+    @property
+    def rank_in_graph(self) -> Any:
+        """This process's number for a graph, likewise."""
+        return membership.rank_in_graph() if membership.elastic() else self.rank
+
+    @property
+    def factor(self) -> Any:
+        """By how much an update's gradient is longer than the mean over all samples, for a graph: 1, or the ranks."""
+        if not self.sum_over_ranks:
+            return 1
+        size = self.size_in_graph
+        return tf.cast(size, tf.float32) if tf.is_tensor(size) else size
 
     @property
     def uncompressed(self) -> Reduction:
@@ -97,6 +120,7 @@ def init() -> None:
             which Horovod 0.28.1 never reduces gradients.
         ValueError: If the host has fewer GPUs than ranks.
     """
+    membership.take_seat()
     if not launched():
         return
     try:
@@ -115,12 +139,17 @@ def init() -> None:
             "2.15, or set TF_USE_LEGACY_KERAS=1 and install tf_keras."
         )
     hvd.init()
-    devices.configure(hvd.local_rank(), hvd.local_size())
+    if membership.elastic():
+        membership.update(hvd.rank(), hvd.size())
+    else:
+        devices.configure(hvd.local_rank(), hvd.local_size())
 
 
 def rank() -> int:
     """This process's number among all ranks, from 0; inside `process_set_scope`, among those of the group."""
     hvd = _horovod()
+    if hvd and membership.elastic():
+        return membership.now()[0]
     if hvd and _group is not None:
         return _group.rank()
     return hvd.rank() if hvd else 0
@@ -129,6 +158,8 @@ def rank() -> int:
 def size() -> int:
     """Number of ranks, 1 in one process; inside `process_set_scope`, the number of the group's ranks."""
     hvd = _horovod()
+    if hvd and membership.elastic():
+        return membership.now()[1]
     if hvd and _group is not None:
         return _group.size()
     return hvd.size() if hvd else 1
@@ -184,13 +215,17 @@ def join() -> None:
 
 
 def local_rank() -> int:
-    """This process's number among the ranks of its host, from 0."""
+    """This process's number among the ranks of its host, from 0; where ranks come and go, its seat's."""
+    if (seat := membership.seat()) is not None:
+        return seat[0]
     hvd = _horovod()
     return hvd.local_rank() if hvd else 0
 
 
 def local_size() -> int:
-    """Number of ranks on this host."""
+    """Number of ranks on this host; where ranks come and go, the largest that it may be."""
+    if (seat := membership.seat()) is not None:
+        return seat[1]
     hvd = _horovod()
     return hvd.local_size() if hvd else 1
 
@@ -210,11 +245,24 @@ def all_reduce_sum(
 ) -> list[tf.Tensor]:
     """Sums each tensor over the ranks, in one Horovod group per dtype; every rank must make the same call.
 
-    Works eagerly and inside `tf.function`. In one process the tensors are returned as they are.
+    Works eagerly and inside `tf.function`. In one process the tensors are returned as they are. Where ranks come and
+    go, a graph holds both.
     """
+    if tensors and membership.elastic() and not tf.executing_eagerly():
+        return tf.cond(
+            membership.alone(),
+            lambda: [tf.identity(tensor) for tensor in tensors],
+            lambda: _sums(tensors, name, reduction),
+        )
     if reduction.size == 1 or not tensors:
         return list(tensors)
-    hvd = _horovod()
+    return _sums(tensors, name, reduction)
+
+
+def _sums(tensors: list[tf.Tensor], name: str, reduction: Reduction) -> list[tf.Tensor]:
+    """The sums over the ranks; in a graph of a process that waits for its place, Horovod need not have started."""
+    import horovod.tensorflow as hvd
+
     options = reduction.options
     if reduction.compression is not None:
         options["compression"] = reduction.compression

@@ -35,10 +35,10 @@ def evidence(prints: tf.Tensor) -> tf.Tensor:
     return tf.stack([digits, digits**2])
 
 
-def equal(summed: tf.Tensor, ranks: int) -> tf.Tensor:
+def equal(summed: tf.Tensor, ranks: Any) -> tf.Tensor:
     """Whether the fingerprints of all ranks are equal, bool `[...]`, given the sum of their evidence."""
     digits, squares = tf.unstack(tf.cast(summed, tf.int64))
-    return tf.reduce_all(ranks * squares == digits**2, axis=-1)
+    return tf.reduce_all(tf.cast(ranks, tf.int64) * squares == digits**2, axis=-1)
 
 
 class Fingerprints:

@@ -86,7 +86,7 @@ def compiled_facts(model: TrainingModel) -> dict[str, Any]:
 
 def refuse_synchronized_norm(model: TrainingModel) -> None:
     """Raises ValueError for Keras's synchronised BatchNorm under ranks, which it would not synchronise."""
-    if model.reduction.size == 1:
+    if not model.reduction.varies:
         return
     for layer in model.submodules:
         if getattr(layer, "synchronized", False):

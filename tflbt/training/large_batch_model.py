@@ -18,7 +18,7 @@ from tflbt.training import (
 )
 from tflbt.training.conversion import from_keras, overrides, saving
 from tflbt.training.keras_internals import Functional
-from tflbt.training.ranks import single_batches
+from tflbt.training.ranks import single_batches, traced_ranks
 from tflbt.training.rules.adversarial import FGSM
 from tflbt.training.rules.rule import Rule
 from tflbt.training.rules.small_loss import SmallLossDiscarding
@@ -188,6 +188,8 @@ class LargeBatchModel(SplitBatchModel):
                 function = tf.function(function, reduce_retracing=True)
                 self.train_tf_function = function
             self.train_function = function
+            self.update_state.traced_for.pop("updates", None)
+        traced_ranks.require_same(self, "updates")
         return self.train_function
 
     def make_test_function(self, force: bool = False) -> Any:
@@ -197,6 +199,8 @@ class LargeBatchModel(SplitBatchModel):
             self.test_function = (
                 function if self.run_eagerly else tf.function(function, reduce_retracing=True)
             )
+            self.update_state.traced_for.pop("evaluation", None)
+        traced_ranks.require_same(self, "evaluation")
         return self.test_function
 
     def fit(

@@ -39,8 +39,8 @@ class PendingMetrics:
     """
 
     def __init__(self, model: TrainingModel) -> None:
-        several = model.reduction.size > 1
-        self._rank, self._ranks = model.reduction.rank, model.reduction.size
+        several = model.reduction.varies
+        self._rank, self._ranks = model.reduction.rank_in_graph, model.reduction.size_in_graph
         self._merges = model.update_state.merges if several else []
         self._states = [v for metric, _, _ in self._merges for v in metric.weights]
         apart = {v.ref() for v in self._states}

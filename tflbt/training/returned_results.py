@@ -89,7 +89,7 @@ class ReturnedResults:
         return f"{type(self.model).__name__}.{self._own[0]}"
 
     def _check_shared(self, name: str, metric: Any) -> None:
-        if self.model.reduction.size > 1 and all(metric is not each for each in self.model.metrics):
+        if self.model.reduction.varies and all(metric is not each for each in self.model.metrics):
             raise ValueError(
                 f"{self._who} returns {name!r} of a metric that is not among the model's metrics, so it cannot be "
                 "merged over ranks: make it an attribute of the model, or list it in its `metrics`."

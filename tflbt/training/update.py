@@ -200,7 +200,8 @@ class Update:
         if reduction.compression is None:
             return summed((total, exact), "tflbt.update", reduction)
         (seen, count), exact = summed((total[:2], exact), "tflbt.counts", reduction.uncompressed)
-        parts = tf.cast(self.model.sub_batches_variable, tf.float32) * reduction.size
+        ranks = tf.cast(reduction.size_in_graph, tf.float32)
+        parts = tf.cast(self.model.sub_batches_variable, tf.float32) * ranks
         shares = [gradient / tf.cast(parts, gradient.dtype) for gradient in total.gradients]
         shares = summed(shares, "tflbt.update", reduction)
         return Total(seen, count, [part * tf.cast(parts, part.dtype) for part in shares]), exact
@@ -213,7 +214,7 @@ class Update:
         reduction, optimizer = self.model.reduction, self.model.optimizer
         weight = total.count / self.state.nominal
         if reduction.sum_over_ranks:
-            weight = weight / reduction.size
+            weight = weight / reduction.factor
         gradients = self.mean(total.gradients, weight)
         gradients = self.rules.before_step(gradients, total.count, scalars)
         connected = [

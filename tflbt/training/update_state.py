@@ -54,6 +54,8 @@ class UpdateState:
         self.merges: list[tuple[Any, Any, Any]] = []
         # States that metrics had when they were taken in. Keras resets them from their second epoch on.
         self.first_of_metrics: list[tuple[tf.Variable, Any]] = []
+        # The rank and number of ranks for which functions were traced, where these are constants in them.
+        self.traced_for: dict[str, tuple[int, int]] = {}
         self.examined = False  # whether split_check has looked at the loss and metrics
         self.refusal: str | None = None  # why a batch must not be split
         self.timed = False  # whether updates read the clock; `time_updates` begins it

@@ -31,7 +31,7 @@ def two_passes(
     the vector of losses that the ranks add up, so that samples are compared in the update's order, whatever the split.
     `add(total, sub-batch, chosen)` takes in a sub-batch, with which of its samples are chosen, bool `[n]`.
     """
-    reduction, ranks = model.reduction.uncompressed, model.reduction.size
+    reduction, ranks = model.reduction.uncompressed, model.reduction.size_in_graph
     spec = iterator.element_spec  # type: ignore[attr-defined]
     steps = tf.convert_to_tensor(model.sub_batches_variable)
     size = tf.cast(model.update_state.nominal, tf.int32)
@@ -46,7 +46,7 @@ def two_passes(
         count = tf.shape(tf.nest.flatten(data)[0])[0]
         message = "a sub-batch has more samples than sub_batch_size says"
         tf.debugging.assert_less_equal(count, size, message)
-        return (number * ranks + reduction.rank) * size + tf.range(count)
+        return (number * ranks + reduction.rank_in_graph) * size + tf.range(count)
 
     def measure(step: tf.Tensor, data: Any, state: Any) -> Any:
         number, losses, stored = state

@@ -201,11 +201,11 @@ def _by_merge_state(
         return [rank + 1]
 
     assign(metric, before)
-    ranks = parts[0].shape[0]
+    ranks = tf.shape(parts[0])[0]
     tf.while_loop(lambda rank: rank < ranks, add_rank, [tf.constant(0)], parallel_iterations=1)
 
 
-def gathered(states: list[tf.Tensor], rank: int, ranks: int) -> tf.Tensor:
+def gathered(states: list[tf.Tensor], rank: Any, ranks: Any) -> tf.Tensor:
     """This rank's row of a matrix of all ranks' states, float32 `[ranks, bytes]`: summed, it is exact."""
     flat = [tf.reshape(_bytes(state), [-1]) for state in states]
     row = tf.cast(tf.concat(flat, 0), tf.float32)
@@ -219,7 +219,7 @@ def separated(summed: tf.Tensor, like: list[tf.Tensor]) -> list[tf.Tensor]:
         dtype = tf.uint8 if state.dtype.is_bool else state.dtype
         length = state.shape.num_elements() * dtype.size
         part = tf.cast(summed[:, at : at + length], tf.uint8)
-        shape = [summed.shape[0], *state.shape]
+        shape = [tf.shape(summed)[0], *state.shape]
         part = tf.bitcast(
             tf.reshape(part, shape if dtype.size == 1 else [*shape, dtype.size]), dtype
         )

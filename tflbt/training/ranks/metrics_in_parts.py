@@ -25,7 +25,7 @@ def merges(probe: Probe, places: list[int]) -> dict[int, Merge]:
         metric = probe.model.metrics[number]
         test_step = _moved_by_test_step(probe, metric)
         _tell_of_halves(probe, metric, test_step)
-        if probe.model.reduction.size > 1 and not metric_merging.is_keras(metric):
+        if probe.model.reduction.varies and not metric_merging.is_keras(metric):
             merge = _merge_of(probe, metric, test_step)
             if not merge.sums:
                 found[number] = merge

@@ -5,6 +5,8 @@ Where all ranks compute alike they are compared bit for bit, and nothing here ha
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 from absl import logging
@@ -67,7 +69,7 @@ def _close(mine: tf.Tensor, chiefs: tf.Variable) -> bool:
     return bool(close) or np.array_equal(own, others, equal_nan=True)
 
 
-def row(values: list[tf.Tensor], rank: int, ranks: int) -> tf.Tensor:
+def row(values: list[tf.Tensor], rank: Any, ranks: Any) -> tf.Tensor:
     """This rank's scalars in a matrix of all ranks', float32 `[ranks, n]`, to be summed."""
     scalars = tf.stack([tf.cast(value, tf.float32) for value in values])
     finite = tf.where(tf.math.is_finite(scalars), scalars, tf.float32.max)

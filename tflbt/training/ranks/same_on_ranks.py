@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tflbt.distributed import comm, fingerprint
+from tflbt.distributed import comm, fingerprint, membership
 from tflbt.training import agreement, keras_internals
 from tflbt.training.ranks import mixed_hardware
 from tflbt.training.update_state import TrainingModel
@@ -87,21 +87,23 @@ def leave(model: TrainingModel) -> None:
 
 def evidence(model: TrainingModel, *, of_settings: bool) -> list[tf.Tensor]:
     """What a rank contributes to a reduction, so that `require_equal` can see whether the ranks are equal."""
-    if model.reduction.size == 1:
+    reduction, same = model.reduction, model.update_state.same
+    if not reduction.varies:
         return []
-    same = model.update_state.same
     scalars = [v.read_value() for v in settings(model).values()] if of_settings else []
-    exact = [same.variable.read_value(), *([] if same.mixed else scalars)]
+    rounded = same.mixed or membership.elastic()  # who joins later may have other hardware
+    exact = [same.variable.read_value(), *([] if rounded else scalars)]
     found = [fingerprint.evidence(fingerprint.fingerprint_of_all(exact))]
-    if same.mixed and scalars:
-        found.append(mixed_hardware.row(scalars, model.reduction.rank, model.reduction.size))
+    if rounded and scalars:
+        row = mixed_hardware.row(scalars, reduction.rank_in_graph, reduction.size_in_graph)
+        found.append(row)
     return found
 
 
 def require_equal(model: TrainingModel, summed: list[tf.Tensor]) -> None:
     """Stops the compiled function, on all ranks alike, unless they are equal; see `explained`."""
     for exact in summed[:1]:
-        tf.debugging.Assert(fingerprint.equal(exact, model.reduction.size), [MARK])
+        tf.debugging.Assert(fingerprint.equal(exact, model.reduction.size_in_graph), [MARK])
     for rows in summed[1:]:
         tf.debugging.Assert(mixed_hardware.alike(rows), [MARK])
 

@@ -37,8 +37,8 @@ def examine(model: Any, batches: Any, sub_batches: int) -> Any:
     Raises:
         ValueError: If the loss or a metric is refused, by name.
     """
-    state, ranks = model.update_state, model.reduction.size
-    whole = ranks * sub_batches == 1
+    state = model.update_state
+    whole = sub_batches == 1 and not model.reduction.varies
     divided = not whole and (own_metrics(model) or batch_wise.kept_by_layers(model))
     if state.examined or not (own_loss(model) or divided):
         return batches

@@ -103,7 +103,7 @@ class ActivationNoise(Rule):
     def prepare(self, step: tf.Tensor, data: Any) -> Any:
         """Notes which sub-batch it is."""
         reduction = self.model.reduction
-        number = tf.cast(step, tf.int32) * reduction.size + reduction.rank
+        number = tf.cast(step, tf.int32) * reduction.size_in_graph + reduction.rank_in_graph
         update = tf.cast(plain_optimizer(self.model.optimizer).iterations, tf.int32)
         self._draw = tf.stack([update, number])
         return data

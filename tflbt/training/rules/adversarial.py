@@ -134,7 +134,7 @@ class FGSM(Rule):
         """The sub-batch with its share of the update's adversarial samples."""
         reduction = self.model.reduction
         size = tf.cast(self.model.update_state.nominal, tf.int32)
-        first = (tf.cast(step, tf.int32) * reduction.size + reduction.rank) * size
+        first = (tf.cast(step, tf.int32) * reduction.size_in_graph + reduction.rank_in_graph) * size
         count = tf.cast(first_dimension(data), tf.int32)
         places = chosen(first, count, self._share_now)
         x, y, sample_weight = tf.keras.utils.unpack_x_y_sample_weight(data)

@@ -94,7 +94,8 @@ class AugmentationScale(Rule):
     ) -> None:
         """Computes c, 1 where there is none."""
         total, count = tf.unstack(scalars[0])
-        norm = tf.sqrt(squared_norm(self._of_data(gradients))) / self._factor
+        norm = tf.sqrt(squared_norm(self._of_data(gradients)))
+        norm /= self.model.reduction.factor
         scale = total / count / norm
         usable = tf.math.is_finite(scale) & (count == self.model.batch_augmentation.instances)
         self._scale.assign(tf.where(usable, scale, 1.0))
@@ -114,14 +115,8 @@ class AugmentationScale(Rule):
         total, updates = (float(value) for value in self._sums.numpy())
         return {"augmentation_scale": total / updates if updates else None}
 
-    @property
-    def _factor(self) -> int:
-        """By how much the update's gradient is longer than a mean."""
-        reduction = self.model.reduction
-        return reduction.size if reduction.sum_over_ranks else 1
-
     def _of_data(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
-        return without_regularization(self.model, gradients, self._factor)
+        return without_regularization(self.model, gradients, self.model.reduction.factor)
 
 
 def check_instances(augmentation: BatchAugmentation, plan: BatchPlan) -> None:

@@ -59,9 +59,7 @@ class GradientNorm(Rule):
     ) -> None:
         """Adds the update's."""
         if not self.regularization:
-            reduction = self.model.reduction
-            factor = reduction.size if reduction.sum_over_ranks else 1
-            gradients = without_regularization(self.model, gradients, factor)
+            gradients = without_regularization(self.model, gradients, self.model.reduction.factor)
         norm = tf.sqrt(squared_norm(gradients))
         new = tf.where(tf.math.is_finite(norm), tf.stack([norm, 1.0]), tf.zeros([2]))
         self._sums.assign_add(new)

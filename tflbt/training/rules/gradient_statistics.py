@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import tensorflow as tf
 
@@ -15,7 +16,7 @@ def squared_norm(tensors: Iterable[tf.Tensor]) -> tf.Tensor:
 
 
 def without_regularization(
-    model: tf.keras.Model, gradients: list[tf.Tensor], factor: float = 1.0
+    model: tf.keras.Model, gradients: list[tf.Tensor], factor: Any = 1.0
 ) -> list[tf.Tensor]:
     """An update's gradients, before its step, less `factor` times those of what depends on weights alone.
 
@@ -28,7 +29,9 @@ def without_regularization(
         return gradients
     slopes = tape.gradient(total, model.trainable_variables)
     return [
-        gradient if slope is None else gradient - factor * tf.cast(slope, gradient.dtype)
+        gradient
+        if slope is None
+        else gradient - tf.cast(factor, gradient.dtype) * tf.cast(slope, gradient.dtype)
         for gradient, slope in zip(gradients, slopes)
     ]
 

@@ -215,7 +215,8 @@ class LabelNoise(Rule):
         _, y, _ = tf.keras.utils.unpack_x_y_sample_weight(data)
         (labels,) = tf.nest.flatten(y)
         reduction, count = self.model.reduction, tf.cast(first_dimension(labels), tf.int64)
-        number = tf.cast(step, tf.int64) * reduction.size + reduction.rank
+        ranks = tf.cast(reduction.size_in_graph, tf.int64)
+        number = tf.cast(step, tf.int64) * ranks + tf.cast(reduction.rank_in_graph, tf.int64)
         first = number * tf.cast(self.model.update_state.nominal, tf.int64)
         seeds = sample_seeds(self.seed, _update(self.model), first + tf.range(count))
         wrong = uniform(seeds, 0) < self.probability

@@ -120,8 +120,7 @@ class NoiseScale(Rule):
         self, gradients: list[tf.Tensor], samples: tf.Tensor, scalars: list[tf.Tensor]
     ) -> None:
         """Takes the update's estimates into the averages, if there are any."""
-        reduction = self.model.reduction
-        factor = reduction.size if reduction.sum_over_ranks else 1
+        factor = self.model.reduction.factor
         regularized = squared_norm(gradients) / factor**2
         gradients = without_regularization(self.model, gradients, factor)
         square = squared_norm(gradients) / factor**2
