@@ -90,6 +90,17 @@ def test_a_copy_is_a_section_too():
     assert copied.schedule.factor == 0.1
 
 
+def test_a_copy_forgets_no_key_that_waits_and_shares_none():
+    config = two_phase(**{"optimizer.name": "Adam"})  # has no momentum
+    copied = copy.deepcopy(config)
+    copied.optimizer.beta_1, copied.data.flip, copied.model.ghost_batch_size = 0.5, True, 4
+    with pytest.raises(ValueError, match="^config.optimizer.momentum=0.9 is no key of Adam"):
+        build.check(copied)
+    assert (config.optimizer.beta_1, config.data.flip) == (0.9, two_phase().data.flip)
+    assert config.model.ghost_batch_size is None
+    assert (copied.get("data.flip"), copied.get("nothing", 3)) == (True, 3)
+
+
 def test_recipes_of_the_old_form_load():
     """Plain dictionaries for model and optimizer, placeholders, and flat keys of the schedule."""
     for row in recipes.TABLE_ROWS:

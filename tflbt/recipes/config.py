@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib.util
 import logging
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from tflbt.recipes import parts, sections
 TABLE_ROWS = ("small_batch", "large_batch", "lars", "two_phase", "two_phase_lars")
 
 
-class Config(ml_collections.ConfigDict):
+class Config(sections.Keys):
     """A recipe's configuration: a dictionary that is assigned to a section gets the keys of the class it names."""
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -78,7 +79,7 @@ def default_config() -> Config:
     config.tail = "update"
     config.sub_batch_size = config_dict.placeholder(int)  # samples in memory; None: a rank's share
     config.stall_limit = 600.0  # seconds without progress that end a job of several ranks; 0: never
-    config.data = ml_collections.ConfigDict(
+    config.data = sections.Keys(
         {
             "name": "digits",  # see tflbt.data.load
             "image_size": config_dict.placeholder(int),  # imagenet: pixels per side; None: 224
@@ -256,13 +257,14 @@ def require_key(config: ml_collections.ConfigDict, key: str) -> None:
 
 def check_keys(config: ml_collections.ConfigDict) -> None:
     """Raises ValueError for keys that a recipe file has invented, or left out, outside its sections."""
+    known_keys, known_of_data = _known_keys()
     for path, found, known in (
-        ("config", config, default_config()),
-        ("config.data", config.data, default_config().data),
+        ("config", config, known_keys),
+        ("config.data", config.data, known_of_data),
     ):
         for key in found:
             if key not in known:
-                near = difflib.get_close_matches(key, list(known), 1, 0.75)
+                near = difflib.get_close_matches(key, known, 1, 0.75)
                 meant = f"did you mean {path}.{near[0]}? " if near else ""
                 raise ValueError(
                     f"{path}.{key}={found[key]!r} is no key of a recipe: {meant}{path} has {', '.join(sorted(known))}."
@@ -270,3 +272,10 @@ def check_keys(config: ml_collections.ConfigDict) -> None:
         for key in known:
             if key not in found:
                 raise ValueError(f"{path}.{key} is missing: a recipe begins with recipes.start.")
+
+
+@functools.cache
+def _known_keys() -> tuple[list[str], list[str]]:
+    """The keys of every recipe, and those of its data."""
+    config = default_config()
+    return list(config), list(config.data)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -52,7 +54,8 @@ def no_such(name: Any) -> str:
     )
 
 
-def parameters(cls: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+@functools.lru_cache(maxsize=256)
+def parameters(cls: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     """The arguments of a constructor, those of an optimizer without `name` and with the clipping that it may hide."""
     found = dict(inspect.signature(cls).parameters)
     hides = [word for word, parameter in found.items() if parameter.kind is parameter.VAR_KEYWORD]
@@ -65,4 +68,4 @@ def parameters(cls: Callable[..., Any]) -> dict[str, inspect.Parameter]:
         for word in _CLIPPING:
             keyword = inspect.Parameter(word, inspect.Parameter.KEYWORD_ONLY, default=None)
             found.setdefault(word, keyword)
-    return found
+    return types.MappingProxyType(found)

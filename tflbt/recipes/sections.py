@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 import re
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,23 @@ from tflbt.recipes import optimizers, parts
 from tflbt.recipes.parts import BY_NAME, KINDS, SECTIONS, SWITCHES, Part, default_keys, find
 
 
-class Section(ml_collections.ConfigDict):
+class Keys(ml_collections.ConfigDict):
+    """A ConfigDict that is quick where ConfigDict composes a message for nobody, and goes key by key to be copied."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of a key, or the default."""
+        return super().get(key, default) if key in self or "." in key else default
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Keys:
+        """A copy of all that it holds, as it stands."""
+        result = type(self)()
+        memo[id(self)] = result
+        for name, value in vars(self).items():
+            object.__setattr__(result, name, copy.deepcopy(value, memo))
+        return result
+
+
+class Section(Keys):
     """One section; assigning `name` brings the keys of the class of that name, with their defaults.
 
     Keys of another class of the same kind, which old recipe files set before the name or beside it, wait for that name;

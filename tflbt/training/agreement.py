@@ -223,10 +223,9 @@ def share_state(model: TrainingModel) -> None:
 def warn_of_double_decay(model: tf.keras.Model) -> None:
     """Warns where a weight decays twice: in the loss by a regulariser and in the optimizer."""
     optimizer = keras_internals.plain_optimizer(model.optimizer)
-    regularised = any(
+    if getattr(optimizer, "weight_decay", None) and any(
         getattr(layer, "kernel_regularizer", None) is not None for layer in model.submodules
-    )
-    if regularised and getattr(optimizer, "weight_decay", None):
+    ):
         logging.warning(
             "Weights decay twice: the model's layers have a kernel_regularizer and %s has weight_decay=%s. Keep one.",
             type(optimizer).__name__,
