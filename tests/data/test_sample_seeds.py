@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tflbt.data.sample_seeds import fold_in, sample_seeds, uniform, uniform_integers
+from tflbt.data.sample_seeds import fold_in, normal, sample_seeds, uniform, uniform_integers
 
 WORD = 0xFFFFFFFF
 SEEDS = sample_seeds(0, tf.constant(0), tf.range(50_000))
@@ -89,3 +89,12 @@ def test_numbers_are_evenly_spread_over_their_range():
 
 def test_no_range_is_one_number():
     assert (uniform(SEEDS, 0, 1.0, 1.0).numpy() == 1).all()
+
+
+def test_gaussian_numbers_are_so_and_independent():
+    values = normal(SEEDS, 3).numpy()
+    assert values.shape == (50_000, 3) and values.dtype == np.float32
+    assert np.abs(values.mean(axis=0)).max() < 0.03
+    assert np.abs(np.cov(values.T) - np.eye(3)).max() < 0.03
+    within = [(np.abs(values) < k).mean() for k in (1, 2, 3)]
+    np.testing.assert_allclose(within, [0.6827, 0.9545, 0.9973], atol=3e-3)

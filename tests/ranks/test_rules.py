@@ -22,6 +22,7 @@ from tflbt.training import (
     Rule,
     SmallLossDiscarding,
     Strides,
+    TargetNoise,
     WeightNoise,
 )
 from tflbt.training.keras_internals import concrete_functions
@@ -189,6 +190,14 @@ def test_noise_is_the_same_on_any_number_of_ranks():
 
     together = large(K.optimizers.SGD(0.1), rules=noise(), **usual)
     check(together, large(alone(K.optimizers.SGD(0.1)), rules=noise(), **usual))
+
+
+def test_noise_on_targets_is_the_same_on_any_number_of_ranks():
+    together, apart = (
+        large(optimizer, rules=[TargetNoise(0.5)])
+        for optimizer in (K.optimizers.SGD(0.1), alone(K.optimizers.SGD(0.1)))
+    )
+    check(together, apart)
 
 
 def test_instances_on_two_ranks_are_as_long_as_those_of_one_after_the_other():

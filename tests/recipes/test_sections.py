@@ -212,6 +212,7 @@ def test_values_that_cannot_be_are_refused_by_key(key, value, says):
         ("weight_noise.std", 0.1, "weight_noise"),
         ("activation_noise.std", 0.1, "activation_noise"),
         ("label_noise.probability", 0.1, "label_noise"),
+        ("target_noise.std", 0.1, "target_noise"),
     ],
 )
 def test_a_section_is_off_until_its_switch_is_on(key, value, kind):

@@ -9,6 +9,8 @@ probability near 1/2), applied once for every word mixed in.
 
 from __future__ import annotations
 
+import math
+
 import tensorflow as tf
 
 _GOLDEN = 0x9E3779B9  # 2^32 / golden ratio: keeps the word 0 from being the hash's fixed point
@@ -60,6 +62,16 @@ def uniform(seeds: tf.Tensor, draw: int, low: float = 0.0, high: float = 1.0) ->
     """
     steps = tf.cast(uniform_integers(seeds, draw, _STEPS), tf.float32)
     return low + (high - low) * (steps / _STEPS)
+
+
+def normal(seeds: tf.Tensor, count: int) -> tf.Tensor:
+    """Draws `count` numbers of the standard Gaussian per sample, float32 `[n, count]` (Box and Muller)."""
+    half = -(-count // 2)
+    words = tf.bitwise.right_shift(_hash(seeds, tuple(range(2 * half))), tf.constant(8, tf.uint32))
+    within = (tf.cast(words, tf.float32) + 0.5) / _STEPS  # above 0
+    length = tf.sqrt(-2 * tf.math.log(within[:, :half]))
+    angle = 2 * math.pi * within[:, half:]
+    return tf.concat([length * tf.cos(angle), length * tf.sin(angle)], axis=1)[:, :count]
 
 
 def _hash(seeds: tf.Tensor, numbers: tuple[int, ...]) -> tf.Tensor:

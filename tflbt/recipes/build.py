@@ -61,8 +61,9 @@ def build(
     optimizer = sections.build(config, "optimizer")
     samples = samples or build_samples(config, data_dir, images)
     model = build_model(config, samples.source)
-    loss, compiles = build_loss(config.label_smoothing), config.jit_compile or None
-    model.compile(optimizer, loss, metrics=build_metrics(config.metrics), jit_compile=compiles)
+    loss = build_loss(config.label_smoothing, of_targets=config.target_noise.std > 0)
+    options = {"metrics": build_metrics(config.metrics), "jit_compile": config.jit_compile or None}
+    model.compile(optimizer, loss, **options)
     return Recipe(
         config=config,
         model=model,
@@ -183,9 +184,9 @@ def build_model(
     return LargeBatchModel.from_model(sections.build(config, "model", **shape))
 
 
-def build_loss(label_smoothing: float) -> tf.keras.losses.Loss:
-    """Cross-entropy of logits and integer labels, smoothed if the share is more than 0."""
-    if label_smoothing:
+def build_loss(label_smoothing: float, of_targets: bool = False) -> tf.keras.losses.Loss:
+    """Cross-entropy of logits and integer labels, smoothed if the share is more than 0, or of real targets as well."""
+    if label_smoothing or of_targets:
         return SmoothedSparseCategoricalCrossentropy(label_smoothing)
     return tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 

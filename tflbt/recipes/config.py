@@ -51,8 +51,8 @@ def default_config() -> Config:
     - `warmup`, off with 0 `epochs`; `stability` and `curvature` (eigenvalues of `blocks`: output, last_2, all), off
       with `every` 0 epochs; `adversarial` and `small_loss`, off with `share` 0; `batch_augmentation`, off with 1 of
       `instances` (`batch_size` counts them); `checkpoint`.
-    - noise in every update, whose draws follow `seed`: `activation_noise`, `gradient_noise` and `weight_noise`, off
-      with `std` 0; `label_noise`, off with `probability` 0.
+    - noise in every update, whose draws follow `seed`: `activation_noise`, `gradient_noise`, `weight_noise` and
+      `target_noise`, off with `std` 0; `label_noise`, off with `probability` 0.
     - measures of every update, off with `measure` False: `noise_scale`, `gradient_norm`, `strides`,
       `augmentation_scale` (and `apply`, which scales the update).
     - measures at the ends of epochs, off with `every` 0: `margin`, `signal_to_noise`.

@@ -23,6 +23,7 @@ from tflbt.training import (
     NoiseScale,
     SmallLossDiscarding,
     Strides,
+    TargetNoise,
     WeightNoise,
 )
 
@@ -43,6 +44,7 @@ SWITCHES: dict[str, tuple[str, Any, Any]] = {
     "gradient_noise": ("std", 0, 1e-3),
     "weight_noise": ("std", 0, 1e-3),
     "label_noise": ("probability", 0, 0.1),
+    "target_noise": ("std", 0, 0.1),
     **{
         kind: ("measure", False, True)
         for kind in ("noise_scale", "gradient_norm", "strides", "augmentation_scale", "distance")
@@ -152,6 +154,7 @@ SECTIONS: dict[str, dict[str, Part]] = {
     "gradient_noise": {"": Part(GradientNoise)},
     "weight_noise": {"": Part(WeightNoise)},
     "label_noise": {"": Part(LabelNoise)},
+    "target_noise": {"": Part(TargetNoise)},
     "noise_scale": {"": Part(NoiseScale, own={"measure": False})},
     "augmentation_scale": {"": Part(AugmentationScale, own={"measure": False})},
     "gradient_norm": {"": Part(GradientNorm, own={"measure": False})},
@@ -161,7 +164,7 @@ SECTIONS: dict[str, dict[str, Part]] = {
 # The sections that are rules of an update, in the order in which they act.
 RULES = (
     *("adversarial", "small_loss", "batch_augmentation", "augmentation_scale"),
-    *("activation_noise", "gradient_noise", "weight_noise", "label_noise"),
+    *("activation_noise", "gradient_noise", "weight_noise", "label_noise", "target_noise"),
     *("noise_scale", "gradient_norm", "strides"),
 )
 # What the words of an annotation stand for, the first that is found.

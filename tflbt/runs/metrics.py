@@ -30,7 +30,7 @@ _LAST = (
     *("distance", "weight_norm", "weight_cosine"),
     "augmentation_scale",
     *("injected_gradient_noise", "injected_weight_noise"),
-    *("activation_noise", "label_noise"),
+    *("activation_noise", "label_noise", "target_noise"),
     *("decays", "growths", "adversarial_ratio", "discarded_share", "seconds"),
 )
 # Where the seconds went, in the order of the paper's Table II and of our figure.

@@ -11,6 +11,7 @@ from tflbt.training.rules.noise_scale import NoiseScale
 from tflbt.training.rules.rule import Rule
 from tflbt.training.rules.small_loss import SmallLossDiscarding
 from tflbt.training.rules.strides import Strides
+from tflbt.training.rules.target_noise import TargetNoise
 
 __all__ = [
     "ActivationNoise",
@@ -25,5 +26,6 @@ __all__ = [
     "SmallLossDiscarding",
     "SmoothedSparseCategoricalCrossentropy",
     "Strides",
+    "TargetNoise",
     "WeightNoise",
 ]

@@ -68,7 +68,8 @@ FIGURES = (
         "noise_injection",
         "Noise that was added",
         "The length of the Gaussian noise that was added to an epoch's last gradient, before its clipping, and to the "
-        "weights at which it was taken, divided by the length of these.",
+        "weights at which it was taken, divided by the length of these; the standard deviation of the noise on hidden "
+        "layers' outputs and on targets; and the share of labels that were replaced by others.",
         (
             Panel(
                 "noise / value",
@@ -77,6 +78,14 @@ FIGURES = (
                     Line("injected_weight_noise", "weights", "validation"),
                 ),
             ),
+            Panel(
+                "std of noise",
+                (
+                    Line("activation_noise", "activations", "train"),
+                    Line("target_noise", "targets", "validation", "--"),
+                ),
+            ),
+            Panel("wrong labels", (Line("label_noise", "share", "eigenvalue"),)),
         ),
     ),
     PanelFigure(

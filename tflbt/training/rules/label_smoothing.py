@@ -61,16 +61,23 @@ class SmoothedSparseCategoricalCrossentropy(tf.keras.losses.Loss):
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
         """The loss of each sample, in float32 for predictions of 16 bits.
 
-        Labels have the shape `[samples, ...]` or `[samples, ..., 1]`, predictions `[samples, ..., K]`.
+        Labels have the shape `[samples, ...]` or `[samples, ..., 1]`, predictions `[samples, ..., K]`. Real numbers of
+        the shape of the predictions are targets themselves, one-hot labels with noise for instance.
         """
         predictions = tf.convert_to_tensor(y_pred)
         if predictions.dtype.size < 4:
             predictions = tf.cast(predictions, tf.float32)
         labels = tf.convert_to_tensor(y_true)
-        if labels.shape.rank == predictions.shape.rank and labels.shape[-1] == 1:
-            labels = tf.squeeze(labels, -1)
         logits = predictions if self.from_logits else _log_probabilities(predictions)
-        hard = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(labels, tf.int64), logits)
+        same_rank = labels.shape.rank == predictions.shape.rank
+        if same_rank and labels.dtype.is_floating and labels.shape[-1] not in (None, 1):
+            targets = tf.cast(labels, logits.dtype)
+            sizes = tf.reduce_logsumexp(logits, -1) * tf.reduce_sum(targets, -1)
+            hard = sizes - tf.reduce_sum(targets * logits, -1)
+        else:
+            labels = tf.squeeze(labels, -1) if same_rank and labels.shape[-1] == 1 else labels
+            labels = tf.cast(labels, tf.int64)
+            hard = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         if not self.label_smoothing:
             return hard
         even = tf.reduce_logsumexp(logits, -1) - tf.reduce_mean(logits, -1)

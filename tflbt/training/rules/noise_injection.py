@@ -13,7 +13,6 @@ from tflbt.data.sample_seeds import sample_seeds, uniform, uniform_integers
 from tflbt.training.keras_internals import plain_optimizer
 from tflbt.training.rules.gradient_statistics import squared_norm
 from tflbt.training.rules.rule import Rule
-from tflbt.training.sub_batches import first_dimension
 
 _OF_WEIGHTS, _OF_GRADIENTS = range(2)  # words of their seeds
 
@@ -214,11 +213,7 @@ class LabelNoise(Rule):
         """The noisy labels of a sub-batch."""
         _, y, _ = tf.keras.utils.unpack_x_y_sample_weight(data)
         (labels,) = tf.nest.flatten(y)
-        reduction, count = self.model.reduction, tf.cast(first_dimension(labels), tf.int64)
-        ranks = tf.cast(reduction.size_in_graph, tf.int64)
-        number = tf.cast(step, tf.int64) * ranks + tf.cast(reduction.rank_in_graph, tf.int64)
-        first = number * tf.cast(self.model.update_state.nominal, tf.int64)
-        seeds = sample_seeds(self.seed, _update(self.model), first + tf.range(count))
+        seeds = seeds_of_samples(self.model, self.seed, step, tf.shape(labels)[0])
         wrong = uniform(seeds, 0) < self.probability
         step_on = tf.where(wrong, 1 + uniform_integers(seeds, 1, self._count - 1), 0)
         step_on = tf.reshape(tf.cast(step_on, labels.dtype), tf.shape(labels))
@@ -248,6 +243,15 @@ def noise_like(
             part *= tf.sqrt(tf.reduce_mean(tf.square(tf.cast(tensor, tf.float32))))
         noise.append(tf.cast(part, tensor.dtype))
     return noise
+
+
+def seeds_of_samples(model: Any, seed: int, step: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    """Seeds `[count, 2]` of a sub-batch's samples that depend on (seed, update, place in the update) alone."""
+    reduction = model.reduction
+    ranks = tf.cast(reduction.size_in_graph, tf.int64)
+    number = tf.cast(step, tf.int64) * ranks + tf.cast(reduction.rank_in_graph, tf.int64)
+    first = number * tf.cast(model.update_state.nominal, tf.int64)
+    return sample_seeds(seed, _update(model), first + tf.range(tf.cast(count, tf.int64)))
 
 
 def _update(model: Any) -> tf.Tensor:
