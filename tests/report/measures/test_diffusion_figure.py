@@ -36,7 +36,8 @@ def test_groups_are_drawn_at_the_mean_of_their_seeds():
     assert (t, d) == (T[:5], [2 * t for t in T[:5]])
     groups = [Group("small", {}, seeds), Group("large", {}, {"c": history(np.sqrt)})]
     (axes,) = diffusion_figure.compare(groups).axes
-    names = [line.get_label().split("\n")[0] for line in axes.lines]
-    assert names == ["small (2 seeds)", "large"]
+    labels = [line.get_label().split("\n") for line in axes.lines]
+    assert [name for name, *_ in labels] == ["small (2 seeds)", "large"]
+    assert "log₁₀ t, R² = " in labels[1][1] and labels[1][2] == "1 √t, R² = 1.000, slope 0.500"
     with pytest.raises(ValueError, match="^d has no distances"):
         diffusion_figure.compare([Group("none", {}, {"d": History([{"epoch": 1}])})])

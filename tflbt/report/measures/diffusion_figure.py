@@ -35,7 +35,7 @@ def draw(history: History) -> Figure | None:
 
 
 def compare(groups: Sequence[Group]) -> Figure:
-    """Draws a line per group, the mean of its seeds, with its fit in the legend.
+    """Draws a line per group, the mean of its seeds, with both fits in the legend.
 
     Raises:
         ValueError: If a run has no distances.
@@ -48,7 +48,7 @@ def compare(groups: Sequence[Group]) -> Figure:
             t, d = mean_distances(group)
             after = max(_after(history) for history in group.histories.values())
             found = fit_diffusion(t, d, after)
-            law = "" if found is None else f"\n{_law(found)}"
+            law = "" if found is None else f"\n{_law(found)}\n{_root(found)}"
             axes.plot(t, d, marker="o", markersize=3, label=f"{name}{of_seeds(group)}{law}", **look)
         figure_style.legend(figure)
         return figure
@@ -87,12 +87,16 @@ def _fits(axes: Axes, found: Diffusion, first: float, last: float) -> None:
     t = np.geomspace(first, last, 100)
     log, root = found.offset + found.per_decade * np.log10(t), found.root * np.sqrt(t)
     axes.plot(t, log, "--", color=COLOURS["eigenvalue"], linewidth=1.4, label=_law(found))
-    text = f"{found.root:.3g} √t, R² = {found.root_r_squared:.3f}\nslope {found.slope:.3f}"
+    text = _root(found).replace(", slope", "\nslope")
     axes.plot(t, root, ":", color=COLOURS["muted"], linewidth=1.4, label=text)
 
 
 def _law(found: Diffusion) -> str:
     return f"{found.offset:.3g} + {found.per_decade:.3g} log₁₀ t, R² = {found.r_squared:.3f}"
+
+
+def _root(found: Diffusion) -> str:
+    return f"{found.root:.3g} √t, R² = {found.root_r_squared:.3f}, slope {found.slope:.3f}"
 
 
 def _points(history: History) -> tuple[list[float], list[float]]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
+from tflbt.analysis.power_law import fit_power_law
 from tflbt.analysis.regimes import ACCURACY_SHARE
 from tflbt.checks import is_number
 from tflbt.report import axis_scale, figure_style
@@ -17,6 +18,7 @@ from tflbt.report.figure_style import COLOURS, WHOLE
 from tflbt.report.several.curves import looks
 from tflbt.report.several.groups import Group, deviation, differing
 from tflbt.runs.history import is_accuracy
+from tflbt.runs.metrics import is_logged_metric
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,11 +85,12 @@ def draw(
 
     The dashed line is 99.5% of the baseline's value, the target of "The Limit of the Batch Size" (2.1), where the
     column is an accuracy, else that value itself. A cross on the lower edge is a setting with which every run diverged.
+    Of what rules and callbacks measure, such as strides, the legend has the slope on logarithmic axes, and its error.
 
     Raises:
         ValueError: As `lines`, and if no run has the column.
 
-    Source: Figs 21 and 22 of `limit-of-the-batch-size.txt`.
+    Source: Figs 21 and 22 of `limit-of-the-batch-size.txt`; Figs 3, 4 and 7 of `curvature-radius.txt`.
     """
     found = lines(groups, column, against)
     require(column, [result for points in found.values() for _, result in points])
@@ -103,7 +106,7 @@ def draw(
             axes.errorbar(
                 [x for x, _ in alive], [result.mean for _, result in alive],
                 yerr=[result.deviation for _, result in alive],
-                marker="o", markersize=4, capsize=3, label=label, **look,
+                marker="o", markersize=4, capsize=3, label=label + _slope(points, column), **look,
             )  # fmt: skip
             lost = [x for x, result in points if not math.isfinite(result.mean)]
             edge = axes.get_xaxis_transform()
@@ -125,6 +128,15 @@ def draw(
             axis_scale.log_if_wide(axes, values)
         figure_style.legend(figure)
         return figure
+
+
+def _slope(points: Sequence[tuple[float, Result]], column: str) -> str:
+    """What the legend says of the slope of a measured column; of losses, metrics and two settings nothing."""
+    runs = [(x, value) for x, result in points for value in result.group.finals(column)]
+    if is_logged_metric(column) or len(points) < 3:
+        return ""
+    law = fit_power_law(*zip(*runs))
+    return "" if law is None else f"\n{law}"
 
 
 def mark_target(axes, column: str, baseline: float) -> None:
