@@ -89,6 +89,7 @@ class Reduction:
 
 
 EVERYONE = Reduction()
+_neighbours: dict[int, Reduction] = {}  # by how many ranks they are
 _group: Any = None  # the process set that stands for all ranks inside `process_set_scope`
 
 
@@ -174,7 +175,7 @@ def init_groups(ranks_per_group: int) -> Any:
     Raises:
         ValueError: If the ranks cannot be split so.
     """
-    os.environ["HOROVOD_DYNAMIC_PROCESS_SETS"] = "1"  # read when Horovod starts
+    allow_neighbours()
     if ranks_per_group == 1:  # nothing to reduce, so Horovod need not look every millisecond
         os.environ.setdefault("HOROVOD_CYCLE_TIME", "50")
     init()
@@ -191,6 +192,37 @@ def init_groups(ranks_per_group: int) -> Any:
         for first in range(0, ranks, ranks_per_group)
     ]
     return groups[rank() // ranks_per_group]
+
+
+def allow_neighbours() -> None:
+    """Before Horovod starts: lets `neighbours` make groups of some of the ranks."""
+    os.environ["HOROVOD_DYNAMIC_PROCESS_SETS"] = "1"  # read when Horovod starts
+
+
+def neighbours(ranks: int, reduction: Reduction = EVERYONE) -> Reduction:
+    """This rank and its neighbours: of ranks 0 .. n-1, n .. 2n-1, ..., all of which must make the same call.
+
+    Raises:
+        ValueError: If they are some of a process set, or Horovod was started without `HOROVOD_DYNAMIC_PROCESS_SETS=1`.
+    """
+    if ranks == reduction.size:
+        return reduction
+    if reduction.options:
+        raise ValueError(
+            f"ranks={ranks} of the {reduction.size} of a process set: use all of them."
+        )
+    hvd = _horovod()
+    if ranks not in _neighbours:
+        groups = [list(range(first, first + ranks)) for first in range(0, hvd.size(), ranks)]
+        try:
+            sets = [hvd.add_process_set(group) for group in groups]
+        except ValueError as error:
+            raise ValueError(
+                f"groups of {ranks} of {hvd.size()} ranks need process sets, which are made while Horovod runs: set "
+                f"HOROVOD_DYNAMIC_PROCESS_SETS=1 in the environment before it starts ({error})."
+            ) from error
+        _neighbours[ranks] = dataclasses.replace(reduction, process_set=sets[hvd.rank() // ranks])
+    return _neighbours[ranks]
 
 
 @contextlib.contextmanager

@@ -23,6 +23,10 @@ class GhostBatchNormalization(tf.keras.layers.BatchNormalization):
     `ghost_size` leave in plain batch normalisation, so neither the weights nor the running statistics depend on
     how many ghosts are computed at a time. Inference is plain batch normalisation by the running statistics.
 
+    In `LargeBatchModel.fit` on several ranks a ghost may be larger than a sub-batch: of `ghost_size` / `sub_batch_size`
+    ranks, neighbours, whose sub-batches are normalised together, each sample with the same weight, by small sums
+    over these ranks for every layer and sub-batch (see `tflbt.training.ranks.ghost_groups`).
+
     A last group of fewer samples is one ghost more: normalised by its own statistics, and one full step of the
     running ones, as a last smaller batch is in plain batch normalisation. The same holds for a whole batch of
     fewer samples than `ghost_size`, so give it sub-batches that are multiples of it. A ghost of one sample
@@ -65,6 +69,9 @@ class GhostBatchNormalization(tf.keras.layers.BatchNormalization):
         super().__init__(axis=axis, momentum=momentum, epsilon=epsilon, **kwargs)
         _refuse_other_groups(self)
         self.ghost_size = ghost_size
+
+    # Set while a ghost is of several ranks: sums tensors over them, as `tflbt.distributed.comm.all_reduce_sum`.
+    sum_over_ranks: Any = None
 
     @classmethod
     def replace(cls, layer: tf.keras.layers.BatchNormalization, ghost_size: int) -> None:
@@ -119,7 +126,10 @@ class GhostBatchNormalization(tf.keras.layers.BatchNormalization):
             tf.cast(inputs, self.moving_mean.dtype),
             [shape[0], tf.reduce_prod(shape[1:-1]), inputs.shape[-1]],
         )
-        ghosts = _Ghosts(tf.shape(x)[0], tf.shape(x)[1], self.ghost_size, x.dtype)
+        if self.sum_over_ranks is None:
+            ghosts: Any = _Ghosts(tf.shape(x)[0], tf.shape(x)[1], self.ghost_size, x.dtype)
+        else:
+            ghosts = _GhostOfRanks(tf.shape(x)[0] * tf.shape(x)[1], self.sum_over_ranks, x.dtype)
         mean = ghosts.mean(x)
         x -= ghosts.for_each_sample(mean)
         variance = ghosts.mean(tf.square(x))
@@ -182,3 +192,26 @@ class _Ghosts:
     def for_each_sample(self, values: tf.Tensor) -> tf.Tensor:
         """Each sample's row of `[ghosts, channels]`, as `[samples, 1, channels]`."""
         return tf.repeat(values, self._size, axis=0)[: self._samples, None]
+
+
+class _GhostOfRanks:
+    """As `_Ghosts`, where the samples of several ranks are a single ghost."""
+
+    def __init__(self, elements: tf.Tensor, sum_over_ranks: Any, dtype: tf.DType):
+        self._sum = sum_over_ranks
+        (self._elements,) = sum_over_ranks([tf.cast(elements, dtype)], "elements")
+        self._means = 0
+
+    def mean(self, x: tf.Tensor) -> tf.Tensor:
+        """The means `[1, channels]`, over all ranks."""
+        self._means += 1
+        (sums,) = self._sum([tf.reduce_sum(x, axis=[0, 1])], f"mean_{self._means}")
+        return sums[None] / self._elements
+
+    def unbiased(self, variance: tf.Tensor) -> tf.Tensor:
+        """As of `_Ghosts`."""
+        return variance * self._elements / tf.maximum(self._elements - 1, 1)
+
+    def for_each_sample(self, values: tf.Tensor) -> tf.Tensor:
+        """The row of the ghost, as `[1, 1, channels]`."""
+        return values[:, None]

@@ -21,6 +21,7 @@ from tflbt.recipes.data import Samples, build_samples, check_data
 from tflbt.recipes.perplexity import Perplexity
 from tflbt.recipes.run import Recipe
 from tflbt.training import LargeBatchModel, SmoothedSparseCategoricalCrossentropy
+from tflbt.training.ranks.ghost_groups import ranks_of_ghost
 from tflbt.training.rules.augmentation_scale import check_instances
 from tflbt.training.rules.noise_scale import check_apart
 
@@ -37,6 +38,8 @@ def prepare_process(config: ml_collections.ConfigDict) -> None:
 
     Call it before anything else touches TensorFlow.
     """
+    if (config.model.get("ghost_batch_size") or 0) > (config.sub_batch_size or 0):
+        comm.allow_neighbours()
     comm.init()
     check(config)
     # Generators with a state that can be set: a resumed run draws the same dropout.
@@ -239,14 +242,19 @@ def _check_signal(config: ml_collections.ConfigDict) -> None:
 
 
 def _check_ghosts(size: int | None, plan: BatchPlan) -> None:
-    """Raises where no sub-batch holds a whole ghost: the run would silently have smaller ones."""
+    """Raises where neither a sub-batch nor those of several ranks are a whole ghost: there would be smaller ones."""
     if size is None:
         return
     checks.whole("config.model.ghost_batch_size", size, at_least=1)
     computed = plan.samples_a_rank_computes
-    if size > computed:
+    if size > computed and plan.ranks > 1:
+        with sections.naming(
+            "", {"model.ghost_batch_size": size}, {"ghost_batch_size": "model.ghost_batch_size"}
+        ):
+            ranks_of_ghost(size, computed, plan.ranks)
+    elif size > computed:
         raise ValueError(
             f"config.model.ghost_batch_size={size} is more than the {computed} samples that a rank computes at a time, "
-            f"so that no ghost would have {size}: use at most {computed}, or a config.sub_batch_size (or a larger "
-            f"share of config.batch_size={plan.batch_size}) that is a multiple of {size}."
+            f"so that no ghost would have {size}: use at most {computed}, a config.sub_batch_size (or a larger "
+            f"share of config.batch_size={plan.batch_size}) that is a multiple of {size}, or more ranks."
         )

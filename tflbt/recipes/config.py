@@ -38,8 +38,8 @@ def default_config() -> Config:
     name, as `config.schedule.name = "cosine"`, brings the keys of that class with their defaults:
 
     - `model`: of `tflbt.models`. `ghost_batch_size` is the number of samples that batch normalisation normalises
-      together, whatever the sub-batch; at most, and best a divisor of, the samples that a rank computes at a time.
-      None: the whole sub-batch.
+      together, whatever the sub-batch: best a divisor of the samples that a rank computes at a time, or those that
+      several ranks compute at a time. None: the whole sub-batch.
     - `optimizer`: of `tflbt.optimizers`, else of `tf.keras.optimizers`; "tfa.NAME" is TensorFlow Addons'.
       `global_clipnorm` is the largest norm of an update's whole gradient, which is clipped to it once, after the sum
       over sub-batches and ranks. None: not clipped. `LayerWise` has a section `inner` for the optimizer inside it.

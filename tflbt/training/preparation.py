@@ -22,7 +22,7 @@ from tflbt.training import (
 from tflbt.training import tail as epoch_tail
 from tflbt.training.batch_wise import check_stateful
 from tflbt.training.housekeeping import AfterOthers, Housekeeping
-from tflbt.training.ranks import same_on_ranks, split_check
+from tflbt.training.ranks import ghost_groups, same_on_ranks, split_check
 from tflbt.training.rules.batch_augmentation import Instances, gathered
 from tflbt.training.rules.rule import Rule
 from tflbt.training.sources import fit_data
@@ -76,6 +76,7 @@ def of_fit(
         split_batch.start_rules(model, gathered_rules, data.spec)
         agreement.settle(model, data, equal, validation_data)
         check_stateful(model, data.plan)
+        ghost_groups.start(model, data, tail)
         sub_batches = split_check.examine(model, data.sub_batches, data.plan.sub_batches)
         split_batch.start_plan(model, data.plan)
         model.update_state.validation_steps_per_batch = data.validation_steps_per_batch

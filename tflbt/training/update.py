@@ -15,7 +15,7 @@ from tflbt.training import keras_internals, whole_update
 from tflbt.training.batch_scalars import BatchScalars
 from tflbt.training.conversion import table_rows
 from tflbt.training.pending_metrics import PendingMetrics, metric_variables
-from tflbt.training.ranks import same_on_ranks
+from tflbt.training.ranks import ghost_groups, same_on_ranks
 from tflbt.training.returned_results import ReturnedResults
 from tflbt.training.rules import gradient_statistics
 from tflbt.training.sample_losses import loss_of, sample_losses
@@ -68,7 +68,8 @@ class Update:
         evidence = same_on_ranks.evidence(self.model, of_settings=True)
         pending = PendingMetrics(self.model)
         self.rules.begin_update()
-        total = self.rules.end_sub_batches(self.accumulate(iterator, lap))
+        with ghost_groups.together(self.model):
+            total = self.rules.end_sub_batches(self.accumulate(iterator, lap))
         scalars = self.rules.scalars()
         results = self.results.local(total.seen)
         exact = [pending.local(), scalars, results, self.numbers.local(), evidence]

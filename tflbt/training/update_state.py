@@ -70,6 +70,7 @@ class UpdateState:
         self.skips = False
         self.progress = Progress()
         self.tail: Tail | None = None  # of the last fit; None: how long an epoch is, is not known
+        self.ghosts: dict[Any, Any] = {}  # layers whose ghosts are of several ranks, and these
         self.noticed_ghosts = False  # whether it was said that ghosts hold instances of few samples
         self.noticed_tail = False
 
