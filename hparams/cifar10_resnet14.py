@@ -19,7 +19,7 @@ from tflbt import recipes
 
 SMALL, LARGE = 128, 8192
 EPOCHS = 20
-SMALL_RATE, RATE, LARS_RATE = 0.1, 1.6, 3.5
+SMALL_RATE, RATE, LARS_RATE = 0.1, 0.4, 3.5
 WEIGHT_DECAY = 1e-4
 
 
