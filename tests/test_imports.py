@@ -18,10 +18,11 @@ BASE = {"distributed", "checks"}
 DECISIONS = {"control", "optimizers", "schedules"} | BASE
 MIDDLE = {"runs", "curvature", "data", "models", "analysis"} | DECISIONS
 COMMANDS = {"train", "tune", "report_run", "command_line", "doctor", "benchmarks", "landscape"}
-EVERYTHING = COMMANDS | {"recipes", "callbacks", "tuning", "training", "report"} | MIDDLE
+EVERYTHING = COMMANDS | {"recipes", "elastic", "callbacks", "tuning", "training", "report"} | MIDDLE
 ALLOWED = {
     **{command: EVERYTHING for command in COMMANDS},
-    "recipes": {"callbacks", "tuning", "training", "report"} | MIDDLE,
+    "recipes": {"elastic", "callbacks", "tuning", "training", "report"} | MIDDLE,
+    "elastic": {"callbacks", "training"} | MIDDLE,
     "callbacks": {"training"} | MIDDLE,
     "tuning": {"callbacks", "training", "report"} | MIDDLE,
     "training": {"data", "models"} | DECISIONS,

@@ -28,6 +28,7 @@ _PACKAGES = (
     "curvature",
     "data",
     "distributed",
+    "elastic",
     "models",
     "optimizers",
     "recipes",

@@ -36,16 +36,18 @@ def train(config: Any, workdir: Any, *, resume: bool = False, data_dir: str | No
         OSError: If data, the run directory or a checkpoint cannot be read or written.
         FloatingPointError: If the loss is NaN or infinite.
     """
-    from tflbt.distributed import comm
+    from tflbt.distributed import comm, elastic_worker, membership
     from tflbt.recipes import build, run
 
     build.prepare_process(config)
+    resume = resume or elastic_worker.must_resume()
     recipe = build.build(config, data_dir)
     chief = comm.is_chief()  # now, for after another rank's death Horovod could not say
     directory = run.claim(workdir, config, resume)
     try:
         return recipe.fit(directory=directory, resume=resume)
     finally:
+        chief = comm.is_chief() if membership.elastic() else chief  # the first one may have died
         if chief and directory.metrics_csv.exists() and not _is_current(directory):
             _write_report(directory)
 

@@ -119,6 +119,10 @@ class Checkpoint(tf.keras.callbacks.Callback):
         self.ended_itself = state.get("stopped", False)
         return epochs
 
+    def claim(self) -> None:
+        """Says that the checkpoints in the directory are of this run, in which this rank has come to take part."""
+        self._ours = True
+
     def set_model(self, model: tf.keras.Model) -> None:
         """Takes the model, and steps behind the callbacks whose epoch must end before a checkpoint is written."""
         super().set_model(model)

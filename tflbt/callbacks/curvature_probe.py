@@ -51,6 +51,14 @@ class CurvatureProbe:
         if plan is not None and self.options.get("sub_batch_size", 0) is None:
             self.options["sub_batch_size"] = plan.sub_batch_size
 
+    def warm_up(self, model: tf.keras.Model) -> None:
+        """Compiles what a measurement runs, and forgets what it gives."""
+        before = self.state()
+        self.start_training(model)
+        self.measure_again(model)
+        self.start_epoch()
+        self.restore(before)
+
     def start_epoch(self) -> None:
         """Resets the last epoch's estimate and costs."""
         self.eigenvalue, self.products, self.seconds = None, 0, 0.0

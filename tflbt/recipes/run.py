@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -11,9 +12,9 @@ import ml_collections
 import numpy as np
 import tensorflow as tf
 
-from tflbt import callbacks, data
+from tflbt import callbacks, data, elastic
 from tflbt.control.batch_plan import BatchPlan
-from tflbt.distributed import comm
+from tflbt.distributed import comm, elastic_worker, membership
 from tflbt.recipes import parts, sections
 from tflbt.recipes.config import default_config
 from tflbt.runs.config import as_plain, flatten
@@ -113,8 +114,15 @@ class Recipe:
         config = self.config
         # It computes on as many samples at a time as it did before.
         plan = BatchPlan(config.batch_size, config.sub_batch_size, comm.size())
+        fit: Any = self.model.fit
+        if membership.elastic():
+            if config.sub_batch_size is None:
+                raise ValueError(
+                    "sub_batch_size=None would change with the number of ranks: under launch/elastic.sh give a number."
+                )
+            fit = functools.partial(elastic.fit, self.model)
         with data.unreadable_named():
-            return self.model.fit(
+            return fit(
                 *self.train,
                 batch_size=batch_size or config.batch_size,
                 sub_batch_size=plan.samples_a_rank_computes,
@@ -136,6 +144,8 @@ def claim(path: str | os.PathLike[str], config: Any, resume: bool) -> RunDirecto
 
     Keys that the version that began the run did not have yet may be at their defaults, which do as it did.
     """
+    if elastic_worker.is_standby():  # the run is under way
+        return RunDirectory(path)
 
     def claimed() -> RunDirectory:
         if resume:

@@ -18,7 +18,7 @@ def agree(model: TrainingModel) -> None:
     are taken and the others are named, once.
     """
     variables = [v for v in model.non_trainable_weights if isinstance(v, tf.Variable)]
-    if model.reduction.size == 1 or not variables:
+    if not model.reduction.varies or not variables:
         return
     plain, same = model.reduction.uncompressed, model.update_state.same
     prints = fingerprint.evidence(same.of_layers(variables))

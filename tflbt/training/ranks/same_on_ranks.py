@@ -59,7 +59,7 @@ def state(model: TrainingModel, *, training: bool = True) -> dict[str, tf.Variab
 
 def begin(model: TrainingModel, variables: dict[str, tf.Variable]) -> None:
     """Fingerprints a `state` for the updates of an epoch, or for an evaluation; does nothing in one process."""
-    if model.reduction.size == 1 or not variables:
+    if not model.reduction.varies or not variables:
         return
     same = model.update_state.same
     if same.mixed:

@@ -1,0 +1,320 @@
+"""`fit` for ranks that come and go: epochs of one training, with whoever is there."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import tensorflow as tf
+from absl import logging
+
+from tflbt.callbacks.checkpoint import Checkpoint
+from tflbt.callbacks.curvature_probe import CurvatureProbe
+from tflbt.callbacks.states.callback_states import CallbackStates
+from tflbt.control.ranks import check_ranks
+from tflbt.data.forms import is_arrays
+from tflbt.distributed import comm, elastic_worker, membership
+from tflbt.elastic.state import Snapshot, restore, take_snapshot
+from tflbt.training import LargeBatchModel
+from tflbt.training.keras_internals import TensorLogs
+
+
+def fit(
+    model: LargeBatchModel,
+    x: Any = None,
+    y: Any = None,
+    *,
+    samples_per_rank: int = 256,
+    min_ranks: int = 1,
+    max_ranks: int | None = None,
+    **arguments: Any,
+) -> tf.keras.callbacks.History:
+    r"""Trains as `model.fit(x, y, **arguments)`, on as many ranks as the batch wants, which come and go between epochs.
+
+    Under `launch/elastic.sh` the job begins with `min_ranks`; a batch of B samples wants
+
+    $$R = \mathrm{clip}(\lfloor B / b \rfloor, R_{\min}, R_{\max})$$
+
+    ranks, or the next smaller number by which it divides. The launcher starts the processes, which wait until all is
+    traced; at the end of an epoch they join, with rank 0's weights and all callbacks' states. The updates are those of
+    one rank with the same batches, to float32 rounding (with dropout, of as many ranks). Where a rank dies, rank 0 too,
+    the others go back to the last finished epoch and train on. A `tflbt.callbacks.Checkpoint` should be among the
+    callbacks: where all ranks are lost the launcher starts them again, from the newest checkpoint.
+
+    Callbacks live on: `epochs` stays the run's, and what they keep survives, as where a run is resumed (their
+    `on_train_begin` runs again, and then they get their state back). Without that launcher this is `model.fit`.
+
+    Args:
+        model: A compiled `tflbt.LargeBatchModel`.
+        x: Whole arrays, or a data set that is the same on every rank, with `shard=True`.
+        y: Whole arrays, or None where x yields them.
+        samples_per_rank: b, the samples of an update that a rank is to compute, at least 1, default 256 (the paper's).
+        min_ranks: The fewest ranks to ask for, at least 1, default 1; after a death there may be fewer for a while.
+        max_ranks: The most ranks, at least `min_ranks`; default None: the launcher's `--max-ranks`.
+        **arguments: Of `LargeBatchModel.fit`; `sub_batch_size` must be among them.
+
+    Returns:
+        Keras's History of all epochs.
+
+    Raises:
+        TypeError: If the model is no LargeBatchModel.
+        ValueError: If an argument is out of its range; if the ranks could not share out the data anew, or would
+            compute on sub-batches of another size; if the model trains on a process set.
+        RuntimeError: If the job was started again and has no checkpoint to go on from.
+
+    Source: sections III-B and IV-D of `abs-absa.txt`.
+
+    Example:
+        >>> from tflbt import elastic
+        >>> inputs = tf.keras.Input([2])
+        >>> model = LargeBatchModel(inputs, tf.keras.layers.Dense(1)(inputs))
+        >>> model.compile("sgd", "mse")
+        >>> x, y = tf.ones([32, 2]), tf.ones([32, 1])
+        >>> history = elastic.fit(model, x, y, batch_size=8, sub_batch_size=4, epochs=2, verbose=0)
+        >>> len(history.epoch)
+        2
+    """
+    if not isinstance(model, LargeBatchModel):
+        raise TypeError(
+            f"elastic.fit trains a tflbt.LargeBatchModel, and {type(model).__name__} is none: use from_model(model)."
+        )
+    check_ranks(min_ranks, min_ranks if max_ranks is None else max_ranks, samples_per_rank)
+    if arguments.get("sub_batch_size") is None:
+        raise ValueError(
+            "elastic.fit needs sub_batch_size: without it the samples that a rank computes on at a time would change "
+            "with the number of ranks."
+        )
+    validation = arguments.get("validation_data")
+    for name, data in {"x": x, "validation_data": validation}.items():
+        if data is None or is_arrays(data) or arguments.get("shard") is True:
+            continue
+        raise ValueError(
+            f"elastic.fit cannot share {name}={type(data).__name__} out anew as ranks come and go: give whole arrays, "
+            "or a data set that is the same on every rank, with shard=True."
+        )
+    if model.reduction.process_set is not None:
+        raise ValueError(
+            "elastic.fit changes the ranks of the whole job, and this model trains on a process set: leave it out of "
+            "hvd.DistributedOptimizer."
+        )
+    if not membership.elastic():
+        return model.fit(x, y, **arguments)
+    most = elastic_worker.max_ranks()
+    most = most if max_ranks is None else min(max_ranks, most)
+    wanted = {"samples_per_rank": samples_per_rank, "min_ranks": min(min_ranks, most)}
+    session = Session(model, {"x": x, "y": y, **arguments}, {**wanted, "max_ranks": most})
+    if elastic_worker.is_standby():
+        session.warm_up()
+        elastic_worker.wait_for_place()
+    elastic_worker.end_with_launcher()
+    comm.init()
+    return elastic_worker.run(session)
+
+
+class Session:
+    """A training, as `elastic_worker.run` carries it through the coming and going of ranks.
+
+    Args:
+        model: The compiled model.
+        arguments: Of its `fit`.
+        wanted: Of `ranks_that_fit`.
+    """
+
+    def __init__(
+        self, model: LargeBatchModel, arguments: dict[str, Any], wanted: dict[str, int]
+    ) -> None:
+        self.model, self.wanted = model, wanted
+        self.callbacks = list(tf.nest.flatten(arguments.pop("callbacks", None) or []))
+        self.epochs = arguments.pop("epochs", 1)
+        self.first_epoch = arguments.pop("initial_epoch", 0)
+        self.arguments = arguments
+        self.states = CallbackStates(self.callbacks)
+        self.saved: Snapshot | None = None
+        self.joins = elastic_worker.is_standby()
+        self.history: dict[int, dict[str, Any]] = {}
+        self.paused_at: float | None = None  # since when nothing is trained, as ranks come or go
+
+    def warm_up(self) -> None:
+        """Compiles, alone, what the training will run, by an update and a step of validation.
+
+        All that these change is replaced when the process joins.
+        """
+        arguments = {**self.arguments, "epochs": 1, "verbose": 0, "callbacks": [_Once()]}
+        if arguments.get("validation_data") is not None or arguments.get("validation_split"):
+            arguments["validation_steps"] = 1
+        self.model.fit(**arguments)
+        for callback in self.callbacks:
+            probe = getattr(callback, "curvature", None)
+            if isinstance(probe, CurvatureProbe):
+                probe.warm_up(self.model)
+
+    def restore(self) -> None:
+        """Goes back to the last finished epoch."""
+        self.paused_at = self.paused_at or time.perf_counter()
+        if self.saved is not None:
+            restore(self.model, self.states, self.saved)
+
+    def share(self) -> None:
+        """Gives ranks that have just met the state of the one that has come furthest; `fit` shares rank 0's weights.
+
+        Raises:
+            SystemExit: If a process that waited for its place finds nobody who has a state.
+        """
+        self.model.update_state.same.settled = False  # others may have other hardware
+        mine = -1 if self.saved is None else self.saved.epochs
+        epochs = comm.gather_objects(mine, "tflbt.elastic.epochs")
+        best = max(epochs)
+        if best < 0:
+            if any(comm.gather_objects(self.joins, "tflbt.elastic.joins")):
+                logging.error(
+                    "No rank has the training's state any more: it goes on from a checkpoint."
+                )
+                raise SystemExit(elastic_worker.AGAIN)
+            self._resume()
+            return
+        root = epochs.index(best)
+        saved = self.saved
+        if comm.size() > 1:
+            # Unless it is rank 0's, whose weights `fit` shares.
+            sent = saved.light if saved and root == 0 else saved
+            found = elastic_worker.broadcast(sent if comm.rank() == root else None, root)
+            saved = found if comm.rank() != root else saved
+        assert saved is not None
+        restore(self.model, self.states, saved.light if comm.rank() == root else saved)
+        self.saved, self.history = saved, saved.history
+        for callback in self.callbacks:
+            if isinstance(callback, Checkpoint):
+                callback.claim()
+
+    def _resume(self) -> None:
+        """Where the launcher has started the job again, goes on from the newest checkpoint."""
+        if not elastic_worker.must_resume() or self.first_epoch:
+            return
+        found = [each for each in self.callbacks if isinstance(each, Checkpoint)]
+        if not found:
+            raise RuntimeError(
+                "The job has lost all its ranks and was started again, but there is no checkpoint to go on from: put a "
+                "tflbt.callbacks.Checkpoint among the callbacks of elastic.fit."
+            )
+        self.first_epoch = found[0].resume(self.model)
+        if found[0].batch_size is not None:
+            self.arguments["batch_size"] = found[0].batch_size
+
+    def train(self) -> tf.keras.callbacks.History:
+        """Trains to the last epoch, unless ranks come or go before.
+
+        Raises:
+            RanksChange: On all ranks alike, at the end of an epoch.
+        """
+        arguments, first = self.arguments, self.first_epoch
+        if self.saved is not None:
+            first = self.saved.epochs
+            arguments = {**arguments, "batch_size": self.saved.batch_size}
+        commits = Commits(self)
+        if first < self.epochs:
+            self.model.fit(
+                **arguments,
+                initial_epoch=first,
+                epochs=self.epochs,
+                callbacks=[Resizing(self), *self.callbacks, commits],
+            )
+        if commits.ranks_change:
+            raise elastic_worker.RanksChange
+        history = tf.keras.callbacks.History()
+        history.set_model(self.model)
+        history.epoch = sorted(self.history)
+        history.history = {}
+        for epoch in history.epoch:
+            for name, value in self.history[epoch].items():
+                history.history.setdefault(name, []).append(value)
+        self.model.history = history
+        return history
+
+    def commit(self, epochs: int) -> None:
+        """Notes the training as it is after some epochs."""
+        self.saved = take_snapshot(self.model, self.states, epochs, self.history)
+
+    def sizes(self) -> list[int]:
+        """The numbers of ranks that fit the next epoch's batch, up to the one that it wants."""
+        plan, together = self.model.batch_plan, self.model.batch_augmentation.sub_batches_together
+        assert plan is not None
+        size = plan.samples_a_rank_computes
+        return ranks_that_fit(
+            plan.batch_size, lambda ranks: ranks * size * together(ranks), **self.wanted
+        )
+
+
+def ranks_that_fit(
+    batch_size: int, step: Any, *, samples_per_rank: int, min_ranks: int, max_ranks: int
+) -> list[int]:
+    """The numbers of ranks by whose `step` a batch divides, up to the one that it wants; at least [1].
+
+    Example:
+        >>> ranks_that_fit(1024, lambda r: 64 * r, samples_per_rank=256, min_ranks=1, max_ranks=8)
+        [1, 2, 4]
+    """
+    most = min(max(batch_size // samples_per_rank, min_ranks), max_ranks)
+    return [n for n in range(1, most + 1) if batch_size % step(n) == 0] or [1]
+
+
+class Commits(TensorLogs, tf.keras.callbacks.Callback):
+    """The last callback: notes the training after each epoch, and ends the `fit` where ranks are to come or go."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session, self.ranks_change = session, False
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Gives callbacks without `restore` their attributes back, which their `on_train_begin` may have reset."""
+        self.session.states.begin(self.model)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Notes the training before its first epoch."""
+        if self.session.saved is None:
+            self.session.commit(epoch)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Notes the training; asks the launcher whether ranks are to come or go."""
+        session, chief = self.session, comm.is_chief()
+        session.history[epoch] = {name: _number(value) for name, value in (logs or {}).items()}
+        session.commit(epoch + 1)
+        if chief:
+            elastic_worker.report(epoch + 1, session.sizes())
+        if epoch + 1 == session.epochs or self.model.stop_training:
+            return
+        change = float(chief and elastic_worker.ranks_are_to_change())
+        (total,) = comm.all_reduce_sum([tf.constant(change)], "tflbt.elastic.change")
+        if total > 0:
+            session.paused_at = time.perf_counter()
+            self.ranks_change = self.model.stop_training = True
+
+
+class Resizing(TensorLogs, tf.keras.callbacks.Callback):
+    """The first callback: adds to an epoch's row how many ranks trained it, and how long they had waited for others."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session, self.seconds = session, 0.0
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """The first update after a change of ranks ends the pause."""
+        if (begun := self.session.paused_at) is not None:
+            self.seconds, self.session.paused_at = time.perf_counter() - begun, None
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Adds the columns."""
+        if logs is not None:
+            logs.update(ranks=comm.size(), seconds_joining=self.seconds)
+        self.seconds = 0.0
+
+
+class _Once(tf.keras.callbacks.Callback):
+    """Ends a training after its first update."""
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """The first update is over."""
+        self.model.stop_training = True
+
+
+def _number(value: Any) -> Any:
+    return value.numpy().item() if tf.is_tensor(value) and not value.shape.rank else value
