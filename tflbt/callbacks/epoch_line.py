@@ -53,6 +53,8 @@ def _number(value: Any, digits: int | None = None) -> str:
         return f"{'-':<{_WIDTH}}"
     if not isinstance(value, (int, float)):
         return str(value)
+    if digits is None and isinstance(value, int):
+        return str(value)
     if digits is None and (value == 0 or 1e-3 <= abs(value) < 1e3):
         return f"{value:<{_WIDTH}.4f}"
     return f"{value:<{_WIDTH}.{digits or 3}g}"

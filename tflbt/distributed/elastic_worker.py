@@ -108,7 +108,7 @@ def run(training: Training) -> Any:
     from horovod.common.elastic import State, run_fn
     from horovod.common.exceptions import HorovodInternalError, HostsUpdatedInterrupt
 
-    class Held(State):  # type: ignore[misc]
+    class Shared(State):  # type: ignore[misc]
         """The training as Horovod sees it."""
 
         def __init__(self) -> None:
@@ -131,7 +131,7 @@ def run(training: Training) -> Any:
                 raise HorovodInternalError(str(error)) from error
             raise
 
-    return run_fn(lambda held: _mapped(training.train), meet_again)(Held())
+    return run_fn(lambda state: _mapped(training.train), meet_again)(Shared())
 
 
 def meet_again() -> None:
