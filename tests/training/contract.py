@@ -3,7 +3,9 @@
 `MODELS` and `DATA` name the rows and the columns; `Twins` trains a row's model as plain Keras by whole batches and as a
 LargeBatchModel by sub-batches. Both are compiled once and trained with every form of data from the same weights. The
 tests of the table are test_contract.py, on one rank, and ranks/test_training_contract.py, on two: every time those
-pairs that differ in what they show, and with `tests/run.sh -m slow -k every_model_with` the others too.
+pairs that differ in what they show, and with `tests/run.sh -m slow -k every_model_with` the others too. Every form of
+data meets each structure of samples (one array, several inputs, several outputs); of the other forms of models each is
+traced once on one rank and once on two, here with weights of samples and there without, or inversely.
 
 What equals what. An update's gradient, the loss, the metrics, `evaluate` and `predict` are those of plain Keras on the
 same global batches, to float32's rounding. Two things see sub-batches by design, so that their rows say when they are
@@ -178,10 +180,10 @@ class Form:
     rounding: float = 0.0
     # By a part of the name of a form of data: words of the ValueError with which Keras and tflbt refuse the pair.
     refused: dict[str, str] = dataclasses.field(default_factory=dict)
-    special: bool = False  # has the special columns too
+    special: bool = False  # has all columns daily: another structure of samples
     # Which of the columns on two ranks daily: those with weights, or those without, so that there is one trace; None:
     # none, because another row has the same graph (of LSTMs that of tags, whose mask reaches the loss, for a quarter of
-    # the time).
+    # the time). On one rank the row has the other ones.
     weighs_on_ranks: bool | None = None
 
     by_whole_batches: bool = False  # equal only where one rank takes the batch at once
@@ -194,8 +196,9 @@ class Form:
     def takes_daily(self, data: Data, ranks: int) -> bool:
         """Whether a pair is among those that are tested every time; the others are marked as slow."""
         if ranks > 1:
-            return data.ranks and data.weighs == self.weighs_on_ranks
-        return self.special or not data.special
+            of_rank = data.ranks and (self.special or data.daily)
+            return of_rank and data.weighs == self.weighs_on_ranks
+        return self.special or (data.daily and data.weighs != bool(self.weighs_on_ranks))
 
 
 OF_ONE = {"class ": "class_weight` is only supported for Models with a single output"}
@@ -294,9 +297,7 @@ class Data:
     weighted: bool = False
     fit: dict[str, Any] = dataclasses.field(default_factory=dict)  # further arguments
     named: bool = False  # inputs and outputs as dictionaries
-    special: bool = (
-        False  # a column of few rows: it wants traces of its own, or says little of the model
-    )
+    daily: bool = False  # a column of all rows: it says something of the model
     ranks: bool = False  # a column on two ranks too
 
     @property
@@ -311,26 +312,26 @@ class Data:
 
 
 BY_CLASS = {"class_weight": CLASS_WEIGHT}
-# Batches of a Sequence or of unknown size have no static shapes: theirs come first, with and without weights, and the
-# others use their traces, so that there are two for each row, and further ones for special columns.
+# Batches of a Sequence have no static shapes: theirs come first, with and without weights, and the others use their
+# traces, so that there are two for each row, and further ones for dictionaries.
 DATA = {
+    "Sequence": Data(sequence, daily=True),
     "tf.data, unknown size": Data(unknown, ranks=True),
-    "arrays": Data(whole, ranks=True),
-    "tensors": Data(tensors, special=True),
+    "arrays": Data(whole, daily=True, ranks=True),
+    "tensors": Data(tensors),
+    "generator": Data(generator),
     "tf.data": Data(dataset, ranks=True),
     "tf.data, whole batches": Data(dataset, samples=BATCH),
-    "Sequence, sample weights": Data(sequence, weighted=True, ranks=True),
-    "generator, sample weights": Data(generator, weighted=True, special=True),
+    "Sequence, sample weights": Data(sequence, weighted=True, daily=True, ranks=True),
+    "generator, sample weights": Data(generator, weighted=True),
     "sample weights": Data(whole, weighted=True, ranks=True),
     "tf.data, sample weights": Data(dataset, weighted=True),
-    "class weights": Data(whole, fit=BY_CLASS),
+    "class weights": Data(whole, fit=BY_CLASS, daily=True),
     "tf.data, class weights": Data(dataset, fit=BY_CLASS, ranks=True),
     # Keras takes both only where the batches divide.
     "class and sample weights": Data(whole, weighted=True, fit=BY_CLASS, samples=BATCH),
-    "Sequence": Data(sequence, special=True),
-    "generator": Data(generator, special=True),
-    "dictionaries": Data(whole, named=True, special=True),
-    "tf.data, dictionaries": Data(dataset, named=True, special=True),
+    "dictionaries": Data(whole, named=True),
+    "tf.data, dictionaries": Data(dataset, named=True),
 }
 
 
