@@ -39,6 +39,6 @@ def test_what_is_measured_has_its_slope_in_the_legend(make_run):
     groups = by_seed([make_run("sgd", size, 0.9) for size in (64, 128, 320)])
     (axes,) = sweep.draw(groups, "updates").axes
     (bars,) = axes.containers
-    assert bars.get_label().startswith("sgd\nslope -1.000 ± ")
+    assert bars.get_label().startswith("sgd\nslope -1.000 ± ") and axes.get_yscale() == "log"
     (axes,) = sweep.draw(groups, "val_accuracy").axes
     assert axes.containers[0].get_label() == "sgd"

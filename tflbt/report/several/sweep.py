@@ -124,6 +124,8 @@ def draw(
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
         if is_accuracy(column):
             axis_scale.percent(axes, [])
+        elif any(_slope(points, column) for points in found.values()):
+            axis_scale.log(axes, values)
         else:
             axis_scale.log_if_wide(axes, values)
         figure_style.legend(figure)
@@ -133,7 +135,7 @@ def draw(
 def _slope(points: Sequence[tuple[float, Result]], column: str) -> str:
     """What the legend says of the slope of a measured column; of losses, metrics and two settings nothing."""
     runs = [(x, value) for x, result in points for value in result.group.finals(column)]
-    if is_logged_metric(column) or len(points) < 3:
+    if is_logged_metric(column) or len(points) < 3 or any(value <= 0 for _, value in runs):
         return ""
     law = fit_power_law(*zip(*runs))
     return "" if law is None else f"\n{law}"
