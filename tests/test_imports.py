@@ -25,7 +25,7 @@ ALLOWED = {
     "elastic": {"callbacks", "training"} | MIDDLE,
     "callbacks": {"training"} | MIDDLE,
     "tuning": {"callbacks", "training", "report"} | MIDDLE,
-    "training": {"data", "models"} | DECISIONS,
+    "training": {"data", "models", "runs"} | DECISIONS,
     "report": {"runs", "analysis"} | DECISIONS,
     "runs": BASE,
     "curvature": DECISIONS,

@@ -32,6 +32,11 @@ WORKDIR = flags.DEFINE_string(
     "workdir", None, "The directory of the run or the search; a new one, or the one to resume."
 )
 RESUME = flags.DEFINE_bool("resume", False, "Go on with what --workdir holds, where its files end.")
+flags.register_validator(
+    "workdir",
+    lambda path: path is None or bool(path.strip()),
+    "it is empty: name a directory ('.' is the one where you are)",
+)
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the data sets lie (digits need none).")
 
 

@@ -33,6 +33,7 @@ from typing import Any
 from absl import app, flags
 
 from tflbt import report
+from tflbt.runs import received
 
 _BASELINE = flags.DEFINE_string(
     "baseline", None, "Run directory of the small batch that the others are held against."
@@ -117,7 +118,7 @@ def main(
 
 def _is_search(directory: str) -> bool:
     """Returns whether a directory holds a search of hyper-parameters."""
-    return os.path.exists(os.path.join(directory, "search.json"))
+    return (received.place(directory) / "search.json").exists()
 
 
 def _compare_times(directories: Sequence[str], folder: str) -> None:

@@ -6,7 +6,7 @@ import ml_collections
 import numpy as np
 import pytest
 
-from tflbt.runs.config import as_plain, differences, flatten, read_json, to_json, without_numpy
+from tflbt.runs.config import as_plain, differences, flatten, without_numpy
 
 
 def test_config_dict_and_tuples_become_plain():
@@ -40,20 +40,6 @@ def test_keys_that_may_differ_are_not_looked_at():
 def test_not_a_number_is_no_difference():
     nan = float("nan")
     assert differences({"a": nan}, {"a": nan}) == []
-
-
-@pytest.mark.parametrize("text", ["{", "[1]", ""])
-def test_damaged_json_names_the_file(tmp_path, text):
-    path = tmp_path / "config.json"
-    path.write_text(text)
-    with pytest.raises(ValueError, match=r"config\.json is damaged"):
-        read_json(path)
-
-
-def test_json_round_trip(tmp_path):
-    path = tmp_path / "config.json"
-    path.write_text(to_json({"rate": 1 / 3}))
-    assert read_json(path) == {"rate": 1 / 3}
 
 
 def test_numpy_numbers_become_pythons_and_the_rest_stays():

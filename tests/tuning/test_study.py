@@ -103,17 +103,40 @@ def test_there_are_no_more_trials_than_wanted(invented):
     assert study.next() == DONE
 
 
-def test_a_trial_begun_three_times_without_progress_fails_and_the_search_goes_on(invented):
+def test_a_trial_killed_three_times_without_progress_is_tried_again_at_the_end(invented):
+    """The job may have been killed from outside: what it trained may be the best."""
     path = invented.path()
     for attempt in range(3):
-        study = invented.study(path=path, max_trials=2)
+        study = invented.study(path=path, max_trials=3)
         trial = study.next()
         assert (trial.number, trial.attempts) == (1, attempt)
-    study = invented.study(path=path, max_trials=2)
-    assert study.next().number == 2
-    assert study.outcomes[1].status == "failed"
-    assert "killed 3 times during this trial" in study.outcomes[1].message
-    assert invented.study(path=path, max_trials=2).outcomes[1] == study.outcomes[1]
+    study = invented.study(path=path, max_trials=3)
+    for number in (2, 3):
+        assert study.next().number == number and 1 in study.running
+        study.end(number, Outcome("completed", (0.5,)))
+    trial = study.next()
+    assert (trial.number, trial.attempts, dict(trial.values)) == (1, 3, study.trials[1].values)
+    study.end(1, Outcome("completed", (0.9,)))
+    assert study.next() == DONE and study.best() == 1 and study.killed == []
+
+
+@pytest.mark.parametrize("tuner", ["RandomSearch", "Hyperband", "BayesianOptimization"])
+def test_a_trial_killed_six_times_without_progress_is_given_up(invented, tuner):
+    """Whatever starts the job again comes to the search's end, with one group and with two."""
+    for groups in (1, 2):
+        path, starts = invented.path(), 0
+        while True:
+            study, starts = (
+                invented.study(tuner, path=path, max_trials=5, groups=groups),
+                starts + 1,
+            )
+            while (trial := study.next()) not in (WAIT, DONE) and trial.number != 1:
+                study.end(trial.number, Outcome("completed", (0.5,)))
+            if trial == DONE:
+                break
+        assert starts == 7 and study.killed == [1] and study.best() == 2
+        assert "killed 6 times during this trial" in study.outcomes[1].message
+        assert invented.study(tuner, path=path, max_trials=5).outcomes[1] == study.outcomes[1]
 
 
 def test_a_job_that_kills_the_trials_of_all_its_groups_does_not_end_the_search(invented):
@@ -131,7 +154,7 @@ def test_a_trial_that_gets_on_may_be_killed_as_often_as_it_likes(invented):
         study = invented.study(path=path, progress=lambda number, safe=safe: safe)
         assert study.next().number == 1
     study = invented.study(path=path, progress=lambda number: 5)
-    assert study.next().number == 2 and study.outcomes[1].status == "failed"
+    assert study.next().number == 2 and study.running == [1, 2]
 
 
 def test_three_errors_in_a_row_end_the_search_but_three_divergences_do_not(invented):

@@ -52,14 +52,14 @@ def test_tells_of_every_beginning_and_end(server, events):
 
 def test_tells_of_a_trial_that_fails_as_it_keeps_killing_its_job(invented, events):
     path = invented.path()
-    for _ in range(3):
-        invented.study(path=path).next()
+    for _ in range(6):
+        invented.study(path=path, max_trials=1).next()
     server = TrialServer(
-        invented.study(path=path),
+        invented.study(path=path, max_trials=1),
         lambda trial: events.append(trial.number),
         lambda n: events.append(-n),
     )
-    assert server.next().number == 2 and events == [-1, 2]
+    assert server.next() == DONE and events == [-1]
 
 
 def test_two_processes_never_get_the_same_trial(server):

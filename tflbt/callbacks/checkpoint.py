@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
-from collections.abc import Collection, Iterable
-from pathlib import Path
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -16,6 +15,7 @@ from tflbt import checks
 from tflbt.callbacks.states.callback_states import CallbackStates
 from tflbt.control.progress import Progress
 from tflbt.distributed import comm
+from tflbt.runs import received
 from tflbt.training import keras_internals
 from tflbt.training.checkpoint import Checkpoints, restore_together, write_together
 
@@ -37,7 +37,8 @@ class Checkpoint(tf.keras.callbacks.Callback):
     Args:
         directory: Where to write the checkpoints.
         callbacks: Callbacks whose state must not be missing when the run goes on. Those of the `fit` are saved in any
-            case; the ones that are named here and have a `restore(state)` get their state already from `resume`.
+            case; the ones that are named here and have a `restore(state)` get their state already from `resume`. Of
+            those with an `epoch_to_keep` the checkpoint of that epoch, from 1, is written and stays.
         every: Epochs between checkpoints, at least 1, default 1.
         keep: How many of the newest checkpoints to keep, at least 1, default 2.
         initial: Whether to write one of the weights before the first update too, as epoch 0, which stays: distances and
@@ -79,13 +80,15 @@ class Checkpoint(tf.keras.callbacks.Callback):
             hint = "; the weights before the first update are initial=True"
             checks.increasing("keep_epochs", keep_epochs, whole=True, hint=hint)
         stay = (0, *keep_epochs) if initial else keep_epochs
-        self.checkpoints = Checkpoints(Path(directory), keep, stay)
+        self.checkpoints = Checkpoints(received.place(directory), keep, stay)
         self.initial = initial
         self.every = every
         self.batch_size: int | None = None  # that the restored run had reached
         self.ended_itself = False  # whether the restored run had ended itself
         self._resumed = False  # since the last `fit`
         self._ours = False  # whether the checkpoints in the directory belong to this run
+        callbacks = list(callbacks)
+        self._keepers = [each for each in callbacks if hasattr(each, "epoch_to_keep")]
         self._states = CallbackStates(callbacks)
 
     def resume(self, model: tf.keras.Model, without: Collection[str] = ()) -> int:
@@ -109,6 +112,18 @@ class Checkpoint(tf.keras.callbacks.Callback):
         if state is None:
             return 0
         self._resumed = True
+        try:
+            return self._restore(model, state, without)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{self.checkpoints.directory}: the state in the newest checkpoint is not what was written "
+                f"({type(error).__name__}: {error}): restore it from a copy."
+            ) from error
+
+    def _restore(
+        self, model: tf.keras.Model, state: Mapping[str, Any], without: Collection[str]
+    ) -> int:
+        """Gives callbacks and model their state; returns the number of finished epochs."""
         self._states.restore(state["callbacks"], state.get("attributes"), without)
         epochs = int(state["epochs"])
         if state.get("samples_seen") is not None:
@@ -186,8 +201,10 @@ class Checkpoint(tf.keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes a checkpoint, if it is due or this is the last epoch."""
         last = epoch + 1 == self.params.get("epochs") or self.model.stop_training
-        if (epoch + 1) % self.every == 0 or epoch + 1 in self.checkpoints.keep_epochs or last:
-            write_together(self.checkpoints, self.model, epoch + 1, self._state())
+        best = {keeper.epoch_to_keep for keeper in self._keepers} - {None}
+        wanted = epoch + 1 in {*self.checkpoints.keep_epochs, *best}
+        if (epoch + 1) % self.every == 0 or wanted or last:
+            write_together(self.checkpoints, self.model, epoch + 1, self._state(), best)
 
     def _state(self) -> dict[str, Any]:
         """What a checkpoint holds besides weights and slots."""

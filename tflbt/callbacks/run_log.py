@@ -186,6 +186,7 @@ class RunLog(TensorLogs, tf.keras.callbacks.Callback):
         if self._last_epoch and initial_epoch == 0:
             self._offset = self._last_epoch
         self._require_ours(initial_epoch)
+        run.require_contained()
         run.path.mkdir(parents=True, exist_ok=True)
         run.metrics.truncate(initial_epoch + self._offset)
         if self._events is not None:  # the last fit was interrupted

@@ -101,11 +101,9 @@ def landscape(
 
 def _write(folder: str, about: dict[str, Any], names: list[str], log: bool) -> None:
     """Writes the numbers and the figure."""
-    from pathlib import Path
-
     from tflbt.report import figure_files
     from tflbt.report.measures import landscape_figure
-    from tflbt.runs import atomic_file
+    from tflbt.runs import atomic_file, received
     from tflbt.runs.config import to_json
 
     kind = about["kind"]
@@ -120,8 +118,9 @@ def _write(folder: str, about: dict[str, Any], names: list[str], log: bool) -> N
         losses = np.array(about["losses"])
         figure = landscape_figure.surface(values, losses, labels, marks, log)
     figure_files.save_all({f"landscape_{kind}": figure}, folder)
-    atomic_file.write(Path(folder) / "landscape.json", to_json(about))
-    print(Path(folder) / f"landscape_{kind}.png", flush=True)
+    place = received.place(folder)
+    atomic_file.write(place / "landscape.json", to_json(about))
+    print(place / f"landscape_{kind}.png", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from tflbt import report
 from tflbt.distributed import comm
 from tflbt.recipes.tune import RecipeTrainer, report_search, tune_recipe
 from tflbt.report.comparison import Tuned, comparison_table, write_comparison
+from tflbt.runs import received
 from tflbt.tuning import space as spaces
 from tflbt.tuning.ledger import Result
 from tflbt.tuning.search_directory import SearchDirectory
@@ -42,10 +43,11 @@ def compare_recipes(
     Raises:
         ValueError: If recipes have the same name, or none of a recipe's trials has an objective.
     """
-    workdir = Path(workdir)
+    workdir = received.place(workdir)
     names = [trainer.config.name.replace(":", "-") or "recipe" for trainer in trainers]
     if len(set(names)) < len(names):
         raise ValueError(f"compare has a recipe twice: {', '.join(names)}.")
+    received.require_contained(workdir, [*names, "comparison.csv", "report.html", "figures"])
     winners = []
     for name, trainer in zip(names, trainers):
         folder, recipe = workdir / name, trainer.config.name

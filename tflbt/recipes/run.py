@@ -11,12 +11,14 @@ from typing import Any
 import ml_collections
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from tflbt import callbacks, data, elastic
 from tflbt.control.batch_plan import BatchPlan
 from tflbt.distributed import comm, elastic_worker, membership
 from tflbt.recipes import parts, sections
 from tflbt.recipes.config import default_config
+from tflbt.runs import atomic_file
 from tflbt.runs.config import as_plain, flatten
 from tflbt.runs.run_directory import RunDirectory
 from tflbt.training import LargeBatchModel
@@ -58,6 +60,7 @@ class Recipe:
         directory: RunDirectory | None = None,
         *,
         resume: bool = False,
+        start_over: bool = False,
         verbose: int = 1,
     ) -> tf.keras.callbacks.History | None:
         """Trains as the recipe says, with logs and checkpoints in a directory of `claim`; all ranks call it alike.
@@ -67,6 +70,8 @@ class Recipe:
                 one that says `over` after that is restored ends the training before it begins.
             directory: Where metrics, checkpoints and TensorBoard's files go; default None: nothing is written.
             resume: Go on where the newest good checkpoint ends, if there is one.
+            start_over: Whether `resume` may begin anew, with a warning, where epochs were trained and their checkpoints
+                are gone; default False.
             verbose: 1 (default) shows bars and a line per epoch, 0 nothing.
 
         Returns:
@@ -74,6 +79,7 @@ class Recipe:
 
         Raises:
             FloatingPointError: If the loss is NaN or infinite.
+            ValueError: If `resume` would throw epochs away.
         """
         more_callbacks = [*more_callbacks]
         if directory is None:
@@ -90,6 +96,11 @@ class Recipe:
         over = any(getattr(callback, "over", False) for callback in more_callbacks)
         if finished >= self.config.epochs or over:
             return None
+        if not finished:
+            comm.on_chief(
+                lambda: _begin_checkpoints(directory, resume, checkpoint.every, start_over),
+                "tflbt.checkpoint.begin",
+            )
         for monitor in self.monitors:
             if isinstance(monitor, callbacks.DistanceMonitor):
                 monitor.write_into(directory)
@@ -154,6 +165,28 @@ def claim(path: str | os.PathLike[str], config: Any, resume: bool) -> RunDirecto
         return RunDirectory.create(path, config)
 
     return comm.on_chief(claimed, "tflbt.run_directory")
+
+
+def _begin_checkpoints(directory: RunDirectory, resume: bool, every: int, start_over: bool) -> None:
+    """Makes the folder of checkpoints, so that it is there before the first epoch is.
+
+    A kill can leave a row without a checkpoint, but no row without the folder.
+
+    Raises:
+        ValueError: If the run has finished epochs whose checkpoints somebody removed: to begin anew drops their rows.
+    """
+    rows = len(directory.metrics.read()) if resume else 0
+    every = min(every, directory.hyper_parameters.get("checkpoint.every") or every)
+    if rows > every or (rows and not directory.checkpoints.is_dir()):
+        lost = f"{directory.metrics_csv} has {rows} epoch(s), but {directory.checkpoints} has no checkpoint of them"
+        if not start_over:
+            raise ValueError(
+                f"{lost}: to start over would throw them away. Restore the checkpoints from a copy, or give another "
+                "--workdir for a new run."
+            )
+        logging.warning("%s: it starts over.", lost)
+    with atomic_file.naming(directory.checkpoints, "cannot make the folder"):
+        directory.checkpoints.mkdir(parents=True, exist_ok=True)
 
 
 def _new_defaults(before: Mapping[str, Any], config: ml_collections.ConfigDict) -> set[str]:

@@ -18,6 +18,7 @@ from tflbt.recipes import build, run
 from tflbt.recipes import space as recipe_space
 from tflbt.recipes.data import Samples, build_samples
 from tflbt.recipes.parts import USED_WITH
+from tflbt.runs import received
 from tflbt.runs.config import as_plain
 from tflbt.tuning import space as spaces
 from tflbt.tuning.ledger import Result
@@ -46,15 +47,23 @@ class RecipeTrainer:
 
     def __call__(self, trial: Trial, folder: Path, callbacks: list[Any]) -> None:
         """Trains into a run directory, or goes on with the one that is there."""
-        self.train(spaces.apply(self.config, trial.values), folder, callbacks)
+        config = spaces.apply(self.config, trial.values)
+        self.train(config, folder, callbacks, start_over=True)
 
-    def train(self, config: ml_collections.ConfigDict, folder: Path, callbacks: list[Any]) -> None:
+    def train(
+        self,
+        config: ml_collections.ConfigDict,
+        folder: Path,
+        callbacks: list[Any],
+        start_over: bool = False,
+    ) -> None:
         """Trains a configuration into a run directory, or goes on with the one that is there."""
         build.prepare_process(config)
         recipe = build.build(config, self.data_dir, samples=self._loaded(config))
         resume = comm.on_chief(lambda: (folder / "config.json").exists(), "tflbt.tuning.resume")
         directory = run.claim(folder, config, resume)
-        recipe.fit(callbacks, directory, resume=resume, verbose=self.verbose)
+        how = {"resume": resume, "start_over": start_over}
+        recipe.fit(callbacks, directory, **how, verbose=self.verbose)
 
     def _loaded(self, config: ml_collections.ConfigDict) -> Samples:
         """The samples, loaded anew only where the trial's hyper-parameters concern them."""
@@ -84,7 +93,7 @@ def tune_recipe(
         build.check(config)
         searched: keras_tuner.HyperParameters = recipe_space.load(space, config)
         spaces.check(searched, config, build.check, USED_WITH)
-    workdir = Path(workdir)
+    workdir = received.place(workdir)
 
     def write_best(trial: Trial, value: float) -> None:
         write_winner(
@@ -121,7 +130,7 @@ def _grace(config: ml_collections.ConfigDict, searched: keras_tuner.HyperParamet
 
 def report_search(workdir: str | os.PathLike[str], result: Result | None) -> None:
     """Prints what a search found and writes its page; on rank 0. A failure here must not hide how the search ended."""
-    workdir = Path(workdir)
+    workdir = received.place(workdir)
     if result is not None:
         for line in summary(workdir, result):
             print(line, flush=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from tflbt.analysis.tuned import Tuned
 from tflbt.report import page_parts
 from tflbt.report.tiles import count, metric_text, text_table
-from tflbt.runs import atomic_file
+from tflbt.runs import atomic_file, received
 
 _CAPTION = (
     "A dot for each seed; the tick is their mean, the bar the sample standard deviation on both sides of it. "
@@ -34,6 +34,7 @@ def write_comparison(directory: str | os.PathLike[str], rows: Sequence[Tuned]) -
 
     _header(rows)  # raises before anything is written
     folder = Path(directory)
+    received.require_contained(folder, ("figures",))
     figure = comparison_figure.draw(rows)
     drawings = figure_files.save_inline({"comparison": figure}, folder / "figures")
     atomic_file.write(folder / "comparison.csv", _csv(rows))

@@ -6,7 +6,6 @@ import io
 import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -14,14 +13,14 @@ from matplotlib.figure import Figure
 
 from tflbt.report import figure_style
 from tflbt.report.figure_style import COLOURS
-from tflbt.runs import atomic_file
+from tflbt.runs import atomic_file, received
 
 _PNG_DPI = 160
 
 
 def save_all(figures: Mapping[str, Figure], folder: str | os.PathLike[str]) -> None:
     """Saves each figure as `name.png` and `name.svg` in a folder, which is made if missing."""
-    folder = Path(folder)
+    folder = received.place(folder)
     with atomic_file.naming(folder, "cannot make the folder"):
         folder.mkdir(parents=True, exist_ok=True)
     with figure_style.settings():
@@ -33,7 +32,7 @@ def save_all(figures: Mapping[str, Figure], folder: str | os.PathLike[str]) -> N
 def save_inline(figures: Mapping[str, Figure], folder: str | os.PathLike[str]) -> dict[str, str]:
     """Saves the figures as `save_all` does and returns each as an `<svg>` element for a page."""
     save_all(figures, folder)
-    texts = {name: (Path(folder) / f"{name}.svg").read_text("utf-8") for name in figures}
+    texts = {name: (received.place(folder) / f"{name}.svg").read_text("utf-8") for name in figures}
     return {name: inline_svg(text, name) for name, text in texts.items()}
 
 

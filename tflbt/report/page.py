@@ -28,7 +28,7 @@ def write(run_directory: RunDirectory | str | os.PathLike[str], regime: str = ""
 
     Raises:
         FileNotFoundError: If there is no `metrics.csv` with at least one epoch.
-        ValueError: If a file of the run is damaged; names it.
+        ValueError: If a file of the run is damaged, or a symbolic link leads out of its directory; names it.
         OSError: If the page or a figure cannot be written; names the path.
 
     Example:
@@ -41,6 +41,7 @@ def write(run_directory: RunDirectory | str | os.PathLike[str], regime: str = ""
     from tflbt.report import figures  # Matplotlib is only loaded to draw
 
     run = run_directory if isinstance(run_directory, RunDirectory) else RunDirectory(run_directory)
+    run.require_contained()
     history = run.history
     if not history.rows:
         raise FileNotFoundError(

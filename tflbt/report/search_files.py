@@ -11,8 +11,8 @@ from typing import Any
 from tflbt.checks import one_of
 from tflbt.report import search_history
 from tflbt.report.search_history import HyperParameter, SearchHistory, TrialRow
-from tflbt.runs.config import read_json
 from tflbt.runs.metrics import MetricsTable
+from tflbt.runs.received import read_json
 
 _COLUMNS = ("trial", "status", "objective", "best_epoch", "epochs", "seconds", "continues")
 _LAST_COLUMN = "message"

@@ -13,7 +13,7 @@ from tflbt.report import page_parts, search_files
 from tflbt.report.search_history import SearchHistory, TrialRow
 from tflbt.report.search_tiles import tiles
 from tflbt.report.tiles import count, metric_text
-from tflbt.runs import atomic_file
+from tflbt.runs import atomic_file, received
 
 _TITLES = {
     "objective": "Objective by trial",
@@ -47,7 +47,7 @@ def write_search(directory: str | os.PathLike[str]) -> Path:
 
     Raises:
         FileNotFoundError: If there is no search, or no trial has begun; names the file.
-        ValueError: If a file of the search is damaged; names it.
+        ValueError: If a file of the search is damaged, or a symbolic link leads out of its directory; names it.
         OSError: If the page or a figure cannot be written; names the path.
 
     Example:
@@ -61,7 +61,8 @@ def write_search(directory: str | os.PathLike[str]) -> Path:
     from tflbt.report import figure_files, search_figures  # Matplotlib is only loaded to draw
     from tflbt.report.figure_style import HALF
 
-    folder = Path(directory)
+    folder = received.place(directory)
+    received.require_contained(folder, ("search.json", "trials.csv", "report.html", "figures"))
     history = search_files.read(folder)
     drawn = search_figures.draw(history)
     whole = {name: figure.get_figwidth() > HALF[0] for name, figure in drawn.items()}

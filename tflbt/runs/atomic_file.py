@@ -12,7 +12,8 @@ def write(path: str | os.PathLike[str], content: str | bytes) -> None:
     """Replaces the file at `path` by text (as UTF-8, newlines kept) or bytes, whole or not at all.
 
     The content goes to a hidden file beside the target, is flushed to the disk, and takes the target's name in one step
-    (`os.replace`). A kill can leave only the hidden file, which the next write uses again.
+    (`os.replace`). A kill can leave only the hidden file, which the next write replaces. Neither name is followed where
+    it is a symbolic link.
 
     Raises:
         OSError: If the file cannot be written; names `path`, where the old file is untouched.
@@ -22,7 +23,7 @@ def write(path: str | os.PathLike[str], content: str | bytes) -> None:
     data = content.encode("utf-8") if isinstance(content, str) else content
     with naming(target, "cannot write"):
         try:
-            with open(partial, "wb") as file:
+            with open(_new(partial), "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -31,6 +32,13 @@ def write(path: str | os.PathLike[str], content: str | bytes) -> None:
             with contextlib.suppress(OSError):
                 partial.unlink()
             raise
+
+
+def _new(path: Path) -> int:
+    """Returns the descriptor of a file that was not there before, whatever had its name."""
+    path.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(path, flags, 0o666)
 
 
 @contextlib.contextmanager

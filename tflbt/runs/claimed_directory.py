@@ -5,11 +5,10 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
-from tflbt.runs import atomic_file, directory_lock
-from tflbt.runs.config import as_plain, differences, read_json, to_json
+from tflbt.runs import atomic_file, directory_lock, received
+from tflbt.runs.config import as_plain, differences, to_json
 from tflbt.runs.directory_lock import DirectoryLock
 
 LISTED = 5  # differences that an error names; of more, it says how many there are
@@ -28,11 +27,13 @@ class ClaimedDirectory:
     kind = ""
     #: The JSON file that describes it. It is written last: a directory that has it has all that a resumption reads.
     description_name = ""
+    #: The other files and folders that are written there.
+    written: tuple[str, ...] = ()
     #: The error of an `open` with another description; has the fields `path` and `changes`.
     refusal = ""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = received.place(path)
         self.claimed = False
         self._lock: DirectoryLock | None = None
 
@@ -48,12 +49,14 @@ class ClaimedDirectory:
             FileExistsError: If the directory holds a run or a search, which stays untouched.
             NotADirectoryError: If the path is a file.
             BlockingIOError: If another process is writing there.
-            ValueError: If a value has no JSON form; names the key.
+            ValueError: If a value has no JSON form (names the key), the path is empty, or a symbolic link there leads
+                out of the directory.
             OSError: If the directory cannot be made or written; names the path.
         """
         place = cls(path)
         text = to_json(as_plain(description))
         place._require_free()
+        place.require_contained()
         with atomic_file.naming(place.path, f"cannot make the {cls.kind} directory"):
             place.path.mkdir(parents=True, exist_ok=True)
         place._lock = directory_lock.hold(place.path)
@@ -77,7 +80,8 @@ class ClaimedDirectory:
         Raises:
             FileNotFoundError: If there is nothing to continue.
             BlockingIOError: If another process is writing there.
-            ValueError: If the JSON file is damaged, or differs; names the first keys with their old and new values.
+            ValueError: If the JSON file is damaged, or differs (names the first keys with their old and new values), or
+                a symbolic link there leads out of the directory.
             OSError: If the directory cannot be read.
         """
         place = cls(path)
@@ -87,7 +91,8 @@ class ClaimedDirectory:
                 f"no {cls.kind} to open here ({cls.description_name} is missing); start one without --resume",
                 str(place.path),
             )
-        before = read_json(place.path / cls.description_name)
+        place.require_contained()
+        before = received.read_json(place.path / cls.description_name)
         now = before if description is None else as_plain(description)
         changes = differences(cls._comparable(before), cls._comparable(now), may_differ)
         if changes:
@@ -99,6 +104,10 @@ class ClaimedDirectory:
         place._lock = directory_lock.hold(place.path)
         place.claimed = True
         return place
+
+    def require_contained(self) -> None:
+        """Raises ValueError if something that is written here would end outside, by a symbolic link."""
+        received.require_contained(self.path, (".lock", self.description_name, *self.written))
 
     def _require_free(self) -> None:
         """Raises if the place is taken."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -68,14 +67,3 @@ def without_numpy(value: Any) -> Any:
 def to_json(content: Any) -> str:
     """Returns plain values as indented JSON text that ends in a newline."""
     return json.dumps(content, indent=2) + "\n"
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads a dictionary from a JSON file; a ValueError names the file if it holds none."""
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}. Restore it from a copy.") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} is damaged: it holds no dictionary. Restore it from a copy.")
-    return content

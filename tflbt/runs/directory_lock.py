@@ -26,8 +26,10 @@ class DirectoryLock:
 
     def __init__(self, directory: Path) -> None:
         path = directory / ".lock"
+        # A link could lead to any file; a pipe would wait for a reader.
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         with atomic_file.naming(path, "cannot make the lock"):
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._file = os.open(path, flags, 0o666)
         release = weakref.finalize(self, os.close, self._file)
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)

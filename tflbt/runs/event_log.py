@@ -42,7 +42,7 @@ class EventLog:
         older = list(folder.glob("events.out.tfevents.*"))
         # TensorBoard reads files in the order of their names: with nanoseconds that is the order of time.
         name = f"events.out.tfevents.{time.time_ns()}.{os.getpid()}.tflbt"
-        self._file: BinaryIO = open(folder / name, "wb")  # noqa: SIM115 (closed by `close`)
+        self._file: BinaryIO = open(folder / name, "xb")  # noqa: SIM115 (closed by `close`)
         self._records = RecordWriter(self._file)
         started = time.time() - sum(_seconds(row) for row in rows)
         writer = SourceMetadata(writer="tflbt")
@@ -95,4 +95,5 @@ def _plain(hparams: Mapping[str, Any]) -> dict[str, Any]:
 
 def _seconds(row: Mapping[str, Any]) -> float:
     """Returns the duration of an epoch, 0 if unknown."""
-    return float(row.get("seconds") or 0.0)
+    seconds = row.get("seconds")
+    return float(seconds) if isinstance(seconds, (int, float)) else 0.0

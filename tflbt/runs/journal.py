@@ -8,7 +8,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tflbt.runs import atomic_file
+from tflbt.runs import atomic_file, received
+
+MOST_BYTES = 2**28  # 10,000 trials of 1,000 epochs
 
 
 class Journal:
@@ -23,7 +25,8 @@ class Journal:
         size = self.path.stat().st_size if self.path.exists() else 0
         with atomic_file.naming(self.path, "cannot write"):
             try:
-                with self.path.open("ab") as file:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+                with open(os.open(self.path, flags, 0o666), "ab") as file:
                     file.write(line.encode())
                     file.flush()
                     os.fsync(file.fileno())
@@ -36,15 +39,15 @@ class Journal:
         """Reads the events; half a line that a kill left at the end is cut off the file."""
         if not self.path.exists():
             return []
-        data = self.path.read_bytes()
+        data = received.read(self.path, MOST_BYTES)
         whole = data[: data.rfind(b"\n") + 1]
         if whole != data:
-            with self.path.open("r+b") as file:
+            with open(os.open(self.path, os.O_WRONLY | os.O_NOFOLLOW), "wb") as file:
                 file.truncate(len(whole))
         events = []
         for number, line in enumerate(whole.decode("utf-8", "replace").split("\n")[:-1], start=1):
             try:
-                event = json.loads(line)
+                event = received.parse_json(line)
             except ValueError as error:
                 raise ValueError(
                     f"{self.path}, line {number}, is damaged: {line[:60]!r}"

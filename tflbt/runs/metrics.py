@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from absl import logging
 
-from tflbt.runs import atomic_file
+from tflbt.runs import atomic_file, received
 from tflbt.runs.config import without_numpy
 
 # The documented order: _FIRST, loss, metrics, val_loss, val_metrics, _LAST, seconds_PART, other seconds_*, columns
@@ -33,6 +34,10 @@ _LAST = (
     *("activation_noise", "label_noise", "target_noise"),
     *("decays", "growths", "adversarial_ratio", "discarded_share", "seconds"),
 )
+# An epoch's number, as we write it or as pandas does; a table of searches has none in some rows.
+_EPOCH = r"\d{1,15}(\.0*)?|"
+# Of a table that is read: figures and pages of more would take minutes and gigabytes.
+MOST_COLUMNS, MOST_CELLS = 10_000, 4_000_000
 # Where the seconds went, in the order of the paper's Table II and of our figure.
 PARTS = ("computation", "communication", "curvature", "resizing", "input", "validation")
 
@@ -115,7 +120,12 @@ class MetricsTable:
             ValueError: If the existing file is not a table (see `read`).
         """
         columns, lines = self._read_text()
-        remaining = [line for line in lines if int(line.get("epoch") or 0) <= epochs]
+        for number, line in enumerate(lines, start=2):
+            if not line.get("epoch"):
+                raise ValueError(
+                    f"{self.path}, line {number}, has no epoch; restore the line or remove it."
+                )
+        remaining = [line for line in lines if float(line["epoch"]) <= epochs]
         if len(remaining) != len(lines):
             self._write(columns, remaining)
         return len(lines) - len(remaining)
@@ -144,7 +154,9 @@ class MetricsTable:
     def _read_text(self) -> tuple[list[str], list[dict[str, str]]]:
         """Returns the columns and the cells as text, without a damaged last line."""
         try:
-            text = self.path.read_text("utf-8", errors="replace")
+            text = received.read(self.path).decode(
+                "utf-8-sig", "replace"
+            )  # spreadsheets write the mark
         except FileNotFoundError:
             return [], []
         lines = text.splitlines(keepends=True)
@@ -156,10 +168,18 @@ class MetricsTable:
 
     def _parse(self, lines: list[str]) -> tuple[list[str], list[dict[str, str]]]:
         """Splits lines into cells and checks each against the header."""
-        cells = [row for row in csv.reader(lines) if row]
+        try:
+            cells = [row for row in csv.reader(lines) if row]
+        except csv.Error as error:
+            raise ValueError(f"{self.path} is damaged: {error}.") from error
         if not cells:
             return [], []
         header, *rows = cells
+        if len(header) > MOST_COLUMNS or sum(map(len, cells)) > MOST_CELLS:
+            raise ValueError(
+                f"{self.path} is damaged: {len(header):,} columns and {len(rows):,} rows are more than a table has "
+                f"({MOST_COLUMNS:,} columns, {MOST_CELLS:,} cells)."
+            )
         for number, row in enumerate(rows, start=2):
             if len(row) == len(header):
                 continue
@@ -171,6 +191,14 @@ class MetricsTable:
                 f"{self.path}, line {number}: {len(row)} cells where the header has "
                 f"{len(header)}; restore the line or remove it."
             )
+        if "epoch" in header:
+            place = header.index("epoch")
+            for number, row in enumerate(rows, start=2):
+                if not re.fullmatch(_EPOCH, row[place]):
+                    raise ValueError(
+                        f"{self.path}, line {number}: epoch={row[place][:40]!r} is not a whole number; restore the "
+                        "line or remove it."
+                    )
         return header, [dict(zip(header, row)) for row in rows]
 
 
@@ -188,7 +216,10 @@ def _from_text(text: str) -> Any:
         return None
     for kind in (int, float):
         try:
-            return kind(text)
+            value = kind(text)
         except ValueError:
             continue
+        # A whole number of hundreds of digits is none that a float could hold.
+        if kind is float or abs(value) < 2**63:
+            return value
     return text

@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from tflbt.runs import atomic_file, environment
+from tflbt.runs import atomic_file, environment, received
 from tflbt.runs.claimed_directory import ClaimedDirectory
-from tflbt.runs.config import flatten, read_json, to_json
+from tflbt.runs.config import flatten, to_json
 from tflbt.runs.history import History
 from tflbt.runs.metrics import MetricsTable
 
@@ -48,6 +48,10 @@ class RunDirectory(ClaimedDirectory):
 
     kind = "run"
     description_name = "config.json"
+    written = (
+        *("environment.json", "metrics.csv", "distance.csv", "report.html"),
+        *("tensorboard", "checkpoints", "figures"),
+    )
     refusal = (
         "{path}: cannot resume with another configuration: {changes}. "
         "Give the values the run began with, or another --workdir for a new run."
@@ -73,7 +77,7 @@ class RunDirectory(ClaimedDirectory):
     @property
     def config(self) -> dict[str, Any]:
         """The configuration in `config.json`, as a dictionary of plain values."""
-        return read_json(self.config_json)
+        return received.read_json(self.config_json)
 
     @property
     def hyper_parameters(self) -> dict[str, Any]:
@@ -90,7 +94,7 @@ class RunDirectory(ClaimedDirectory):
     @property
     def environment(self) -> dict[str, Any]:
         """The content of `environment.json`: where the run began."""
-        return read_json(self.environment_json)
+        return received.read_json(self.environment_json)
 
     @property
     def metrics(self) -> MetricsTable:

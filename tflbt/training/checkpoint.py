@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import functools
 import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Collection
+import tempfile
+import zipfile
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from absl import logging
 
 from tflbt import checks
 from tflbt.distributed import comm
+from tflbt.runs import received
 from tflbt.training import agreement
 
 WEIGHTS = "variables"
@@ -27,6 +31,9 @@ STATE = "state.json"
 ARRAYS = "arrays.npz"  # if the state has any
 ARRAY = "array_in_npz"  # stands in the state for an array, with its name
 MANIFEST = "manifest.json"
+MOST_STATE_BYTES = (
+    2**28
+)  # of state.json; a callback may keep a number for each of millions of updates
 _NAME = re.compile(r"(?:\.replaced_)?epoch_(\d+)")
 
 
@@ -48,11 +55,23 @@ class Checkpoints:
 
     def __post_init__(self) -> None:
         """Takes a path as a string too, and checks `keep`."""
-        object.__setattr__(self, "directory", Path(self.directory))
+        object.__setattr__(self, "directory", received.place(self.directory))
         checks.whole("keep", self.keep, at_least=1)
 
-    def write(self, model: tf.keras.Model, epochs: int, state: dict[str, Any]) -> Path:
-        """Writes a checkpoint with `state` (JSON values and NumPy arrays) on one rank, and returns its folder."""
+    def write(
+        self,
+        model: tf.keras.Model,
+        epochs: int,
+        state: dict[str, Any],
+        best: Collection[int] = (),
+    ) -> Path:
+        """Writes a checkpoint with `state` (JSON values and NumPy arrays) on one rank, and returns its folder.
+
+        Of the other checkpoints those of the epochs `best` stay, too.
+
+        Raises:
+            OSError: If it cannot be written; earlier ones are intact.
+        """
         final = self.directory / f"epoch_{epochs:05d}"
         draft = self.directory / f".writing_{final.name}"
         try:
@@ -70,14 +89,14 @@ class Checkpoints:
                 "checkpoints are intact: free space and start again with --resume",
                 str(final),
             ) from error
-        self._tidy(epochs)
+        self._tidy(epochs, {*self.keep_epochs, *best})
         return final
 
-    def _tidy(self, epochs: int) -> None:
+    def _tidy(self, epochs: int, staying: Collection[int]) -> None:
         """Removes the oldest, those of later epochs (from a run that this one repeats) and what killed writes left."""
         found = self.found()
         later = [path for path in found if _epoch(path) > epochs]
-        passing = [path for path in found if _epoch(path) not in self.keep_epochs]
+        passing = [path for path in found if _epoch(path) not in staying]
         oldest = [path for path in passing if path not in later][: -self.keep]
         for path in (*later, *oldest):
             _remove(path)
@@ -113,20 +132,52 @@ class Checkpoints:
                     "restore one from a backup, or move the folder away to start over."
                 )
             return None
-        state = json.loads((path / STATE).read_text())
-        if (path / ARRAYS).exists():
-            with np.load(path / ARRAYS) as arrays:
-                state = _with_arrays(state, arrays)
+        state = _read_state(path)
         written_by, now = state.get("optimizer"), agreement.plain_optimizer_name(model.optimizer)
         if written_by != now:
             raise ValueError(_mismatch(path, f"it was written with {written_by}, not {now}"))
         agreement.build_optimizer(model.optimizer, model.trainable_variables)
         try:
-            _variables(model).read(str(path / WEIGHTS)).assert_consumed()
+            with _plainly_named(path) as folder:
+                _variables(model).read(os.path.join(folder, WEIGHTS)).assert_consumed()
         except (AssertionError, ValueError, tf.errors.OpError) as error:
             reason = str(error).splitlines()[0][:300]
             raise ValueError(_mismatch(path, reason)) from error
         return state
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    """Returns what the JSON and the arrays of a checkpoint's folder say.
+
+    Raises:
+        ValueError: If they are not what `Checkpoints.write` leaves; names the file.
+    """
+    state = received.read_json(path / STATE, MOST_STATE_BYTES)
+    epochs = state.get("epochs")
+    if type(epochs) is not int or epochs < 0:
+        raise ValueError(f"{path / STATE} is damaged: epochs={epochs!r} is no number of epochs.")
+    if not (path / ARRAYS).exists():
+        return state
+    try:
+        with zipfile.ZipFile(path / ARRAYS) as archive:  # as `np.savez` writes it, nothing inflates
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise ValueError("an array is compressed")
+        with np.load(path / ARRAYS) as arrays:
+            return _with_arrays(state, arrays)
+    except (ValueError, KeyError, MemoryError, zipfile.BadZipFile, EOFError) as error:
+        raise ValueError(f"{path / ARRAYS} is damaged: {error!r}.") from error
+
+
+@contextlib.contextmanager
+def _plainly_named(path: Path) -> Iterator[str]:
+    """Gives a checkpoint's folder a name in which TensorFlow sees no pattern, as it does in `run[1]`."""
+    if not set("*?[\\") & set(str(path)):
+        yield str(path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = os.path.join(folder, "checkpoint")
+        os.symlink(path.resolve(), link)
+        yield link
 
 
 def _without_arrays(state: Any, arrays: dict[str, np.ndarray]) -> Any:
@@ -207,7 +258,7 @@ def _remove(path: Path) -> None:
 
 def _flush(path: Path) -> None:
     """Makes sure that a file's bytes, or a folder's names, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         os.fsync(descriptor)
     finally:
@@ -215,19 +266,31 @@ def _flush(path: Path) -> None:
 
 
 def _fingerprint(path: Path) -> list[Any]:
-    return [path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()]
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(2**20):
+            digest.update(chunk)
+    return [path.stat().st_size, digest.hexdigest()]
 
 
 def damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint's folder, or None."""
+    """What is wrong with a checkpoint's folder; None if its files are those of the manifest, unchanged, and no links."""
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
+        manifest = received.read_json(path / MANIFEST)
+        with os.scandir(path) as entries:
+            there = {
+                entry.name: entry.is_file(follow_symlinks=False)
+                for entry in entries
+                if entry.name != MANIFEST and not entry.name.startswith(".")  # a file system's
+            }
+        for name in sorted(there.keys() ^ {*manifest, STATE, f"{WEIGHTS}.index"}):
+            return f"{name} is missing" if name not in there else f"{name} is not in {MANIFEST}"
         for name, fingerprint in manifest.items():
-            if _fingerprint(path / name) != fingerprint:
+            if not there[name] or _fingerprint(path / name) != fingerprint:
                 return f"{name} was changed"
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         return str(error)
-    return None if STATE in manifest else f"{STATE} is missing"
+    return None
 
 
 def read_weights(path: Path) -> list[np.ndarray]:
@@ -244,20 +307,26 @@ def read_weights(path: Path) -> list[np.ndarray]:
         raise FileNotFoundError(errno.ENOENT, reason, str(path))
     if (fault := damage(path)) is not None:
         raise ValueError(f"{path} is damaged: {fault}.")
-    reader = tf.train.load_checkpoint(str(path / WEIGHTS))
-    names = {}
-    for name in reader.get_variable_to_shape_map():
-        if found := re.fullmatch(r"weights/(\d+)/\.ATTRIBUTES/VARIABLE_VALUE", name):
-            names[int(found[1])] = name
-    return [reader.get_tensor(names[place]) for place in sorted(names)]
+    with _plainly_named(path) as folder:
+        reader = tf.train.load_checkpoint(os.path.join(folder, WEIGHTS))
+        names = {}
+        for name in reader.get_variable_to_shape_map():
+            if found := re.fullmatch(r"weights/(\d+)/\.ATTRIBUTES/VARIABLE_VALUE", name):
+                names[int(found[1])] = name
+        return [reader.get_tensor(names[place]) for place in sorted(names)]
 
 
 def write_together(
-    checkpoints: Checkpoints, model: tf.keras.Model, epochs: int, state: dict[str, Any]
+    checkpoints: Checkpoints,
+    model: tf.keras.Model,
+    epochs: int,
+    state: dict[str, Any],
+    best: Collection[int] = (),
 ) -> None:
     """Writes a checkpoint on the chief; a failure there raises OSError on every rank."""
     reduction = comm.reduction_of(model)
-    comm.on_chief(lambda: checkpoints.write(model, epochs, state), "tflbt.checkpoint", reduction)
+    write = functools.partial(checkpoints.write, model, epochs, state, best)
+    comm.on_chief(write, "tflbt.checkpoint", reduction)
 
 
 def restore_together(checkpoints: Checkpoints, model: tf.keras.Model) -> dict[str, Any] | None:

@@ -26,13 +26,19 @@ Example:
     >>> best.trials, sorted(best.values)
     (3, ['learning_rate', 'units'])
 
+The best trial's weights of its best epoch are in a checkpoint:
+
+    >>> model = trainer.build(best.values)
+    >>> model.set_weights(tflbt.tuning.read_weights(best.checkpoint))
+
 A killed search continues where it was with `Search(resume=True)`.
 """
 
+from tflbt.training.checkpoint import read_weights
 from tflbt.tuning.hypermodel import HyperModelTrainer
 from tflbt.tuning.hypermodel_space import space_of
 from tflbt.tuning.ledger import Result
 from tflbt.tuning.search import Search
 from tflbt.tuning.trial import Trial
 
-__all__ = ["HyperModelTrainer", "Result", "Search", "Trial", "space_of"]
+__all__ = ["HyperModelTrainer", "Result", "Search", "Trial", "read_weights", "space_of"]

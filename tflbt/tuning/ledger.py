@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import keras_tuner
@@ -27,6 +28,11 @@ class Result:
         objective: Its best objective.
         trials: How many trials ended, without the baseline.
         baseline: The objective before tuning; None if that was not trained, or has none.
+        best_epoch: The epoch, from 1, in which the best trial had that objective; None if there is none.
+        checkpoint: The folder of its checkpoint of that epoch, whose weights `tflbt.tuning.read_weights` returns in the
+            order of `model.weights`; None if the trials wrote none.
+        killed: Numbers of the trials that were given up because the job was killed again and again during them, maybe
+            from outside: they might have won.
     """
 
     number: int | None
@@ -34,6 +40,9 @@ class Result:
     objective: float | None
     trials: int
     baseline: float | None = None
+    best_epoch: int | None = None
+    checkpoint: Path | None = None
+    killed: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass
@@ -102,9 +111,21 @@ class Ledger:
         study, best = self.study, self.study.best()
         self._drop_checkpoints(set(study.outcomes) - {best})
         done, baseline = set(study.outcomes) - {BASELINE}, study.value(BASELINE)
+        killed = tuple(study.killed)
         if best is None:
-            return Result(None, {}, None, len(done), baseline)
-        return Result(best, study.trials[best].values, study.value(best), len(done), baseline)
+            return Result(None, {}, None, len(done), baseline, killed=killed)
+        epoch = study.best_epoch(best)
+        folder = self.directory.trial(best) / "checkpoints" / f"epoch_{epoch:05d}"
+        return Result(
+            number=best,
+            values=study.trials[best].values,
+            objective=study.value(best),
+            trials=len(done),
+            baseline=baseline,
+            best_epoch=epoch,
+            checkpoint=folder if folder.is_dir() else None,
+            killed=killed,
+        )
 
     def _add_hparams(self, number: int) -> None:
         """Shows a trial that has ended on TensorBoard's HPARAMS page."""

@@ -221,7 +221,7 @@ class Search:
     def _run(self, trial: Trial, train: Train, server: Any) -> Outcome:
         """Runs a trial on its ranks."""
         rule = None if trial.number == BASELINE else self._rule
-        watch = WatchTrial(trial, self.objective, rule)
+        watch = WatchTrial(trial, self.objective, rule, self.direction)
         directory = self.search_directory
 
         def in_its_folder() -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 from tflbt.runs import atomic_file
 from tflbt.runs.claimed_directory import ClaimedDirectory
-from tflbt.runs.config import as_plain, read_json, to_json
+from tflbt.runs.config import as_plain, to_json
+from tflbt.runs.received import read_json
 from tflbt.training.checkpoint import Checkpoints
 from tflbt.tuning.study import BASELINE, Study
 
@@ -44,6 +45,10 @@ class SearchDirectory(ClaimedDirectory):
 
     kind = "search"
     description_name = "search.json"
+    written = (
+        *("journal.jsonl", "trials.csv", "report.html", "best.json"),
+        *("tensorboard", "trials", "figures"),
+    )
     refusal = (
         "the search in {path} is another one: {changes}. Go on with what it was begun with, "
         "or give another directory."

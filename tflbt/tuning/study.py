@@ -8,19 +8,23 @@ from collections.abc import Callable
 from typing import Any
 
 import keras_tuner
+from absl import logging
 
 from tflbt.runs.config import without_numpy
 from tflbt.runs.journal import Journal
 from tflbt.tuning.oracle import INDEPENDENT, ask
-from tflbt.tuning.trial import COMPLETED, FAILED, Outcome, Trial
+from tflbt.tuning.trial import COMPLETED, FAILED, Outcome, Trial, best_epoch
 
 # What `Study.next` returns instead of a trial: ask again later, or never.
 WAIT, DONE = "wait", "done"
 BASELINE = 0  # the number of the trial that changes nothing
 # This many errors in a row, none of them a divergence, are the fault of the search and not of the hyper-parameters.
 ERRORS_IN_A_ROW = 3
-# A trial during which the job was killed this often, without an epoch finished in between, is the cause.
+# A trial during which the job was killed this often, without an epoch finished in between, may be the cause: it waits
+# until no other trial is left, and is given up after as many kills again.
 KILLS = 3
+_KILLED = "the job was killed"
+_MEANWHILE = " during this trial, without an epoch finished in between"
 # The fields of the journal's events besides their kind.
 _FIELDS = {
     "new": {"trial", "values"},
@@ -42,7 +46,8 @@ class Study:
     With several groups, which train at the same time, `in_rounds` makes a new trial wait until all of a round have
     ended, so that its values do not depend on their speed (default: except for RandomSearch and GridSearch, which learn
     nothing). `baseline` begins with trial 0, which has no values and counts only for comparison. `progress` returns the
-    number of a trial's safe epochs, to distinguish a trial that kills its job from a slow one.
+    number of a trial's safe epochs, to distinguish a trial that kills its job from a slow one. The former is put off
+    until no other trial is left, for its job may have been killed from outside, and is given up if that goes on.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class Study:
         self._unreported: list[int] = []  # finished trials not yet reported to the oracle
         self._begun: dict[int, list[int]] = {}  # by trial, the safe epochs at each beginning
         self._queue: list[int] = []
+        self._put_off: list[int] = []  # trials that may be killing their job
         self._in_this_round = 0  # trials proposed since a trial was begun
         self._exhausted = False
         self._errors: list[str] = []  # of the last trials of this process
@@ -101,9 +107,20 @@ class Study:
             )
         while True:
             self._refill()
-            if not self._queue:
+            if self._queue:
+                number = self._queue.pop(0)
+                if self._kills(number) >= KILLS:
+                    logging.warning(
+                        "trial %d: the job was killed %d times during it; it is tried again when no other is left.",
+                        *(number, self._kills(number)),
+                    )
+                    self._put_off.append(number)
+                    continue
+            elif self._put_off:
+                number = self._put_off.pop(0)
+            else:
                 return WAIT if self.running and not self._is_full() else DONE
-            trial = self._begin(self._queue.pop(0))
+            trial = self._begin(number)
             if trial is not None:
                 return trial
 
@@ -118,13 +135,13 @@ class Study:
     def value(self, number: int) -> float | None:
         """Returns the best finite objective of a trial's epochs, or None."""
         history = self.outcomes[number].history if number in self.outcomes else ()
-        numbers = [value for value in history if math.isfinite(value)]
-        return (max if self.direction == "max" else min)(numbers) if numbers else None
+        epoch = best_epoch(history, self.direction)
+        return None if epoch is None else history[epoch - 1]
 
     def best_epoch(self, number: int) -> int | None:
         """Returns the epoch (from 1) in which a trial first had its best objective."""
-        value = self.value(number)
-        return None if value is None else self.outcomes[number].history.index(value) + 1
+        history = self.outcomes[number].history if number in self.outcomes else ()
+        return best_epoch(history, self.direction)
 
     def best(self) -> int | None:
         """Returns the number of the best trial, the earliest of equals, or None."""
@@ -135,6 +152,11 @@ class Study:
             if outcome.counts and number != BASELINE and (value := self.value(number)) is not None
         }
         return max(good, key=good.__getitem__, default=None)
+
+    @property
+    def killed(self) -> list[int]:
+        """Numbers of the trials that were given up because their job was killed again and again."""
+        return [n for n, o in self.outcomes.items() if o.message.startswith(_KILLED)]
 
     def _is_full(self) -> bool:
         """Whether no further trial may be proposed."""
@@ -150,7 +172,7 @@ class Study:
             self._new(Trial(BASELINE, {}))
         missing = 0 if self._queue else 1
         if self.in_rounds:
-            learning = any(number != BASELINE for number in self.running)
+            learning = set(self.running) - {BASELINE, *self._put_off}
             missing = self.groups if missing and not learning else 0
             if self._in_this_round:
                 missing = self.groups - self._in_this_round
@@ -193,9 +215,8 @@ class Study:
         """Returns the trial as it is begun now, maybe not for the first time; None if it keeps killing its job."""
         begun = self._begun.setdefault(number, [])
         safe = self._progress(number)
-        if begun[-KILLS:] == [safe] * KILLS:
-            message = f"the job was killed {len(begun)} times during this trial, without an epoch finished in between"
-            self.end(number, Outcome(FAILED, message=message))
+        if self._kills(number) >= 2 * KILLS:
+            self.end(number, Outcome(FAILED, message=f"{_KILLED} {len(begun)} times{_MEANWHILE}"))
             self._errors = []
             return None
         self.journal.append({"event": "begin", "trial": number, "epochs": safe})
@@ -205,6 +226,11 @@ class Study:
         finished = tuple(outcome.history for outcome in reported if outcome.status == COMPLETED)
         trial = self.trials[number]
         return dataclasses.replace(trial, attempts=len(begun) - 1, finished=finished)
+
+    def _kills(self, number: int) -> int:
+        """Returns how often the job was killed during a trial since that finished its last safe epoch."""
+        safe, begun = self._progress(number), self._begun.get(number, [])
+        return next((n for n, epochs in enumerate(reversed(begun)) if epochs != safe), len(begun))
 
     def _ended(self, number: int, outcome: Outcome) -> None:
         """Takes an outcome into the study."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tflbt import checks
@@ -59,3 +60,10 @@ class Outcome:
     def counts(self) -> bool:
         """Whether it may win."""
         return self.status in (COMPLETED, STOPPED)
+
+
+def best_epoch(history: Sequence[float], direction: str) -> int | None:
+    """Returns the epoch, from 1, in which an objective was first the largest ("max") or smallest ("min"), or None."""
+    sign = 1 if direction == "max" else -1
+    finite = {epoch: sign * v for epoch, v in enumerate(history, start=1) if math.isfinite(v)}
+    return max(finite, key=finite.__getitem__, default=None)

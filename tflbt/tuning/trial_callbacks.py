@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tflbt.control.median_stopping import MedianStopping
 from tflbt.distributed import comm
-from tflbt.tuning.trial import Trial
+from tflbt.tuning.trial import Trial, best_epoch
 
 
 class AnotherRankFailedError(RuntimeError):
@@ -22,11 +22,18 @@ class WatchTrial(tf.keras.callbacks.Callback):
     before `Checkpoint`, and pass it to that as one of the callbacks whose state to keep.
     """
 
-    def __init__(self, trial: Trial, objective: str, rule: MedianStopping | None = None) -> None:
+    def __init__(
+        self,
+        trial: Trial,
+        objective: str,
+        rule: MedianStopping | None = None,
+        direction: str | None = None,  # "max" or "min", to keep the checkpoint of the best epoch
+    ) -> None:
         super().__init__()
         self.trial = trial
         self.objective = objective
         self.rule = rule
+        self.direction = direction
         self.history: list[float] = []
         self.hopeless = False
 
@@ -35,6 +42,11 @@ class WatchTrial(tf.keras.callbacks.Callback):
         """Whether nothing is left to train, as known after `restore`."""
         limit = self.trial.epochs
         return self.hopeless or (limit is not None and len(self.history) >= limit)
+
+    @property
+    def epoch_to_keep(self) -> int | None:
+        """The epoch, from 1, that first had the best objective, whose checkpoint `Checkpoint` keeps; None without."""
+        return best_epoch(self.history, self.direction) if self.direction else None
 
     def state(self) -> dict[str, Any]:
         """Returns the state for a checkpoint."""

@@ -23,7 +23,7 @@ _DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError)
 def folders(data_dir: str | Path | None, names: Sequence[str], expected: str) -> list[Path]:
     """Returns the folders in which a data set may be, `data_dir` first; `expected` tells what these should hold."""
     looked_in = f"It should hold {expected}, directly or in its " + ", ".join(names) + "."
-    if data_dir is None:
+    if data_dir is None or not str(data_dir).strip():
         raise ValueError(f"data_dir is not given. {looked_in}")
     root = Path(data_dir).expanduser()
     if not root.is_dir():
