@@ -24,7 +24,6 @@ HELD_BY = {
         *("curvature/whole_model", "curvature/layer_graph", "curvature/result"),
     ],
     "curvature/test_measures.py": ["curvature/hutchinson", "curvature/spectrum"],
-    "data/sets/test_cifar.py": ["data/sets/cifar_records"],
     "data/sets/test_image_folder.py and test_image_records.py": ["data/sets/stored_images"],
     "distributed/test_comm.py and ranks/test_comm.py": ["distributed/devices"],
     "doctor/test_doctor.py": ["doctor/machine"],

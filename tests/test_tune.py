@@ -53,7 +53,7 @@ def test_one_ranks_failure_and_a_kill_cost_one_trial_and_nothing(run_ranks, tmp_
     first, second, third = rows(whole)
     assert [row["status"] for row in (first, second, third)] == ["failed", "failed", "completed"]
     assert first["message"] == second["message"] == "rank 1: OSError: an accident on rank 1"
-    assert "best: trial 3" in done.stdout and f"--config={whole / 'best.py'}" in done.stdout
+    assert "best: trial 3" in done.stdout and f"--config={whole / 'best.json'}" in done.stdout
 
     ended = run_ranks(program, args=(f"{failures},kill:3:2", *flags(killed, *more)), check=False)
     assert ended.returncode != 0 and rows(killed)[2]["status"] == "running"
@@ -65,7 +65,7 @@ def test_one_ranks_failure_and_a_kill_cost_one_trial_and_nothing(run_ranks, tmp_
     ]
     # It went on from a checkpoint: of the epoch before, or of this one where rank 0 was quicker than the signal.
     assert begun[:3] == [(1, 0), (2, 0), (3, 0)] and begun[3:] in ([(3, 1)], [(3, 2)])
-    assert (killed / "best.py").read_text() == (whole / "best.py").read_text()
+    assert (killed / "best.json").read_text() == (whole / "best.json").read_text()
     assert (killed / "report.html").exists()
 
 
@@ -78,7 +78,7 @@ def test_the_winner_trains_as_its_trial_did(run_ranks, tmp_path):
     baseline, trial = rows(search)
     assert baseline["optimizer.learning_rate"] == "1.0" and trial["trial"] == "1"
     assert "the recipe as it is: " in done.stdout
-    tflbt.train.train(recipes.load(str(search / "best.py")), winner)
+    tflbt.train.train(recipes.load(str(search / "best.json")), winner)
     with (winner / "metrics.csv").open() as file:
         accuracies = [float(row["val_accuracy"]) for row in csv.DictReader(file)]
     # Where one process has more cores than a rank sums differ in their last digits, and with them a sample or two.

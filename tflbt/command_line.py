@@ -25,7 +25,8 @@ _HELP = {"--help", "-help", "-h", "--helpshort", "-helpshort"}
 CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
-    "A recipe and variant, hparams/FILE.py:VARIANT; --config.KEY=VALUE changes one of its values.",
+    "A recipe and variant, hparams/FILE.py:VARIANT: the Python file is run. Or a search's best.json, which is only "
+    "read. --config.KEY=VALUE changes one of its values.",
     lock_config=True,
 )
 WORKDIR = flags.DEFINE_string(

@@ -8,7 +8,7 @@ horovodrun -np 2 python -m tflbt.tune ... --resume
 horovodrun -np 2 python -m tflbt.tune --config=FILE.py:lars --compare=FILE.py:large_batch,FILE.py:two_phase ...
 
 The work directory gets a run directory for every trial (trials/), trials.csv, TensorBoard's HParams, report.html, and
-best.py, the winner as a recipe: python -m tflbt.train --config=WORKDIR/best.py --workdir=runs/winner
+best.json, the winner as a recipe: python -m tflbt.train --config=WORKDIR/best.json --workdir=runs/winner
 
 With --compare these recipes are tuned as well, with as many trials, in folders of their own; then the best of each is
 trained with --seeds other seeds, and a table shows mean and spread.
@@ -27,7 +27,9 @@ from tflbt import command_line
 
 flags.adopt_module_key_flags(command_line)  # so that --help shows them
 _SPACE = flags.DEFINE_string(
-    "space", "hparams/spaces/default.py", "What to search: hparams/spaces/FILE.py[:NAME]."
+    "space",
+    "hparams/spaces/default.py",
+    "What to search: hparams/spaces/FILE.py[:NAME], a Python file, which is run.",
 )
 _TUNER_OPTIONS = flags.DEFINE_multi_string(
     "tuner_option", [], "An argument of that tuner, as factor=3; may be given several times."

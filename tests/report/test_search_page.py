@@ -70,7 +70,7 @@ def make(tmp_path):
             "ranks_per_trial": 2,
             "defaults": {RATE: 1.0, BETA: None},
             "space": {"space": kinds},
-            "config": {"hidden": "in best.py"},
+            "config": {"hidden": "in best.json"},
             **changed,
         }
         (tmp_path / "search.json").write_text(json.dumps(settings))
@@ -100,7 +100,7 @@ def test_the_page_shows_the_winner_beside_the_recipe_and_every_trial(make):
     ]
     assert ["4", "running", "", "", "", "", "2", "3", "0.7", ""] in reader.rows  # goes on with 2
     assert "This search has 3 of its 4 trials." in reader.text
-    command = "horovodrun -np 2 python -m tflbt.train --config=best.py --workdir=winner"
+    command = "horovodrun -np 2 python -m tflbt.train --config=best.json --workdir=winner"
     assert command in reader.text
     assert "hidden" not in reader.text
     assert len(set(reader.ids)) == len(reader.ids)
@@ -160,4 +160,4 @@ def test_writing_again_replaces_the_page(make):
 
 def test_one_rank_needs_no_horovodrun(make):
     text = read(report.write_search(make(ranks_per_trial=1))).text
-    assert "horovodrun" not in text and "python -m tflbt.train --config=best.py" in text
+    assert "horovodrun" not in text and "python -m tflbt.train --config=best.json" in text

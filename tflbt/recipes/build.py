@@ -166,7 +166,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     build_schedules(config)
     build_monitors(config)
     _check_signal(config)
-    sections.build(config, "checkpoint", directory="")
+    sections.build(config, "checkpoint", directory="checkpoints")
     if config.augmentation_scale.measure:
         augmentation = sections.build(config, "batch_augmentation") or data.BatchAugmentation()
         with sections.naming("batch_augmentation", config.batch_augmentation):

@@ -6,6 +6,7 @@ import difflib
 import functools
 import importlib.util
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import ml_collections
 from ml_collections import config_dict
 
 from tflbt.recipes import parts, sections
+from tflbt.runs import received
 
 # The rows of the two-phase paper's tables 2 to 5, which every file in hparams/ has as variants.
 TABLE_ROWS = ("small_batch", "large_batch", "lars", "two_phase", "two_phase_lars")
@@ -168,10 +170,11 @@ def load(recipe: str) -> ml_collections.ConfigDict:
     """Reads a recipe as `--config` names it.
 
     Args:
-        recipe: "FILE.py:VARIANT", or "FILE.py" for the file's default variant.
+        recipe: "FILE.py:VARIANT", or "FILE.py" for the file's default variant: the file is run, as any Python file that
+            you start. "FILE.json" is read as data: `best.json` of a search, `config.json` of a run.
 
     Returns:
-        What the file's `get_config` returns, locked.
+        What the file's `get_config` returns, or the JSON file says, locked.
 
     Raises:
         ValueError: If the file is no recipe, has no such variant, or sets a key that there is not.
@@ -183,10 +186,16 @@ def load(recipe: str) -> ml_collections.ConfigDict:
         ...
         FileNotFoundError: ... the recipe cannot be read: 'hparams/nothing.py'
     """
-    file, colon, variant = recipe.partition(":")
+    file, variant = named(recipe)
+    if file.endswith(".json"):
+        if variant:
+            raise ValueError(f"{file} has no variant {variant[0]!r}: it is one configuration.")
+        from tflbt.recipes import stored  # which needs `default_config`
+
+        return stored.load(file)
     get_config = read_function(file, "get_config", "recipe")
     try:
-        config = get_config(*([variant] if colon else [])).lock()
+        config = get_config(*variant).lock()
     except (KeyError, AttributeError, TypeError) as error:
         raise ValueError(f"{file}: {type(error).__name__}: {error}") from error
     for kind in parts.KINDS:
@@ -200,6 +209,19 @@ def load(recipe: str) -> ml_collections.ConfigDict:
     return config
 
 
+def named(words: str) -> tuple[str, tuple[str, ...]]:
+    """Returns the file that "FILE:NAME" or "FILE" names, and the name, if any; the file's folders may have a colon.
+
+    Example:
+        >>> named("a:b/digits.py:lars"), named("a:b/best.json"), named("digits.py:")
+        (('a:b/digits.py', ('lars',)), ('a:b/best.json', ()), ('digits.py', ('',)))
+    """
+    file, colon, name = words.rpartition(":")
+    whole = not colon or words.endswith((".py", ".json")) or "/" in name
+    path = os.path.expanduser(words if whole else file)
+    return path, () if whole else (name,)
+
+
 def read_function(file: str, name: str, what: str) -> Callable[..., Any]:
     """Returns the function `name` of a Python file that a flag names.
 
@@ -210,7 +232,7 @@ def read_function(file: str, name: str, what: str) -> Callable[..., Any]:
         OSError: If the file cannot be read.
     """
     try:
-        source = Path(file).read_bytes()
+        source = received.read(file)
     except OSError as error:
         raise type(error)(error.errno, f"the {what} cannot be read", file) from error
     spec = importlib.util.spec_from_file_location(f"tflbt_{what}", file)

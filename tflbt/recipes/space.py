@@ -8,14 +8,15 @@ import keras_tuner
 import ml_collections
 
 from tflbt import recipes
+from tflbt.recipes.config import named
 
 
 def load(space: str, config: ml_collections.ConfigDict) -> keras_tuner.HyperParameters:
     """Reads the space that `--space` names, "FILE.py:NAME" or "FILE.py": what the file's `get_space` returns."""
-    file, colon, name = space.partition(":")
+    file, name = named(space)
     get_space = recipes.read_function(file, "get_space", "space")
     try:
-        hp = get_space(copy.deepcopy(config), *([name] if colon else []))
+        hp = get_space(copy.deepcopy(config), *name)
         if not isinstance(hp, keras_tuner.HyperParameters):
             raise ValueError(f"get_space must return HyperParameters of KerasTuner, not {hp!r}.")
     except Exception as error:  # whatever a file does: one line that says where

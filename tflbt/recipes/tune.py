@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import keras_tuner
 import ml_collections
 from absl import logging
 
-from tflbt import recipes, report
+from tflbt import report
 from tflbt.distributed import comm
 from tflbt.recipes import build, run
 from tflbt.recipes import space as recipe_space
@@ -97,9 +98,8 @@ def tune_recipe(
 
     def write_best(trial: Trial, value: float) -> None:
         write_winner(
-            workdir / "best.py",
+            workdir / "best.json",
             spaces.apply(config, trial.values),
-            recipes.default_config(),
             trial=trial.number,
             objective=search.objective,
             value=value,
@@ -147,10 +147,16 @@ def summary(workdir: Path, result: Result) -> list[str]:
         return [f"{result.trials} trials, none with an objective"]
     values = spaces.in_words(result.values)
     lines = [f"best: trial {result.number}, {result.objective:.5g}: {values}"]
+    if result.killed:
+        numbers = ", ".join(map(str, result.killed))
+        lines.append(
+            f"given up: trial {numbers}, whose job was killed again and again; if from outside, it might have won"
+        )
     if result.baseline is not None:
         difference = result.objective - result.baseline  # type: ignore[operator]
         lines.append(f"the recipe as it is: {result.baseline:.5g} ({difference:+.5g} by tuning)")
     lines.append(
-        f"train it: python -m tflbt.train --config={workdir / 'best.py'} --workdir={workdir / 'winner'}"
+        f"train it: python -m tflbt.train --config={shlex.quote(str(workdir / 'best.json'))} "
+        f"--workdir={shlex.quote(str(workdir / 'winner'))}"
     )
     return lines

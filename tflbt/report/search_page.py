@@ -143,7 +143,7 @@ def _winner(history: SearchHistory) -> str:
     rows = [page_parts.row([page_parts.cell(text) for text in line]) for line in lines]
     columns = ("", f"trial {best.number}", "recipe as it is")
     values = page_parts.fold(
-        "Best values", "best.py", page_parts.table(columns, rows), unfolded=True
+        "Best values", "best.json", page_parts.table(columns, rows), unfolded=True
     )
     return f"<h2>Winner</h2>\n{values}\n<h2>Train it</h2>\n<pre>{escape(_command(history))}</pre>"
 
@@ -152,7 +152,7 @@ def _command(history: SearchHistory) -> str:
     """Returns the command that trains the winner from the search's directory, on as many ranks as its trial had."""
     ranks = history.settings.get("ranks_per_trial")
     start = f"horovodrun -np {ranks} " if isinstance(ranks, int) and ranks > 1 else ""
-    return f"{start}python -m tflbt.train --config=best.py --workdir=winner"
+    return f"{start}python -m tflbt.train --config=best.json --workdir=winner"
 
 
 def _trials(history: SearchHistory, pages: Mapping[int, str]) -> str:

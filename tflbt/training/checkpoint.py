@@ -274,7 +274,7 @@ def _fingerprint(path: Path) -> list[Any]:
 
 
 def damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint's folder; None if its files are those of the manifest, unchanged, and no links."""
+    """What is wrong with a checkpoint's folder; None if its files are the manifest's, unchanged and no links."""
     try:
         manifest = received.read_json(path / MANIFEST)
         with os.scandir(path) as entries:

@@ -1,11 +1,9 @@
-"""Finding and opening original files: every packing, and errors that name the file and what it should be."""
+"""Finding and reading original files: raw, gzip, xz, and errors that name the file and what it should be."""
 
 from __future__ import annotations
 
 import gzip
-import io
 import lzma
-import tarfile
 
 import pytest
 
@@ -50,14 +48,17 @@ def test_a_damaged_stream_is_an_error_that_names_the_file(tmp_path, ending):
         stream.read()
 
 
-def test_only_the_named_members_of_a_tar_are_read(tmp_path):
-    path = tmp_path / "set-1.tar.gz"
-    with tarfile.open(path, "w:gz") as tar:
-        for name in ("folder/one", "folder/two", "three"):
-            member = tarfile.TarInfo(name)
-            member.size = 1
-            tar.addfile(member, io.BytesIO(name[-1:].encode()))
-    (tmp_path / "set-2.zip").touch()
-    assert archives.find_tars(tmp_path, "set-") == [path]
-    members = archives.tar_members(path, ["three", "one"])
-    assert [(name, stream.read()) for name, stream in members] == [("one", b"e"), ("three", b"e")]
+@pytest.mark.parametrize("ending", [".gz", ".xz"])
+def test_a_sum_at_the_streams_end_is_checked_and_a_bomb_is_not_inflated(tmp_path, ending):
+    compress = {".gz": gzip, ".xz": lzma}[ending].compress
+    path = tmp_path / f"file{ending}"
+    whole = compress(bytes(range(256)) * 20)
+    path.write_bytes(whole)
+    assert archives.read(path, "bytes", 5120) == bytes(range(256)) * 20
+    for place in range(len(whole) - 8, len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(OSError, match="is damaged"):
+            archives.read(path, "bytes", 5120)
+    path.write_bytes(compress(bytes(10**7)))
+    with pytest.raises(ValueError, match=f"{path} holds more than 5,120 bytes. It should be bytes"):
+        archives.read(path, "bytes", 5120)

@@ -26,6 +26,11 @@ from tflbt.data.sets import image_files
 SHARDS = {"train": 3, "validation": 2}
 
 
+@pytest.fixture(autouse=True)
+def no_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
 def jpeg(number):
     rng = np.random.default_rng(number)
     colours = rng.integers(0, 256, (4, 4, 3)).astype(np.float32)

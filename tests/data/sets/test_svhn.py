@@ -165,6 +165,29 @@ def test_a_flipped_byte_in_the_compressed_stream_is_noticed(tmp_path, where):
         load("svhn_extra", tmp_path)
 
 
+def test_every_flipped_byte_of_a_compressed_file_is_noticed_or_harmless(tmp_path, monkeypatch):
+    """SciPy alone does not look at all sums; what it reads is what was written, or nothing."""
+    write(tmp_path)
+    path, good = tmp_path / "test_32x32.mat", load("svhn_extra", tmp_path)
+    content = path.read_bytes()
+    for place in range(128, len(content), len(content) // 60):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :])
+        try:
+            x, y = svhn._read(path, "test")
+        except (OSError, ValueError):
+            continue
+        np.testing.assert_array_equal(x, good.x_test)
+        np.testing.assert_array_equal(y, good.y_test)
+
+
+def test_no_more_is_inflated_than_a_set_can_hold(tmp_path, monkeypatch):
+    write(tmp_path, extra={"X": np.zeros([32, 32, 3, 3000], np.uint8), "y": np.ones([3000, 1])})
+    assert (tmp_path / "extra_32x32.mat").stat().st_size < 60_000
+    monkeypatch.setattr(svhn, "_MOST_BYTES", 10**6)
+    with pytest.raises(OSError, match="extra_32x32.mat is damaged .*more than 1,000,000 bytes"):
+        load("svhn_extra", tmp_path)
+
+
 @pytest.mark.parametrize("part", COUNTS)
 def test_a_missing_file_is_named_before_any_is_read(tmp_path, monkeypatch, part):
     write(tmp_path, leave_out=[part])

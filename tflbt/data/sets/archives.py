@@ -1,7 +1,7 @@
-"""Finding and reading a data set's original files: raw, gzip, xz, or inside a tar.
+"""Finding and reading a data set's original files: raw, gzip or xz.
 
 A file that cannot be read, or whose compressed stream is damaged, raises an `OSError` that names the file and says
-what it should be, whatever the decompressor raised.
+what it should be, whatever the decompressor raised. Files are read to their end, where gzip and xz have their sums.
 """
 
 from __future__ import annotations
@@ -9,15 +9,14 @@ from __future__ import annotations
 import contextlib
 import gzip
 import lzma
-import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 _OPENERS: dict[str, Any] = {"": open, ".gz": gzip.open, ".xz": lzma.open}
-_TAR_ENDINGS = (".tar", ".tar.gz", ".tar.xz", ".tgz", ".txz")
-_DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError)
+_DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError)
+_MOST_BYTES = 2**26  # of a file of text, or one image; a small compressed file may say terabytes
 
 
 def folders(data_dir: str | Path | None, names: Sequence[str], expected: str) -> list[Path]:
@@ -48,35 +47,27 @@ def required_file(places: Sequence[Path], names: Sequence[str], expected: str) -
     return path
 
 
-def find_tars(folder: Path, prefix: str) -> list[Path]:
-    """Returns the tar files in a folder whose names start with a prefix such as "cifar-10-", sorted."""
-    paths = (path for path in folder.glob(f"{prefix}*") if path.name.endswith(_TAR_ENDINGS))
-    return sorted(path for path in paths if path.is_file())
-
-
 @contextlib.contextmanager
 def opened(path: Path, expected: str) -> Iterator[BinaryIO]:
-    """Opens a file for reading; `.gz` and `.xz` are decompressed. Damage is reported by `damage_named`."""
-    with damage_named(path, expected), _OPENERS.get(path.suffix, open)(path, "rb") as stream:
-        yield stream
+    """Opens a file for reading; `.gz` and `.xz` are decompressed.
 
-
-def tar_members(path: Path, names: Sequence[str]) -> Iterator[tuple[str, BinaryIO]]:
-    """Streams the named files out of a tar in their stored order; read a stream before taking the next pair."""
-    with tarfile.open(path, "r|*") as tar:
-        for member in tar:
-            name = Path(member.name).name
-            if member.isfile() and name in names:
-                yield name, tar.extractfile(member)  # type: ignore[misc]
-
-
-@contextlib.contextmanager
-def damage_named(path: Path, expected: str) -> Iterator[None]:
-    """Turns whatever reading a damaged file raises into an `OSError` that names the file and says what it should be."""
+    Raises:
+        OSError: Whatever reading a damaged file raises: names the file and says what it should be.
+    """
     try:
-        yield
+        with _OPENERS.get(path.suffix, open)(path, "rb") as stream:
+            yield stream
     except _DAMAGE as error:
         reason = getattr(error, "strerror", None) or error
         raise OSError(
             f"{path} is damaged or cannot be read ({reason}). It should be {expected}."
         ) from error
+
+
+def read(path: Path, expected: str, most: int = _MOST_BYTES) -> bytes:
+    """Reads the whole of a file of at most `most` bytes, decompressed, or raises an error that names it."""
+    with opened(path, expected) as stream:
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"{path} holds more than {most:,} bytes. It should be {expected}.")
+    return content

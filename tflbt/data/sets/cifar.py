@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 from their original files: the binary or the Python version, packed or not."""
+"""CIFAR-10 and CIFAR-100: the files of their binary version, or Keras's cache of its own verified download."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 from absl import logging
 
 from tflbt.data.sets import archives
-from tflbt.data.sets.cifar_records import PIXELS, parse_binary, parse_pickle
 from tflbt.data.sets.image_data import ImageData
+
+_PIXELS = 3 * 32 * 32  # bytes of an image: red, green and blue planes, row by row
 
 
 @dataclass(frozen=True)
@@ -19,31 +21,28 @@ class _Edition:
 
     name: str
     classes: int
-    label_bytes: int  # before each binary record; the last is the (fine) label
-    label_key: str  # of the Python version
+    label_bytes: int  # before each image; the last is the (fine) label
     train: dict[str, int]  # file: images
     test: dict[str, int]
     folders: tuple[str, ...]
-    tar_prefix: str
+    archive: str  # that Keras downloads
 
     @property
     def files(self) -> dict[str, int]:
         return {**self.train, **self.test}
 
     @property
-    def expected(self) -> str:
-        return (
-            f"the files {', '.join(self.files)} of {self.tar_prefix}binary (with .bin) or {self.tar_prefix}python, "
-            "raw, .gz or .xz, or either's unopened tar"
-        )
+    def record(self) -> int:
+        return self.label_bytes + _PIXELS
 
-    def file_expected(self, name: str, binary: bool) -> str:
-        if not binary:
-            return f"a pickled dict of uint8 'data' [n, {PIXELS}] and a list '{self.label_key}'"
-        record = self.label_bytes + PIXELS
+    @property
+    def expected(self) -> str:
+        return f"the files {', '.join(self.files)} of {self.folders[0]}-binary.tar.gz, unpacked (raw, .gz or .xz)"
+
+    def file_expected(self, name: str) -> str:
         return (
-            f"{self.files[name] * record:,} bytes: {self.files[name]:,} records of "
-            f"{self.label_bytes} label byte(s) and {PIXELS:,} pixel bytes"
+            f"{self.files[name] * self.record:,} bytes: {self.files[name]:,} records of "
+            f"{self.label_bytes} label byte(s) and {_PIXELS:,} pixel bytes"
         )
 
 
@@ -51,21 +50,19 @@ _CIFAR10 = _Edition(
     name="cifar10",
     classes=10,
     label_bytes=1,
-    label_key="labels",
-    train={f"data_batch_{number}": 10_000 for number in range(1, 6)},
-    test={"test_batch": 10_000},
-    folders=("cifar-10", "cifar-10-batches-bin", "cifar-10-batches-py"),
-    tar_prefix="cifar-10-",
+    train={f"data_batch_{number}.bin": 10_000 for number in range(1, 6)},
+    test={"test_batch.bin": 10_000},
+    folders=("cifar-10", "cifar-10-batches-bin"),
+    archive="cifar-10-batches-py.tar.gz",
 )
 _CIFAR100 = _Edition(
     name="cifar100",
     classes=100,
     label_bytes=2,
-    label_key="fine_labels",
-    train={"train": 50_000},
-    test={"test": 10_000},
-    folders=("cifar-100", "cifar-100-binary", "cifar-100-python"),
-    tar_prefix="cifar-100-",
+    train={"train.bin": 50_000},
+    test={"test.bin": 10_000},
+    folders=("cifar-100", "cifar-100-binary"),
+    archive="cifar-100-python.tar.gz",
 )
 
 
@@ -73,21 +70,22 @@ def load_cifar10(data_dir: str | Path | None) -> ImageData:
     """Loads CIFAR-10 (Krizhevsky, 2009).
 
     Args:
-        data_dir: The folder with the files, or with a folder `cifar-10`, `cifar-10-batches-bin` or
-            `cifar-10-batches-py` that holds them.
+        data_dir: The folder with the files of the binary version, or with a folder `cifar-10` or
+            `cifar-10-batches-bin` that holds them. None: what `tf.keras.datasets.cifar10.load_data()` has downloaded
+            once, whose sum Keras checks; nothing is downloaded here, where all ranks would at once.
 
     Returns:
         50,000 training and 10,000 test images of shape `[32, 32, 3]`, 10 classes.
 
     Raises:
-        ValueError: If `data_dir` is None, or a file is not what its name says.
+        ValueError: If there is no `data_dir` and no such download, or a file is not what its name says.
         OSError: If a file is missing or its compressed stream is damaged.
 
     Example:
-        >>> load_cifar10(None)
+        >>> load_cifar10("")
         Traceback (most recent call last):
         ...
-        ValueError: data_dir is not given. It should hold the files data_batch_1, ...
+        ValueError: data_dir is not given. It should hold the files data_batch_1.bin, ...
     """
     return _load(data_dir, _CIFAR10)
 
@@ -96,92 +94,86 @@ def load_cifar100(data_dir: str | Path | None) -> ImageData:
     """Loads CIFAR-100 (Krizhevsky, 2009) with its 100 fine labels.
 
     Args:
-        data_dir: The folder with the files, or with a folder `cifar-100`, `cifar-100-binary` or `cifar-100-python`
-            that holds them.
+        data_dir: The folder with the files of the binary version, or with a folder `cifar-100` or `cifar-100-binary`
+            that holds them. None: as in `load_cifar10`.
 
     Returns:
         50,000 training and 10,000 test images of shape `[32, 32, 3]`, 100 classes.
 
     Raises:
-        ValueError: If `data_dir` is None, or a file is not what its name says.
+        ValueError: If there is no `data_dir` and no such download, or a file is not what its name says.
         OSError: If a file is missing or its compressed stream is damaged.
     """
     return _load(data_dir, _CIFAR100)
 
 
 def _load(data_dir: str | Path | None, edition: _Edition) -> ImageData:
-    places = archives.folders(data_dir, edition.folders, edition.expected)
-    for place in places:
-        parts = _read_files(place, edition) or _read_tar(place, edition)
-        if parts:
-            _check_counts(parts, edition, place)
-            x_train, y_train = _joined(parts, edition.train)
-            x_test, y_test = _joined(parts, edition.test)
-            return ImageData(x_train, y_train, x_test, y_test, edition.classes, edition.name)
-    raise FileNotFoundError(
-        f"There is no {edition.name} in {', '.join(map(str, places))}: looked for {edition.expected}."
-    )
-
-
-_Parts = dict[str, "tuple[np.ndarray, np.ndarray]"]
-
-
-def _read_files(place: Path, edition: _Edition) -> _Parts:
-    """Reads the version whose files are here; returns {} if there are none."""
-    for ending in (".bin", ""):
-        paths = {name: archives.find_file(place, [name + ending]) for name in edition.files}
-        if not any(paths.values()):
-            continue
-        parts = {}
-        for name, path in paths.items():
-            expected = edition.file_expected(name, bool(ending))
-            if path is None:
-                raise FileNotFoundError(
-                    f"{place / (name + ending)} (raw, .gz or .xz) is missing beside the others "
-                    f"of {edition.name}. It should be {expected}."
-                )
-            with archives.opened(path, expected) as stream:
-                parts[name] = _parse(stream, edition, name, bool(ending), str(path))
-        return parts
-    return {}
-
-
-def _read_tar(place: Path, edition: _Edition) -> _Parts:
-    """Reads the set's first tar here; returns {} if there is none."""
-    path = next(iter(archives.find_tars(place, edition.tar_prefix)), None)
-    if path is None:
-        return {}
-    parts = {}
-    members = [name + ending for name in edition.files for ending in (".bin", "")]
-    expected = f"a tar of {edition.tar_prefix}binary or {edition.tar_prefix}python"
-    with archives.damage_named(path, expected):
-        for member, stream in archives.tar_members(path, members):
-            name = member.removesuffix(".bin")
-            parts[name] = _parse(stream, edition, name, member != name, f"{path}:{member}")
-    missing = [name for name in edition.files if name not in parts]
-    if missing:
+    if data_dir is None:
+        if (Path.home() / ".keras" / "datasets" / edition.archive).is_file():
+            return _of_keras(edition)
+        data_dir = ""
+    download = f"tf.keras.datasets.{edition.name}.load_data()"
+    hint = f"{edition.expected}; or let {download} download it once and leave data_dir out"
+    places = archives.folders(data_dir, edition.folders, hint)
+    paths = {
+        place: {name: archives.find_file(place, [name]) for name in edition.files}
+        for place in places
+    }
+    place = next((place for place in places if any(paths[place].values())), None)
+    if place is None:
         raise FileNotFoundError(
-            f"{path} has no {', '.join(missing)} (or .bin). It should hold {edition.expected}."
+            f"There is no {edition.name} in {', '.join(map(str, places))}: looked for {hint}. (Its Python version is a "
+            "pickle, which could run anything: it is not read.)"
         )
-    return parts
+    records = {name: _records(path, place, edition, name) for name, path in paths[place].items()}
+    _check_counts(records, edition, place)
+    train, test = (
+        _samples([records[n] for n in names], edition) for names in (edition.train, edition.test)
+    )
+    return ImageData(*train, *test, classes=edition.classes, name=edition.name)
 
 
-def _parse(
-    stream, edition: _Edition, name: str, binary: bool, source: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Reads one file; errors name it and say what it should be."""
+def _of_keras(edition: _Edition) -> ImageData:
+    """Returns the set as Keras reads it from its cache."""
     try:
-        if binary:
-            return parse_binary(stream, edition.label_bytes, edition.files[name], edition.classes)
-        return parse_pickle(stream, edition.label_key, edition.files[name], edition.classes)
-    except ValueError as error:
-        expected = edition.file_expected(name, binary)
-        raise ValueError(f"{source} {error}. It should be {expected}.") from error
+        splits = getattr(tf.keras.datasets, edition.name).load_data()
+    except Exception as error:  # of another sum, it would download the archive again
+        raise OSError(
+            f"tf.keras.datasets.{edition.name} cannot be read ({error}): remove {edition.archive} from Keras's cache "
+            "and download it again, or name a data_dir."
+        ) from error
+    arrays = []
+    for x, y in splits:
+        x = x if x.shape[-1] == 3 else x.transpose(0, 2, 3, 1)
+        arrays += [np.ascontiguousarray(x), y.reshape(-1).astype(np.int64)]
+    return ImageData(*arrays, classes=edition.classes, name=edition.name)
 
 
-def _check_counts(parts: _Parts, edition: _Edition, place: Path) -> None:
+def _records(path: Path | None, place: Path, edition: _Edition, name: str) -> np.ndarray:
+    """Reads one file: uint8 `[n, record]`; errors name it and say what it should be."""
+    expected = edition.file_expected(name)
+    if path is None:
+        raise FileNotFoundError(
+            f"{place / name} (raw, .gz or .xz) is missing beside the others of {edition.name}. It should be {expected}."
+        )
+    content = archives.read(path, expected, edition.files[name] * edition.record)
+    count, left = divmod(len(content), edition.record)
+    if left or not count:
+        raise ValueError(
+            f"{path} is truncated or damaged: it holds {len(content):,} bytes. It should be {expected}."
+        )
+    records = np.frombuffer(content, np.uint8).reshape(count, edition.record)
+    largest = records[:, edition.label_bytes - 1].max()
+    if largest >= edition.classes:
+        raise ValueError(
+            f"{path} holds the label {largest}, not 0 .. {edition.classes - 1}. It should be {expected}."
+        )
+    return records
+
+
+def _check_counts(records: dict[str, np.ndarray], edition: _Edition, place: Path) -> None:
     """Refuses a file that was cut between two records; accepts a set that is smaller in every file, with a warning."""
-    counts = {name: len(labels) for name, (_, labels) in parts.items()}
+    counts = {name: len(part) for name, part in records.items()}
     short = [name for name, count in counts.items() if count != edition.files[name]]
     if short and len(short) < len(counts):
         name = short[0]
@@ -193,14 +185,9 @@ def _check_counts(parts: _Parts, edition: _Edition, place: Path) -> None:
         logging.warning("%s in %s is not the published set: %s.", edition.name, place, counts)
 
 
-def _joined(parts: _Parts, names: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Joins files in order, freeing the memory of each as it is copied."""
-    chosen = [parts.pop(name) for name in names]
-    labels = np.concatenate([part[1] for part in chosen])
-    images = np.empty([len(labels), 32, 32, 3], np.uint8)
-    first = 0
-    while chosen:
-        part, _ = chosen.pop(0)
-        images[first : first + len(part)] = part
-        first += len(part)
-    return images, labels
+def _samples(parts: list[np.ndarray], edition: _Edition) -> tuple[np.ndarray, np.ndarray]:
+    """Turns records, joined in order, into images with channels last, `[n, 32, 32, 3]`, and labels."""
+    records = np.concatenate(parts)
+    planes = records[:, edition.label_bytes :].reshape(-1, 3, 32, 32)
+    images = np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
+    return images, records[:, edition.label_bytes - 1].astype(np.int64)

@@ -2,7 +2,7 @@
 
 `train-00000-of-01024` ... and `validation-00000-of-00128` ..., in one folder or in its folders `train` and
 `validation`, hold records of a `tf.train.Example` with a JPEG in `image/encoded` and its class in
-`image/class/label`, 1 .. 1000 or 0 .. 999. The files are scanned once (`tflbt.data.sets.record_index`), and a
+`image/class/label`, 1 .. 1000 or 0 .. 999. The files are read once (`tflbt.data.sets.record_index`), and a
 sample's name says where its record begins: `train-00003-of-01024@1117920`. With names for samples, an epoch is one
 permutation over all records of all files, whatever the number of ranks, as for every other data set; and TensorFlow's
 reader, which starts at that byte, checks the record's CRC before the JPEG is decoded.
@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +31,6 @@ _EXPECTED = (
 )
 _COUNTS = {"train": 1_281_167, "validation": 50_000}  # ImageNet's, published
 _BUFFER = 65_536  # bytes read at a time; most JPEGs of ImageNet are one or two
-_FILES_AT_A_TIME = 16  # where storage is slow, waiting takes longer than walking
 # Of each file, where its records begin, and their labels.
 _Indexed = dict[str, "tuple[np.ndarray, np.ndarray]"]
 
@@ -103,8 +101,8 @@ def load_image_records(
 ) -> ImageRecords:
     """Lists the records of a data set.
 
-    Every rank scans every file and reads a few kB of each record: 45,000 records per second and core when the files
-    are in the page cache, so half a minute for ImageNet. Nothing is written.
+    The first time one rank of each host reads every file, for ImageNet some minutes; the index is then in a cache in
+    the home directory (`tflbt.data.sets.record_index`). Nothing is written beside the data.
 
     Args:
         data_dir: The folder that holds the files, or holds a folder `name` that does.
@@ -183,9 +181,8 @@ def _check_complete(folder: Path, split: str, names: list[str]) -> None:
 
 
 def _indexed(root: Path, shards: Sequence[str]) -> _Indexed:
-    with ThreadPoolExecutor(_FILES_AT_A_TIME) as threads:
-        indexed = threads.map(lambda name: index_records(root / name, expected=_EXPECTED), shards)
-        return dict(zip(shards, indexed))
+    found = index_records([root / name for name in shards], expected=_EXPECTED)
+    return dict(zip(shards, found))
 
 
 def _arrays(root: Path, indexed: _Indexed, known: range) -> tuple[np.ndarray, np.ndarray]:

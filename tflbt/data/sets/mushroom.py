@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from tflbt.data.sets.archives import folders, opened, required_file
+from tflbt.data.sets.archives import folders, read, required_file
 from tflbt.data.sets.image_data import ImageData
 
 _FILE, _ROWS = "agaricus-lepiota.data", 8124
@@ -77,9 +77,7 @@ def load_mushroom(data_dir: str | Path | None, seed: int = 0) -> ImageData:
 
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    with opened(path, _EXPECTED) as stream:
-        text = stream.read()
-    lines = text.decode("latin-1").rstrip().splitlines()
+    lines = read(path, _EXPECTED).decode("latin-1").rstrip().splitlines()
     if len(lines) < 2:
         raise ValueError(f"{path} holds {len(lines)} line(s). It should be {_EXPECTED}.")
     if len(lines) != _ROWS:

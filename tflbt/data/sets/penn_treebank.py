@@ -9,7 +9,7 @@ import numpy as np
 from absl import logging
 
 from tflbt import checks
-from tflbt.data.sets.archives import folders, opened, required_file
+from tflbt.data.sets.archives import folders, read, required_file
 from tflbt.data.sets.text_data import TextData, windows
 
 _FOLDERS = ("ptb", "penn", "penn_treebank", "simple-examples/data")
@@ -73,8 +73,7 @@ def load_penn_treebank(
 
 def _read(path: Path, part: str) -> list[list[str]]:
     """Returns the words of each line, and `<eos>`."""
-    with opened(path, _FILE_EXPECTED) as stream:
-        data = stream.read()
+    data = read(path, _FILE_EXPECTED)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -1,128 +1,132 @@
-"""Finds where each sample of a TFRecord file begins and what its label is, without reading the images.
+"""Where the records of TFRecord files begin, and their labels: tf.data reads every record once, and a cache keeps both.
 
-A record is the length of its data (uint64, little-endian), the masked CRC-32C of those 8 bytes, the data, and the
-data's CRC. The data is a `tf.train.Example`, a map from names to values in any order. The index steps from name to
-name and skips the values, so that it reads about 4 kB of each record. It does not notice damage within an image: the
-CRC of the data is checked by whoever reads all of it, as TensorFlow's reader does.
+A record takes 16 bytes beside its data, whose CRC tf.data checks. The cache is in `~/.cache/tflbt` (or
+`$XDG_CACHE_HOME/tflbt`), for files of these names, sizes and times of change.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import hashlib
+import json
 import os
+import zipfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
-from google.protobuf.message import DecodeError
-from tensorflow.core.example import feature_pb2
+import tensorflow as tf
+from absl import logging
 
-_HEADER, _FOOTER = 12, 4  # bytes: the length and its CRC; the data's CRC
-_POLYNOMIAL, _MASK = 0x82F63B78, 0xA282EAD8  # CRC-32C, bits reversed; what TensorFlow adds
-_PEEKED = 1024  # bytes read at a time: usually all that precedes the label
-_ENOUGH = 64  # bytes that hold a tag, a length and the label's name
-_MAP_ENTRY = 0x0A  # the tag of field 1, with a length: an Example's features, an entry of their map
-
-
-class _Damage(Exception):
-    """Says what is wrong with a record."""
+_AROUND = 16  # bytes of a record that are not its data: length, CRC of the length, CRC of the data
+_FILES_AT_A_TIME = 16  # where storage is slow, waiting takes longer than reading
+_ROWS = 4096  # records that come from tf.data at a time
+_BUFFER = 2**20  # bytes read at a time
+Index = tuple[np.ndarray, np.ndarray]
 
 
 def index_records(
-    path: Path, key: str = "image/class/label", expected: str = "TFRecords of tf.train.Example"
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns, int64 `[n]` each, the byte at which each record of a file begins, and the label in its feature `key`."""
-    size, begin = os.path.getsize(path), 0
+    paths: Sequence[Path],
+    key: str = "image/class/label",
+    expected: str = "TFRecords of tf.train.Example",
+) -> list[Index]:
+    """Finds the records of files, which are read whole once, and later not at all.
+
+    Args:
+        paths: The files.
+        key: The feature that is the label: one int64.
+        expected: What the files should be, for errors.
+
+    Returns:
+        For each file, int64 `[n]` each, the byte at which each record begins, and its label.
+
+    Raises:
+        ValueError: If a file is empty, or a record is no `tf.train.Example` with one such feature.
+        OSError: If a file is damaged, cut off, compressed, or cannot be read.
+    """
+    about = [(os.path.abspath(path), os.stat(path)) for path in paths]
+    sizes = [stat.st_size for _, stat in about]
+    names = [key, *((name, stat.st_size, stat.st_mtime_ns) for name, stat in about)]
+    with _cache(json.dumps(names)) as cache:
+        found = None if cache is None else _cached(cache, sizes)
+        if found is None:
+            with ThreadPoolExecutor(_FILES_AT_A_TIME) as threads:
+                found = list(threads.map(lambda path: _scan(path, key, expected), paths))
+            if cache is not None:
+                _keep(cache, found)
+    return [(np.cumsum(lengths) - lengths, labels) for lengths, labels in found]
+
+
+def _scan(path: Path, key: str, expected: str) -> Index:
+    """Returns the bytes that each record of a file takes there, and its label."""
+    feature = {key: tf.io.FixedLenFeature([], tf.int64)}
+
+    def measured(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.strings.length(record), tf.io.parse_single_example(record, feature)[key]
+
+    records = tf.data.TFRecordDataset(os.fspath(path), buffer_size=_BUFFER)
+    try:
+        rows = list(records.map(measured).batch(_ROWS).as_numpy_iterator())
+    except (tf.errors.InvalidArgumentError, UnicodeDecodeError) as error:  # TensorFlow quotes it
+        raise ValueError(
+            f"{path} has a record that is no tf.train.Example with one int64 {key!r}. It should be {expected}."
+        ) from error
+    except tf.errors.OpError as error:
+        reason = error.message.partition(" [Op:")[0]
+        raise OSError(
+            f"{path} is damaged, cut off or compressed ({reason}). It should be {expected}."
+        ) from error
+    none = (np.zeros([0], np.int64),) * 2
+    lengths, labels = map(np.concatenate, zip(none, *rows))
+    lengths = lengths + _AROUND
+    end, size = int(lengths.sum()), os.path.getsize(path)
+    if end < size:  # tf.data takes less than a header for the end
+        raise OSError(
+            f"{path} is damaged, cut off or compressed (its records end at byte {end:,} of {size:,}). It should be "
+            f"{expected}."
+        )
     if not size:
         raise ValueError(f"{path} is empty. It should be {expected}.")
-    offsets, labels = [], []
-    with open(path, "rb", buffering=4 * _PEEKED) as stream:
-        while begin < size:
-            try:
-                first, end = _data(stream, begin, size)
-                label = _label(stream, first, end, key.encode())
-            except (_Damage, IndexError, DecodeError) as error:  # IndexError: within a varint
-                raise OSError(
-                    f"{path} is damaged, cut off or compressed: the record at byte {begin:,} of {size:,} "
-                    f"{error if isinstance(error, _Damage) else 'is no tf.train.Example'}. It should be {expected}."
-                ) from error
-            if label is None:
-                raise ValueError(
-                    f"{path} has a record, at byte {begin:,}, without one int64 {key!r}. It should be {expected}."
-                )
-            offsets.append(begin)
-            labels.append(label)
-            begin = end + _FOOTER
-    return np.array(offsets, np.int64), np.array(labels, np.int64)
+    return lengths, labels
 
 
-def _data(stream: BinaryIO, begin: int, size: int) -> tuple[int, int]:
-    """Returns the first byte of a record's data, and the byte after the last."""
-    stream.seek(begin)
-    header = stream.read(_HEADER)
-    if len(header) < _HEADER:
-        raise _Damage("has no whole header")
-    if _masked_crc(header[:8]) != int.from_bytes(header[8:], "little"):
-        raise _Damage("has a length that differs from its CRC")
-    first = begin + _HEADER
-    end = first + int.from_bytes(header[:8], "little")
-    if end + _FOOTER > size:
-        raise _Damage(f"should end at byte {end + _FOOTER:,}")
-    return first, end
+@contextlib.contextmanager
+def _cache(names: str) -> Iterator[Path | None]:
+    """Gives the file that caches an index; other ranks of this host wait meanwhile. None where there can be none."""
+    digest = hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tflbt"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / "records.lock", "w")  # noqa: SIM115 (closed below)
+    except OSError as error:
+        logging.warning("%s: the index of TFRecord files is not kept (%s).", folder, error)
+        yield None
+        return
+    with lock:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.lockf(lock, fcntl.LOCK_EX)
+        yield folder / f"records_{digest[:32]}.npz"
 
 
-def _label(stream: BinaryIO, first: int, end: int, key: bytes) -> int | None:
-    """Steps through an Example's map to the label; returns None if there is no label."""
-    begins_with = bytes([_MAP_ENTRY, len(key)]) + key
-    stream.seek(first)
-    peeked, at = stream.read(min(_PEEKED, end - first)), first
-    content, entry = _entry(peeked, 0, at)
-    if entry != end:
-        raise _Damage("is no tf.train.Example")
-    entry = content
-    while entry < end:
-        if entry + _ENOUGH > at + len(peeked) < end:
-            stream.seek(entry)
-            peeked, at = stream.read(min(_PEEKED, end - entry)), entry
-        content, after = _entry(peeked, entry - at, at)
-        if after > end:
-            raise _Damage("is no tf.train.Example")
-        if peeked.startswith(begins_with, content - at):
-            stream.seek(entry)
-            return _only_value(stream.read(after - entry), key)
-        entry = after
-    return None
+def _cached(cache: Path, sizes: Sequence[int]) -> list[Index] | None:
+    """Returns the index in a cache, if there is one of files of these sizes."""
+    try:
+        with np.load(cache) as arrays:
+            counts, *columns = (arrays[name] for name in ("counts", "lengths", "labels"))
+        lengths, labels = (np.split(column, np.cumsum(counts)[:-1]) for column in columns)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    return list(zip(lengths, labels)) if [part.sum() for part in lengths] == sizes else None
 
 
-def _entry(data: bytes, place: int, at: int) -> tuple[int, int]:
-    """Returns where the content of the field at `data[place]` begins and ends; `data[0]` is the file's byte `at`."""
-    if data[place] != _MAP_ENTRY:
-        raise _Damage("is no tf.train.Example")
-    length = shift = 0
-    while True:
-        place += 1
-        length |= (data[place] & 0x7F) << shift
-        if data[place] < 0x80:
-            return at + place + 1, at + place + 1 + length
-        shift += 7
-
-
-def _only_value(entry: bytes, key: bytes) -> int | None:
-    values = feature_pb2.Features.FromString(entry).feature[key.decode()].int64_list.value
-    return values[0] if len(values) == 1 else None
-
-
-def _crc_of_byte(byte: int) -> int:
-    for _ in range(8):
-        byte = byte >> 1 ^ (_POLYNOMIAL if byte & 1 else 0)
-    return byte
-
-
-_CRCS = [_crc_of_byte(byte) for byte in range(256)]
-
-
-def _masked_crc(data: bytes) -> int:
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc = _CRCS[(crc ^ byte) & 0xFF] ^ crc >> 8
-    crc ^= 0xFFFFFFFF
-    return ((crc >> 15 | crc << 17) + _MASK) & 0xFFFFFFFF
+def _keep(cache: Path, found: Sequence[Index]) -> None:
+    """Writes a cache, whole or not at all."""
+    draft = cache.with_suffix(".draft.npz")
+    lengths, labels = map(np.concatenate, zip(*found))
+    try:
+        np.savez(draft, counts=[len(part) for part, _ in found], lengths=lengths, labels=labels)
+        os.replace(draft, cache)
+    except OSError as error:
+        logging.warning("%s: the index of TFRecord files is not kept (%s).", cache, error)

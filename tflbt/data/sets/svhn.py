@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import struct
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,9 @@ from tflbt.data.sets.image_data import ImageData
 _COUNTS = {"train": 73_257, "extra": 531_131, "test": 26_032}  # published
 _EXPECTED = "SVHN's files train_32x32.mat, extra_32x32.mat and test_32x32.mat"
 _FILE_EXPECTED = "a MATLAB file (before 7.3) with uint8 images 'X' [32, 32, 3, N] and labels 'y' [N, 1] from 1 to 10"
+_MOST_BYTES = 531_131 * 3_200  # of the largest file, inflated, and more than its labels take
+_COMPRESSED = 15  # MATLAB's code
+_KINDS = {"char", "single", "double", *(f"{u}int{n}" for u in ("u", "") for n in (8, 16, 32, 64))}
 _CHUNK = 1024  # images whose axes are exchanged at a time, so that the set is never copied
 
 
@@ -86,11 +92,48 @@ def _matlab(path: Path) -> dict[str, Any]:
     from scipy import io  # it comes with scikit-learn, and takes a while to import
 
     try:
+        _require_bounded(path)
+        for name, shape, kind in io.whosmat(path):
+            if kind not in _KINDS or math.prod(shape) > _MOST_BYTES:
+                raise ValueError(f"{name} is a {kind} of {shape}")
         return io.loadmat(path, variable_names=["X", "y"])
     except Exception as error:  # a damaged file makes it raise almost anything: zlib.error, TypeError, IndexError, ...
         raise OSError(
             f"{path} is damaged or cannot be read ({error}). It should be {_FILE_EXPECTED}."
         ) from error
+
+
+def _require_bounded(path: Path) -> None:
+    """Inflates the elements of a MATLAB file a MiB at a time: their sums must be right and their length what a set has.
+
+    SciPy would take the memory first. After 128 bytes, whose last two tell the order of bytes, an element is its kind
+    and its length, uint32 each, and that many bytes.
+
+    Raises:
+        ValueError: If it is no MATLAB file, or is too long.
+        EOFError: If it is cut off.
+    """
+    left = _MOST_BYTES
+    with path.open("rb") as file:
+        order = {b"IM": "<", b"MI": ">"}.get(file.read(128)[126:])
+        if order is None:
+            raise ValueError("this is no MATLAB file of version 5 to 7")
+        while tag := file.read(8):
+            kind, length = struct.unpack(f"{order}II", tag)
+            inflate = zlib.decompressobj()
+            while length:
+                part = file.read(min(length, 2**20))
+                if not part:
+                    raise EOFError("the file is cut off")
+                length -= len(part)
+                left -= len(part)
+                while kind == _COMPRESSED and part and left >= 0:
+                    left -= len(inflate.decompress(part, 2**20))
+                    part = inflate.unconsumed_tail
+                if left < 0:
+                    raise ValueError(f"it holds more than {_MOST_BYTES:,} bytes")
+            if kind == _COMPRESSED and not inflate.eof:
+                raise EOFError("a compressed element is cut off")
 
 
 def _images(x: np.ndarray) -> np.ndarray:
