@@ -58,12 +58,12 @@ def load(
         name: "cifar10", "cifar100", "digits", "imagenet", "mnist", "mushroom", "penn_treebank", "svhn" (whose training
             set is its parts "train" and "extra"), "svhn_extra" ("extra" alone) or "tiny_imagenet"; or "tfds:NAME", a
             set of TensorFlow Datasets (see `load_tensorflow_datasets`).
-        data_dir: The folder with the original files; "digits" needs none. The files may be in the folder itself, or in
-            its folder `mnist`; `cifar-10`, `cifar-10-batches-bin`, `cifar-10-batches-py`; `cifar-100`,
-            `cifar-100-binary`, `cifar-100-python`; `imagenet`, with the folders `train/CLASS` and `val/CLASS` of JPEG
-            files, or with TFRecord files `train-NNNNN-of-MMMMM` and `validation-NNNNN-of-MMMMM`; `mushroom`; `ptb`,
-            `penn`, `penn_treebank`, `simple-examples/data`; `svhn`; `tiny-imagenet-200`, or the zip file of that
-            name. For "tfds:NAME": the folder in which it was prepared.
+        data_dir: The folder with the original files; "digits" needs none, nor "cifar10" and "cifar100" if
+            `tf.keras.datasets` has downloaded them. The files may be in the folder itself, or in its folder `mnist`;
+            `cifar-10`, `cifar-10-batches-bin`; `cifar-100`, `cifar-100-binary`; `imagenet`, with the folders
+            `train/CLASS` and `val/CLASS` of JPEG files, or with TFRecord files `train-NNNNN-of-MMMMM` and
+            `validation-NNNNN-of-MMMMM`; `mushroom`; `ptb`, `penn`, `penn_treebank`, `simple-examples/data`; `svhn`;
+            `tiny-imagenet-200`. For "tfds:NAME": the folder in which it was prepared.
         image_size: Side in pixels to which "imagenet" is cropped and resized, default 224; the other sets have a size
             of their own.
         crop_area: Least and largest area of a random crop of "imagenet", as shares of the image's area, default

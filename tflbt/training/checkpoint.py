@@ -89,16 +89,16 @@ class Checkpoints:
                 "checkpoints are intact: free space and start again with --resume",
                 str(final),
             ) from error
-        self._tidy(epochs, {*self.keep_epochs, *best})
+        self._tidy(epochs, best)
         return final
 
-    def _tidy(self, epochs: int, staying: Collection[int]) -> None:
+    def _tidy(self, epochs: int, best: Collection[int]) -> None:
         """Removes the oldest, those of later epochs (from a run that this one repeats) and what killed writes left."""
         found = self.found()
         later = [path for path in found if _epoch(path) > epochs]
-        passing = [path for path in found if _epoch(path) not in staying]
+        passing = [path for path in found if _epoch(path) not in self.keep_epochs]
         oldest = [path for path in passing if path not in later][: -self.keep]
-        for path in (*later, *oldest):
+        for path in (*later, *(path for path in oldest if _epoch(path) not in best)):
             _remove(path)
         for path in (*self.directory.glob(".writing_*"), *self.directory.glob(".removed_*")):
             shutil.rmtree(path, ignore_errors=True)
