@@ -14,7 +14,7 @@ from typing import Any
 import ml_collections
 from ml_collections import config_dict
 
-from tflbt.recipes import parts, sections
+from tflbt.recipes import parts, sections, stored
 from tflbt.runs import received
 
 # The rows of the two-phase paper's tables 2 to 5, which every file in hparams/ has as variants.
@@ -190,9 +190,7 @@ def load(recipe: str) -> ml_collections.ConfigDict:
     if file.endswith(".json"):
         if variant:
             raise ValueError(f"{file} has no variant {variant[0]!r}: it is one configuration.")
-        from tflbt.recipes import stored  # which needs `default_config`
-
-        return stored.load(file)
+        return stored.load(file, default_config())
     get_config = read_function(file, "get_config", "recipe")
     try:
         config = get_config(*variant).lock()

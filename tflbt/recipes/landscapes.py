@@ -14,6 +14,7 @@ from tflbt import checks
 from tflbt.curvature import eigenvector_cut, filter_normalised, losses_at
 from tflbt.recipes import stored
 from tflbt.recipes.build import build_loss, build_model
+from tflbt.recipes.config import default_config
 from tflbt.recipes.data import build_samples
 from tflbt.runs.run_directory import RunDirectory
 from tflbt.training.checkpoint import Checkpoints, read_weights
@@ -176,4 +177,4 @@ def config_of(run: RunDirectory) -> ml_collections.ConfigDict:
     """
     if not run.config_json.exists():
         raise FileNotFoundError(2, "no config.json: it is no run of tflbt.train", str(run.path))
-    return stored.from_plain(run.config)
+    return stored.from_plain(run.config, default_config())

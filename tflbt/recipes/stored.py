@@ -6,15 +6,13 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from tflbt.recipes import config as recipe_config
-from tflbt.recipes.config import Config
+from ml_collections import ConfigDict
+
 from tflbt.runs import received
 
-ENDING = ".json"
 
-
-def load(path: str | os.PathLike[str]) -> Config:
-    """Reads `best.json` of a search, or `config.json` of a run, as a recipe.
+def load(path: str | os.PathLike[str], config: ConfigDict) -> ConfigDict:
+    """Reads `best.json` of a search, or `config.json` of a run, into a recipe that has all defaults, and returns it.
 
     Raises:
         ValueError: If it holds no configuration, a key that recipes do not have, or a value of another type.
@@ -24,20 +22,18 @@ def load(path: str | os.PathLike[str]) -> Config:
     values = content.get("config", content)
     if not isinstance(values, dict) or not {"model", "optimizer", "data"} <= values.keys():
         raise ValueError(f"{path} is no recipe: it holds no configuration.")
-    known = recipe_config.default_config()
-    unknown = [key for key in values if key not in known]
-    unknown += [f"data.{key}" for key in values["data"] or () if key not in known.data]
+    unknown = [key for key in values if key not in config]
+    unknown += [f"data.{key}" for key in values["data"] or () if key not in config.data]
     if unknown:
         raise ValueError(f"{path}: config.{unknown[0]} is no key of a recipe.")
     try:
-        return from_plain(values)
+        return from_plain(values, config)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def from_plain(values: Mapping[str, Any]) -> Config:
-    """Returns a configuration whose keys have these plain values, or their defaults; other keys are left out."""
-    config = recipe_config.default_config()
+def from_plain(values: Mapping[str, Any], config: ConfigDict) -> ConfigDict:
+    """Sets the keys of a recipe to plain values, and returns it; keys that it does not have are left out."""
     for key, value in values.items():
         if key == "data":
             config.data.update({k: _tuples(v) for k, v in value.items() if k in config.data})
