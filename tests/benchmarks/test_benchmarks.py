@@ -26,6 +26,7 @@ SMALLEST = {
         "--measurements=1",
         "--steps=1",
     ],
+    "elastic": ["--rounds=1"],
     "optimizer_memory": ["--variables=3"],
     "optimizers": ["--rounds=1", "--variables=3"],
     "sub_batches": ["--rounds=1", "--images=16", "--sub_batch=8", "--depth=4"],

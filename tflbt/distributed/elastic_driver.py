@@ -21,7 +21,7 @@ from horovod.runner.http import http_server
 
 SCOPE = "tflbt"  # of the rendezvous server's keys that are ours
 POLL = 0.05  # seconds
-GRACE = 5.0  # seconds that a process has to end
+GRACE = 30.0  # seconds that a process has to end, with a checkpoint perhaps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +86,7 @@ class Job:
         self._waiting: dict[Seat, Worker] = {}
         self._leaving: dict[str, Seat] = {}  # have no place any more, and have not ended yet
         self._good_sizes = {first_ranks}
+        self._seen_ready: set[Seat] = set()
         self._offers = 0
         self._stopped = False
         self.epochs = 0  # that the ranks have finished
@@ -151,6 +152,9 @@ class Job:
                 if seat not in seats:
                     self._leave(name)
             ready = [seat for seat, worker in self._waiting.items() if worker.ready]
+            for seat in [seat for seat in ready if seat not in self._seen_ready]:
+                self._log(f"{seat.host}-{seat.number} waits for a place")
+            self._seen_ready = set(ready)
             most = min(len(seats), self._max_ranks)
             wanted = max((n for n in self._good_sizes if n <= most), default=1)
             possible = min(most, len(self._members) + len(ready))

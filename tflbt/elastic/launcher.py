@@ -68,12 +68,9 @@ class Process:
         return self._process.poll()
 
     def stop(self, *, at_once: bool = False) -> None:
-        """Asks it to end, by SIGTERM and the end of its input, or kills it with all that it has started."""
+        """Asks it to end, by SIGTERM, or kills it with all that it has started."""
         if self.poll() is not None:
             return
-        assert self._process.stdin is not None
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL if at_once else signal.SIGTERM)
 

@@ -11,6 +11,7 @@ from absl import logging
 from tflbt.callbacks.checkpoint import Checkpoint
 from tflbt.callbacks.curvature_probe import CurvatureProbe
 from tflbt.callbacks.states.callback_states import CallbackStates
+from tflbt.callbacks.time_account import TimeAccount
 from tflbt.control.ranks import check_ranks
 from tflbt.data.forms import is_arrays
 from tflbt.distributed import comm, elastic_worker, membership
@@ -142,6 +143,9 @@ class Session:
         arguments = {**self.arguments, "epochs": 1, "verbose": 0, "callbacks": [_Once()]}
         if arguments.get("validation_data") is not None or arguments.get("validation_split"):
             arguments["validation_steps"] = 1
+        for callback in self.callbacks:
+            if isinstance(callback, TimeAccount):
+                callback.set_model(self.model)  # its updates are compiled in another way
         self.model.fit(**arguments)
         for callback in self.callbacks:
             probe = getattr(callback, "curvature", None)
