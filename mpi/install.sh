@@ -4,7 +4,7 @@
 # Usage: mpi/install.sh [options]
 #   --python PATH   the Python to make .venv with, 3.9 to 3.11 (default: the active environment's,
 #                   an existing .venv's, or the first of python3.11 python3.10 python3.9 python3)
-#   --dev           pytest, ruff, mypy and pre-commit too (later calls keep them)
+#   --dev           pytest, ruff, mypy, pre-commit and Ray too (later calls keep them)
 #   --gpu, --cpu    TensorFlow with CUDA and Horovod with NCCL, or neither (default: as last time; the
 #                   first time --cpu). --gpu needs the CUDA toolkit's nvcc to build Horovod
 #   --system-mpi    the MPI whose mpicxx is on PATH, such as a cluster's own
@@ -227,7 +227,7 @@ import sys
 config = configparser.ConfigParser()
 config.read(sys.argv[1])
 lines = config["options"]["install_requires"].split("\n")
-for extra in ["addons", "tuner"] + ["dev"] * int(sys.argv[3]):
+for extra in ["addons", "tuner"] + ["dev", "ray"] * int(sys.argv[3]):
     lines += config["options.extras_require"][extra].split("\n")
 package = {"cpu": "tensorflow-cpu", "gpu": "tensorflow[and-cuda]"}[sys.argv[2]]
 for line in filter(None, map(str.strip, lines)):

@@ -16,6 +16,8 @@ def test_a_hosts_file_is_read_again_and_survives_being_written(tmp_path):
     assert hosts() == [Seat("b", 0, 2), Seat("b", 1, 2)]
     file.write_text("b slots=")
     assert len(hosts()) == 1
+    file.write_text("")
+    assert len(hosts()) == 1
     file.write_text("b slots=x")
     assert len(hosts()) == 1  # as before
     file.unlink()

@@ -83,7 +83,7 @@ def is_here(host: str) -> bool:
 class Hosts:
     """The seats that a hosts file offers now: a line a host, `name`, `name slots=4` or `name:4`; `#` begins a comment.
 
-    Without a file there are as many seats on this machine as there may be ranks and standbys. A file that cannot be
+    Without a file there are as many seats on this machine as there may be ranks. A file that names no host or cannot be
     read, while it is being written for example, changes nothing.
     """
 
@@ -96,7 +96,7 @@ class Hosts:
         if self._file is None:
             return seats_of([("localhost", self._here)])
         try:
-            self._seats = seats_of(parsed(self._file.read_text()))
+            self._seats = seats_of(parsed(self._file.read_text())) or self._seats
         except (OSError, ValueError):
             if not self._seats:
                 raise
