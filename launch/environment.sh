@@ -68,7 +68,7 @@ read_options() {
         esac ;;
       -cb | --check-build) fail "$1: python -m tflbt.doctor says what is installed" ;;
       --min-np | --max-np | --min-num-proc | --max-num-proc | --host-discovery-script | --slots-per-host)
-        fail "$word is an option of elastic horovodrun, which this launcher is not" ;;
+        fail "$word is an option of elastic horovodrun: use launch/elastic.sh" ;;
       --verbose | --disable-cache | --start-timeout | --output-filename | --timeline-* | --cycle-time-ms | --log-level | \
         --fusion-threshold-mb | --cache-capacity | --config-file | --autotune* | --*hierarchical-* | --*stall-check* | \
         --gloo-timeout-seconds | --mpi-args | --tcp | --binding-args | --*mpi-threads-disable | --num-nccl-streams)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = ("local.sh", "horovodrun.sh", "mpirun.sh", "slurm.sbatch", "demo.sh")
+SCRIPTS = ("local.sh", "horovodrun.sh", "mpirun.sh", "slurm.sbatch", "demo.sh", "elastic.sh")
 GLOO = "python -m tflbt.distributed.horovodrun"
 
 
@@ -48,6 +48,16 @@ def test_local_runs_any_command_over_either_controller() -> None:
     assert told.startswith("mpirun -np 3 -host localhost:3 ")
     assert "btl \\^openib\\,tcp -mca oob_tcp_if_include lo " in told
     assert told.endswith(" python own.py --mpi")
+
+
+def test_elastic_runs_a_command_or_trains() -> None:
+    launcher = "python -m tflbt.elastic.launcher --max-ranks 4 --hosts h --"
+    words = ("--dry-run", "--max-ranks", "4", "--hosts", "h", "--")
+    assert command("elastic.sh", *words, "python", "a b.py") == f"{launcher} python a\\ b.py"
+    assert (
+        command("elastic.sh", *words, "--workdir=x")
+        == f"{launcher} python -m tflbt.train --workdir=x"
+    )
 
 
 @pytest.mark.parametrize(
@@ -90,7 +100,8 @@ def test_either_launchers_words_for_the_same_ranks(words: str, tmp_path: Path) -
             ("2", "--timeline-filename=x", "true"),
             "tflbt.distributed.horovodrun takes it",
         ),
-        ("local.sh", ("-np", "2", "--min-np", "1", "true"), "elastic"),
+        ("local.sh", ("-np", "2", "--min-np", "1", "true"), "use launch/elastic.sh"),
+        ("elastic.sh", ("--max-ranks", "2"), "a command is missing"),
         ("horovodrun.sh", ("-np", "2", "--bind-to", "none", "true"), "-mca NAME VALUE"),
         ("horovodrun.sh", ("-np", "2", "--mpi", "true"), "use launch/mpirun.sh"),
         ("mpirun.sh", ("-np", "2", "--gloo", "true"), "use launch/horovodrun.sh"),
