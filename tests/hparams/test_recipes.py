@@ -1,11 +1,15 @@
-"""Every variant of every recipe in `hparams/` loads, builds its network and takes an update."""
+"""Every variant in `hparams/` loads and passes its check, and all that they are made of takes updates."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
 import runpy
+from collections.abc import Iterator
 from pathlib import Path
 
+import ml_collections
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -13,7 +17,7 @@ import tensorflow as tf
 from tflbt import recipes
 from tflbt.control.batch_plan import BatchPlan
 from tflbt.data import ImageData, TextData
-from tflbt.recipes import build
+from tflbt.recipes import build, parts
 from tflbt.training import FGSM, SmallLossDiscarding
 
 HPARAMS = Path(__file__).resolve().parents[2] / "hparams"
@@ -37,6 +41,7 @@ SMALLER = {
     "cifar_resnet": {"depth": 8, "widths": (4, 4, 4)},
     "darts": {"cells": 2, "channels": 2},
     "densenet": {"depth": 10, "growth_rate": 2},
+    "lenet": {"filters": (2, 2), "units": 8},
     "mobilenet": {"blocks": ((8, 2), (8, 1)), "alpha": 0.5},
     "resnet18": {"blocks": (1,), "widths": (4,)},
     "resnet50": {"blocks": (1,), "widths": (4,)},
@@ -62,6 +67,69 @@ LADDERS = [
 ]
 
 
+@functools.cache
+def read(file: Path, variant: str) -> ml_collections.ConfigDict:
+    """A recipe as it stands; to be copied before it is changed."""
+    return recipes.load(f"{file}:{variant}")
+
+
+def small(file: Path, variant: str) -> ml_collections.ConfigDict:
+    """A recipe with a small network and few instances."""
+    config = copy.deepcopy(read(file, variant))
+    with config.unlocked():
+        config.model.update(SMALLER.get(config.model.name, {}))
+    config.batch_augmentation.instances = min(config.batch_augmentation.instances, 2)
+    return config
+
+
+# What runs between updates or around them, and is built for every variant.
+AROUND = {
+    *("name", "seed", "epochs", "batch_size", "sub_batch_size", "tail", "stall_limit"),
+    *("warmup", "schedule", "batch_schedule", "checkpoint"),
+    *("stability", "curvature", "margin", "signal_to_noise", "distance"),
+}
+
+
+def form(value: object) -> object:
+    """What decides which code a value runs: of a number whether it is 0, of a count whether it is 1."""
+    if isinstance(value, ml_collections.ConfigDict):
+        return tuple((key, form(inner)) for key, inner in value.items())
+    if isinstance(value, tuple):
+        return tuple(form(inner) for inner in value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if value in (0, 1) else "count"
+    if isinstance(value, float):
+        return "number" if value else 0
+    return value
+
+
+def made_of(config: ml_collections.ConfigDict) -> Iterator[tuple]:
+    """The parts that an update runs, and the pairs of them that meet in it.
+
+    A network with its images' shape; an optimizer with the names of a network's variables, by which it excludes some;
+    the input pipeline; what changes every update with the samples it changes; all other switches.
+    """
+    changing = (*parts.RULES, "label_smoothing")
+    yield "network", IMAGE_SHAPES[config.data.name], form(config.model)
+    yield "optimizer", config.model.name, form(config.optimizer)
+    yield "data", form(config.data)
+    yield "rules", config.data.name, tuple(form(config[kind]) for kind in changing)
+    apart = {*AROUND, *changing, "model", "optimizer", "data"}
+    yield "switches", tuple((k, form(v)) for k, v in config.items() if k not in apart)
+
+
+def with_new_parts() -> list[tuple[Path, str]]:
+    """The first variant of each file, and those that are made of something that none before is made of."""
+    seen: set[object] = set()
+    found = []
+    for file, variant in VARIANTS:
+        of_this = {file, *made_of(small(file, variant))}
+        if not of_this <= seen:
+            found.append((file, variant))
+        seen |= of_this
+    return found
+
+
 def two_samples(name: str) -> ImageData | TextData:
     rng, shape = np.random.default_rng(0), (2, *IMAGE_SHAPES[name])
     if name == "penn_treebank":
@@ -72,19 +140,35 @@ def two_samples(name: str) -> ImageData | TextData:
     return ImageData(images, labels, images, labels, CLASSES.get(name, 10), name)
 
 
-@pytest.mark.parametrize(
+each_variant = pytest.mark.parametrize(
     ("file", "variant"), VARIANTS, ids=lambda part: getattr(part, "stem", part)
 )
-def test_variant_builds_and_takes_an_update(file, variant):
-    tf.keras.utils.set_random_seed(0)  # few units are easily all dropped
+
+
+@each_variant
+def test_variant_passes_its_check_and_builds_all_but_its_network(file, variant):
     config = recipes.load(f"{file}:{variant}")
     assert config.name == f"{file.stem}:{variant}"
     assert config.is_locked
     build.check(config)
-    with config.unlocked():
-        config.model.update(SMALLER.get(config.model.name, {}))
-    instances = min(config.batch_augmentation.instances, 2)
-    config.batch_augmentation.instances = instances
+    samples = build.build_samples(config, None, two_samples(config.data.name))
+    schedules = build.build_schedules(config, samples)
+    named = {config.schedule.name, config.batch_schedule.name} - {"constant"}
+    assert len(schedules) == len(named) + (config.warmup.epochs > 0)
+    build.build_monitors(config, samples)
+    switches = {kind: parts.SWITCHES[kind] for kind in parts.RULES}
+    on = [kind for kind, (key, off, _) in switches.items() if config[kind][key] != off]
+    assert len(build.build_rules(config, samples)) == len(on)
+
+
+@pytest.mark.parametrize(
+    ("file", "variant"), with_new_parts(), ids=lambda part: getattr(part, "stem", part)
+)
+def test_all_that_variants_are_made_of_takes_an_update(file, variant):
+    """A variant that differs from one before it in rates, epochs, batches or schedules alone needs no update."""
+    tf.keras.utils.set_random_seed(0)  # few units are easily all dropped
+    config = small(file, variant)
+    instances = config.batch_augmentation.instances
     made = build.build(config, images=two_samples(config.data.name))
     made.model.run_eagerly = True  # a graph of one step would take longer to make than to use
     x, y = made.train
@@ -110,11 +194,23 @@ def test_variant_builds_and_takes_an_update(file, variant):
     assert made.model.output_shape == (None, *words, CLASSES.get(config.data.name, 10))
 
 
-@pytest.mark.parametrize(
-    ("file", "variant"), VARIANTS, ids=lambda part: getattr(part, "stem", part)
-)
+def test_rates_and_schedules_are_no_new_part_and_switches_are():
+    config = small(HPARAMS / "digits_resnet.py", "lars")
+    before = set(made_of(config))
+    config.optimizer.learning_rate, config.epochs, config.schedule.name = 0.5, 7, "cosine"
+    assert set(made_of(config)) == before
+    for key, value in {
+        "optimizer.nesterov": True, "model.ghost_batch_size": 4, "weight_noise.std": 0.1,
+        "data.padding": 4, "batch_augmentation.instances": 2, "precision": "mixed_bfloat16",
+    }.items():  # fmt: skip
+        changed = copy.deepcopy(config)
+        changed.update_from_flattened_dict({key: value})
+        assert len(set(made_of(changed)) - before) == 1, key
+
+
+@each_variant
 def test_weights_decay_at_most_once(file, variant):
-    config = recipes.load(f"{file}:{variant}")
+    config = read(file, variant)
     in_optimizer = config.optimizer.get("weight_decay", 0.0)
     assert not (in_optimizer and config.model.get("weight_decay", 0.0))
 
