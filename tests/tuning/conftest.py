@@ -11,9 +11,17 @@ import pytest
 import scipy.optimize
 
 from tflbt.runs.journal import Journal
+from tflbt.tuning.left_graphs import settled
 from tflbt.tuning.oracle import make_oracle
 from tflbt.tuning.study import Study
 from tflbt.tuning.trial import Outcome, Trial
+
+
+@pytest.fixture(scope="module", autouse=True)
+def what_was_there_is_settled():
+    """As in a search: what TensorFlow and other tests have made is not looked through after each trial."""
+    with settled():
+        yield
 
 
 class InventedSearch:

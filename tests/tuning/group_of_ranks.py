@@ -1,6 +1,7 @@
 """A rank's program: a search in groups, and then another with a trial that fails on one rank.
 
 Arguments: the ranks of a group, the directory, and, if the second one is wanted, its directory and that trial's number.
+`search` is also what a process does alone, for comparison.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def search(ranks: int, group: Any, directory: str, failing: str = "none") -> Non
         model = tflbt.LargeBatchModel.from_model(
             tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(4,))])
         )
-        model.compile(tf.keras.optimizers.SGD(trial.values["rate"]), "mse")
+        model.compile(tf.keras.optimizers.SGD(trial.values["rate"]), "mse", run_eagerly=True)
         if failing == str(trial.number) and tflbt.rank() == 1:
             callbacks = [FailAlone(), *callbacks]
         model.fit(

@@ -21,31 +21,27 @@ Y = X @ np.array([[1.0], [-2.0], [0.5]], "float32")
 DATA = {"epochs": 4, "batch_size": 8, "validation_data": (X[:16], Y[:16])}
 
 
-@pytest.fixture(autouse=True)
-def graphs_stay(monkeypatch):
-    """Saves a second per trial."""
-    monkeypatch.setattr("tflbt.tuning.one_trial.free_left_graphs", lambda: 0, raising=False)
-
-
-def build(hp, model=LargeBatchModel):
+def build(hp, model=LargeBatchModel, **options):
     """A net with dropout; LargeBatchModel draws the same of it after a kill."""
     inputs = tf.keras.Input([3])
     x = tf.keras.layers.Dropout(0.2)(inputs)
     x = tf.keras.layers.Dense(hp.Choice("units", [2, 4]), "tanh")(x)
     net = model(inputs, tf.keras.layers.Dense(1)(x))
-    net.compile(tf.keras.optimizers.SGD(hp.Float("rate", 0.01, 0.2, sampling="log"), 0.9), "mse")
+    rate = hp.Float("rate", 0.01, 0.2, sampling="log")
+    net.compile(tf.keras.optimizers.SGD(rate, 0.9), "mse", **options)
     return net
 
 
 def plain(hp):
-    """The same as a plain Keras model, which is traced sooner."""
-    return build(hp, tf.keras.Model)
+    """The same as a plain Keras model, which need not be traced."""
+    return build(hp, tf.keras.Model, run_eagerly=True)
 
 
 def build_without_shape(hp):
     """As KerasTuner's guide does it: the weights are made by the first batch."""
     net = tf.keras.Sequential([tf.keras.layers.Dense(1)])
-    net.compile(tf.keras.optimizers.Adam(hp.Float("rate", 0.01, 0.2, sampling="log")), "mse")
+    rate = hp.Float("rate", 0.01, 0.2, sampling="log")
+    net.compile(tf.keras.optimizers.Adam(rate), "mse", run_eagerly=True)
     return net
 
 
@@ -258,7 +254,8 @@ def test_what_no_trial_varies_is_reported_once(tmp_path, caplog):
 def test_nan_is_a_trial_that_diverged_and_the_rest_goes_on(tmp_path):
     def by_rate(hp):
         net = plain(keras_tuner.HyperParameters())
-        net.compile(tf.keras.optimizers.SGD(hp.Choice("rate", [1e30, 0.01])), "mse")
+        rate = hp.Choice("rate", [1e30, 0.01])
+        net.compile(tf.keras.optimizers.SGD(rate), "mse", run_eagerly=True)
         return net
 
     space = space_of(by_rate)

@@ -11,6 +11,8 @@ import tensorflow as tf
 from absl import logging
 from keras_tuner.engine import hyperparameters
 
+from tflbt.tuning.left_graphs import settled
+
 
 def space_of(hypermodel: Any) -> keras_tuner.HyperParameters:
     """Returns the hyper-parameters that a hypermodel declares, in `declare_hyperparameters` and in `build`.
@@ -41,27 +43,36 @@ def space_of(hypermodel: Any) -> keras_tuner.HyperParameters:
     space = keras_tuner.HyperParameters()
     to_try: list[dict[str, Any]] = [{}]
     scopes: list[Any] = []
-    for values in to_try:  # grows
-        tried = keras_tuner.HyperParameters()
-        tried.values = dict(values)
-        try:
-            hypermodel.declare_hyperparameters(tried)
-            hypermodel.build(tried)
-        except Exception as error:
-            if not values:
-                raise
-            logging.info("hypermodel.build with %s: %s", values, error)  # such a trial will fail
-        before = len(space.space)
-        space.merge(tried.space, overwrite=False)
-        for entry in space.space[before:]:
-            to_try += [{**values, entry.name: value} for value in _others(entry)]
-        for conditions in tried.inactive_scopes:
-            if conditions not in scopes:
-                scopes.append(conditions)
-                to_try.append({**values, **{c.name: c.values[0] for c in conditions}})
-        tf.keras.backend.clear_session()
-        gc.collect()
+    with settled():
+        for values in to_try:  # grows
+            tried = _declared(hypermodel, values)
+            before = len(space.space)
+            space.merge(tried.space, overwrite=False)
+            for entry in space.space[before:]:
+                to_try += [{**values, entry.name: value} for value in _others(entry)]
+            for conditions in tried.inactive_scopes:
+                if conditions not in scopes:
+                    scopes.append(conditions)
+                    to_try.append({**values, **{c.name: c.values[0] for c in conditions}})
+            tf.keras.backend.clear_session()
+            gc.collect()
     return space
+
+
+def _declared(
+    hypermodel: keras_tuner.HyperModel, values: dict[str, Any]
+) -> keras_tuner.HyperParameters:
+    """What a hypermodel declares with these values; only with its defaults must it build."""
+    tried = keras_tuner.HyperParameters()
+    tried.values = dict(values)
+    try:
+        hypermodel.declare_hyperparameters(tried)
+        hypermodel.build(tried)
+    except Exception as error:
+        if not values:
+            raise
+        logging.info("hypermodel.build with %s: %s", values, error)  # such a trial will fail
+    return tried
 
 
 def _others(parameter: Any) -> Iterator[Any]:
