@@ -49,9 +49,8 @@ def test_ranks_come_die_leave_and_are_lost(tmp_path):
     assert ranks[2] == [1] and ranks[3] == [2, 2] and ranks[4] == [2, 2, 1]
     assert ranks[5] == [2, 2] and ranks[6] == [1] and ranks[7] == [1]
     chiefs = {int(epoch): pid for epoch, rank, _, pid in begun if rank == "0"}
-    assert (
-        len({chiefs[3], chiefs[5], chiefs[7]}) == 3
-    )  # the dead, the survivor, the one started again
+    # The dead, the survivor, the process that was started again.
+    assert len({chiefs[3], chiefs[5], chiefs[7]}) == 3
 
     model, used = growing.compiled(), growing.callbacks(tmp_path / "alone")
     wanted = model.fit(growing.X, growing.Y, callbacks=used, **growing.FIT)
@@ -59,10 +58,8 @@ def test_ranks_come_die_leave_and_are_lost(tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "weights.npy"), weights, atol=2e-6)
     history, wait, best = json.loads((tmp_path / "history.json").read_text())
     assert wait == used[1].wait and best == pytest.approx(used[1].best, rel=1e-5)
-    for (
-        name,
-        values,
-    ) in history.items():  # of the process that ended the job: since it was started again
+    assert history.pop("ranks") and sum(history.pop("seconds_joining")) == 0
+    for name, values in history.items():  # since the job was started again
         np.testing.assert_allclose(values, wanted.history[name][7:], rtol=1e-5, err_msg=name)
     ours, theirs = rows(tmp_path / "run"), rows(tmp_path / "alone" / "run")
     assert [row["epoch"] for row in ours] == [str(n + 1) for n in range(growing.EPOCHS)]
