@@ -65,8 +65,8 @@ def build(
     samples = samples or build_samples(config, data_dir, images)
     model = build_model(config, samples.source)
     loss = build_loss(config.label_smoothing, of_targets=config.target_noise.std > 0)
-    options = {"metrics": build_metrics(config.metrics), "jit_compile": config.jit_compile or None}
-    model.compile(optimizer, loss, **options)
+    metrics, compiles = build_metrics(config.metrics), config.jit_compile or None
+    model.compile(optimizer, loss, metrics=metrics, jit_compile=compiles)
     return Recipe(
         config=config,
         model=model,
