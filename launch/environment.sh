@@ -148,20 +148,17 @@ run_mpi() {
     "${handed_on[@]}" "${rank_words[@]}"
 }
 
-# mpirun 4.1 itself listens on every interface and has no setting for that: mpi/loopback.c, compiled once, binds it to
+# mpirun 4.1 itself listens on every interface and has no setting for that: mpi/own_address.c, compiled once, binds it to
 # loopback. The ranks run without it.
 listen_on_loopback() {
-  local source=$launch_root/mpi/loopback.c folder=${XDG_CACHE_HOME:-${HOME:-}/.cache}/tflbt library before=(-u LD_PRELOAD)
-  library=$folder/loopback-$(uname -m)-$(cksum <"$source" | cut -d ' ' -f 1).so
-  if [ ! -r "$library" ]; then
-    mkdir -p "$folder" 2>/dev/null && "${CC:-cc}" -shared -fPIC -O2 -o "$library.$$" "$source" -ldl 2>/dev/null &&
-      mv -f "$library.$$" "$library" || {
-      printf '%s: note: without a C compiler mpirun itself listens on every interface; its ranks do not\n' \
-        "$(basename "$0")" >&2
-      return 0
-    }
+  local library before=(-u LD_PRELOAD)
+  library=$(python -I "$launch_root/tflbt/distributed/hosts.py" --preload)
+  if [ -z "$library" ]; then
+    printf '%s: note: without a C compiler mpirun itself listens on every interface; its ranks do not\n' \
+      "$(basename "$0")" >&2
+    return 0
   fi
   [ -z "${LD_PRELOAD:-}" ] || before=("LD_PRELOAD=$LD_PRELOAD")
-  rank_words=(env "${before[@]}" "${rank_words[@]}")
-  export LD_PRELOAD="$library${LD_PRELOAD:+:$LD_PRELOAD}"
+  rank_words=(env -u TFLBT_PRELOAD_BIND "${before[@]}" "${rank_words[@]}")
+  export TFLBT_PRELOAD_BIND=loopback LD_PRELOAD="$library${LD_PRELOAD:+:$LD_PRELOAD}"
 }

@@ -108,6 +108,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Rank 0 reports for all; see tests/ranks/conftest.py."""
+    config.addinivalue_line(
+        "markers", "hosts: makes two hosts of this machine; skipped without root or iproute2"
+    )
     if launched() and os.environ.get("HOROVOD_RANK") != "0":
         config.pluginmanager.unregister(name="terminalreporter")
 

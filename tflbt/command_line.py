@@ -12,7 +12,7 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from tflbt.distributed.errors import another_rank_ended, one_line
+from tflbt.distributed.errors import another_rank_ended, no_answer, one_line
 from tflbt.distributed.launcher import rank_by_launcher
 
 # Errors that mean the user has something to change; anything else is a defect and shows its traceback.
@@ -81,8 +81,13 @@ def run(main: Callable[[], None], required: Sequence[str] = ()) -> None:
         except EXPECTED as error:
             fail(error)
         except Exception as error:
+            rank = rank_by_launcher()
+            if no_answer(error):
+                sys.exit(
+                    f"{_name()}: another rank does not answer (it is stopped, or its host cannot be reached), so rank "
+                    f"{rank} ends"
+                )
             if another_rank_ended(error):
-                rank = rank_by_launcher()
                 sys.exit(f"{_name()}: another rank has ended, so rank {rank} ends too")
             if isinstance(error.__cause__, ImportError):  # launched as a rank, but without Horovod
                 fail(error)

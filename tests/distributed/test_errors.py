@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from tflbt.distributed.errors import another_rank_ended, another_rank_failed, one_line
+from tflbt.distributed.errors import another_rank_ended, another_rank_failed, no_answer, one_line
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,14 @@ def test_an_error_is_one_line(error, line):
 )
 def test_the_end_of_another_rank_is_recognised(text, is_so):
     assert another_rank_ended(RuntimeError(text)) == is_so
+
+
+def test_a_rank_that_does_not_answer_has_not_ended():
+    error = RuntimeError(
+        "[...]/gloo/transport/tcp/unbound_buffer.cc:78] Timed out waiting 30000ms for recv"
+    )
+    assert no_answer(error) and not another_rank_ended(error)
+    assert not no_answer(RuntimeError("Horovod has been shut down"))
 
 
 def test_the_failure_of_another_rank_is_recognised():

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from tflbt.distributed import hosts
@@ -53,3 +57,23 @@ def test_this_machine_is_joined_by_loopback():
     assert hosts.others(["localhost", "198.51.100.7"]) == ["198.51.100.7"]
     with pytest.raises(ValueError, match="'no.such.invalid' is not known"):
         hosts.others(["no.such.invalid"])
+
+
+def test_gloo_listens_where_it_should_whatever_the_hosts_name_means(monkeypatch):
+    monkeypatch.setattr(hosts.socket, "gethostname", lambda: "localhost")
+    assert hosts.gloo_variables("127.0.0.1") == {}
+    monkeypatch.setattr(hosts.socket, "gethostname", lambda: "no.such.invalid")
+    monkeypatch.setenv("CC", "/bin/false")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/nonexistent")
+    with pytest.raises(ValueError, match="name 'no.such.invalid': not known. Install a C compiler"):
+        hosts.gloo_variables("127.0.0.1")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("CC")
+    monkeypatch.delenv("LD_PRELOAD", raising=False)
+    variables = hosts.gloo_variables("192.0.2.7")
+    assert variables["TFLBT_PRELOAD_ADDRESS"] == "192.0.2.7"
+    program = "import socket; print(socket.gethostbyname(socket.gethostname()))"
+    told = subprocess.check_output(
+        [sys.executable, "-c", program], env={**os.environ, **variables}, text=True
+    )
+    assert told == "192.0.2.7\n"

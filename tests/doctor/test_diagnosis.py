@@ -79,6 +79,32 @@ def test_without_horovod_one_process_trains_and_two_do_not(changes: dict, one_ra
     assert found["Horovod"].status == "error"
 
 
+def test_what_does_not_answer_is_slow_and_not_broken() -> None:
+    late = {"unanswered": frozenset({"Horovod"}), "horovod_parts": frozenset(), "seconds": 600.0}
+    ready, found = diagnose(**late, load=20.0)
+    assert not ready and found["Horovod"].status == "unknown"
+    assert found["Horovod"].value == "no answer in 600 s"
+    assert "20 processes want its 4 cores" in found["Horovod"].hint
+    assert "--seconds=1200" in found["Horovod"].hint and "uninstall" not in found["Horovod"].hint
+    assert "its disk or network" in diagnose(**late, load=1.0)[1]["Horovod"].hint
+    late = {"unanswered": frozenset({"TensorFlow"}), "tensorflow": None, "keras": None}
+    assert diagnose(**late)[1]["TensorFlow"].status == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("changes", "uninstall"),
+    [
+        ({"horovod_error": "ImportError: mpi_lib.so: undefined symbol: _ZN10tensorflow"}, True),
+        ({"horovod_error": "ImportError: libfoo", "tensorflow": None, "keras": None}, False),
+        ({"horovod_error": "ended by signal 9"}, False),
+    ],
+)
+def test_only_a_wrong_build_is_to_be_uninstalled(changes: dict, uninstall: bool) -> None:
+    found = diagnose(horovod_parts=frozenset(), **changes)[1]["Horovod"]
+    assert changes["horovod_error"] in found.value
+    assert ("pip uninstall" in found.hint) == uninstall
+
+
 def test_horovod_without_a_controller() -> None:
     parts = frozenset({"TensorFlow"})
     assert diagnose(ranks=1, horovod_parts=parts)[0]

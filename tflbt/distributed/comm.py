@@ -16,7 +16,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tflbt.distributed import devices, membership
+from tflbt.distributed import devices, membership, watchdog
+from tflbt.distributed.activity import thread_ids
 from tflbt.distributed.launcher import LAUNCHER_VARIABLES as LAUNCHER_VARIABLES
 from tflbt.distributed.launcher import launched as launched
 
@@ -139,11 +140,16 @@ def init() -> None:
             f"tf.keras is Keras {keras_version}, with which Horovod never reduces gradients. Use TensorFlow "
             "2.15, or set TF_USE_LEGACY_KERAS=1 and install tf_keras."
         )
+    before = thread_ids()
+    if not membership.elastic():
+        # Ranks that start late are slow, not lost; those that are stuck later are the watchdog's to find.
+        os.environ.setdefault("HOROVOD_GLOO_TIMEOUT_SECONDS", "300")
     hvd.init()
     if membership.elastic():
         membership.update(hvd.rank(), hvd.size())
     else:
         devices.configure(hvd.local_rank(), hvd.local_size())
+        watchdog.link(before)
 
 
 def rank() -> int:

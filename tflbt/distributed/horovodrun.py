@@ -9,6 +9,7 @@ ends with the status of the rank that ended first.
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
@@ -85,17 +86,19 @@ def _choose(args: Any) -> None:
     if not args.use_gloo and (args.use_mpi or args.use_jsrun):
         return
     args.use_gloo = True
-    if not args.nics:
-        args.nics = {hosts.joining_interface(named)}
-        if far:  # every host's own interface, which may have another name
-            by_path = [sys.executable, "-I", hosts.__file__, "--hosts", args.hosts, "--run"]
-            args.command = [*by_path, *args.command]
     interfaces = dict(hosts.addresses())
-    name = sorted(args.nics)[0]
+    name = sorted(args.nics)[0] if args.nics else hosts.joining_interface(named)
     if name not in interfaces:
         raise ValueError(f"--network-interface {name}: this machine has {', '.join(interfaces)}")
+    address = str(interfaces[name].ip) if far else "127.0.0.1"
+    if far:  # on every host its own interface, which may have another name, and its address
+        by_path = [sys.executable, "-I", hosts.__file__, "--hosts", args.hosts]
+        chosen = ["--interface", name] if args.nics else []
+        args.command = [*by_path, *chosen, "--run", *args.command]
+    else:
+        os.environ.update(hosts.gloo_variables(address))
     args.nics = {name}
-    bind_servers(str(interfaces[name].ip) if far else "127.0.0.1")
+    bind_servers(address)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,12 @@ on hosts and in shells that know nothing of tflbt.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import ipaddress
 import os
 import re
 import socket
+import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -82,7 +84,7 @@ def shares(hosts: dict[str, int], ranks: int) -> dict[str, int]:
         raise ValueError(
             f"{ranks} ranks, but the hosts take {sum(hosts.values())} ({names}): raise their slots="
         )
-    taken = {}
+    taken: dict[str, int] = {}
     for name, slots in hosts.items():
         taken[name] = min(slots, ranks - sum(taken.values()))
     return {name: slots for name, slots in taken.items() if slots}
@@ -153,30 +155,90 @@ def joining_network(hosts: Iterable[str]) -> str:
     return str(network) if inside else ""
 
 
+def preloaded() -> str | None:
+    """The file of mpi/own_address.c, compiled at first use into the cache; None without that file or a C compiler."""
+    source = Path(__file__).resolve().parents[2] / "mpi" / "own_address.c"
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    try:
+        name = f"own-address-{os.uname().machine}-{hashlib.sha256(source.read_bytes()).hexdigest()[:16]}.so"
+        library = Path(cache, "tflbt", name)
+        if not library.exists():
+            library.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = library.with_name(f"{name}.{socket.gethostname()}.{os.getpid()}")
+            compiler = [os.environ.get("CC", "cc"), "-shared", "-fPIC", "-O2", "-o"]
+            subprocess.run([*compiler, unfinished, source, "-ldl"], check=True, capture_output=True)
+            unfinished.replace(library)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return str(library)
+
+
+def gloo_variables(address: str) -> dict[str, str]:
+    """The variables with which a rank's Gloo connections are made on this address of this host.
+
+    Horovod 0.28 makes them on the address of the host's name. Where that is another, or not known, mpi/own_address.c
+    helps. Every loopback address does for 127.0.0.1.
+
+    Raises:
+        ValueError: If it would be needed and cannot be had.
+    """
+    name = socket.gethostname()
+    try:
+        own = {str(entry[4][0]) for entry in socket.getaddrinfo(name, None)}
+    except OSError:
+        own = set()
+    if own and all(each == address or _is_loopback(each) and _is_loopback(address) for each in own):
+        return {}
+    library = preloaded()
+    if library is None:
+        raise ValueError(
+            f"Gloo would not listen on {address} but on the address of this host's name {name!r}: "
+            f"{', '.join(sorted(own)) or 'not known'}. Install a C compiler, let /etc/hosts give the name that "
+            "address, or use launch/mpirun.sh"
+        )
+    before = os.environ.get("LD_PRELOAD")
+    return {
+        "LD_PRELOAD": f"{library}:{before}" if before else library,
+        "TFLBT_PRELOAD_ADDRESS": address,
+    }
+
+
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Prints `HOST:N,...`, the ranks, 1 if there are other hosts, and their network, a line each; or runs a command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hosts")
     parser.add_argument("--hostfile")
     parser.add_argument("--ranks", type=int)
+    parser.add_argument("--interface")
+    parser.add_argument("--preload", action="store_true", help="print what `preloaded` returns")
     parser.add_argument(
         "--run", nargs=argparse.REMAINDER, help="run this, with Gloo on the joining interface"
     )
     options = parser.parse_args(arguments)
     try:
+        if options.preload:
+            print(preloaded() or "")
+            return
         if options.hostfile:
             hosts = parse_file(Path(options.hostfile).read_text(), options.hostfile)
         else:
             hosts = parse_list(options.hosts)
         if options.run:
-            name = joining_interface(hosts)
+            name = options.interface or joining_interface(hosts)
             os.environ.update(HOROVOD_GLOO_IFACE=name, NCCL_SOCKET_IFNAME=name)
+            os.environ.update(gloo_variables(str(dict(addresses())[name].ip)))
             os.execvp(options.run[0], options.run)
         ranks = options.ranks or sum(hosts.values())
         hosts = shares(hosts, ranks)
         far = others(hosts)
         print(",".join(f"{name}:{slots}" for name, slots in hosts.items()))
         print(f"{ranks}\n{int(bool(far))}\n{joining_network(hosts) if far else ''}")
+    except KeyError as error:
+        sys.exit(f"this host {socket.gethostname()} has no interface {error} with an IPv4 address")
     except (OSError, ValueError) as error:
         sys.exit(str(error))
 

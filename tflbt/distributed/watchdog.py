@@ -1,21 +1,32 @@
-"""Ends a job in which a rank is alive but stuck, because Horovod's own stall check never fires under Gloo."""
+"""Ends a job in which a rank is stuck or does not answer, because Horovod's own stall check never fires under Gloo."""
 
 from __future__ import annotations
 
-import faulthandler
+import contextlib
+import dataclasses
 import os
-import sys
+import socket
+import subprocess
 import threading
 import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
 
-# Long enough for a first compilation or a slow checkpoint, short enough that a night is not lost.
-DEFAULT_LIMIT = 600.0
-LIMIT_VARIABLE = "TFLBT_STALL_LIMIT"
+from absl import logging
+
+from tflbt.distributed import links
+from tflbt.distributed.activity import Activity, is_stopped, pollers, thread_ids, whereabouts
+from tflbt.distributed.hosts import addresses
+from tflbt.distributed.verdict import LIMIT_VARIABLE, Report, limit_of, verdict
+
+# With what the launchers need to end all ranks, a job whose rank is stuck ends within a minute.
+DEFAULT_LIMIT = 45.0
 EXIT_STATUS = 75
 
 
 def configured_limit(limit: float | None = None) -> float:
-    """The stall limit in seconds: the argument, or TFLBT_STALL_LIMIT, or 600; 0 means no watchdog."""
+    """The stall limit in seconds: the argument, or TFLBT_STALL_LIMIT, or 45; 0 means no watchdog."""
     text = limit if limit is not None else os.environ.get(LIMIT_VARIABLE, DEFAULT_LIMIT)
     try:
         seconds = float(text)
@@ -29,46 +40,262 @@ def configured_limit(limit: float | None = None) -> float:
 
 
 class Watchdog:
-    """A thread that ends this process if `beat` is not called for `limit` seconds.
+    """Ends this process, and with it the job, once no rank that trains with it has worked for `limit` seconds.
 
-    The launcher then ends the other ranks. A rank that waits for the stuck one in a collective stops beating too, so
-    the job ends whichever rank is stuck; the stacks that every rank prints show which one was somewhere else.
+    To work is to call `beat`, or to use the processor: tracing, compiling and a machine with too much to do are slow,
+    not stuck. The ranks tell rank 0 how they are, see `link`; without word from them only this rank's own idleness
+    counts, for ten minutes at least.
+
+    Args:
+        limit: In seconds.
+        rank: Of this process.
+        size: How many ranks there are.
+        group: The first of those that train together.
     """
 
-    def __init__(self, limit: float, rank: int) -> None:
-        self.limit = limit
-        self.rank = rank
-        self._last = (time.monotonic(), "the start")
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="tflbt-watchdog", daemon=True)
+    def __init__(self, limit: float, rank: int, size: int = 1, group: int = 0) -> None:
+        self.limit, self.group = limit, group
+        self._is_alone = _watch is None
+        self._watch = _watch or _Watch(rank, size)
 
     def __enter__(self) -> Watchdog:
         """Starts watching."""
+        self._outer = self._watch.dog
+        self._watch.dog = self
         self.beat("the start")
-        self._thread.start()
+        self._watch.start()
         return self
 
     def __exit__(self, *error: object) -> None:
         """Stops watching."""
-        self._stop.set()
+        self._watch.dog = self._outer
+        if self._is_alone:
+            self._watch.stop()
 
     def beat(self, where: str) -> None:
         """Notes that the rank is alive, and what it finished last."""
-        self._last = (time.monotonic(), where)
+        self._watch.updates += 1
+        self._watch.after = where
 
-    def _watch(self) -> None:
-        while not self._stop.wait(min(1.0, self.limit / 4)):
-            since, where = self._last
-            if time.monotonic() - since > self.limit:
-                self._end(where)
 
-    def _end(self, where: str) -> None:
-        print(
-            f"tflbt: rank {self.rank} made no progress for {self.limit:g} s after {where}; a rank is stuck, so the "
-            f"job ends. Raise the limit with {LIMIT_VARIABLE}=SECONDS (0: never) if this was slow work.",
-            file=sys.stderr,
-            flush=True,
-        )
-        # Not sys.stderr, which may have been replaced by something without a file.
-        faulthandler.dump_traceback(file=2)
-        os._exit(EXIT_STATUS)
+class _Watch:
+    """The thread that looks at this rank, hears of the others, and judges."""
+
+    def __init__(
+        self, rank: int, size: int, local_rank: int = 0, hidden: Collection[int] = ()
+    ) -> None:
+        self.rank, self.size, self.local_rank = rank, size, local_rank
+        self.host = socket.gethostname()
+        self.dog: Watchdog | None = None
+        self.updates, self.after = 0, "the start"
+        self.hub: links.Hub | None = None
+        self.spoke: links.Link | None = None
+        self.limit_of_hub = 0.0
+        self.address = ""  # of rank 0
+        self._activity = Activity(hidden=hidden)
+        self._heard: dict[int, dict[str, Any]] = {}  # what each rank said last
+        self._others: dict[int, Activity] = {}  # of ranks on this host that are silent
+        self._thread: threading.Thread | None = None
+        self._ended = threading.Event()
+
+    def start(self) -> None:
+        """Starts the thread, once."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="tflbt-watchdog", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread and the connections."""
+        self._ended.set()
+        for end in (self.hub, self.spoke):
+            if end is not None:
+                end.close()
+
+    def _run(self) -> None:
+        self._activity.hidden.add(threading.get_native_id())
+        seen, last, tick = -1, time.monotonic(), 1.0
+        while not self._ended.wait(tick):
+            now = time.monotonic()
+            if (
+                now - last > 5 * tick
+            ):  # this thread did not run: it cannot judge for how long others were silent
+                self._excuse(now)
+            last = now
+            idle = 0.0
+            if self.updates == seen:
+                idle = self._activity.sample()
+            else:  # an update in every tick costs no look at the threads
+                seen = self.updates
+                self._activity.restart()
+            own = self._report(idle)
+            line = self._as_hub(own) if self.spoke is None else self._as_spoke(own)
+            if line is not None:
+                self._end(line)
+            tick = min(1.0, (limit_of([own]) or self.limit_of_hub or 8.0) / 8)
+
+    def _report(self, idle: float) -> Report:
+        dog = self.dog
+        return Report(
+            rank=self.rank, host=self.host, limit=dog.limit if dog else 0.0,
+            group=dog.group if dog else None, idle=idle, updates=self.updates, after=self.after if dog else "the start",
+            place=whereabouts() if idle else "",
+        )  # fmt: skip
+
+    def _excuse(self, now: float) -> None:
+        for link in [*(dict(self.hub.links) if self.hub else {}).values(), self.spoke]:
+            if link is not None:
+                link.heard = now
+
+    def _as_hub(self, own: Report) -> str | None:
+        """Rank 0, or one without connections, judges by all reports, and tells the others what it found."""
+        reports, missing = [own], self.size - 1
+        open_links = {}
+        for rank, link in sorted(dict(self.hub.links if self.hub else {}).items()):
+            self._heard[rank] = link.receive() or self._heard.get(rank, {})
+            if not link.is_open:
+                missing -= 1  # it has ended, of which Horovod tells the others
+                continue
+            open_links[rank] = link
+            if "host" in self._heard[rank]:
+                missing -= 1
+                reports.append(self._of_another(self._heard[rank], link))
+        line = verdict(reports, everybody=missing == 0)
+        word: dict[str, Any] = {
+            "limit": limit_of(reports),
+            "end": line is not None,
+            "pid": os.getpid(),
+        }
+        word |= {"host": self.host, "hidden": sorted(self._activity.hidden)}
+        for link in open_links.values():
+            link.send(word)
+        return line
+
+    def _as_spoke(self, own: Report) -> str | None:
+        """Another rank tells rank 0 how it is; it judges only whether rank 0 answers."""
+        assert self.spoke is not None
+        word = self.spoke.receive()
+        if word is not None:
+            self._heard[0] = word
+            self.limit_of_hub = word["limit"]
+            if word["end"]:  # rank 0 says why
+                _leave()
+        if not self.spoke.is_open:  # rank 0 has ended, of which Horovod tells this one
+            return verdict([own], everybody=False)
+        self.spoke.send({**vars(own), "pid": os.getpid(), "hidden": sorted(self._activity.hidden)})
+        if not self._heard.get(0):
+            return verdict([own], everybody=False)
+        limit = limit_of([own, dataclasses.replace(own, limit=self.limit_of_hub)])
+        said = {"rank": 0, "limit": limit}
+        line = verdict([self._of_another({**self._heard[0], **said}, self.spoke)])
+        first_here = 1 if self._heard[0]["host"] == self.host else 0
+        if line is not None and self.local_rank > first_here:  # one line a host
+            _leave()
+        return line
+
+    def _of_another(self, said: dict[str, Any], link: links.Link) -> Report:
+        """What another rank said; one that is silent but works, seen on the same host, is only late."""
+        silent = time.monotonic() - link.heard
+        fields = Report.__dataclass_fields__
+        report = {name: value for name, value in said.items() if name in fields}
+        stopped = False
+        if silent < 3:
+            self._others.pop(said["rank"], None)
+        elif said["host"] == self.host:
+            another = Activity(said["pid"], said["hidden"])
+            another = self._others.setdefault(said["rank"], another)
+            silent = min(silent, another.sample() + 3)
+            stopped = is_stopped(said["pid"])
+        return Report(**{**report, "silent": silent, "stopped": stopped})
+
+    def _end(self, line: str) -> None:
+        # Not sys.stderr: the main thread may be stuck while it writes to that.
+        os.write(2, f"tflbt: {line}\n".encode())
+        _leave()
+
+
+def _leave() -> None:
+    """Ends this process, after a moment in which all ranks hear that they are to end.
+
+    What Horovod says on losing the others is not the news. mpirun, and its daemons on other hosts, wait for ever for a
+    host that they have lost: one that is still there after a while is ended.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    parent = os.getppid()
+    with contextlib.suppress(OSError):
+        name = Path(f"/proc/{parent}/comm").read_text().strip()
+        if name.startswith(("mpirun", "orte")):
+            subprocess.Popen(
+                ["/bin/sh", "-c", _END_PARENT, name, str(parent)], start_new_session=True, stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+    time.sleep(1.3)
+    os._exit(EXIT_STATUS)
+
+
+# The parent's name is looked at again, as its number may be another process's by then.
+_END_PARENT = 'sleep 10; [ "$(cat "/proc/$1/comm")" != "$0" ] || kill -s KILL "$1"'
+
+_watch: _Watch | None = None
+
+
+def link(before: Collection[int] | None = None) -> None:
+    """Connects the ranks, so that they hear of one another beside Horovod; every rank must call this, again is no harm.
+
+    Rank 0 listens on loopback where all ranks are on one host, and otherwise on the interface that joins the hosts.
+
+    Args:
+        before: The process's threads before Horovod started; None looks for Horovod's threads by what they do.
+    """
+    global _watch
+    import horovod.tensorflow as hvd
+
+    if _watch is not None or hvd.size() == 1 or os.environ.get("HOROVOD_ELASTIC") == "1":
+        return
+    hidden = pollers() if before is None else thread_ids() - set(before)
+    _watch = watch = _Watch(hvd.rank(), hvd.size(), hvd.local_rank(), hidden)
+    address, trouble = "127.0.0.1", "no network has an address of every host"
+    if hvd.local_size() < hvd.size():
+        address = watch.address = _meet(hvd, watch) or ""
+    offer: dict[str, Any] = {}
+    if watch.rank == 0 and address:
+        watch.hub = links.Hub(address)
+        offer = {"port": watch.hub.port, "key": watch.hub.key.hex()}
+    offer = links.exchange(hvd, offer, "offer")[0]
+    if offer and watch.rank:
+        try:
+            key = bytes.fromhex(offer["key"])
+            watch.spoke = links.call(address, offer["port"], key, watch.rank)
+        except OSError as error:
+            trouble = f"{address}: {error}"
+    if watch.hub is None and watch.spoke is None:
+        logging.warning(
+            "rank %d cannot reach rank 0 beside Horovod (%s): a stuck rank is noticed after ten minutes only.",
+            watch.rank, trouble,
+        )  # fmt: skip
+    watch.start()
+
+
+def _meet(hvd: Any, watch: _Watch) -> str | None:
+    """The address of rank 0 for all hosts, if there is one; the watch's name of its host gets the host's own."""
+    chosen = os.environ.get("HOROVOD_GLOO_IFACE") or os.environ.get("NCCL_SOCKET_IFNAME")
+    own = [(name, str(address)) for name, address in addresses() if name != "lo"]
+    named = [address for name, address in own if name == chosen] or [text for _, text in own]
+    everyone = [each["own"] for each in links.exchange(hvd, {"own": named[:40]}, "addresses")]
+    hosts = [list(host) for host in dict.fromkeys(map(tuple, everyone))]
+    address = links.address_for(hosts)
+    mine = [everyone[watch.rank], *(host for host in hosts if host != everyone[watch.rank])]
+    watch.host = f"{watch.host} ({links.address_for(mine) or 'no common network'})"
+    return address
+
+
+def meeting_address() -> str:
+    """Rank 0's address on the interface that joins the hosts; empty if there is one host, or none is known."""
+    return _watch.address if _watch is not None else ""
+
+
+def unlink() -> None:
+    """Ends what `link` began, before Horovod shuts down or starts anew with other ranks."""
+    global _watch
+    if _watch is not None:
+        _watch.stop()
+        _watch = None

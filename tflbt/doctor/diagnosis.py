@@ -28,13 +28,20 @@ class Facts:
     launchers: dict[str, str]  # what each prints as its version, by name
     cores: int  # that this process may use
     memory_gib: float
+    horovod_error: str = ""  # last line of the error of its import
+    unanswered: frozenset[str] = (
+        frozenset()
+    )  # those of TensorFlow and Horovod whose import did not end in time
+    seconds: float = 0.0  # the time that they had
+    load: float = 0.0  # processes that wanted a core meanwhile
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
     """A line of the report."""
 
-    status: str  # "ok", "warning", "missing" (and not needed), or "error": training could not start
+    # "ok", "warning", "missing" (and not needed), "unknown" (no answer), or "error": training could not start
+    status: str
     name: str  # of the part
     value: str  # what was found
     hint: str = ""  # how to fix it; empty if there is nothing to fix
@@ -55,8 +62,8 @@ def judge(facts: Facts, ranks: int = 1) -> list[Finding]:
 
 
 def could_train(findings: list[Finding]) -> bool:
-    """True if training could start, because no finding is an error."""
-    return all(finding.status != "error" for finding in findings)
+    """True if training could start, because no finding is an error or unknown."""
+    return all(finding.status not in ("error", "unknown") for finding in findings)
 
 
 def render(findings: list[Finding]) -> str:
@@ -84,7 +91,16 @@ def _judge_python(facts: Facts) -> Finding:
     return Finding("error", "Python", version, hint)
 
 
+def unanswered(name: str, seconds: float, load: float, cores: int) -> Finding:
+    """A part that did not answer in time, which does not mean that it is broken: the machine is slow, or it hangs."""
+    busy = f"{load:.0f} processes want its {cores} cores" if load > cores else "its disk or network"
+    hint = f"the machine is slow ({busy}), or this hangs: wait, or give it longer by --seconds={2 * seconds:.0f}"
+    return Finding("unknown", name, f"no answer in {seconds:.0f} s", hint)
+
+
 def _judge_tensorflow(facts: Facts) -> list[Finding]:
+    if "TensorFlow" in facts.unanswered:
+        return [unanswered("TensorFlow", facts.seconds, facts.load, facts.cores)]
     if facts.tensorflow is None or facts.keras is None:
         value = facts.tensorflow_error or "not installed"
         hint = f"{_INSTALL}, or pip install tensorflow-cpu==2.15.1 for one process"
@@ -106,9 +122,16 @@ def _judge_horovod(facts: Facts, ranks: int) -> list[Finding]:
         status = "error" if ranks > 1 else "missing"
         hint = f"one process trains without it, several do not: {_INSTALL}"
         return [Finding(status, "Horovod", "not installed", hint)]
+    if "Horovod" in facts.unanswered:
+        return [unanswered("Horovod", facts.seconds, facts.load, facts.cores)]
     if "TensorFlow" not in parts:
-        value = f"{version}, but its TensorFlow part does not load"
-        hint = f"it was built for another TensorFlow or MPI: pip uninstall horovod, then {_INSTALL}"
+        why = f": {facts.horovod_error}" if facts.horovod_error else ""
+        value = f"{version}, but its TensorFlow part does not load{why}"
+        hint = "see what TensorFlow says above; Horovod may be fine"
+        if "signal" in facts.horovod_error:
+            hint = "it was killed, by the system for want of memory or by somebody: try again"
+        elif facts.tensorflow is not None:
+            hint = f"it was built for another TensorFlow or MPI: pip uninstall horovod, then {_INSTALL}"
         return [Finding(trouble, "Horovod", value, hint)]
     found = [Finding("ok", "Horovod", version)]
     controllers = ", ".join(name for name in ("Gloo", "MPI") if name in parts)

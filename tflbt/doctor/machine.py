@@ -16,10 +16,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tflbt.doctor.diagnosis import Facts, Finding
+from tflbt.doctor.diagnosis import Facts, Finding, unanswered
 
 _PARTS = ("horovod", "tensorflow-addons", "keras-tuner")
-_SECONDS = 120  # the limit per command: a first import from a network drive takes most of a minute
+SECONDS = 120.0  # for a command: a first import from a network drive takes most of a minute
+_NO_ANSWER = 124  # the status of a command whose time was over
 
 # The classes of tf.keras come from the package keras, or from tf_keras if that replaces Keras 3.
 _TENSORFLOW = """
@@ -46,13 +47,27 @@ print(f"rank {comm.rank()} of {comm.size()}: {float(total[0])}", flush=True)
 """
 
 
-def gather() -> Facts:
-    """Examines this machine; takes some seconds, as TensorFlow and Horovod are imported."""
+def patience(seconds: float = SECONDS) -> float:
+    """The seconds that a command may take: longer where more processes than cores share the machine."""
+    return seconds * max(1.0, os.getloadavg()[0] / len(os.sched_getaffinity(0)))
+
+
+def gather(seconds: float = SECONDS) -> Facts:
+    """Examines this machine; takes some seconds, as TensorFlow and Horovod are imported.
+
+    Args:
+        seconds: That each import may take where the machine does nothing else.
+    """
+    limit = patience(seconds)
     versions = {part: found for part in _PARTS if (found := _version(part))}
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        probe = pool.submit(_run, [sys.executable, "-c", _TENSORFLOW])
-        horovod = pool.submit(_run, [sys.executable, "-c", _HOROVOD])
-    seen, error = _read_probe(probe.result())
+        imports = {
+            name: pool.submit(_run, [sys.executable, "-c", program], limit)
+            for name, program in (("TensorFlow", _TENSORFLOW), ("Horovod", _HOROVOD))
+        }
+    done = {name: each.result() for name, each in imports.items()}
+    seen, error = _read_probe(done["TensorFlow"])
+    parts = done["Horovod"].stdout if done["Horovod"].returncode == 0 else ""
     return Facts(
         python=sys.version_info[:3],
         versions=versions,
@@ -60,23 +75,31 @@ def gather() -> Facts:
         tensorflow_error=error,
         keras=seen.get("keras"),
         gpus=tuple(seen.get("gpus", ())),
-        horovod_parts=frozenset(_last_line(horovod.result().stdout).split()),
-        launchers=_launchers(),
+        horovod_parts=frozenset(_last_line(parts).split()),
+        horovod_error=_error_of(done["Horovod"]),
+        unanswered=frozenset(n for n, each in done.items() if each.returncode == _NO_ANSWER),
+        seconds=limit,
+        load=os.getloadavg()[0],
+        launchers=_launchers(limit),
         cores=len(os.sched_getaffinity(0)),
         memory_gib=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30,
     )
 
 
-def try_ranks(ranks: int, parts: frozenset[str]) -> Finding:
+def try_ranks(ranks: int, parts: frozenset[str], seconds: float = SECONDS) -> Finding:
     """Starts `ranks` real ranks on this machine, which sum their numbers."""
     controller = "--gloo" if "Gloo" in parts else "--mpi"
-    command = ["horovodrun", "-np", str(ranks), controller, sys.executable, "-c", _ALL_REDUCE]
-    done = _run(command)
+    launcher = [sys.executable, "-m", "tflbt.distributed.horovodrun", "-np", str(ranks), controller]
+    limit = patience(seconds)
+    done = _run([*launcher, sys.executable, "-c", _ALL_REDUCE], limit)
     answers = set(re.findall(r"rank (\d+) of (\d+): ([\d.]+)", done.stdout))
     total = ranks * (ranks + 1) / 2
     if answers == {(str(rank), str(ranks), str(total)) for rank in range(ranks)}:
         return Finding("ok", "All-reduce", f"{ranks} ranks ({controller[2:]}) agree on the sum")
-    errors = [line for line in done.stderr.splitlines() if "Error" in line]
+    if done.returncode == _NO_ANSWER:
+        cores = len(os.sched_getaffinity(0))
+        return unanswered("All-reduce", limit, os.getloadavg()[0], cores)
+    errors = [line for line in done.stderr.splitlines() if "rror" in line]
     hint = "launch/local.sh N on a script of your own shows the whole output"
     return Finding("error", "All-reduce", (errors or ["not all ranks answered"])[0], hint)
 
@@ -90,13 +113,19 @@ def _read_probe(done: subprocess.CompletedProcess[str]) -> tuple[dict, str]:
     """Returns what the TensorFlow probe printed, and the last line of its error if it failed."""
     if done.returncode == 0 and done.stdout.strip():
         return json.loads(_last_line(done.stdout)), ""
-    ended = f"the import ended with status {done.returncode}"
-    return {}, _last_line(done.stderr) or ended
+    return {}, _error_of(done) or f"the import ended with status {done.returncode}"
 
 
-def _launchers() -> dict[str, str]:
+def _error_of(done: subprocess.CompletedProcess[str]) -> str:
+    """The last line of a command's error; which signal ended it if one did; empty if it succeeded."""
+    if done.returncode < 0:
+        return f"ended by signal {-done.returncode}"
+    return _last_line(done.stderr) if done.returncode else ""
+
+
+def _launchers(seconds: float) -> dict[str, str]:
     """Returns the first line that each installed launcher prints as its version."""
-    runs = {name: _run([name, "--version"]) for name in ("horovodrun", "mpirun", "srun")}
+    runs = {name: _run([name, "--version"], seconds) for name in ("horovodrun", "mpirun", "srun")}
     return {
         name: done.stdout.strip().splitlines()[0]
         for name, done in runs.items()
@@ -112,8 +141,8 @@ def _version(part: str) -> str | None:
         return None
 
 
-def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Runs a command; one that does not exist or takes too long has failed."""
+def _run(command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
+    """Runs a command; one that does not exist has failed, and one that takes longer has the status _NO_ANSWER."""
     # Programs beside this Python come first, as its environment need not be active.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     environment = {**os.environ, "PATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -125,7 +154,9 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
     words = [program, *command[1:]]
     try:
         return subprocess.run(
-            words, env=environment, capture_output=True, text=True, timeout=_SECONDS, check=False
+            words, env=environment, capture_output=True, text=True, timeout=seconds, check=False
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except subprocess.TimeoutExpired as error:
+        return subprocess.CompletedProcess(command, _NO_ANSWER, "", str(error))
+    except OSError as error:
         return subprocess.CompletedProcess(command, 1, "", f"{type(error).__name__}: {error}")

@@ -80,7 +80,8 @@ def default_config() -> Config:
     # Samples that fill no batch: an update of their own; or carry (into the next epoch), or drop.
     config.tail = "update"
     config.sub_batch_size = config_dict.placeholder(int)  # samples in memory; None: a rank's share
-    config.stall_limit = 600.0  # seconds without progress that end a job of several ranks; 0: never
+    # Seconds in which no rank works, or one does not answer, that end a job of several ranks; 0: never.
+    config.stall_limit = 45.0
     config.data = sections.Keys(
         {
             "name": "digits",  # see tflbt.data.load

@@ -43,7 +43,10 @@ def watched(model: TrainingModel, limit: float | None = None) -> Iterator[watchd
     if model.reduction.size == 1 or seconds == 0:
         yield None
         return
-    with watchdog.Watchdog(seconds, comm.rank()) as dog:
+    if not model.reduction.options:
+        watchdog.link()  # where the program has started Horovod itself
+    size, root = model.reduction.size, model.reduction.root
+    with watchdog.Watchdog(seconds, comm.rank(), size, root) as dog:
         yield dog
 
 

@@ -287,8 +287,9 @@ class LargeBatchModel(SplitBatchModel):
             shard: Whether a data set, Sequence or generator (x and validation_data) is the same on every rank, and each
                 is to take its share of the batches, as by `tflbt.data.shard`. None, the default: it is the rank's own
                 share, and ranks that begin with the same batch are an error. False: it is, and may begin alike.
-            stall_limit: Seconds without progress after which a rank ends the job; default TFLBT_STALL_LIMIT, else
-                600; 0: never. Only counts where there are several ranks.
+            stall_limit: Seconds in which no rank makes progress or uses the processor, or in which one does not
+                answer, that end the job; default TFLBT_STALL_LIMIT, else 45; 0: never. Only counts where there are
+                several ranks.
             **kwargs: As in Keras (`workers` and the like, for generators).
 
         Returns:

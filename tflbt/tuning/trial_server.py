@@ -10,7 +10,7 @@ from collections.abc import Callable
 from multiprocessing import managers
 from typing import Any
 
-from tflbt.distributed import comm
+from tflbt.distributed import comm, watchdog
 from tflbt.tuning.study import Study
 from tflbt.tuning.trial import Outcome, Trial
 
@@ -85,15 +85,16 @@ def connect(server: TrialServer | None) -> Any:
 def _serve(server: TrialServer, same_host: bool) -> tuple[tuple[str, int], bytes]:
     """Offers the trial server from a thread; returns its address and the key.
 
-    Between hosts it listens on every interface and gives its host's name: on that host itself the name may stand for
-    127.0.1.1, where the others would find themselves.
+    Between hosts it listens on the interface that joins them. Where none is known it listens on every interface and
+    gives its host's name: on that host itself the name may stand for 127.0.1.1, where the others would find themselves.
     """
     key = secrets.token_bytes(32)
     _Server.register("trial_server", callable=lambda: server, exposed=_EXPOSED)
-    listener = _Server(address=("127.0.0.1" if same_host else "", 0), authkey=key).get_server()
+    host = "127.0.0.1" if same_host else watchdog.meeting_address()
+    listener = _Server(address=(host, 0), authkey=key).get_server()
     threading.Thread(target=listener.serve_forever, name="tflbt-trials", daemon=True).start()
     port: int = listener.address[1]  # type: ignore[index,assignment]
-    return ("127.0.0.1" if same_host else socket.gethostname(), port), key
+    return (host or socket.gethostname(), port), key
 
 
 def _reach(address: tuple[str, int], key: bytes) -> Any:
