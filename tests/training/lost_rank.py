@@ -41,7 +41,7 @@ def act(fate: str, lost: bool) -> None:
         end = time.monotonic() + SLOW
         while time.monotonic() < end:
             pass
-        print("was slow", flush=True)
+        print("worked for long", flush=True)
         time.sleep(LONG)
 
 
