@@ -16,6 +16,7 @@ ALLOWED: dict[str, tuple[str, set[str]]] = {
     "curvature/total_loss.py": ("what compile was given as loss_weights", {"_user_loss_weights"}),
     "curvature/whole_model.py": ("a layer's precision cannot be changed", {"_set_dtype_policy"}),
     "data/user_functions.py": ("how Keras has users' functions converted", {"__internal__"}),
+    "distributed/activity.py": ("where the main thread is, as documented", {"_current_frames"}),
     "distributed/wrapped_optimizer.py": ("Horovod does not tell what it wraps", {"_local_vars"}),
     "tuning/left_graphs.py": (
         "graphs of ended trials are freed",

@@ -17,7 +17,7 @@ class Report:
     rank: int
     host: str
     limit: float = (
-        0.0  # seconds, as `fit` of this rank was told; 0 if it is not in `fit`, or has no limit
+        0.0  # seconds, as `fit` of this rank was text; 0 if it is not in `fit`, or has no limit
     )
     group: int | None = (
         None  # the first of the ranks that train with it; None if it is not in `fit`
@@ -79,12 +79,12 @@ def _stuck(members: Sequence[Report], limit: float) -> str:
     if not found:
         ranks = ", ".join(f"{report.rank} on {report.host}" for report in members)
         return f"the ranks {ranks} {since} {members[0].after} and wait for one another, so the job ends.{_remedy()}"
-    told = "; ".join(
+    text = "; ".join(
         f"rank {report.rank} on {report.host} {since} {report.after}"
         + (f" and waits in {report.place}" if report.place else "")
         for report in found
     )
-    return f"{told}: stuck, without using the processor, so the job ends.{_remedy()}"
+    return f"{text}: stuck, without using the processor, so the job ends.{_remedy()}"
 
 
 def _remedy() -> str:
