@@ -154,7 +154,8 @@ class Block:
         if total_loss.regularization and self._own_losses:
             raise Uncuttable("it has loss terms of its own, outside its layers")
         specs = samples.specs()[1:]
-        key = (total_loss.key, repr(specs), reduction)
+        # What is reduced over everyone depends on comm.process_set_scope.
+        key = (total_loss.key, repr(specs), reduction, reduction.options)
         if self._operators.get(method, (None,))[0] != key:
             operator = self._compile(method, total_loss, specs, reduction)
             self._operators[method] = (key, operator)
