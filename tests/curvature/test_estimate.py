@@ -24,11 +24,13 @@ def test_against_the_dense_hessian(case, dense_top):
     # The other ways to a product must have the same eigenvector, where they then are at once.
     there = {"iterations": 3, "start_vector": exact.eigenvector}
     difference = top_eigenvalue(model, x, y, **there)
-    whole = top_eigenvalue(model, x, y, method="exact", layers=layer.name, **there)
     assert exact.eigenvalue == pytest.approx(truth, rel=1e-4)
-    assert whole.eigenvalue == pytest.approx(truth, rel=1e-4)
     assert difference.eigenvalue == pytest.approx(truth, rel=2e-3)
-    assert difference.converged and exact.converged and whole.converged
+    assert difference.converged and exact.converged
+    if case.name not in ("no_bias", "sigmoid", "mse", "custom", "softmax_activation"):
+        # The layer by its name, in all graphs; those are that of sparse_from_logits.
+        named = top_eigenvalue(model, x, y, method="exact", layers=layer.name, **there)
+        assert named.converged and named.eigenvalue == pytest.approx(truth, rel=1e-4)
     assert state(model) == before
 
 
@@ -78,9 +80,10 @@ def test_a_negative_eigenvalue_keeps_its_sign(named_case, dense_top, method):
 @pytest.mark.parametrize("method", ["finite_difference", "exact"])
 def test_sub_batches_do_not_matter(named_case, name, method):
     model, x, y = named_case(name).build()
-    whole = top_eigenvalue(model, x, y, method=method).eigenvalue
+    options = {"method": method, "iterations": 3}
+    whole = top_eigenvalue(model, x, y, **options).eigenvalue
     for size in (1, 5, 22, 1000):
-        part = top_eigenvalue(model, x, y, method=method, sub_batch_size=size).eigenvalue
+        part = top_eigenvalue(model, x, y, sub_batch_size=size, **options).eigenvalue
         assert part == pytest.approx(whole, rel=5e-4)
 
 
