@@ -40,13 +40,23 @@ rank_command() {
 }
 
 # Reads the options of mpirun and of horovodrun, in either's spelling, up to the first word that is none of them; the
-# words from there on are left in `rest`.
+# words from there on are left in `rest`, and those that do not say how many ranks, nor how to start again, in `own_words`.
+elastic="" restarts=0 checkpoints="" own_words=()
 ranks="" host_list="" hostfile="" interface="" controller="" dry_run="" variables=() mpi_options=() ssh=() rest=()
 read_options() {
-  local word value
+  local word value before
   while [ $# -gt 0 ]; do
-    word=${1%%=*}
+    word=${1%%=*} before=("$@")
     case $word in
+      --elastic) elastic=1; shift; continue ;;
+      --restarts | --checkpoints)
+        if [ "$1" != "$word" ]; then value=${1#*=}; else [ $# -gt 1 ] || fail "$1 needs a value"; value=$2; shift; fi
+        case $word in
+          --restarts) need_number "$word" "$value"; elastic=1 restarts=$value ;;
+          *) checkpoints=$value ;;
+        esac
+        shift
+        continue ;;
       --dry-run) dry_run=1 ;;
       -h | --help) print_help ;;
       --gloo | --mpi) controller=${1#--} ;;
@@ -82,6 +92,10 @@ read_options() {
       *) break ;;
     esac
     shift
+    case $word in
+      [0-9]* | -np | -n | --np | -c | --num-proc) ;;
+      *) own_words+=("${before[@]:0:$((${#before[@]} - $#))}") ;;
+    esac
   done
   rest=("$@")
   [ -z "$hostfile" ] || [ -z "$host_list" ] || fail "give -H or --hostfile, not both"
@@ -95,6 +109,12 @@ several="" network=""
 read_hosts() {
   local answer lines
   [ -n "$hostfile$host_list" ] || return 0
+  if [ -n "$elastic" ]; then # the most ranks that it may ask for
+    answer=$(python -I "$launch_root/tflbt/distributed/hosts.py" ${host_list:+--hosts "$host_list"} \
+      ${hostfile:+--hostfile "$hostfile"} 2>&1) || fail "$answer"
+    mapfile -t lines <<<"$answer"
+    export TFLBT_MAX_RANKS=${TFLBT_MAX_RANKS:-${lines[1]}}
+  fi
   answer=$(python -I "$launch_root/tflbt/distributed/hosts.py" ${ranks:+--ranks "$ranks"} \
     ${host_list:+--hosts "$host_list"} ${hostfile:+--hostfile "$hostfile"} 2>&1) || fail "$answer"
   mapfile -t lines <<<"$answer"

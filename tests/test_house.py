@@ -19,6 +19,9 @@ HELD_BY = {
     ],
     "the tests of the three callbacks that are derived from it": ["callbacks/batch_size"],
     "callbacks/test_callback_states.py": ["callbacks/states/watched"],
+    "training/interruption/test_interruption.py": [
+        *("callbacks/states/within_epoch", "training/interruption/position"),
+    ],
     "curvature/test_output_layer.py, test_blocks.py, test_held_fixed.py against dense Hessians": [
         *("curvature/block", "curvature/hessian_of", "curvature/selection"),
         *("curvature/whole_model", "curvature/layer_graph", "curvature/result"),
@@ -35,6 +38,7 @@ HELD_BY = {
     ],
     "test_tune.py": ["recipes/compare"],
     "recipes/test_sections.py": ["recipes/parts"],
+    "launch/test_relaunch.py": ["recipes/batch"],
     "recipes/test_build.py and ranks/test_train.py": ["recipes/run"],
     "hparams/test_adaptive_recipes.py": ["recipes/strategies"],
     "schedules/test_contract.py and test_warmup_and_decay.py": [

@@ -35,8 +35,11 @@ def train(config: Any, workdir: Any, *, resume: bool = False, data_dir: str | No
         ValueError: If the configuration cannot be, or is another than that of the run to resume.
         OSError: If data, the run directory or a checkpoint cannot be read or written.
         FloatingPointError: If the loss is NaN or infinite.
+        RestartNeeded: If the run is to go on in another job; a SystemExit with status 76, at which no report is
+            written.
     """
     from tflbt.distributed import comm, elastic_worker, membership
+    from tflbt.distributed.restart import RestartNeeded
     from tflbt.recipes import build, run
 
     build.prepare_process(config)
@@ -44,11 +47,15 @@ def train(config: Any, workdir: Any, *, resume: bool = False, data_dir: str | No
     recipe = build.build(config, data_dir)
     chief = comm.is_chief()  # now, for after another rank's death Horovod could not say
     directory = run.claim(workdir, config, resume)
+    goes_on = False
     try:
         return recipe.fit(directory=directory, resume=resume)
+    except RestartNeeded:
+        goes_on = True
+        raise
     finally:
         chief = comm.is_chief() if membership.elastic() else chief  # the first one may have died
-        if chief and directory.metrics_csv.exists() and not _is_current(directory):
+        if chief and not goes_on and directory.metrics_csv.exists() and not _is_current(directory):
             _write_report(directory)
 
 

@@ -29,6 +29,7 @@ SMALLEST = {
     "elastic": ["--rounds=1"],
     "optimizer_memory": ["--variables=3"],
     "optimizers": ["--rounds=1", "--variables=3"],
+    "relaunch": ["--rounds=1"],
     "sub_batches": ["--rounds=1", "--images=16", "--sub_batch=8", "--depth=4"],
     "tuning": ["--trials=2", "--epochs=1", "--model=logistic_regression"],
 }

@@ -41,11 +41,13 @@ MAKERS = {
     ),
     "Warmup": lambda folder, data: callbacks.Warmup(3.5),
 }
-each = pytest.mark.parametrize("name", callbacks.__all__)
+# It ends the job, after a Checkpoint; its own tests and those of launch/relaunch.sh go through its life.
+ENDING_THE_JOB = {"ElasticRanks"}
+each = pytest.mark.parametrize("name", sorted(set(callbacks.__all__) - ENDING_THE_JOB))
 CHANGING_THE_BATCH = ("AdaptiveBatchSize", "FirstEpochsBatch", "GrowBatchSize")
 SETTING_THE_RATE = (*CHANGING_THE_BATCH, "RateCurve", "StepDecay", "TwoPhaseSchedule", "Warmup")
 # One callback says what the batch is.
-TOGETHER = sorted(set(callbacks.__all__) - {"FirstEpochsBatch", "GrowBatchSize"})
+TOGETHER = sorted(set(MAKERS) - {"FirstEpochsBatch", "GrowBatchSize"})
 
 
 class PowerCut(tf.keras.callbacks.Callback):
@@ -65,7 +67,7 @@ class PowerCut(tf.keras.callbacks.Callback):
 
 
 def test_every_export_is_in_the_table():
-    assert set(MAKERS) == set(callbacks.__all__)
+    assert set(MAKERS) | ENDING_THE_JOB == set(callbacks.__all__)
 
 
 @each
@@ -83,7 +85,7 @@ def test_fits_and_fits_again(name, cls, tmp_path, data, make_model, script):
         assert np.isfinite(history.history["loss"]).all()
 
 
-@pytest.mark.parametrize("name", sorted(set(callbacks.__all__) - set(SETTING_THE_RATE)))
+@pytest.mark.parametrize("name", sorted(set(MAKERS) - set(SETTING_THE_RATE)))
 def test_a_callback_that_only_watches_changes_nothing(name, tmp_path, data, make_model, script):
     plain, watched = make_model(), make_model()
     plain.fit(*data, epochs=2, verbose=0, shuffle=False)

@@ -70,3 +70,14 @@ def test_duration():
         "1 h 0 min",
         "25 h 0 min",
     ]
+
+
+def test_ranks_that_came_and_went():
+    ranks = [1, 1, 2, 4, 4, 2]
+    rows = [{"epoch": n, "ranks": number, "batch_size": 256} for n, number in enumerate(ranks, 1)]
+    found = by_name(
+        [{"epoch": 0}, *rows], environment={"ranks": 1}
+    )  # the first is of an older version
+    assert found["Ranks"][1:] == ("1 → 2 → 4 → 2", "after epochs 2, 3, 5")
+    assert "Ranks" not in by_name(rows[:2])
+    assert found["Batch size"].note == "2 ranks"

@@ -3,6 +3,7 @@
 from tflbt.callbacks.adaptive_batch_size import AdaptiveBatchSize
 from tflbt.callbacks.checkpoint import Checkpoint
 from tflbt.callbacks.curvature_monitor import CurvatureMonitor
+from tflbt.callbacks.elastic.elastic_ranks import ElasticRanks
 from tflbt.callbacks.first_epochs_batch import FirstEpochsBatch
 from tflbt.callbacks.grow_batch_size import GrowBatchSize
 from tflbt.callbacks.monitors.distance_monitor import DistanceMonitor
@@ -23,6 +24,7 @@ __all__ = [
     "Checkpoint",
     "CurvatureMonitor",
     "DistanceMonitor",
+    "ElasticRanks",
     "FirstEpochsBatch",
     "GrowBatchSize",
     "MarginMonitor",

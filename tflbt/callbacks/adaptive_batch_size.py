@@ -288,3 +288,18 @@ class AdaptiveBatchSize(BatchSizeFactor):
             "measured_at": self._measured_at,
             "curvature": self.curvature.state(),
         }
+
+    def epoch_state(self) -> dict[str, Any]:
+        """What a checkpoint inside an epoch must hold of it."""
+        return {
+            "curvature": self.curvature.epoch_state(),
+            "share": self._share,
+            "last": list(self._last),
+            "seconds_resizing": self._seconds_resizing,
+        }
+
+    def restore_epoch(self, state: dict[str, Any]) -> None:
+        """Goes on inside an epoch."""
+        self.curvature.restore_epoch(state["curvature"])
+        self._share, self._seconds_resizing = state["share"], state["seconds_resizing"]
+        self._last = tuple(state["last"])

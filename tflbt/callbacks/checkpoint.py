@@ -12,12 +12,14 @@ import tensorflow as tf
 from absl import logging
 
 from tflbt import checks
+from tflbt.callbacks.states import within_epoch
 from tflbt.callbacks.states.callback_states import CallbackStates
 from tflbt.control.progress import Progress
-from tflbt.distributed import comm
+from tflbt.distributed import comm, restart
 from tflbt.runs import received
 from tflbt.training import keras_internals
 from tflbt.training.checkpoint import Checkpoints, restore_together, write_together
+from tflbt.training.interruption.position import Position
 
 
 class Checkpoint(tf.keras.callbacks.Callback):
@@ -30,6 +32,14 @@ class Checkpoint(tf.keras.callbacks.Callback):
     for example or in a variable that a lambda callback uses, is named in a warning.
     Place it last among the callbacks. Under Horovod every rank must run it; the chief writes the state of its
     callbacks, and a write that fails raises OSError on all ranks.
+
+    A `LargeBatchModel` that trains on whole arrays can be saved inside an epoch too, every few updates or minutes and
+    where a signal announces the end: with `preemption`, SIGTERM or SIGUSR1 on any rank lets all ranks finish the
+    running update, write a checkpoint and end by `tflbt.distributed.restart.RestartNeeded`, a SystemExit with status
+    76, which asks to be started again; a second signal, 5 s later, ends at once. `resume` and `fit` then go on with the
+    next sample, on as many ranks bit for bit. A callback of your own that gathers something over an epoch and has a
+    `state()` gives it by `epoch_state()` and takes it by `restore_epoch(state)`. With other data a signal ends the
+    training without a checkpoint of the running epoch.
 
     A run that a callback had ended early (`stop_training`) is over when it is resumed, too: `ended_itself` is True, and
     `LargeBatchModel.fit` trains no epoch until you set it to False. In plain Keras, look at it before you call `fit`.
@@ -45,6 +55,10 @@ class Checkpoint(tf.keras.callbacks.Callback):
             landscapes begin there. Default False.
         keep_epochs: Epochs, increasing, whose checkpoints are written and stay, whatever `every` and `keep` are;
             default (): none.
+        every_updates: Updates between checkpoints inside epochs, at least 1; default None: none are written there. Only
+            the newest of them is kept.
+        every_minutes: Minutes between them, more than 0, by the chief's clock; default None.
+        preemption: Whether SIGTERM and SIGUSR1 end the training in order; default False.
 
     Raises:
         ValueError: If an argument is out of its range; at the start of `fit`, if a checkpoint that was resumed holds a
@@ -72,6 +86,9 @@ class Checkpoint(tf.keras.callbacks.Callback):
         keep: int = 2,
         initial: bool = False,
         keep_epochs: Iterable[int] = (),
+        every_updates: int | None = None,
+        every_minutes: float | None = None,
+        preemption: bool = False,
     ) -> None:
         super().__init__()
         checks.whole("every", every, at_least=1)
@@ -79,10 +96,15 @@ class Checkpoint(tf.keras.callbacks.Callback):
         if keep_epochs:
             hint = "; the weights before the first update are initial=True"
             checks.increasing("keep_epochs", keep_epochs, whole=True, hint=hint)
+        if every_updates is not None:
+            checks.whole("every_updates", every_updates, at_least=1)
+        if every_minutes is not None:
+            checks.number("every_minutes", every_minutes, more_than=0)
         stay = (0, *keep_epochs) if initial else keep_epochs
         self.checkpoints = Checkpoints(received.place(directory), keep, stay)
         self.initial = initial
-        self.every = every
+        self.every, self.every_updates, self.every_minutes = every, every_updates, every_minutes
+        self.preemption = preemption
         self.batch_size: int | None = None  # that the restored run had reached
         self.ended_itself = False  # whether the restored run had ended itself
         self._resumed = False  # since the last `fit`
@@ -90,6 +112,18 @@ class Checkpoint(tf.keras.callbacks.Callback):
         callbacks = list(callbacks)
         self._keepers = [each for each in callbacks if hasattr(each, "epoch_to_keep")]
         self._states = CallbackStates(callbacks)
+        self._others: list[Any] = []  # the callbacks of the fit
+        self._epoch_states: dict[str, Any] = {}  # of callbacks, for the epoch that goes on
+
+    @property
+    def directory(self) -> Path:
+        """Where the checkpoints are written."""
+        return self.checkpoints.directory
+
+    @property
+    def interrupts(self) -> bool:
+        """Whether a `fit` may be saved or ended between two updates."""
+        return self.preemption or (self.every_updates, self.every_minutes) != (None, None)
 
     def resume(self, model: tf.keras.Model, without: Collection[str] = ()) -> int:
         """Restores the newest intact checkpoint, if any, into a built, compiled model and the callbacks.
@@ -102,10 +136,12 @@ class Checkpoint(tf.keras.callbacks.Callback):
             without: Names of callbacks' classes whose state to leave out, default none: they begin anew, or are gone.
 
         Returns:
-            The number of finished epochs, for `fit(initial_epoch=...)`; 0 if there is no checkpoint.
+            The number of finished epochs, for `fit(initial_epoch=...)`; 0 if there is no checkpoint. Where it was
+            written inside an epoch, that `fit` goes on inside it.
 
         Raises:
-            ValueError: If the checkpoint belongs to another model or optimizer, or all of them are damaged.
+            ValueError: If the checkpoint belongs to another model or optimizer, or all of them are damaged, or it was
+                written inside an epoch and the model is no LargeBatchModel.
         """
         state = restore_together(self.checkpoints, model)
         self._ours = True
@@ -130,6 +166,8 @@ class Checkpoint(tf.keras.callbacks.Callback):
             model.samples_seen = state["samples_seen"]
             progress = state.get("progress") or {"drawn": epochs, "finished": epochs}
             model.update_state.progress = Progress(**progress)
+        if "within" in state:
+            self._go_on_inside(model, state)
         self.batch_size = state.get("batch_size")
         self.ended_itself = state.get("stopped", False)
         return epochs
@@ -137,6 +175,16 @@ class Checkpoint(tf.keras.callbacks.Callback):
     def claim(self) -> None:
         """Says that the checkpoints in the directory are of this run, in which this rank has come to take part."""
         self._ours = True
+
+    def _go_on_inside(self, model: tf.keras.Model, state: dict[str, Any]) -> None:
+        """Has the next `fit` begin inside an epoch."""
+        if not hasattr(model, "update_state"):
+            raise ValueError(
+                f"The checkpoint was written inside epoch {state['epochs'] + 1} of a LargeBatchModel, and "
+                f"{type(model).__name__} can only begin an epoch: use tflbt.LargeBatchModel.from_model(model)."
+            )
+        self._epoch_states = state["within"].pop("callbacks")
+        model.update_state.position = Position(**state["within"], rules=state.get("rules", {}))
 
     def set_model(self, model: tf.keras.Model) -> None:
         """Takes the model, and steps behind the callbacks whose epoch must end before a checkpoint is written."""
@@ -159,14 +207,23 @@ class Checkpoint(tf.keras.callbacks.Callback):
     def _look_around(self, calling: Any) -> None:
         """Finds the other callbacks of the `fit`."""
         place = calling.callbacks.index(self)
+        self._others = [each for each in calling.callbacks if each is not self]
         self._states.of_fit(calling.callbacks[:place], calling.callbacks[place + 1 :])
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Restores callbacks; raises on every rank if the directory or a state does not belong to this run."""
         reduction = comm.reduction_of(self.model)
+        if self.interrupts and not hasattr(self.model, "update_state"):
+            raise ValueError(
+                f"every_updates={self.every_updates}, every_minutes={self.every_minutes} and preemption="
+                f"{self.preemption} need a model that can be saved inside an epoch, which {type(self.model).__name__} "
+                "cannot: use tflbt.LargeBatchModel.from_model(model), or leave them out."
+            )
         if not self._ours:
             comm.on_chief(self._require_empty, "tflbt.checkpoint.directory", reduction)
         self._ours = True
+        if reduction.rank == 0:
+            restart.forget(self.directory)
         if (calling := keras_internals.calling_list(self)) is not None:
             self._look_around(calling)
         self._states.begin(self.model)
@@ -184,7 +241,7 @@ class Checkpoint(tf.keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes the weights before the first update, if that is wanted. The run is not over, or no longer."""
         self.ended_itself = False
-        if epoch == 0 and self.initial:
+        if epoch == 0 and self.initial and not within_epoch.goes_on_inside(self.model):
             write_together(self.checkpoints, self.model, 0, self._state())
 
     def _require_empty(self) -> None:
@@ -201,10 +258,32 @@ class Checkpoint(tf.keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes a checkpoint, if it is due or this is the last epoch."""
         last = epoch + 1 == self.params.get("epochs") or self.model.stop_training
+        interruption = self._interruption()
+        leaves = interruption is not None and interruption.leaves_after_epoch()
         best = {keeper.epoch_to_keep for keeper in self._keepers} - {None}
-        wanted = epoch + 1 in {*self.checkpoints.keep_epochs, *best}
+        wanted = leaves or epoch + 1 in {*self.checkpoints.keep_epochs, *best}
         if (epoch + 1) % self.every == 0 or wanted or last:
             write_together(self.checkpoints, self.model, epoch + 1, self._state(), best)
+            if interruption is not None:
+                interruption.saved()
+
+    def save_within_epoch(self, position: Position) -> None:
+        """Writes a checkpoint inside an epoch, between two updates; every rank calls it."""
+        callbacks = within_epoch.states(self._others)
+        state = {**self._state(), "within": {**position.state(), "callbacks": callbacks}}
+        write_together(
+            self.checkpoints, self.model, position.epoch, state, updates=position.updates
+        )
+
+    def restore_within_epoch(self) -> None:
+        """Restores what callbacks know of an epoch that goes on, after their `on_epoch_begin`."""
+        self._states.again(self.model)
+        within_epoch.restore(self._others, self._epoch_states)
+        self._epoch_states = {}
+
+    def _interruption(self) -> Any:
+        """What may end or save the `fit` that runs; None in plain Keras."""
+        return getattr(getattr(self.model, "update_state", None), "interruption", None)
 
     def _state(self) -> dict[str, Any]:
         """What a checkpoint holds besides weights and slots."""
@@ -214,9 +293,15 @@ class Checkpoint(tf.keras.callbacks.Callback):
             "attributes": self._states.plain_state(self.model) if is_chief else {},
             "samples_seen": getattr(self.model, "samples_seen", None),
             "progress": self._progress(),
-            "batch_size": getattr(self.model, "batch_size", None),
+            "batch_size": self._next_batch_size(),
             "stopped": bool(self.model.stop_training),
         }
+
+    def _next_batch_size(self) -> int | None:
+        """The batch that the next `fit` begins with: where it has other ranks, that for which they were chosen."""
+        state = getattr(self.model, "update_state", None)
+        wanted = None if state is None else state.wanted_ranks
+        return getattr(self.model, "batch_size", None) if wanted is None else wanted.batch_size
 
     def _progress(self) -> dict[str, int] | None:
         """How many epochs have drawn their randomness, and the samples carried over; None in plain Keras."""

@@ -98,6 +98,15 @@ class CurvatureProbe:
         """What a checkpoint must hold so that a resumed run measures the same: JSON values and arrays."""
         return {"eigenvector": self._eigenvector and list(self._eigenvector)}
 
+    def epoch_state(self) -> dict[str, Any]:
+        """What a checkpoint inside an epoch must hold of it."""
+        return {"eigenvalue": self.eigenvalue, "products": self.products, "seconds": self.seconds}
+
+    def restore_epoch(self, state: dict[str, Any]) -> None:
+        """Takes up an `epoch_state()`."""
+        self.eigenvalue, self.products = state["eigenvalue"], state["products"]
+        self.seconds = state["seconds"]
+
     def restore(self, state: dict[str, Any]) -> None:
         """Takes up a `state()`."""
         found = state["eigenvector"]

@@ -6,6 +6,7 @@ from typing import Any
 
 from tflbt import checks
 from tflbt.callbacks.batch_size import BatchSizeFactor
+from tflbt.callbacks.states.within_epoch import goes_on_inside
 
 
 class FirstEpochsBatch(BatchSizeFactor):
@@ -95,7 +96,8 @@ class FirstEpochsBatch(BatchSizeFactor):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Assigns the epoch's batch size and learning rate."""
-        later = self._begin() if epoch == 0 or self._later is None else self._later
+        first = epoch == 0 and not goes_on_inside(self.model)
+        later = self._begin() if first or self._later is None else self._later
         self._epoch = epoch
         first = epoch < self.epochs
         batch_size = self.batch_size if first else later

@@ -76,18 +76,27 @@ class GrowBatchSize(BatchSizeFactor):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Assigns the epoch's batch size and learning rate."""
         super().on_epoch_begin(epoch, logs)
-        self._decays = sum(epoch >= milestone for milestone in self.epochs)
-        batch_size, factor = grown(
-            self._initial_batch_size,
-            self._decays,
-            factor=self.factor,
-            max_batch_size=self._largest,
-            step=self.step,
-        )
+        self._decays, batch_size, factor = self._in(epoch)
         if batch_size != self.model.batch_size:
             self.log(f"after {epoch} epochs: batch size {batch_size}")
             self.model.batch_size = batch_size
         self.set_factor(factor)
+
+    def _in(self, epoch: int) -> tuple[int, int, float]:
+        """Milestones passed, the batch size and the rate's factor of an epoch."""
+        decays = sum(epoch >= milestone for milestone in self.epochs)
+        batch_size, factor = grown(
+            self._initial_batch_size,
+            decays,
+            factor=self.factor,
+            max_batch_size=self._largest,
+            step=self.step,
+        )
+        return decays, batch_size, factor
+
+    def batch_size_of(self, epoch: int) -> int:
+        """The batch size of an epoch of this `fit`."""
+        return self._in(epoch)[1]
 
     def epoch_columns(self) -> dict[str, Any]:
         """What this callback adds to an epoch's row."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tflbt.callbacks.states.within_epoch import goes_on_inside
 from tflbt.control.learning_rate import ComposedRate
 from tflbt.training.keras_internals import TensorLogs, learning_rate_argument, plain_optimizer
 
@@ -58,7 +59,8 @@ class LearningRateFactor(TensorLogs, tf.keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """In the first epoch of a `fit`, starts over or goes on."""
         if self._fit_begins:
-            starts_over = epoch == 0 or not self._has_state
+            first = epoch == 0 and not goes_on_inside(self.model)
+            starts_over = first or not self._has_state
             self._fit_begins, self._has_state = False, True
             (self._start_over if starts_over else self._go_on)()
 

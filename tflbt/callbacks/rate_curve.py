@@ -7,6 +7,7 @@ from typing import Any
 
 from tflbt import checks
 from tflbt.callbacks.learning_rate import LearningRateFactor
+from tflbt.callbacks.states.within_epoch import goes_on_inside
 from tflbt.schedules.curve import Curve
 from tflbt.schedules.curve_schedule import as_curves
 from tflbt.training.keras_internals import plain_optimizer, steps_per_execution
@@ -84,7 +85,7 @@ class RateCurve(LearningRateFactor):
             self._set_progress(epoch + 1)
         elif self.unit == "updates":
             self._updates = int(plain_optimizer(self.model.optimizer).iterations)
-            if epoch == 0:
+            if epoch == 0 and not goes_on_inside(self.model):
                 self._first_update = self._updates
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:

@@ -36,10 +36,11 @@ class RunLog(TensorLogs, tf.keras.callbacks.Callback):
 
     The row has `epoch` (counted from 1), `updates` (the optimizer's iterations) and `samples` (the model's
     `samples_seen`, if it has that), both since the start of the run, Keras's losses and metrics, `learning_rate` and
-    `batch_size` (`model.batch_size`, if there is one) of the epoch's last update, `seconds` (the whole epoch, including
-    validation), and the columns of the sources; `TimeAccount`, for example, adds where the seconds went. With
-    `fit(batch_augmentation=...)` every instance counts in `samples`, and `distinct_samples` counts each sample once;
-    with `fit(small_loss=...)` there is `discarded_share`. Other rules of `fit` add columns of their own.
+    `batch_size` (`model.batch_size`, if there is one) of the epoch's last update, `ranks`, `seconds` (the whole epoch,
+    including validation; where a run went on inside it, from there), and the columns of the sources; `TimeAccount`, for
+    example, adds where the seconds went. With `fit(batch_augmentation=...)` every instance counts in `samples`, and
+    `distinct_samples` counts each sample once; with `fit(small_loss=...)` there is `discarded_share`. Other rules of
+    `fit` add columns of their own.
 
     A resumed run (`fit(..., initial_epoch=k)`) keeps the rows up to epoch k and writes the later ones again, in
     `metrics.csv` and in TensorBoard. A second `fit` of one model with the same `RunLog` continues the count of the
@@ -221,6 +222,7 @@ class RunLog(TensorLogs, tf.keras.callbacks.Callback):
         row.update({name: _number(value) for name, value in logs.items() if name != "lr"})
         row["learning_rate"] = _number(logs.get("learning_rate", rate))
         row["batch_size"] = _number(size)
+        row["ranks"] = comm.reduction_of(model).size
         for rule in getattr(model, "rules", ()):
             columns = rule.columns(self._keras_epoch)
             row.update({name: _number(value) for name, value in columns.items()})

@@ -46,6 +46,14 @@ class TrustRatioMonitor(tf.keras.callbacks.Callback):
         if logs is not None:
             logs["bounded_share"] = self._share
 
+    def epoch_state(self) -> dict[str, Any]:
+        """What a checkpoint inside an epoch must hold."""
+        return {"before": list(self._before)}
+
+    def restore_epoch(self, state: dict[str, Any]) -> None:
+        """Goes on inside an epoch."""
+        self._before = tuple(state["before"])
+
     def epoch_columns(self) -> dict[str, Any]:
         """What this callback adds to an epoch's row."""
         return {} if self._share is None else {"bounded_share": self._share}

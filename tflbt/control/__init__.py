@@ -6,6 +6,7 @@ from tflbt.control.grow_batch import grown
 from tflbt.control.learning_rate import ComposedRate
 from tflbt.control.median_stopping import MedianStopping
 from tflbt.control.plateau import Plateau
+from tflbt.control.ranks import ranks_for
 from tflbt.control.stability import StabilityWatch, stability_limit
 from tflbt.control.two_phase import TwoPhase
 
@@ -18,5 +19,6 @@ __all__ = [
     "StabilityWatch",
     "TwoPhase",
     "grown",
+    "ranks_for",
     "stability_limit",
 ]

@@ -75,9 +75,10 @@ def sub_batches(
             sample index, instance) alone. It must accept n = 0.
         augmentation: How many instances of each sample there are, and where; default one.
         joined: Whether the epochs are dealt as one, without a smaller sub-batch where an epoch ends; default False.
-        course: Int64 `[3]`, constant during an iteration: the epoch to start with, that before which to stop, and how
-            many samples of the epoch before that start are dealt first. Default (initial_epoch, epochs, 0), which says
-            how many there can be.
+        course: Int64 `[4]`, constant during an iteration: the epoch to start with, that before which to stop, how many
+            samples of the epoch before that start are dealt first (below 0: so many of its own are passed over), and,
+            where epochs are not joined, how many of its sub-batches are passed over. Default (initial_epoch, epochs, 0,
+            0), which says how many there can be.
 
     Returns:
         A dataset of known cardinality, `steps_per_epoch(N, sub_batch_size, size, augmentation) * (epochs -
@@ -104,17 +105,18 @@ def sub_batches(
     if joined:
         most = samples * (dealt + (course is not None))  # less than an epoch is carried over
         steps, dealt = steps_per_epoch(most, sub_batch_size, size, augmentation) if most else 0, 1
-    whole = tf.constant([initial_epoch, epochs, 0], tf.int64) if course is None else course
+    whole = tf.constant([initial_epoch, epochs, 0, 0], tf.int64) if course is None else course
 
     def span(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The places in the stream that are dealt together."""
-        first, end, carried = tf.unstack(tf.convert_to_tensor(whole) * [samples, samples, 1])
+        first, end, carried = tf.unstack(tf.convert_to_tensor(whole)[:3] * [samples, samples, 1])
         if joined:
             return first - carried, end
         begin = first + number * samples
         return begin, tf.minimum(begin + samples, end)
 
     def batch(index: tf.Tensor) -> Any:
+        index += tf.convert_to_tensor(whole)[3]
         begin, end = span(index // steps)
         places, instances = augmentation.places(
             index % steps, end - begin, sub_batch_size, rank, size

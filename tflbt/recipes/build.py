@@ -16,6 +16,7 @@ from tflbt.control.batch_plan import BatchPlan
 from tflbt.control.tail import TAILS
 from tflbt.distributed import comm, watchdog
 from tflbt.recipes import parts, sections
+from tflbt.recipes.batch import first_plan
 from tflbt.recipes.config import check_keys
 from tflbt.recipes.data import Samples, build_samples, check_data
 from tflbt.recipes.perplexity import Perplexity
@@ -149,8 +150,9 @@ class FirstSamples:
 def check(config: ml_collections.ConfigDict) -> None:
     """Builds all that needs no data, before anything is read or written; after `comm.init`. Errors name the key."""
     check_keys(config)
+    sections.build(config, "elastic")
     with sections.naming("", config):
-        plan = BatchPlan(config.batch_size, config.sub_batch_size, comm.size())
+        plan = first_plan(config)
         watchdog.configured_limit(config.stall_limit)
     checks.whole("config.epochs", config.epochs, at_least=1)
     checks.whole("config.seed", config.seed, at_least=0)

@@ -52,7 +52,9 @@ def default_config() -> Config:
     - `batch_schedule`: constant, grow (GG), adaptive (ABS), first_epochs.
     - `warmup`, off with 0 `epochs`; `stability` and `curvature` (eigenvalues of `blocks`: output, last_2, all), off
       with `every` 0 epochs; `adversarial` and `small_loss`, off with `share` 0; `batch_augmentation`, off with 1 of
-      `instances` (`batch_size` counts them); `checkpoint`.
+      `instances` (`batch_size` counts them); `checkpoint`, also inside epochs and before the end that a signal
+      announces; `elastic`, off with 1 of `max_ranks`: the ranks grow with the batch, if a launcher starts the job
+      again (docs/elastic.md).
     - noise in every update, whose draws follow `seed`: `activation_noise`, `gradient_noise`, `weight_noise` and
       `target_noise`, off with `std` 0; `label_noise`, off with `probability` 0.
     - measures of every update, off with `measure` False: `noise_scale`, `gradient_norm`, `strides`,

@@ -11,11 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from tflbt import checks, data
-from tflbt.control.batch_plan import BatchPlan
 from tflbt.data.transforms.random_resized_crop import AREA
 from tflbt.data.transforms.standardize import MODES
 from tflbt.distributed import comm
 from tflbt.recipes import sections
+from tflbt.recipes.batch import first_plan
 
 PADS = ("mean", "black")
 
@@ -117,10 +117,9 @@ def _test(
 ) -> tuple[np.ndarray, np.ndarray] | tf.data.Dataset:
     if isinstance(source, data.ImageData):
         return standardize(source.x_test).numpy(), source.y_test
-    plan = BatchPlan(config.batch_size, config.sub_batch_size, comm.size())
     return data.one_epoch(
         (source.x_test, source.y_test),
-        sub_batch_size=plan.samples_a_rank_computes,
+        sub_batch_size=first_plan(config).samples_a_rank_computes,
         rank=comm.rank(),
         size=comm.size(),
         transform=data.chain(source.centre_crops, standardize),

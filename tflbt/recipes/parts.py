@@ -45,6 +45,7 @@ SWITCHES: dict[str, tuple[str, Any, Any]] = {
     "weight_noise": ("std", 0, 1e-3),
     "label_noise": ("probability", 0, 0.1),
     "target_noise": ("std", 0, 0.1),
+    "elastic": ("max_ranks", 1, 2**20),
     **{
         kind: ("measure", False, True)
         for kind in ("noise_scale", "gradient_norm", "strides", "augmentation_scale", "distance")
@@ -159,7 +160,8 @@ SECTIONS: dict[str, dict[str, Part]] = {
     "augmentation_scale": {"": Part(AugmentationScale, own={"measure": False})},
     "gradient_norm": {"": Part(GradientNorm, own={"measure": False})},
     "strides": {"": Part(Strides, own={"measure": False})},
-    "checkpoint": {"": Part(callbacks.Checkpoint)},
+    "checkpoint": {"": Part(callbacks.Checkpoint, {"preemption": True})},
+    "elastic": {"": Part(callbacks.ElasticRanks, {"max_ranks": 1})},
 }
 # The sections that are rules of an update, in the order in which they act.
 RULES = (

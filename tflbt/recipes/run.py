@@ -14,9 +14,9 @@ import tensorflow as tf
 from absl import logging
 
 from tflbt import callbacks, data, elastic
-from tflbt.control.batch_plan import BatchPlan
 from tflbt.distributed import comm, elastic_worker, membership
 from tflbt.recipes import parts, sections
+from tflbt.recipes.batch import first_plan
 from tflbt.recipes.config import default_config
 from tflbt.runs import atomic_file
 from tflbt.runs.config import as_plain, flatten
@@ -27,6 +27,8 @@ from tflbt.training import LargeBatchModel
 _MAY_DIFFER = (
     *("stall_limit", "checkpoint.every", "checkpoint.keep"),
     *("checkpoint.initial", "checkpoint.keep_epochs"),
+    *("checkpoint.every_updates", "checkpoint.every_minutes", "checkpoint.preemption"),
+    *("elastic.max_ranks", "elastic.min_ranks", "elastic.samples_per_rank"),
 )
 
 
@@ -79,6 +81,8 @@ class Recipe:
 
         Raises:
             FloatingPointError: If the loss is NaN or infinite.
+            RestartNeeded: If the run is to go on in another job: with as many ranks as `config.elastic` wants, or after
+                a signal.
             ValueError: If `resume` would throw epochs away.
         """
         more_callbacks = [*more_callbacks]
@@ -92,7 +96,9 @@ class Recipe:
         )
         if resume and verbose and comm.is_chief():
             epochs = f"{finished} of {self.config.epochs} epochs"
-            print(f"resume: {epochs} are done in {directory.path}", flush=True)
+            place = self.model.update_state.position
+            inside = f" and {place.updates} updates of the next" if place else ""
+            print(f"resume: {epochs}{inside} are done in {directory.path}", flush=True)
         over = any(getattr(callback, "over", False) for callback in more_callbacks)
         if finished >= self.config.epochs or over:
             return None
@@ -108,12 +114,22 @@ class Recipe:
         measuring = (*self.monitors, *self.schedules, ratios, account)
         sources = [source for source in measuring if hasattr(source, "epoch_columns")]
         log = callbacks.RunLog(directory, sources, verbose)
-        watching = [callbacks.NonFiniteLoss(), ratios, account, log, *more_callbacks, checkpoint]
+        watching = [callbacks.NonFiniteLoss(), ratios, account, log, *more_callbacks]
+        if not membership.elastic():  # there the ranks come and go in one job
+            growing = sections.build(self.config, "elastic")
+            watching += [] if growing is None else [growing]
+        watching.append(checkpoint)
         try:
             return self._fit(watching, finished, checkpoint.batch_size)
         except FloatingPointError:
             log.diverged()
             raise
+
+    def _wanted_ranks(self) -> dict[str, int]:
+        """The options of the section `elastic`, where it is on; the launcher's limit counts otherwise."""
+        section = self.config.elastic
+        keys = ("samples_per_rank", "min_ranks", "max_ranks")
+        return {} if section.max_ranks == 1 else {key: section[key] for key in keys}
 
     def _fit(
         self,
@@ -123,20 +139,19 @@ class Recipe:
     ) -> tf.keras.callbacks.History:
         """Trains from an epoch on; a resumed run begins with the batch size that it had reached."""
         config = self.config
-        # It computes on as many samples at a time as it did before.
-        plan = BatchPlan(config.batch_size, config.sub_batch_size, comm.size())
         fit: Any = self.model.fit
         if membership.elastic():
-            if config.sub_batch_size is None:
+            if config.sub_batch_size is None and config.elastic.max_ranks == 1:
                 raise ValueError(
                     "sub_batch_size=None would change with the number of ranks: under launch/elastic.sh give a number."
                 )
-            fit = functools.partial(elastic.fit, self.model)
+            fit = functools.partial(elastic.fit, self.model, **self._wanted_ranks())
         with data.unreadable_named():
             return fit(
                 *self.train,
                 batch_size=batch_size or config.batch_size,
-                sub_batch_size=plan.samples_a_rank_computes,
+                # It computes on as many samples at a time as it did before.
+                sub_batch_size=first_plan(config).samples_a_rank_computes,
                 epochs=config.epochs,
                 initial_epoch=initial_epoch,
                 verbose=0,

@@ -86,10 +86,17 @@ def tune_recipe(
 ) -> Result:
     """Searches the space for the recipe's best values and writes the winner as a recipe; all ranks call it alike.
 
-    `group` is this rank's process set, of `comm.init_groups`; `options` are more arguments of `tflbt.tuning.Search`. A
-    space or recipe that cannot be raises ValueError before anything is written.
+    `group` is this rank's process set, of `comm.init_groups`; `options` are more arguments of `tflbt.tuning.Search`.
+
+    Raises:
+        ValueError: If the space or the recipe cannot be, before anything is written.
     """
     config = trainer.config
+    if config.elastic.max_ranks > 1:
+        raise ValueError(
+            f"config.elastic.max_ranks={config.elastic.max_ranks} cannot go with a search, whose ranks stay: use 1, "
+            "which is off."
+        )
     with comm.process_set_scope(group):
         build.check(config)
         searched: keras_tuner.HyperParameters = recipe_space.load(space, config)

@@ -29,6 +29,7 @@ def tiles(
         _epochs(history, config),
         _updates(history),
         _batch_size(history, config, environment),
+        _ranks(history),
         _time(history),
         _switch(history),
         _decays(history),
@@ -85,15 +86,26 @@ def _batch_size(
     if not isinstance(size, int):
         return None
     first = next((row["batch_size"] for row in history.rows if row.get("batch_size")), size)
-    ranks, piece = environment.get("ranks"), _setting(config, "sub_batch_size")
+    begun, piece = environment.get("ranks"), _setting(config, "sub_batch_size")
     note = ""
-    if isinstance(ranks, int) and ranks > 0:
+    if isinstance(begun, int) and begun > 0:
         # By default a sub-batch is a rank's whole share of the first batch, and stays that as the batch grows.
-        piece = piece if isinstance(piece, int) and piece > 0 else first // ranks
+        piece = piece if isinstance(piece, int) and piece > 0 else first // begun
+        ranks = history.last("ranks") or begun
         note = count(ranks, "rank")
         if size % (ranks * piece) == 0:
             note += f" × {count(size // (ranks * piece), 'sub-batch', 'es')} × {piece:,}"
     return Tile("Batch size", f"{size:,}" if first == size else f"{first:,} → {size:,}", note)
+
+
+def _ranks(history: History) -> Tile | None:
+    """Returns how many ranks trained, where they came and went, and when that changed."""
+    known = [(epoch, int(n)) for epoch, n in zip(history.epochs, history.series("ranks")) if n == n]
+    changes = [(epoch, after) for (epoch, n), (_, after) in zip(known, known[1:]) if n != after]
+    if not changes:
+        return None
+    numbers = [known[0][1], *(after for _, after in changes)]
+    return Tile("Ranks", " → ".join(map(str, numbers)), _after([epoch for epoch, _ in changes]))
 
 
 def _time(history: History) -> Tile | None:

@@ -19,7 +19,8 @@ from tflbt.runs.config import without_numpy
 # of single variables (KIND/VARIABLE).
 _FIRST = ("epoch", "updates", "samples", "distinct_samples")
 _LAST = (
-    *("learning_rate", "batch_size", "phase", "eigenvalue", "curvature_products"),
+    *("learning_rate", "batch_size", "ranks", "phase", "eigenvalue"),
+    "curvature_products",
     *("eigenvalue_output", "eigenvalue_last_2", "eigenvalue_all"),
     *("stability_eigenvalue", "stability_mean", "stability_limit", "stability_limit_momentum"),
     *("noise_scale", "gradient_variance", "gradient_square", "signal_to_noise_estimate"),

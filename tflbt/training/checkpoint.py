@@ -34,12 +34,14 @@ MANIFEST = "manifest.json"
 MOST_STATE_BYTES = (
     2**28
 )  # of state.json; a callback may keep a number for each of millions of updates
-_NAME = re.compile(r"(?:\.replaced_)?epoch_(\d+)")
+_NAME = re.compile(r"(?:\.replaced_)?epoch_(\d+)(?:_update_(\d+))?")
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoints:
     """The checkpoints of one run, a folder each: `epoch_00012/` with variables, state.json and manifest.json.
+
+    After 12 epochs and 345 updates of the next it is `epoch_00012_update_000345/`, of which only the newest stays.
 
     A checkpoint is written under another name, flushed to the disk and then renamed, so a kill at any moment leaves
     either the whole of it or nothing; the manifest (size and SHA-256 of each file) shows whether it is damaged. It has
@@ -64,15 +66,18 @@ class Checkpoints:
         epochs: int,
         state: dict[str, Any],
         best: Collection[int] = (),
+        updates: int = 0,
     ) -> Path:
         """Writes a checkpoint with `state` (JSON values and NumPy arrays) on one rank, and returns its folder.
 
-        Of the other checkpoints those of the epochs `best` stay, too.
+        Of the other checkpoints those of the epochs `best` stay, too. `updates` are those of the epoch after the
+        finished ones.
 
         Raises:
             OSError: If it cannot be written; earlier ones are intact.
         """
-        final = self.directory / f"epoch_{epochs:05d}"
+        inside = f"_update_{updates:06d}" if updates else ""
+        final = self.directory / f"epoch_{epochs:05d}{inside}"
         draft = self.directory / f".writing_{final.name}"
         try:
             shutil.rmtree(draft, ignore_errors=True)
@@ -89,16 +94,17 @@ class Checkpoints:
                 "checkpoints are intact: free space and start again with --resume",
                 str(final),
             ) from error
-        self._tidy(epochs, best)
+        self._tidy((epochs, updates), best)
         return final
 
-    def _tidy(self, epochs: int, best: Collection[int]) -> None:
-        """Removes the oldest, those of later epochs (from a run that this one repeats) and what killed writes left."""
-        found = self.found()
-        later = [path for path in found if _epoch(path) > epochs]
-        passing = [path for path in found if _epoch(path) not in self.keep_epochs]
-        oldest = [path for path in passing if path not in later][: -self.keep]
-        for path in (*later, *(path for path in oldest if _epoch(path) not in best)):
+    def _tidy(self, newest: tuple[int, int], best: Collection[int]) -> None:
+        """Removes the oldest, later ones (from a run that this one repeats) and what killed writes left."""
+        found = {path: _place(path) for path in self.found()}
+        gone = [p for p, place in found.items() if place > newest or (place[1] and place != newest)]
+        passing = [p for p, (epochs, inside) in found.items() if not inside and p not in gone]
+        passing = [path for path in passing if found[path][0] not in self.keep_epochs]
+        oldest = [] if newest[1] else passing[: -self.keep]  # inside an epoch none of an epoch goes
+        for path in (*gone, *(path for path in oldest if found[path][0] not in best)):
             _remove(path)
         for path in (*self.directory.glob(".writing_*"), *self.directory.glob(".removed_*")):
             shutil.rmtree(path, ignore_errors=True)
@@ -111,7 +117,7 @@ class Checkpoints:
         if not self.directory.is_dir():
             return []
         found = [path for path in self.directory.iterdir() if _NAME.fullmatch(path.name)]
-        return sorted(found, key=lambda path: (_epoch(path), path.name))
+        return sorted(found, key=lambda path: (_place(path), path.name))
 
     def newest_good(self) -> Path | None:
         """The newest checkpoint whose files match its manifest; None if there is none."""
@@ -231,8 +237,10 @@ def _write_files(model: tf.keras.Model, draft: Path, state: dict[str, Any]) -> N
         _flush(path)
 
 
-def _epoch(path: Path) -> int:
-    return int(path.name.rpartition("_")[2])
+def _place(path: Path) -> tuple[int, int]:
+    """The finished epochs of a checkpoint, and its updates of the next."""
+    epochs, updates = _NAME.fullmatch(path.name).groups()  # type: ignore[union-attr]
+    return int(epochs), int(updates or 0)
 
 
 def _put_in_place(draft: Path, final: Path) -> None:
@@ -322,10 +330,11 @@ def write_together(
     epochs: int,
     state: dict[str, Any],
     best: Collection[int] = (),
+    updates: int = 0,
 ) -> None:
     """Writes a checkpoint on the chief; a failure there raises OSError on every rank."""
     reduction = comm.reduction_of(model)
-    write = functools.partial(checkpoints.write, model, epochs, state, best)
+    write = functools.partial(checkpoints.write, model, epochs, state, best, updates)
     comm.on_chief(write, "tflbt.checkpoint", reduction)
 
 

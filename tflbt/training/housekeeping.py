@@ -8,6 +8,7 @@ import tensorflow as tf
 from tflbt.control.progress import Progress
 from tflbt.distributed.watchdog import Watchdog
 from tflbt.training import tail
+from tflbt.training.interruption import position
 from tflbt.training.keras_internals import TensorLogs, random_generators
 from tflbt.training.ranks import layer_states, same_on_ranks
 
@@ -104,20 +105,35 @@ class AfterOthers(TensorLogs, tf.keras.callbacks.Callback):
         self.left, self.steps = False, (getattr(self, "params", None) or {}).get("steps")
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Fingerprints the model, which the epoch's updates compare between ranks."""
+        """Fingerprints the model, which the epoch's updates compare between ranks; goes on inside the epoch."""
         same_on_ranks.begin(self.model, same_on_ranks.state(self.model))
+        state = self.model.update_state
+        where, state.position = state.position, None
+        if where is not None:
+            position.restore(self.model, where)
+        if state.interruption is not None:
+            state.interruption.begin_epoch(epoch, where)
+
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+        """Says what this rank wishes."""
+        if (interruption := self.model.update_state.interruption) is not None:
+            interruption.before_update()
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        """Leaves, where a callback stops the training within an epoch."""
+        """Leaves, where a callback stops the training within an epoch, or it is interrupted."""
         self.done = batch + 1
         if self.model.stop_training and (self.steps is None or self.done < self.steps):
             self._leave()
+        elif (interruption := self.model.update_state.interruption) is not None:
+            interruption.after_update(self.done, self.steps)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Leaves, where a callback stops the training between epochs."""
         self.steps = self.steps or self.done
         if self.model.stop_training and epoch + 1 < self.epochs:
             self._leave()
+        if (interruption := self.model.update_state.interruption) is not None:
+            interruption.after_epoch(self.model.stop_training or epoch + 1 >= self.epochs)
 
     def _leave(self) -> None:
         if not self.left:

@@ -187,6 +187,31 @@ def validation_reader(
         model._eval_data_handler = None
 
 
+@contextlib.contextmanager
+def beginning_after(model: tf.keras.Model, steps: int) -> Iterator[None]:
+    """Has `fit` begin its first epoch after so many steps, as Keras itself does after a failure; 0 changes nothing."""
+    if steps:
+        model._training_state = _Counters(steps)
+    try:
+        yield
+    finally:
+        if steps:
+            model._training_state = None
+
+
+class _Counters:
+    """What Keras asks for the epoch and the step to begin with."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def maybe_load_initial_counters_from_ckpt(
+        self, steps_per_epoch: int, initial_epoch: int, mode: str
+    ) -> tuple[int, int]:
+        """The epoch of `fit`, and the steps of it that are done."""
+        return initial_epoch, self.steps
+
+
 def plain_optimizer(optimizer: Any) -> Any:
     """The optimizer itself, without the LossScaleOptimizer that may be around it."""
     return getattr(optimizer, "inner_optimizer", optimizer)

@@ -22,6 +22,7 @@ from tflbt.training import (
 from tflbt.training import tail as epoch_tail
 from tflbt.training.batch_wise import check_stateful
 from tflbt.training.housekeeping import AfterOthers, Housekeeping
+from tflbt.training.interruption import interruption, position
 from tflbt.training.ranks import ghost_groups, same_on_ranks, split_check
 from tflbt.training.rules.batch_augmentation import Instances, gathered
 from tflbt.training.rules.rule import Rule
@@ -79,6 +80,7 @@ def of_fit(
         ghost_groups.start(model, data, tail)
         sub_batches = split_check.examine(model, data.sub_batches, data.plan.sub_batches)
         split_batch.start_plan(model, data.plan)
+        done = position.take_up(model, initial_epoch, data)
         model.update_state.validation_steps_per_batch = data.validation_steps_per_batch
         paces = () if tail == "update" else (epoch_tail.Pace(epochs),)
         # Keras begins, and reads validation data, with single sub-batches; Housekeeping sets more for each epoch.
@@ -86,6 +88,8 @@ def of_fit(
             keras_loop.ending_together(model),
             keras_loop.sub_batch_by_sub_batch(model),
             keras_internals.validation_reader(model, validation_data, validation_steps, workers),
+            keras_internals.beginning_after(model, done),
+            interruption.watching(model, callbacks, data, x),
             same_on_ranks.explained(model),
         ):
             yield {

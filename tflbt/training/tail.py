@@ -76,22 +76,26 @@ def facts(model: TrainingModel, kind: str) -> dict[str, Any]:
 
 def begin_fit(model: TrainingModel, epoch: int, epochs: int) -> int:
     """Says what whole arrays are dealt for, as a `fit` begins with an epoch; returns the epoch's draw."""
-    state, tail, carried = model.update_state, model.update_state.tail, 0
+    state, tail, carried, passed = model.update_state, model.update_state.tail, 0, 0
+    position = state.position  # inside this epoch
     draw, updates = state.progress.first_draw(epoch), int(model.optimizer.iterations)
-    if draw == 0 and updates and model.reduction.rank == 0:
+    if draw == 0 and updates and position is None and model.reduction.rank == 0:
         logging.warning(
             "The optimizer has made %d updates before compile or load: fit begins with the order of samples and other "
             "randomness of a first epoch. Give it initial_epoch to go on with those of a later one.",
             updates,
         )
     if tail is not None:
-        if tail.kind == "carry" and tail.unit != SUB_BATCHES:
+        joined = tail.kind == "carry" and tail.unit != SUB_BATCHES
+        if joined:
             batch = model.batch_plan.batch_size
             carried = state.progress.carried_into(epoch, tail.length, batch)
         tail.left = carried
-    state.course.assign(
-        [draw, draw + epochs - epoch, carried // model.batch_augmentation.instances]
-    )
+        if position is not None:
+            tail.left, carried = -position.taken, -position.taken if joined else 0
+            passed = 0 if joined else position.steps(tail)
+    carried //= model.batch_augmentation.instances
+    state.course.assign([draw, draw + epochs - epoch, carried, passed])
     return draw
 
 
@@ -158,7 +162,7 @@ class Pace(TensorLogs, tf.keras.callbacks.Callback):
         state = self.model.update_state
         state.tail.check(self.model.batch_plan.sub_batches * state.tail.step)
         state.tail.begin(last_epoch=epoch + 1 == self.epochs)
-        self._step = 0
+        self._step = 0 if state.position is None else state.position.steps(state.tail)
         self._decide()
 
     def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:

@@ -14,6 +14,7 @@ from tflbt.distributed import comm
 from tflbt.training import keras_internals, whole_update
 from tflbt.training.batch_scalars import BatchScalars
 from tflbt.training.conversion import table_rows
+from tflbt.training.interruption import interruption
 from tflbt.training.pending_metrics import PendingMetrics, metric_variables
 from tflbt.training.ranks import ghost_groups, same_on_ranks
 from tflbt.training.returned_results import ReturnedResults
@@ -72,11 +73,13 @@ class Update:
             total = self.rules.end_sub_batches(self.accumulate(iterator, lap))
         scalars = self.rules.scalars()
         results = self.results.local(total.seen)
-        exact = [pending.local(), scalars, results, self.numbers.local(), evidence]
+        wishes = interruption.wishes(self.model)
+        exact = [pending.local(), scalars, results, self.numbers.local(), evidence, wishes]
         total, exact = lap("computation", (total, exact))
         total, exact = lap("communication", self.reduce(total, exact))
-        metrics, scalars, sums, numbers, evidence = exact
+        metrics, scalars, sums, numbers, evidence, wishes = exact
         same_on_ranks.require_equal(self.model, evidence)
+        interruption.settle(self.model, wishes)
         pending.settle(metrics)
         self.numbers.settle(numbers, total.seen)
         count = tf.cond(

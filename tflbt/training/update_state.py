@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 from tflbt.control.progress import Progress
+from tflbt.control.ranks import WantedRanks
 from tflbt.control.tail import Tail
 from tflbt.distributed import comm
 from tflbt.distributed.fingerprint import Fingerprints
@@ -63,10 +64,20 @@ class UpdateState:
             # What updates spent on input, computation and communication, and when the clock was last read.
             self.seconds = variable([0.0, 0.0, 0.0], dtype=tf.float64, name="tflbt_seconds")
             self.moment = variable(0.0, dtype=tf.float64, name="tflbt_moment")
-            # What whole arrays are dealt for: first draw, the draw before which to stop, samples carried over.
-            self.course = variable([0, 0, 0], dtype=tf.int64, name="tflbt_course")
+            # What whole arrays are dealt for: first draw, the draw before which to stop, samples carried over, and how
+            # many sub-batches are passed over.
+            self.course = variable([0, 0, 0, 0], dtype=tf.int64, name="tflbt_course")
             # Sub-batches to throw away before the next update, if its function `skips`.
             self.skipped = variable(0, dtype=tf.int64, name="tflbt_skipped")
+            # Whether this rank, and after an update any rank, wishes to leave the training and to save it.
+            self.wishes = variable([0.0, 0.0], name="tflbt_wishes")
+            self.agreed = variable([0.0, 0.0], name="tflbt_agreed")
+        self.listens = False  # whether the ranks exchange what they wish
+        self.interruption: Any = None  # of the fit that runs, if it can be interrupted
+        self.position: Any = None  # where in its first epoch the next fit begins
+        self.wanted_ranks: WantedRanks | None = (
+            None  # with which the run is to go on after this epoch
+        )
         self.skips = False
         self.progress = Progress()
         self.tail: Tail | None = None  # of the last fit; None: how long an epoch is, is not known

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tflbt import checks
 from tflbt.analysis.diffusion import is_log_spaced
+from tflbt.callbacks.states.within_epoch import goes_on_inside
 from tflbt.distributed import comm
 from tflbt.runs.metrics import MetricsTable
 
@@ -91,7 +92,8 @@ class DistanceMonitor(tf.keras.callbacks.Callback):
             return
         self._first = False
         self._variables = list(self.model.trainable_variables)
-        if epoch == 0 or self._start is None:
+        first = epoch == 0 and not goes_on_inside(self.model)
+        if first or self._start is None:
             self._start = [tf.cast(v.read_value(), tf.float32) for v in self._variables]
             self._begin = self._optimizer_count()
         if [v.shape for v in self._variables] != [part.shape for part in self._start]:
@@ -162,6 +164,14 @@ class DistanceMonitor(tf.keras.callbacks.Callback):
         start = state["start"]
         self._start = None if start is None else [tf.constant(part) for part in start]
         self._begin, self._ours = int(state["begin"]), True
+
+    def epoch_state(self) -> dict[str, Any]:
+        """What a checkpoint inside an epoch holds: its rows, which are written at its end."""
+        return {"rows": self._rows}
+
+    def restore_epoch(self, state: dict[str, Any]) -> None:
+        """Goes on inside an epoch."""
+        self._rows = list(state["rows"])
 
 
 def squared_lengths(variables: list[tf.Variable], start: list[tf.Tensor]) -> np.ndarray:

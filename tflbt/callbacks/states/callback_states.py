@@ -37,6 +37,7 @@ class CallbackStates:
         self._plain: (
             dict[str, Any] | None
         ) = {}  # likewise; None: the checkpoint is of a version that kept none
+        self._begun: list[tuple[Watched, Any]] = []  # what `begin` has restored
         self._restored: set[int] = set()
         self._reported: set[str] = set()
         self._see(callbacks, named=True)
@@ -77,8 +78,13 @@ class CallbackStates:
             logging.warning(
                 "The checkpoint is of a version that kept no state of %s: it begins anew.", names
             )
-        pairs, self._plain = _pairs(self._plain or {}, plain)
-        for watched, entry in pairs:
+        self._begun, self._plain = _pairs(self._plain or {}, plain)
+        self.again(model)
+
+    def again(self, model: tf.keras.Model) -> None:
+        """Restores the attributes once more, where the beginning of an epoch may have reset them."""
+        of_model = variables_of(model)
+        for watched, entry in self._begun:
             restore(watched, entry, of_model)
 
     def own_state(self) -> dict[str, Any]:

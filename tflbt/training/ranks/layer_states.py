@@ -18,13 +18,10 @@ def agree(model: TrainingModel) -> None:
     are taken and the others are named, once.
     """
     variables = [v for v in model.non_trainable_weights if isinstance(v, tf.Variable)]
-    if not model.reduction.varies or not variables:
-        return
     plain, same = model.reduction.uncompressed, model.update_state.same
-    prints = fingerprint.evidence(same.of_layers(variables))
-    (summed,) = comm.all_reduce_sum([prints], "tflbt.layer_states", plain)
-    equal = fingerprint.equal(summed, plain.size).numpy()
-    differ = [variable for variable, alike in zip(variables, equal) if not alike]
+    differ = [variables[place] for place in differing(model, variables)]
+    if not differ:
+        return
     floats = [variable for variable in differ if variable.dtype.is_floating]
     sums = comm.all_reduce_sum(
         [tf.cast(v, tf.float64) for v in floats], "tflbt.layer_averages", plain
@@ -37,6 +34,17 @@ def agree(model: TrainingModel) -> None:
     for variable, mine in zip(others, before):
         if not np.array_equal(variable.numpy(), mine):
             _warn_once(same.named, variable.name, plain.rank)
+
+
+def differing(model: TrainingModel, variables: list[tf.Variable]) -> list[int]:
+    """The places of the variables that are not equal on all ranks; every rank must make the same call."""
+    plain = model.reduction.uncompressed
+    if not plain.varies or not variables:
+        return []
+    prints = fingerprint.evidence(model.update_state.same.of_layers(variables))
+    (summed,) = comm.all_reduce_sum([prints], "tflbt.layer_states", plain)
+    equal = fingerprint.equal(summed, plain.size).numpy()
+    return [place for place, alike in enumerate(equal) if not alike]
 
 
 def _warn_once(named: set[str], name: str, rank: int) -> None:

@@ -46,7 +46,7 @@ def examine(model: Any, batches: Any, sub_batches: int) -> Any:
     def look() -> dict[int, Merge]:
         nonlocal batches
         course = state.course.read_value()
-        state.course.assign([0, 1, 0])  # what whole arrays deal before a fit begins
+        state.course.assign([0, 1, 0, 0])  # what whole arrays deal before a fit begins
         first, batches = first_of(batches)
         state.course.assign(course)
         return {} if first is None else _look(model, first, whole)

@@ -1,0 +1,1 @@
+"""Callbacks by which a job grows and shrinks with its batch."""
