@@ -1,8 +1,8 @@
 # The loop in which the launchers start a run again that asks for it (sourced, after environment.sh; not run).
 # shellcheck shell=bash disable=SC2034
 #
-# With --elastic a run that ends with status 76, or has left a file next_ranks beside its checkpoints (horovodrun turns
-# every status into 1), is started again, with --resume and as many ranks as the file says:
+# With --elastic a run that ends with status 76, or has left a file next_ranks beside its checkpoints (plain
+# horovodrun turns every status into 1), is started again, with --resume and as many ranks as the file says:
 #   "N resize"      the batch wants N ranks
 #   "N preempted"   a signal has announced the end; if the launcher got it too, it ends with status 76 itself
 # A run that ends otherwise is not started again, but for --restarts: that often, after failures, if there is a

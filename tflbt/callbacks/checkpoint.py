@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import os
 from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
