@@ -77,9 +77,8 @@ def test_inference_is_plain_batch_normalisation(shape):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("n", [1, 2, 6, 7])
 @pytest.mark.parametrize("jit_compile", [None, True])
-def test_an_unknown_batch_size_in_a_graph(n, jit_compile, shape):
+def test_an_unknown_batch_size_in_a_graph(jit_compile, shape):
     traced, eager = ghosts_and_plain(3, shape)[0], ghosts_and_plain(3, shape)[0]
     signature = tf.TensorSpec([None, *shape])
 
@@ -90,12 +89,13 @@ def test_an_unknown_batch_size_in_a_graph(n, jit_compile, shape):
             loss = tf.reduce_sum(y**3)
         return y, tape.gradient(loss, traced.gamma)
 
-    x = tf.constant(samples(n, shape))
-    y, gradient = forward(x)
-    np.testing.assert_allclose(y, eager(x, training=True), atol=1e-5)
-    assert np.isfinite(gradient).all()
-    for one, other in zip(traced.get_weights(), eager.get_weights()):
-        np.testing.assert_allclose(one, other, rtol=1e-5)
+    for n in (1, 2, 6, 7):
+        x = tf.constant(samples(n, shape))
+        y, gradient = forward(x)
+        np.testing.assert_allclose(y, eager(x, training=True), atol=1e-5)
+        assert np.isfinite(gradient).all()
+        for one, other in zip(traced.get_weights(), eager.get_weights()):
+            np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
 def test_no_samples_move_nothing(shape):
@@ -143,24 +143,24 @@ def test_sub_batches_of_several_ghosts_equal_sub_batches_of_one_plain():
     x = samples(30, (4, 4, 2))
     y = x[:, 0, :2, 0]
     trained = []
-    for norm, sub_batch in (
-        (lambda: GhostBatchNormalization(4, momentum=0.9), 8),
-        (lambda: K.layers.BatchNormalization(momentum=0.9), 4),
+    for norm, sub_batch, eagerly in (
+        (lambda: GhostBatchNormalization(4, momentum=0.9), 8, False),
+        (lambda: K.layers.BatchNormalization(momentum=0.9), 4, True),
     ):
         model = LargeBatchModel.from_model(network(norm))
-        model.compile(K.optimizers.SGD(0.05, momentum=0.9), "mse")
+        model.compile(K.optimizers.SGD(0.05, momentum=0.9), "mse", run_eagerly=eagerly)
         model.fit(x, y, 16, 3, verbose=0, sub_batch_size=sub_batch, shuffle=False)
         trained.append(model)
     ours, plain = trained
     assert any("moving" in weight.name for weight in ours.weights)
     for one, other in zip(ours.get_weights(), plain.get_weights()):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(ours.predict(x, verbose=0), plain.predict(x, verbose=0), atol=1e-4)
+    np.testing.assert_allclose(ours(x), plain(x), atol=1e-4)
 
 
 def test_it_saves_loads_and_shares_weights_with_plain_batch_normalisation(tmp_path):
     model = network(lambda: GhostBatchNormalization(4, momentum=0.9))
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", run_eagerly=True)
     x = samples(16, (4, 4, 2))
     model.fit(x, x[:, 0, :2, 0], verbose=0)
     model.save(tmp_path / "model.keras")
@@ -169,12 +169,12 @@ def test_it_saves_loads_and_shares_weights_with_plain_batch_normalisation(tmp_pa
         layer.ghost_size for layer in again.layers if isinstance(layer, GhostBatchNormalization)
     ]
     assert sizes == [4, 4]
-    np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
+    np.testing.assert_array_equal(again(x), model(x))
     for name in ("weights.h5", "checkpoint"):
         model.save_weights(tmp_path / name)
         plain = network(K.layers.BatchNormalization)
         plain.load_weights(tmp_path / name)
-        np.testing.assert_array_equal(plain.predict(x, verbose=0), model.predict(x, verbose=0))
+        np.testing.assert_array_equal(plain(x), model(x))
 
 
 def test_without_scale_and_centre(shape):
