@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 import tflbt.train
 import tflbt.tune
+from tests.conftest import start_ranks
 from tflbt import recipes
 
 TESTS = Path(__file__).resolve().parent
@@ -43,22 +46,44 @@ def flags(search: Path, *more: str) -> list[str]:
     ]
 
 
-@pytest.mark.ranks(2)
-def test_one_ranks_failure_and_a_kill_cost_one_trial_and_nothing(run_ranks, tmp_path):
-    """Trials 1 and 2 fail on rank 1 alone, in different places; the job is killed in trial 3 and resumed."""
+@dataclasses.dataclass
+class Searches:
+    """What two starts of two ranks leave: each searches twice."""
+
+    whole: Path  # trials 1 and 2 fail on rank 1 alone, in different places
+    killed: Path  # likewise, and the job is killed in trial 3, and resumed
+    groups: Path  # each rank is a group of its own
+    first: subprocess.CompletedProcess[str]
+    second: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def searches(tmp_path_factory) -> Searches:
+    folder = tmp_path_factory.mktemp("searches")
+    whole, killed, groups = (folder / name for name in ("whole", "killed", "groups"))
     program, failures = TESTS / "tune_with_accident.py", "raise:1:1,raise:2:0"
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    more = ("--max_trials=3", "--norecipe_first")
-    done = run_ranks(program, args=(failures, *flags(whole, *more)))
+    to_be_killed = ("AND", f"{failures},kill:3:2", f"workdir={killed}")
+    words = flags(whole, "--max_trials=3", "--norecipe_first")
+    first = start_ranks(program, folder, args=(failures, *words, *to_be_killed), check=False)
+    assert rows(killed)[2]["status"] == "running", first.stdout
+    resumed = ("AND", failures, f"workdir={killed}", "ranks_per_trial=", "resume=true")
+    resumed = (*resumed, "max_trials=3", "recipe_first=false")
+    words = flags(groups, "--max_trials=1", "--ranks_per_trial=1")
+    second = start_ranks(program, folder, args=("", *words, *resumed))
+    return Searches(whole, killed, groups, first, second)
+
+
+@pytest.mark.ranks(2)
+def test_one_ranks_failure_and_a_kill_cost_one_trial_and_nothing(searches):
+    whole, killed = searches.whole, searches.killed
     first, second, third = rows(whole)
     assert [row["status"] for row in (first, second, third)] == ["failed", "failed", "completed"]
     assert first["message"] == second["message"] == "rank 1: OSError: an accident on rank 1"
-    assert "best: trial 3" in done.stdout and f"--config={whole / 'best.json'}" in done.stdout
+    printed = searches.first.stdout
+    assert "best: trial 3" in printed and f"--config={whole / 'best.json'}" in printed
 
-    ended = run_ranks(program, args=(f"{failures},kill:3:2", *flags(killed, *more)), check=False)
-    assert ended.returncode != 0 and rows(killed)[2]["status"] == "running"
-    again = run_ranks(program, args=(failures, *flags(killed, *more, "--resume")))
-    assert "2 of 3 trials have ended, 1 will be continued" in again.stdout
+    assert searches.first.returncode != 0
+    assert "2 of 3 trials have ended, 1 will be continued" in searches.second.stdout
     assert rows(killed) == rows(whole)
     begun = [
         (event["trial"], event["epochs"]) for event in events(killed) if event["event"] == "begin"
@@ -70,15 +95,13 @@ def test_one_ranks_failure_and_a_kill_cost_one_trial_and_nothing(run_ranks, tmp_
 
 
 @pytest.mark.ranks(2)
-def test_the_winner_trains_as_its_trial_did(run_ranks, tmp_path):
-    """Each rank is a group of its own here; what such a trial gives, one process gives."""
-    search, winner = tmp_path / "search", tmp_path / "winner"
-    program = TESTS / "tune_with_accident.py"
-    done = run_ranks(program, args=("", *flags(search, "--max_trials=1", "--ranks_per_trial=1")))
-    baseline, trial = rows(search)
+def test_the_winner_trains_as_its_trial_did(searches, tmp_path):
+    """What a trial of one rank gives, one process gives."""
+    winner = tmp_path / "winner"
+    baseline, trial = rows(searches.groups)
     assert baseline["optimizer.learning_rate"] == "1.0" and trial["trial"] == "1"
-    assert "the recipe as it is: " in done.stdout
-    tflbt.train.train(recipes.load(str(search / "best.json")), winner)
+    assert "the recipe as it is: " in searches.second.stdout
+    tflbt.train.train(recipes.load(str(searches.groups / "best.json")), winner)
     with (winner / "metrics.csv").open() as file:
         accuracies = [float(row["val_accuracy"]) for row in csv.DictReader(file)]
     # Where one process has more cores than a rank sums differ in their last digits, and with them a sample or two.

@@ -1,14 +1,21 @@
-"""A rank's program: runs tflbt.tune, with accidents HOW:TRIAL:EPOCH,... as the first argument says.
+"""A rank's program: runs tflbt.tune's command, with accidents HOW:TRIAL:EPOCH,... as the first argument says.
 
-raise_on_rank_1 raises there alone after that epoch, or before the model is built for epoch 0; kill kills rank 1.
+raise raises on rank 1 alone after that epoch, or before the model is built for epoch 0; kill kills rank 1. After the
+flags, AND ACCIDENTS FLAG=VALUE... may say that another search follows, with other accidents and flags; FLAG= is that
+flag's default.
 """
 
 from __future__ import annotations
 
 import os
-import runpy
 import signal
 import sys
+
+
+def read(words: str) -> list[tuple[str, int, int]]:
+    """How, in which trial and after which epoch, of each accident."""
+    accidents = [word.split(":") for word in words.split(",") if word]
+    return [(how, int(trial), int(epoch)) for how, trial, epoch in accidents]
 
 
 def prepare(accidents: list[tuple[str, int, int]], rank: int) -> None:
@@ -36,11 +43,29 @@ def prepare(accidents: list[tuple[str, int, int]], rank: int) -> None:
     WatchTrial.on_epoch_end, recipe_tune.RecipeTrainer.__call__ = on_epoch_end, train
 
 
+def main(accidents: str, *words: str) -> None:
+    """Searches once or twice."""
+    from absl import flags
+
+    import tflbt.tune
+    from tflbt import command_line
+
+    again = words.index("AND") if "AND" in words else len(words)
+    coming = read(accidents)
+    prepare(coming, int(os.environ["HOROVOD_RANK"]))
+    sys.argv = ["tflbt.tune", *words[:again]]
+    try:
+        command_line.run(tflbt.tune.main, required=("config", "workdir"))
+    except SystemExit as end:
+        if end.code or again == len(words):
+            raise
+    others, *changed = words[again + 1 :]
+    coming[:] = read(others)
+    for name, _, value in (word.partition("=") for word in changed):
+        flag = flags.FLAGS[name]
+        flag.parse(value) if value else flag.unparse()
+    tflbt.tune.main()
+
+
 if __name__ == "__main__":
-    accidents = [word.split(":") for word in sys.argv[1].split(",") if word]
-    sys.argv = ["tflbt.tune", *sys.argv[2:]]
-    prepare(
-        [(how, int(trial), int(epoch)) for how, trial, epoch in accidents],
-        int(os.environ["HOROVOD_RANK"]),
-    )
-    runpy.run_module("tflbt.tune", run_name="__main__", alter_sys=True)
+    main(*sys.argv[1:])
