@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import math
 import os
@@ -11,17 +12,16 @@ import pytest
 import scipy.optimize
 
 from tflbt.runs.journal import Journal
-from tflbt.tuning.left_graphs import settled
 from tflbt.tuning.oracle import make_oracle
 from tflbt.tuning.study import Study
 from tflbt.tuning.trial import Outcome, Trial
 
 
-@pytest.fixture(scope="module", autouse=True)
-def what_was_there_is_settled():
+@pytest.fixture(scope="module")
+def settled_before():
     """As in a search: what TensorFlow and other tests have made is not looked through after each trial."""
-    with settled():
-        yield
+    gc.collect()
+    gc.freeze()
 
 
 class InventedSearch:

@@ -15,6 +15,8 @@ from tflbt.distributed import comm
 from tflbt.report import MetricsTable
 from tflbt.tuning import HyperModelTrainer, Search, Trial, space_of
 
+pytestmark = pytest.mark.usefixtures("settled_before")
+
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 3)).astype("float32")
 Y = X @ np.array([[1.0], [-2.0], [0.5]], "float32")

@@ -7,6 +7,8 @@ import pytest
 
 from tflbt.tuning.hypermodel_space import as_hypermodel, space_of
 
+pytestmark = pytest.mark.usefixtures("settled_before")
+
 
 def test_a_scope_that_only_a_middle_value_opens_is_entered():
     def declare(hp):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import gc
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 import tflbt
 from tflbt.tuning.left_graphs import free_left_graphs, settled
+
+pytestmark = pytest.mark.usefixtures("settled_before")
 
 
 def train_a_model() -> None:

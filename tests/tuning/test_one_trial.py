@@ -11,6 +11,8 @@ from tflbt.tuning.one_trial import expecting_traces, run_trial
 from tflbt.tuning.trial import Outcome, Trial
 from tflbt.tuning.trial_callbacks import AnotherRankFailedError, WatchTrial
 
+pytestmark = pytest.mark.usefixtures("settled_before")
+
 
 def end(error=None, hopeless=False, others=()):
     """The outcome of a rank that raises an error, or not, while others end as they say."""

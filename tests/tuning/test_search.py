@@ -7,6 +7,8 @@ import pytest
 
 from tflbt.tuning.search import Search
 
+pytestmark = pytest.mark.usefixtures("settled_before")
+
 
 @pytest.fixture
 def space():
