@@ -43,9 +43,9 @@ def large(optimizer, model=None, loss="mse", metrics=("mae",), data=None, **argu
 
 
 def plain(optimizer, model=None, loss="mse", metrics=("mae",), data=None, **arguments):
-    """A plain Keras model, trained by whole batches, and its history."""
+    """A plain Keras model, trained eagerly by whole batches, and its history."""
     model = model or network()
-    model.compile(optimizer, loss, list(metrics))
+    model.compile(optimizer, loss, list(metrics), run_eagerly=True)
     arguments = {**USUAL, **arguments}
     arguments.pop("sub_batch_size")
     history = model.fit(*((X, Y) if data is None else data), **arguments).history

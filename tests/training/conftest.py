@@ -49,7 +49,7 @@ def same():
 
 @pytest.fixture
 def against_keras(same):
-    """Trains a model in plain Keras and in sub-batches and asserts that weights and history are equal.
+    """Trains a model in plain Keras, eagerly, and in sub-batches; asserts that weights and history are equal.
 
     `build()` makes the model, `compile` a new set of compile arguments; returns both trained models.
     """
@@ -58,7 +58,7 @@ def against_keras(same):
         build, compile, x, y=None, *, atol=1e-6, batch_size=16, sub_batch_size=4, epochs=2, **fit
     ):
         plain, ours = build(), LargeBatchModel.from_model(build())
-        plain.compile(**compile())
+        plain.compile(**{**compile(), "jit_compile": None, "run_eagerly": True})  # traces nothing
         ours.compile(**compile())
         fit = {"epochs": epochs, "batch_size": batch_size, "shuffle": False, "verbose": 0, **fit}
         wanted = plain.fit(x, y, **fit).history

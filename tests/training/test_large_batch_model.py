@@ -102,7 +102,7 @@ def test_every_kind_of_model_trains_like_keras(kind, samples, same):
     assert isinstance(model, LargeBatchModel) and isinstance(model, K.Model)
     built(model, x[:1]).set_weights(plain.get_weights())
     doubled = isinstance(model, Direct)
-    plain.compile(K.optimizers.SGD(0.2 if doubled else 0.1), "mse")
+    plain.compile(K.optimizers.SGD(0.2 if doubled else 0.1), "mse", run_eagerly=True)
     model.compile(K.optimizers.SGD(0.1), "mse")
     for each, more in ((plain, {}), (model, {"sub_batch_size": 4})):
         each.fit(x, y, batch_size=16, shuffle=False, verbose=0, **more)
@@ -213,7 +213,7 @@ def test_batch_size_assigned_in_callbacks_traces_nothing_and_updates_right(sampl
     x, y = samples
     model, plain = LargeBatchModel.from_model(network()), network()
     for each in (model, plain):
-        each.compile(K.optimizers.SGD(0.1, momentum=0.9), "mse")
+        each.compile(K.optimizers.SGD(0.1, momentum=0.9), "mse", run_eagerly=each is plain)
     sizes = [8, 16, 28, 4]
     for size in sizes:
         plain.fit(x, y, batch_size=size, shuffle=False, verbose=0)

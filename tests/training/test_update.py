@@ -100,7 +100,8 @@ def test_sparse_none_and_frozen_gradients(same):
     ours = Holder(ours)
     for model, more in ((plain, {}), (ours, {"sub_batch_size": 4})):
         # A weight without a gradient does not decay either: a zero would not do.
-        model.compile(K.optimizers.AdamW(0.01, weight_decay=0.5), "mse")
+        eager = model is plain  # it need not be traced
+        model.compile(K.optimizers.AdamW(0.01, weight_decay=0.5), "mse", run_eagerly=eager)
         model.fit(x, y, batch_size=16, epochs=3, shuffle=False, verbose=0, **more)
     assert len(ours.trainable_variables) == 5
     same(ours.get_weights(), plain.get_weights())
@@ -228,7 +229,8 @@ def test_evaluate_and_batch_methods_are_keras_ones(samples, network, same):
     plain, ours = network(), LargeBatchModel.from_model(network())
     same([ours.predict(x, verbose=0)], [plain.predict(x, verbose=0)])  # not compiled
     for model in (plain, ours):
-        model.compile(K.optimizers.SGD(0.1), "mse", ["mae", K.metrics.RootMeanSquaredError()])
+        metrics = ["mae", K.metrics.RootMeanSquaredError()]
+        model.compile(K.optimizers.SGD(0.1), "mse", metrics, run_eagerly=model is plain)
     assert np.allclose(ours.evaluate(x, y, verbose=0), plain.evaluate(x, y, verbose=0), atol=1e-6)
     assert ours.predict(x, batch_size=7, verbose=0).shape == (30, 2)
 
