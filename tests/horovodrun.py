@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Horovod's launcher without its look whether Gloo is built, for which it imports TensorFlow: 3 s of every start."""
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ SMALLEST = {
 
 @pytest.mark.parametrize("name", names())
 def test_benchmark_prints_figures_beside_targets(
-    name: str, capsys: pytest.CaptureFixture[str]
+    name: str, capsys: pytest.CaptureFixture[str], quick_launcher: None
 ) -> None:
     status = main([name, *SMALLEST[name]])
     printed = capsys.readouterr().out
