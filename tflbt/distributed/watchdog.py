@@ -198,12 +198,12 @@ class _Watch:
         fields = Report.__dataclass_fields__
         report = {name: value for name, value in said.items() if name in fields}
         stopped = False
-        if silent < 3:
+        if silent < min(3.0, (said["limit"] or 12.0) / 4):
             self._others.pop(said["rank"], None)
         elif said["host"] == self.host:
             another = Activity(said["pid"], said["hidden"])
             another = self._others.setdefault(said["rank"], another)
-            silent = min(silent, another.sample() + 3)
+            silent = min(silent, another.sample())
             stopped = is_stopped(said["pid"])
         return Report(**{**report, "silent": silent, "stopped": stopped})
 
