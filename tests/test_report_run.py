@@ -181,3 +181,14 @@ def test_a_search_beside_runs_tells_nothing_of_their_regime(search, trained, cap
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == [str(search / "report.html"), str(run.report_html)]
     assert lines[2].startswith("batch 80 is ")
+
+
+@pytest.mark.parametrize("value", ["inf", "-1", "0", "$\\frac{$", "<script>"])
+def test_a_table_of_anything_makes_a_page_or_one_line(value, tmp_path, capsys):
+    """Columns that the tiles and figures compute with hold what no run writes."""
+    columns = ("epoch", "loss", "learning_rate", "batch_size", "seconds", "val_accuracy", "decays")
+    rows = [columns, ("1", *["1"] * 6), ("2", *[value] * 6)]
+    (tmp_path / "metrics.csv").write_text("".join(",".join(row) + "\n" for row in rows))
+    status = main(["report_run", str(tmp_path)])
+    assert status == 0 and "<script" not in (tmp_path / "report.html").read_text()
+    assert capsys.readouterr().err == ""

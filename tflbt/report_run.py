@@ -30,7 +30,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from tflbt import report
 from tflbt.runs import received
@@ -104,6 +104,11 @@ def main(
                 print(line)
         except (OSError, ValueError) as error:
             print(f"report_run: {error}", file=sys.stderr)
+            failed = True
+        except Exception as error:  # noqa: BLE001  a directory that somebody sent may hold anything
+            logging.debug("where it was raised:", exc_info=error)  # shown with --verbosity=1
+            kind = f"{type(error).__name__}: {error}"
+            print(f"report_run: {directory}: no page can be made of it ({kind})", file=sys.stderr)
             failed = True
     try:
         if times and not failed:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -11,7 +13,15 @@ import pytest
 import tensorflow as tf
 
 from tflbt.optimizers import LARS
-from tflbt.training.checkpoint import MANIFEST, STATE, Checkpoints, damage, read_weights
+from tflbt.training.checkpoint import (
+    ARRAYS,
+    MANIFEST,
+    STATE,
+    Checkpoints,
+    _fingerprint,
+    damage,
+    read_weights,
+)
 
 
 def make_model(optimizer=None, units=4, layers=1, value=0.0):
@@ -218,3 +228,92 @@ def test_a_checkpoint_of_a_larger_model_is_refused_too(tmp_path):
 def test_wrong_keep_is_named(tmp_path):
     with pytest.raises(ValueError, match="^keep="):
         Checkpoints(tmp_path, keep=0)
+
+
+def rewritten(path, **changes):
+    """Lists files in a manifest as they are now, and as the changes say."""
+    there = {p.name: _fingerprint(p) for p in path.iterdir() if p.name != MANIFEST}
+    (path / MANIFEST).write_text(json.dumps({**there, **changes}))
+
+
+def outside(path):
+    rewritten(path, **{"../../mine": [4, hashlib.sha256(b"mine").hexdigest()]})
+    (path.parents[1] / "mine").write_text("mine")
+
+
+def only_the_state(path):
+    (path / MANIFEST).write_text(json.dumps({STATE: _fingerprint(path / STATE)}))
+
+
+def a_linked_file(path):
+    (path / STATE).rename(path.parents[1] / "state")
+    (path / STATE).symlink_to(path.parents[1] / "state")
+    rewritten(path)
+
+
+def nested(path):
+    (path / MANIFEST).write_text('{"a":' * 100_000)
+
+
+def another_file(path):
+    (path / "more").touch()
+
+
+FORGED = [outside, only_the_state, a_linked_file, nested, another_file]
+
+
+@pytest.mark.parametrize("forge", FORGED, ids=lambda f: f.__name__)
+def test_a_forged_manifest_is_damage(two, forge):
+    forge(two.found()[-1])
+    assert restored(two) == (1, 1.0, 1)
+
+
+def text(path):
+    (path / STATE).write_text("text")
+
+
+def epochs(path):
+    (path / STATE).write_text('{"epochs": "two"}')
+
+
+def nested_state(path):
+    (path / STATE).write_text('{"epochs":' * 5000)
+
+
+def arrays(path):
+    (path / STATE).write_text('{"epochs": 2, "a": {"array_in_npz": "0"}}')
+    np.savez_compressed(path / ARRAYS, np.zeros(10**6))
+
+
+def no_arrays(path):
+    (path / ARRAYS).write_text("text")
+
+
+@pytest.mark.parametrize("forge", [text, epochs, nested_state, arrays, no_arrays])
+def test_a_forged_state_is_refused_by_its_name(two, forge):
+    """Whoever sends a checkpoint can write a manifest to it."""
+    forge(two.found()[-1])
+    rewritten(two.found()[-1])
+    with pytest.raises(
+        ValueError, match=r"epoch_00002/(state.json|arrays.npz) is damaged"
+    ) as error:
+        restored(two)
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_whose_name_is_a_pattern_is_restored(two, tmp_path):
+    odd = tmp_path / "run[1] ?*"
+    two.directory.rename(odd)
+    assert restored(Checkpoints(odd)) == (2, 2.0, 2)
+    assert read_weights(odd / "epoch_00001")[0][0, 0] == 1.0
+    with pytest.raises(ValueError, match="path='' is empty"):
+        Checkpoints("")
+
+
+def test_the_best_epochs_stay_beside_the_newest(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for epoch, best in ((1, {1}), (2, {1}), (3, {1}), (4, {1}), (5, {5}), (6, {5}), (7, {5})):
+        checkpoints.write(make_model(), epoch, {}, best)
+        if epoch == 4:
+            assert [path.name[-1] for path in checkpoints.found()] == ["1", "3", "4"]
+    assert [path.name[-1] for path in checkpoints.found()] == ["5", "6", "7"]

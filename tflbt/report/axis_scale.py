@@ -46,7 +46,7 @@ def log(axes: Axes, values: Sequence[float]) -> None:
 
 def sizes(axes: Axes, values: Sequence[float]) -> None:
     """Sets a logarithmic vertical axis labelled with the batch sizes that occur, if there is room for them."""
-    found = sorted({value for value in values if math.isfinite(value)})
+    found = sorted({value for value in values if math.isfinite(value) and value > 0})
     axes.set_yscale("log", base=2)
     near = any(after / before < _NEAR for before, after in zip(found, found[1:]))
     if len(found) <= 8 and not near:

@@ -190,6 +190,8 @@ def count(number: int, noun: str, plural: str = "s") -> str:
 
 def duration(seconds: float) -> str:
     """Returns a time in its two largest units: "42 s", "12 min 34 s", "2 h 30 min"."""
+    if not math.isfinite(seconds):
+        return "unknown"
     minutes, rest = divmod(round(seconds), 60)
     if not minutes:
         return f"{rest} s"

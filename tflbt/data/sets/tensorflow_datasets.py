@@ -11,6 +11,7 @@ to be asked for the latter. Preparing a set also needs importlib_resources.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +21,7 @@ import tensorflow as tf
 
 from tflbt.data.sets.image_data import ImageData
 
+_NAME = r"[\w.-]+(/[\w.+-]+)*(:[\d*][\w.*]*)?"
 _INSTALL = "pip install tensorflow-datasets 'tensorflow-metadata<1.18'"
 _TEST_SPLITS = ("test", "validation")  # the first that exists is used
 
@@ -77,6 +79,11 @@ def _library() -> ModuleType:
 
 def _builder(tfds: ModuleType, name: str, data_dir: str | Path | None) -> Any:
     folder = None if data_dir is None else str(Path(data_dir).expanduser())
+    if not re.fullmatch(_NAME, name):
+        raise ValueError(
+            f"name={name!r} must be a set's name, with /CONFIG and :VERSION if wanted: a set of a name space would "
+            "run somebody's code."
+        )
     try:
         return tfds.builder(name, data_dir=folder)
     except tfds.core.DatasetNotFoundError as error:  # its message lists a thousand sets
