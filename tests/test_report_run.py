@@ -189,6 +189,7 @@ def test_a_table_of_anything_makes_a_page_or_one_line(value, tmp_path, capsys):
     columns = ("epoch", "loss", "learning_rate", "batch_size", "seconds", "val_accuracy", "decays")
     rows = [columns, ("1", *["1"] * 6), ("2", *[value] * 6)]
     (tmp_path / "metrics.csv").write_text("".join(",".join(row) + "\n" for row in rows))
-    status = main(["report_run", str(tmp_path)])
-    assert status == 0 and "<script" not in (tmp_path / "report.html").read_text()
-    assert capsys.readouterr().err == ""
+    status = report_run.main(["report_run", str(tmp_path)])
+    lines = capsys.readouterr().err.splitlines()
+    assert (status, len(lines)) in ((0, 0), (1, 1))
+    assert status or "<script" not in (tmp_path / "report.html").read_text()
