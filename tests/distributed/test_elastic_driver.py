@@ -65,6 +65,9 @@ def test_places_go_to_processes_that_are_ready_in_numbers_that_fit():
     assert lines[-1] == "announces b-1-3"
     job.put("progress", "9:1")
     assert list(job.offer()) == ["a-0-0"] and lines[-1] == "withdraws a-1-1"
+    # They have not joined, so they wait again.
+    job.put("progress", "10:1,2")
+    assert list(job.offer()) == ["a-0-0", "b-1-4"] and len(started) == 3
 
 
 def test_a_host_that_leaves_takes_its_processes_along():

@@ -40,9 +40,8 @@ def train(folder: Path, rounds: int) -> None:
         def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
             """Sets the batch, by which a second rank is wanted or not."""
             self.two = self.two + 1 if comm.size() == 2 else 0
-            launcher = (folder / "launcher").read_text()
-            waits = launcher.count("waits for a place") > launcher.count("announces")
-            wants_two = comm.size() == 2 or waits
+            waits = (folder / "launcher").read_text().count("waits for a place")
+            wants_two = waits > (folder / "ranks").read_text().count("dies") or comm.size() == 2
             self.model.batch_size = 2 * SUB_BATCH if wants_two else SUB_BATCH
             time.sleep(0.0 if wants_two else 0.05)  # leaves the cores to the process that starts
 
@@ -128,4 +127,7 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    train(Path(os.environ[FOLDER]), int(sys.argv[1]))
+    if FOLDER in os.environ:  # a rank's process
+        train(Path(os.environ[FOLDER]), int(sys.argv[1]))
+    else:
+        sys.exit(main(sys.argv[1:]))

@@ -81,7 +81,9 @@ class Job:
         self._variables = variables
         self._numbers = itertools.count()
         self._lock = threading.RLock()
-        self._members: dict[str, Seat] = {}  # the virtual hosts that are offered to Horovod
+        self._seats: dict[str, Seat] = {}  # of all virtual hosts that there have been
+        self._members: dict[str, Seat] = {}  # those that are offered to Horovod
+        self._placed: set[str] = set()
         self._workers: dict[str, Worker] = {}  # by virtual host
         self._waiting: dict[Seat, Worker] = {}
         self._leaving: dict[str, Seat] = {}  # have no place any more, and have not ended yet
@@ -187,10 +189,17 @@ class Job:
         return b"1" if key in present else b"0"
 
     def _name(self, seat: Seat) -> str:
-        return f"{seat.host}-{seat.number}-{next(self._numbers)}"
+        name = f"{seat.host}-{seat.number}-{next(self._numbers)}"
+        self._seats[name] = seat
+        return name
 
     def _leave(self, name: str) -> None:
-        self._leaving[name] = self._members.pop(name)
+        """Takes a virtual host back; its process, if that has not joined yet, waits again."""
+        seat = self._members.pop(name)
+        if name in self._placed or name not in self._workers:
+            self._leaving[name] = seat
+        else:
+            self._waiting[seat] = self._workers.pop(name)
         self._log(f"withdraws {name}")
 
     def _keep_waiting(self, seats: list[Seat], number: int) -> None:
@@ -206,12 +215,17 @@ class Job:
         name = slot.hostname
         environment = {**self._variables, **gloo_run.create_slot_env_vars(slot)}
         with self._lock:
-            worker = self._workers.get(name)
-            seat = self._members.get(name) or self._leaving[name]
+            seat = self._seats[name]
+            # It may have been withdrawn a moment ago.
+            worker = self._workers.get(name) or self._waiting.pop(seat, None)
+            if name not in self._members:
+                self._leaving[name] = seat
+            self._placed.add(name)
             if worker is None:
-                worker = self._workers[name] = self._start(seat, environment)
+                worker = self._start(seat, environment)
             else:
                 worker.place(environment)
+            self._workers[name] = worker
         self._log(f"places {name} as rank {slot.rank} of {slot.size}")
         while (status := worker.poll()) is None:
             if any(event.is_set() for event in events):
