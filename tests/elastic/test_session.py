@@ -58,13 +58,14 @@ def test_ranks_come_die_leave_and_are_lost(tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "weights.npy"), weights, atol=2e-6)
     history, wait, best = json.loads((tmp_path / "history.json").read_text())
     assert wait == used[1].wait and best == pytest.approx(used[1].best, rel=1e-5)
-    assert history.pop("ranks") and sum(history.pop("seconds_joining")) == 0
+    assert sum(history.pop("seconds_joining")) == 0
     for name, values in history.items():  # since the job was started again
         np.testing.assert_allclose(values, wanted.history[name][7:], rtol=1e-5, err_msg=name)
     ours, theirs = rows(tmp_path / "run"), rows(tmp_path / "alone" / "run")
     assert [row["epoch"] for row in ours] == [str(n + 1) for n in range(growing.EPOCHS)]
     assert [row.pop("ranks") for row in ours] == ["1", "1", "1", "2", "1", "2", "1", "1", "1"]
     for row, other in zip(ours, theirs):
+        other.pop("ranks")
         assert row.keys() == other.keys()
         np.testing.assert_allclose(
             [float(value) for value in row.values()],

@@ -174,8 +174,9 @@ class Checkpoint(tf.keras.callbacks.Callback):
         return epochs
 
     def claim(self) -> None:
-        """Says that the checkpoints in the directory are of this run, in which this rank has come to take part."""
-        self._ours = True
+        """Says that the checkpoints are of a run that goes on here, with a state that comes from another rank."""
+        self._ours, self._resumed, self.ended_itself = True, False, False
+        self._states.forget()
 
     def _go_on_inside(self, model: tf.keras.Model, state: dict[str, Any]) -> None:
         """Has the next `fit` begin inside an epoch."""

@@ -10,6 +10,7 @@ from absl import logging
 
 from tflbt.callbacks.checkpoint import Checkpoint
 from tflbt.callbacks.curvature_probe import CurvatureProbe
+from tflbt.callbacks.elastic.elastic_ranks import ElasticRanks
 from tflbt.callbacks.states.callback_states import CallbackStates
 from tflbt.callbacks.time_account import TimeAccount
 from tflbt.control.ranks import check_ranks
@@ -100,6 +101,11 @@ def fit(
         )
     if not membership.elastic():
         return model.fit(x, y, **arguments)
+    if any(isinstance(each, ElasticRanks) for each in tf.nest.flatten(arguments.get("callbacks"))):
+        raise ValueError(
+            "ElasticRanks ends the job for other ranks, which come and go in one job under launch/elastic.sh: leave it "
+            "out, and give its numbers to elastic.fit."
+        )
     most = elastic_worker.max_ranks()
     most = most if max_ranks is None else min(max_ranks, most)
     wanted = {"samples_per_rank": samples_per_rank, "min_ranks": min(min_ranks, most)}
@@ -133,6 +139,7 @@ class Session:
         self.saved: Snapshot | None = None
         self.joins = elastic_worker.is_standby()
         self.history: dict[int, dict[str, Any]] = {}
+        self.position: Any = None  # inside its first epoch, of a run that was resumed there
         self.paused_at: float | None = None  # since when nothing is trained, as ranks come or go
 
     def warm_up(self) -> None:
@@ -215,6 +222,7 @@ class Session:
             first = self.saved.epochs
             arguments = {**arguments, "batch_size": self.saved.batch_size}
         commits = Commits(self)
+        self.position = self.model.update_state.position
         if first < self.epochs:
             self.model.fit(
                 **arguments,
@@ -236,16 +244,16 @@ class Session:
 
     def commit(self, epochs: int) -> None:
         """Notes the training as it is after some epochs."""
-        self.saved = take_snapshot(self.model, self.states, epochs, self.history)
+        position = self.position if self.saved is None else None
+        self.saved = take_snapshot(self.model, self.states, epochs, self.history, position)
 
     def sizes(self) -> list[int]:
-        """The numbers of ranks that fit the next epoch's batch, up to the one that it wants."""
+        """The numbers of ranks that fit the batch, up to the one that it wants."""
         plan, together = self.model.batch_plan, self.model.batch_augmentation.sub_batches_together
         assert plan is not None
         size = plan.samples_a_rank_computes
-        return ranks_that_fit(
-            plan.batch_size, lambda ranks: ranks * size * together(ranks), **self.wanted
-        )
+        # One that a callback sets as the next epoch begins counts an epoch later: the ranks meet with this one.
+        return ranks_that_fit(plan.batch_size, lambda n: n * size * together(n), **self.wanted)
 
 
 def ranks_that_fit(
@@ -294,7 +302,7 @@ class Commits(TensorLogs, tf.keras.callbacks.Callback):
 
 
 class Resizing(TensorLogs, tf.keras.callbacks.Callback):
-    """The first callback: adds to an epoch's row how many ranks trained it, and how long they had waited for others."""
+    """The first callback: adds to an epoch's row how long its ranks had waited for one another."""
 
     def __init__(self, session: Session) -> None:
         super().__init__()
@@ -306,9 +314,9 @@ class Resizing(TensorLogs, tf.keras.callbacks.Callback):
             self.seconds, self.session.paused_at = time.perf_counter() - begun, None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Adds the columns."""
+        """Adds the column."""
         if logs is not None:
-            logs.update(ranks=comm.size(), seconds_joining=self.seconds)
+            logs["seconds_joining"] = self.seconds
         self.seconds = 0.0
 
 

@@ -39,9 +39,13 @@ class Snapshot:
 
 
 def take_snapshot(
-    model: Any, states: CallbackStates, epochs: int, history: dict[int, dict[str, Any]]
+    model: Any,
+    states: CallbackStates,
+    epochs: int,
+    history: dict[int, dict[str, Any]],
+    position: Any = None,
 ) -> Snapshot:
-    """Copies a training that has finished some epochs."""
+    """Copies a training that has finished some epochs; `position` is where in the next one it begins."""
     rest = {
         "own": states.own_state(),
         "plain": states.plain_state(model),
@@ -50,6 +54,7 @@ def take_snapshot(
         "progress": dataclasses.asdict(model.update_state.progress),
         "batch_size": model.batch_size,
         "history": history,
+        "position": position,
     }
     return Snapshot(
         epochs,
@@ -74,3 +79,4 @@ def restore(model: Any, states: CallbackStates, snapshot: Snapshot) -> None:
     model.restore_rules(rest["rules"])
     model.samples_seen = rest["samples_seen"]
     model.update_state.progress = Progress(**rest["progress"])
+    model.update_state.position = rest["position"]
