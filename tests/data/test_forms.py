@@ -78,10 +78,10 @@ def network(kind):
 
 @functools.cache
 def pair(kind, loss):
-    """A network in plain Keras and in tflbt, and the weights they begin with."""
+    """A network in plain Keras, which runs eagerly, and in tflbt, and the weights they begin with."""
     models = network(kind), LargeBatchModel.from_model(network(kind))
     for model in models:
-        model.compile("sgd", loss)
+        model.compile("sgd", loss, run_eagerly=model is models[0])
     return *models, models[0].get_weights()
 
 
