@@ -64,6 +64,7 @@ HELD_BY = {
             "training/sources/whole_arrays",
         ),
     ],
+    "test_arguments.py": ["training/sources/fit_arguments"],
     "the tests of the rules that measure": ["training/rules/gradient_statistics"],
     "training/conversion/test_overrides.py and test_saving.py": ["training/conversion/from_keras"],
     "training/test_split_check.py, test_batch_wise.py and ranks/test_metrics.py": [

@@ -2,10 +2,123 @@
 
 from __future__ import annotations
 
+import collections.abc
+import functools
+import inspect
 import math
 import numbers
+import os
+import reprlib
+import types
+import typing
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+import numpy as np
+
+Target = TypeVar("Target", bound=Callable[..., Any])
+Measured = Annotated[float, "measured"]  # any number, NaN and infinities too
+LARGEST = 2**31 - 1  # of any number: TensorFlow counts in 32 bits, and more is a slip of the pen
+LARGEST_SEED = 2**63 - 1  # as TensorFlow's and NumPy's generators take it
+
+
+def arguments(target: Target) -> Target:
+    """Decorates a function, or a class for its constructor: arguments that their annotations exclude are refused.
+
+    `int` stands for a whole number up to `LARGEST`, `float` for a finite one, `Measured` for any, `bool` for True and
+    False alone; a `Sequence` is no text, and what is in it is looked at too. `Any` stands for everything. What else a
+    value must be, such as positive, the function itself says.
+
+    Raises:
+        TypeError: By Python, for arguments that are missing or unknown.
+
+    Example:
+        >>> @arguments
+        ... def decayed(rate: float, epochs: int | None = None) -> float:
+        ...     return rate / (epochs or 1)
+        >>> decayed(0.5, epochs="2")
+        Traceback (most recent call last):
+        ...
+        ValueError: epochs='2' must be a whole number or None.
+    """
+    if isinstance(target, type):
+        target.__init__ = arguments(target.__init__)  # type: ignore[misc]
+        return target
+    signature = inspect.signature(target)
+    kinds: dict[str, Any] = {}
+
+    @functools.wraps(target)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        if not kinds:  # read at the first call: an annotation may name what is defined further down
+            kinds.update({"return": None, **typing.get_type_hints(target, include_extras=True)})
+        try:
+            bound = signature.bind(*args, **kwargs).arguments
+        except TypeError:
+            return target(*args, **kwargs)  # Python's own words, with the function's name
+        for name, value in bound.items():
+            if name in kinds:
+                is_several = signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL
+                for each in value if is_several else (value,):
+                    kind(name, each, kinds[name])
+        return target(*args, **kwargs)
+
+    checked.__signature__ = signature  # type: ignore[attr-defined]
+    return checked  # type: ignore[return-value]
+
+
+def kind(name: str, value: Any, annotation: Any) -> None:
+    """Raises ValueError unless a value is what an annotation stands for; see `arguments`."""
+    if name == "seed" and annotation is int:
+        whole(name, value, at_least=0)
+    elif not _fits(value, annotation):
+        raise ValueError(f"{name}={reprlib.repr(value)} must be {_words(annotation, value)}.")
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value is what an annotation stands for."""
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return True
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, part) for part in parts)
+    if kind is Measured:
+        return is_number(value)
+    if kind in (int, float):
+        return (is_whole if kind is int else is_number)(value) and abs(value) <= LARGEST
+    if kind is bool:
+        return isinstance(value, (bool, np.bool_))
+    if origin is tuple and parts[1:] != (...,):
+        is_list = isinstance(value, (tuple, list)) and len(value) == len(parts)
+        return is_list and all(map(_fits, value, parts))
+    if origin in (tuple, list, collections.abc.Sequence, Iterable):
+        if isinstance(value, (str, bytes, collections.abc.Mapping)):
+            return False
+        if isinstance(value, (collections.abc.Sequence, np.ndarray)) and getattr(value, "ndim", 1):
+            return all(_fits(each, parts[0]) for each in value)
+        return origin is Iterable and isinstance(value, Iterable)
+    return isinstance(value, origin or kind)
+
+
+def _words(kind: Any, value: Any = None) -> str:
+    """An annotation in words, such as "a whole number or None"; why a number was refused, where its size was."""
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(dict.fromkeys(_words(part, value) for part in parts))
+    if kind is Measured:
+        return "a number"
+    if kind in (int, float):
+        is_huge = bool(is_number(value) and LARGEST < abs(value) < math.inf)
+        return f"a {'whole' if kind is int else 'finite'} number{f', at most {LARGEST}' * is_huge}"
+    if origin is tuple and parts[1:] != (...,):
+        return f"({', '.join(map(_words, parts))})"
+    if origin in (tuple, list, collections.abc.Sequence, Iterable):
+        return "a list" if parts[0] is Any else f"a list, each {_words(parts[0])}"
+    known = {
+        bool: "True or False", str: "text", type(None): "None", os.PathLike: "a path",
+        Callable: "a function", collections.abc.Mapping: "a dictionary", dict: "a dictionary", np.ndarray: "an array",
+    }  # fmt: skip
+    name = (origin or kind).__name__
+    return known.get(origin or kind) or f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
 
 
 def is_number(value: Any) -> bool:
@@ -39,6 +152,8 @@ def number(
         ...
         ValueError: beta=1.5 must be more than 0 and less than 1; the paper's is 0.5.
     """
+    if at_most is None and less_than is None and is_number(value) and LARGEST < value < math.inf:
+        at_most = LARGEST
     if (
         is_number(value)
         and math.isfinite(value)
@@ -51,7 +166,7 @@ def number(
     wanted = _range(at_least, more_than, at_most, less_than)
     if not wanted:
         wanted = "a finite number"
-    elif value == math.inf and at_most is None and less_than is None:
+    elif is_number(value) and value == math.inf and at_most is None and less_than is None:
         wanted = f"finite and {wanted}"
     raise ValueError(f"{name}={value!r} must be {wanted}{hint}.")
 
@@ -75,6 +190,9 @@ def whole(
         ...
         ValueError: iterations=0 must be a whole number, at least 1.
     """
+    largest = LARGEST_SEED if name.endswith("seed") else LARGEST
+    if at_most is None and is_whole(value) and value > largest:
+        at_most = largest
     if (
         is_whole(value)
         and (at_least is None or value >= at_least)
@@ -83,6 +201,34 @@ def whole(
         return
     wanted = _range(at_least, None, at_most, None)
     raise ValueError(f"{name}={value!r} must be a whole number{wanted and f', {wanted}'}{hint}.")
+
+
+def single(name: str, value: Any) -> float:
+    """Returns what the logs of an epoch hold as a float; raises ValueError unless it is one number."""
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}={reprlib.repr(value)} in the logs must be one number.") from error
+
+
+def counts(of: Any, *names: str, at_least: int = 0) -> None:
+    """Raises ValueError unless each of an object's attributes of these names is a whole number, or None."""
+    for name in names:
+        if getattr(of, name) is not None:
+            whole(name, getattr(of, name), at_least=at_least)
+
+
+def array(name: str, value: Any, *, more_than: float = -math.inf) -> np.ndarray:
+    """Returns numbers as an array; raises ValueError unless each is finite and within bounds."""
+    try:
+        found = np.asarray(value)
+    except ValueError:  # of lists of different lengths
+        found = np.empty(0, object)
+    is_numeric = np.issubdtype(found.dtype, np.floating) or np.issubdtype(found.dtype, np.integer)
+    if not (is_numeric and found.size and np.all((abs(found) <= LARGEST) & (found > more_than))):
+        bound = f" of more than {more_than:g}" if more_than > -math.inf else ""
+        raise ValueError(f"{name}={reprlib.repr(value)} must be finite numbers{bound} (an array).")
+    return found
 
 
 def increasing(name: str, values: Any, *, whole: bool = False, hint: str = "") -> None:
@@ -101,7 +247,8 @@ def increasing(name: str, values: Any, *, whole: bool = False, hint: str = "") -
 def one_of(name: str, value: Any, choices: Iterable[Any]) -> None:
     """Raises ValueError, whose message lists the choices, unless a value is one of them."""
     choices = tuple(choices)
-    if value not in choices:
+    same_type = [c for c in choices if isinstance(c, bool) == isinstance(value, bool)]
+    if isinstance(value, np.ndarray) or value not in same_type:  # True is 1 for `in`
         raise ValueError(f"{name}={value!r} must be one of {', '.join(map(repr, choices))}.")
 
 

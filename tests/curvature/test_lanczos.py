@@ -172,3 +172,16 @@ def test_smooth_density_is_where_the_eigenvalues_are():
         density.smooth(width=0)
     same = SpectralDensity(np.array([[2.0]]), np.array([[1.0]]), 1)
     assert np.isfinite(same.smooth()[1]).all()
+
+
+@pytest.mark.parametrize(("count", "iterations"), [(5, 35), (2, 20), (10, 60)])
+def test_a_multiple_eigenvalue_is_found_as_often_as_it_is_there(count, iterations):
+    """A softmax head at zero has each eigenvalue of the inputs' second moments nine times."""
+    inputs = np.random.default_rng(0).normal(size=(300, 40)) * np.linspace(1, 3, 40)
+    p = np.full(10, 0.1)
+    matrix = np.kron(inputs.T @ inputs / 300, np.diag(p) - np.outer(p, p)).astype("float32")
+    truth = np.linalg.eigvalsh(matrix)[::-1]
+    pairs, _ = lanczos(times(matrix), start(400), count=count, iterations=iterations)
+    sure = [pair.value for pair in pairs if pair.is_sure and pair.has_converged(1e-2)]
+    assert len(sure) > count // 2
+    assert sure == pytest.approx(truth[: len(sure)], rel=2e-3)

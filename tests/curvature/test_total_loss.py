@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tflbt.curvature import top_eigenvalue
 from tflbt.curvature.total_loss import TotalLoss, total_loss_of
 
 losses = tf.keras.losses
@@ -79,3 +80,27 @@ def test_keys_tell_losses_apart():
     assert TotalLoss({"a": one}).key == TotalLoss({"a": one}).key != TotalLoss({"b": one}).key
     weights = [TotalLoss(one, {name: 2.0}).key for name in "ab"]
     assert weights[0] != weights[1] != TotalLoss(one, regularization=True).key
+
+
+def test_a_masked_loss_has_the_same_hessian_whatever_the_sub_batches():
+    """Half of the samples have eight words, the others one: a mean of means would weigh these too much."""
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(1, 6, (32, 8)), rng.integers(0, 2, (32, 8))
+    x[16:, 1:], x[16:, 0] = 0, 6
+    layer = tf.keras.layers.Embedding(7, 3, mask_zero=True, input_length=8)
+    model = tf.keras.Sequential([layer, tf.keras.layers.Dense(2)])
+    loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", loss)
+    whole, *parts = (
+        top_eigenvalue(
+            model, x, y, layers=layer.name, method="exact", iterations=30, sub_batch_size=size
+        ).eigenvalue
+        for size in (32, 16, 4)
+    )
+    with tf.GradientTape() as outer:
+        with tf.GradientTape() as inner:
+            value = model.compiled_loss(tf.constant(y), model(x, training=False))
+        slope = tf.reshape(tf.convert_to_tensor(inner.gradient(value, layer.embeddings)), [-1])
+    hessian = outer.jacobian(slope, layer.embeddings).numpy().reshape(21, 21)
+    assert whole == pytest.approx(np.linalg.eigvalsh(hessian).max(), rel=1e-3)
+    assert parts == pytest.approx([whole, whole], rel=1e-4)

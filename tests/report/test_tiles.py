@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import pytest
+
 from tflbt.report.tiles import duration, tiles
 from tflbt.runs.history import History
 
@@ -81,3 +83,13 @@ def test_ranks_that_came_and_went():
     assert found["Ranks"][1:] == ("1 → 2 → 4 → 2", "after epochs 2, 3, 5")
     assert "Ranks" not in by_name(rows[:2])
     assert found["Batch size"].note == "2 ranks"
+
+
+@pytest.mark.parametrize(
+    ("metric", "best"), [("auc", "0.9"), ("mae", "0.5"), ("temperature", None)]
+)
+def test_the_best_is_the_largest_the_smallest_or_not_said(metric, best):
+    rows = [{"epoch": n, f"val_{metric}": value} for n, value in enumerate([0.5, 0.9, 0.8], 1)]
+    found = {tile.name: tile.value for tile in tiles(History(rows), {}, {})}
+    assert found.get(f"Best validation {metric}") == best
+    assert found[f"Final validation {metric}"] == "0.8"

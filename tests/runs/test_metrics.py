@@ -120,3 +120,12 @@ def test_killed_at_any_moment_the_file_is_whole(tmp_path):
         assert rows == [
             {"epoch": n, "loss": 1 / n, "phase": "x" * 2000} for n in range(1, len(rows) + 1)
         ]
+
+
+def test_arrays_have_a_column_per_number_and_what_is_no_number_a_cell_or_none(tmp_path):
+    table = MetricsTable(tmp_path / "metrics.csv")
+    table.append({"epoch": 1, "f1": np.array([0.5, 1.0]), "one": np.array([2.0]), "note": "text"})
+    table.append({"epoch": 2, "none": None, "names": ["a"] * 3, "huge": np.zeros(10_000)})
+    first, second = table.read()
+    assert (first["f1_0"], first["f1_1"], first["one"], first["note"]) == (0.5, 1.0, 2.0, "text")
+    assert second["f1_0"] is None and not {"f1", "names", "huge"} & set(second)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+from tflbt import checks
 from tflbt.analysis.regimes import Regimes, Run
 
 
+@checks.arguments
 def regime_line(found: Regimes, batch_size: int) -> str:
     """States the regime of a batch size (samples per update), the results of its runs, and what puts it there.
 

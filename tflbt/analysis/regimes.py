@@ -35,6 +35,7 @@ LOSS_FACTOR = 1.2  # times the baseline's validation loss: definition 2.1
 _ROUNDING = 2.0**-23
 
 
+@checks.arguments
 @dataclasses.dataclass(frozen=True)
 class Run:
     """The result of one training.
@@ -52,8 +53,8 @@ class Run:
     """
 
     batch_size: int
-    accuracy: float
-    loss: float
+    accuracy: checks.Measured
+    loss: checks.Measured
     epochs: int
     linear_scaling: bool = False
 
@@ -70,6 +71,7 @@ class Run:
         return math.isfinite(self.accuracy) and math.isfinite(self.loss)
 
 
+@checks.arguments
 @dataclasses.dataclass(frozen=True)
 class Regimes:
     r"""The bounds between regimes, as far as runs show them.
@@ -135,6 +137,7 @@ class Regimes:
         return " or ".join([", ".join(may_be[:-1]), may_be[-1]] if len(may_be) > 1 else may_be)
 
 
+@checks.arguments
 def regimes(baseline: Run, runs: Iterable[Run], training_samples: int | None = None) -> Regimes:
     """Returns the bounds between the regimes of batch sizes that measured runs show.
 

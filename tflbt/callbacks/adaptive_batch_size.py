@@ -15,6 +15,7 @@ from tflbt.control.adaptive_batch import AdaptiveBatch, check_ratios
 REFERENCES = ("initialization", "first_epoch", "after_first_epoch")
 
 
+@checks.arguments
 class AdaptiveBatchSize(BatchSizeFactor):
     r"""Grows batch size and learning rate by `beta` where the Hessian's top eigenvalue has fallen by `alpha` (ABS).
 

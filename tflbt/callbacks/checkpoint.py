@@ -23,6 +23,7 @@ from tflbt.training.checkpoint import Checkpoints, restore_together, write_toget
 from tflbt.training.interruption.position import Position
 
 
+@checks.arguments
 class Checkpoint(tf.keras.callbacks.Callback):
     """Writes a checkpoint every few epochs and after the last one; `resume` continues from the newest intact one.
 

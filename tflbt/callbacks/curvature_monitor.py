@@ -13,6 +13,7 @@ from tflbt.callbacks.curvature_probe import CurvatureProbe
 BLOCKS = ("output", "last_2", "all")
 
 
+@checks.arguments
 class CurvatureMonitor(tf.keras.callbacks.Callback):
     """Measures the output layer's eigenvalue at the ends of epochs and logs it as `eigenvalue`; it changes nothing.
 

@@ -9,6 +9,7 @@ from tflbt.callbacks.batch_size import BatchSizeFactor
 from tflbt.callbacks.states.within_epoch import goes_on_inside
 
 
+@checks.arguments
 class FirstEpochsBatch(BatchSizeFactor):
     """Trains the first epochs with another batch size and learning rate than those of `fit` and `compile`.
 

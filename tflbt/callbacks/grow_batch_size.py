@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tflbt import checks
 from tflbt.callbacks.batch_size import BatchSizeFactor
 from tflbt.control.grow_batch import check_growth, grown
 
 
+@checks.arguments
 class GrowBatchSize(BatchSizeFactor):
     """Multiplies the batch size by `factor` at given epochs; the learning rate decays where the batch cannot grow.
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tflbt import checks
 from tflbt.callbacks.learning_rate import learning_rate
 from tflbt.training.keras_internals import TensorLogs
 
@@ -59,7 +60,7 @@ class NonFiniteLoss(TensorLogs, tf.keras.callbacks.Callback):
 
     def _check(self, loss: Any) -> None:
         """Raises if the loss is not finite."""
-        loss = float(loss)
+        loss = checks.single("loss", loss)
         if not np.isfinite(loss):
             raise FloatingPointError(
                 f"The loss is {loss} in epoch {self._epoch + 1} (learning rate {learning_rate(self.model):g}). Lower "

@@ -13,6 +13,7 @@ from tflbt.schedules.curve_schedule import as_curves
 from tflbt.training.keras_internals import plain_optimizer, steps_per_execution
 
 
+@checks.arguments
 class RateCurve(LearningRateFactor):
     """Multiplies the learning rate that the optimizer was compiled with by one or more curves, at every update.
 

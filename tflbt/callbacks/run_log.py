@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import tensorflow as tf
 
@@ -17,10 +17,12 @@ from tflbt.callbacks.learning_rate import current_rate
 from tflbt.callbacks.progress import Progress
 from tflbt.distributed import comm
 from tflbt.runs.event_log import EventLog
+from tflbt.runs.metrics import flat
 from tflbt.runs.run_directory import RunDirectory
 from tflbt.training.keras_internals import TensorLogs
 
 
+@runtime_checkable
 class Source(Protocol):
     """Anything, usually a callback, that adds columns to an epoch's row."""
 
@@ -28,6 +30,7 @@ class Source(Protocol):
         """Returns values by column for the epoch that has just ended."""
 
 
+@checks.arguments
 class RunLog(TensorLogs, tf.keras.callbacks.Callback):
     """Writes one row per epoch to a run directory and shows it as a line.
 
@@ -229,7 +232,7 @@ class RunLog(TensorLogs, tf.keras.callbacks.Callback):
         for source in sources:
             row.update({name: _number(value) for name, value in source.epoch_columns().items()})
         row["seconds"] = time.perf_counter() - self._epoch_began
-        return row
+        return flat(row)
 
 
 def _number(value: Any) -> Any:

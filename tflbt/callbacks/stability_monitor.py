@@ -19,6 +19,7 @@ from tflbt.training.keras_internals import plain_optimizer
 SGD = (tf.keras.optimizers.SGD, tf.keras.optimizers.legacy.SGD)
 
 
+@checks.arguments
 class StabilityMonitor(tf.keras.callbacks.Callback):
     r"""Measures at the ends of epochs how near SGD is to leaving its minimum; it changes nothing.
 

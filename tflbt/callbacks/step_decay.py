@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tflbt import schedules
+from tflbt import checks, schedules
 from tflbt.callbacks.rate_curve import RateCurve
 
 
+@checks.arguments
 class StepDecay(RateCurve):
     """Multiplies the learning rate by `factor` after each of the given epochs: `RateCurve` of `schedules.StepDecay`.
 

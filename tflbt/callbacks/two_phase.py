@@ -15,6 +15,7 @@ from tflbt.control.two_phase import TwoPhase
 from tflbt.distributed import comm
 
 
+@checks.arguments
 class TwoPhaseSchedule(LearningRateFactor):
     """Switches from exploration to convergence, then decays the learning rate where loss and curvature rise.
 
@@ -142,7 +143,7 @@ class TwoPhaseSchedule(LearningRateFactor):
             raise ValueError(f"monitor={self.monitor!r} is not logged; there are {sorted(logs)}.")
         logs["learning_rate"] = learning_rate(self.model)
         self.curvature.start_epoch()
-        loss = self._mean_over_ranks(float(logs[self.monitor]))
+        loss = self._mean_over_ranks(checks.single(self.monitor, logs[self.monitor]))
         if self.measure_exploration:
             self.curvature.measure(self.model)
         decision = self._machine.end_of_epoch(loss, lambda: self.curvature.measure(self.model))

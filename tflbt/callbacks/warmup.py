@@ -7,6 +7,7 @@ from tflbt.callbacks.rate_curve import RateCurve
 from tflbt.schedules.warmup import WARMUPS
 
 
+@checks.arguments
 class Warmup(RateCurve):
     r"""Raises the learning rate with every update, from `initial_factor` times its full value to that value.
 

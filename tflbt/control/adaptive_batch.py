@@ -24,6 +24,7 @@ class Growth:
     factor: float = 1.0
 
 
+@checks.arguments
 @dataclasses.dataclass
 class AdaptiveBatch:
     r"""Algorithm 1 as a state machine that is fed one eigenvalue at a time.
@@ -75,7 +76,7 @@ class AdaptiveBatch:
     beta: float = 2.0
     kappa: int = 10
     omega: float = 2.0
-    reference: float | None = None
+    reference: checks.Measured | None = None
     waited: int = 0
     growths: int = 0
     reference_counts: bool = False
@@ -83,6 +84,8 @@ class AdaptiveBatch:
     def __post_init__(self) -> None:
         """Checks the arguments."""
         check_ratios(self.alpha, self.beta, self.kappa, self.omega)
+        checks.counts(self, "batch_size", "step", at_least=1)
+        checks.counts(self, "waited", "growths")
         if self.max_batch_size < self.batch_size:
             raise ValueError(
                 f"max_batch_size={self.max_batch_size} is less than batch_size={self.batch_size}, with which the "

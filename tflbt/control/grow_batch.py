@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tflbt import checks
 
 
+@checks.arguments
 def grown(
     batch_size: int, decays: int, *, factor: float, max_batch_size: int, step: int = 1
 ) -> tuple[int, float]:
@@ -32,6 +33,11 @@ def grown(
         >>> [grown(128, n, factor=5, max_batch_size=5120, step=128) for n in range(4)]
         [(128, 1.0), (640, 1.0), (3200, 1.0), (5120, 0.32)]
     """
+    checks.whole("batch_size", batch_size, at_least=1)
+    checks.whole("decays", decays, at_least=0)
+    checks.number("factor", factor, more_than=1)
+    checks.whole("max_batch_size", max_batch_size, at_least=1)
+    checks.whole("step", step, at_least=1)
     noise = factor**decays  # the factor by which learning rate / batch size must have fallen
     wanted = min(batch_size * noise, max_batch_size)
     batch = max(batch_size, int(round(wanted, 6)) // step * step)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from tflbt import checks
+
 # Below about 1e-38 float32 loses digits and becomes 0, so such a rate does not show who assigned it.
 FLOAT32_TINY = 1e-37
 
 
+@checks.arguments
 @dataclasses.dataclass
 class ComposedRate:
     """A learning rate that several callbacks set together without overwriting one another.
@@ -26,9 +29,9 @@ class ComposedRate:
         0.4
     """
 
-    base: float
-    factors: dict[str, float] = dataclasses.field(default_factory=dict)
-    assigned: float | None = None
+    base: checks.Measured
+    factors: dict[str, checks.Measured] = dataclasses.field(default_factory=dict)
+    assigned: checks.Measured | None = None
 
     @property
     def value(self) -> float:

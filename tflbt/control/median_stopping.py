@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from tflbt import checks
 
 
+@checks.arguments
 @dataclasses.dataclass(frozen=True)
 class MedianStopping:
     """Vizier's median stopping rule: compares a trial's best objective with the median of finished trials' averages.

@@ -8,6 +8,7 @@ import math
 from tflbt import checks
 
 
+@checks.arguments
 @dataclasses.dataclass
 class Plateau:
     """Detects that a loss has not improved for `patience` epochs in a row.
@@ -27,13 +28,14 @@ class Plateau:
 
     patience: int
     min_delta: float = 0.0
-    best: float = math.inf
+    best: checks.Measured = math.inf
     waited: int = 0
 
     def __post_init__(self) -> None:
         """Checks the arguments."""
         checks.whole("patience", self.patience, at_least=1, hint=": epochs")
         checks.number("min_delta", self.min_delta, at_least=0)
+        checks.counts(self, "waited")
 
     def update(self, loss: float) -> bool:
         """Processes one epoch's loss; returns True while the loss is flat. NaN is not an improvement."""

@@ -8,6 +8,7 @@ import math
 from tflbt import checks
 
 
+@checks.arguments
 def stability_limit(learning_rate: float, momentum: float = 0.0, nesterov: bool = False) -> float:
     r"""The Hessian eigenvalue up to which SGD converges to a minimum.
 
@@ -47,6 +48,7 @@ def stability_limit(learning_rate: float, momentum: float = 0.0, nesterov: bool 
     return 2 * (1 + momentum) / look_ahead / learning_rate
 
 
+@checks.arguments
 @dataclasses.dataclass
 class StabilityWatch:
     """Reports when an eigenvalue goes above the limit and when it is below again, but nothing in between.

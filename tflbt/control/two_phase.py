@@ -21,6 +21,7 @@ class Decision:
     decay: bool = False
 
 
+@checks.arguments
 @dataclasses.dataclass
 class TwoPhase:
     """Algorithm 1 as a state machine that is fed one epoch at a time.
@@ -55,13 +56,15 @@ class TwoPhase:
     plateau_epoch: int | None = None
     switch_epoch: int | None = None
     decays: int = 0
-    reference_eigenvalue: float | None = None
-    reference_loss: float | None = None
+    reference_eigenvalue: checks.Measured | None = None
+    reference_loss: checks.Measured | None = None
 
     def __post_init__(self) -> None:
         """Checks the arguments."""
         checks.number("extra_fraction", self.extra_fraction, at_least=0)
         checks.number("begin", self.begin, at_least=0, hint=": epochs")
+        checks.one_of("phase", self.phase, (EXPLORATION, CONVERGENCE))
+        checks.counts(self, "epoch", "plateau_epoch", "switch_epoch", "decays")
 
     def end_of_epoch(self, loss: float, eigenvalue: Callable[[], float]) -> Decision:
         """Processes an epoch's mean training loss; `eigenvalue()` is called only if it is needed."""

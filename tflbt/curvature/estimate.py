@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tflbt import checks
 from tflbt.checks import number, one_of, whole
 from tflbt.curvature.hessian_of import Hessian, hessian_of
 from tflbt.curvature.lanczos import WHICH, lanczos
@@ -16,6 +18,7 @@ from tflbt.curvature.selection import check_layers
 from tflbt.distributed import comm
 
 
+@checks.arguments
 def top_eigenvalue(
     model: tf.keras.Model,
     x: Any,
@@ -128,6 +131,7 @@ def top_eigenvalue(
         return _by_lanczos(hessian, start, 1, which, int(iterations), tolerance)[0]
 
 
+@checks.arguments
 def top_eigenvalues(
     model: tf.keras.Model,
     x: Any,
@@ -157,7 +161,9 @@ def top_eigenvalues(
         layers: Default "output"; see `top_eigenvalue`.
         which: Default "magnitude": those largest in size. "largest": the most positive; "smallest": the most negative,
             saddle directions.
-        iterations: Default None: 10 + 5 k. The largest number of products, at least k.
+        iterations: Default None: 10 + 5 k. The largest number of products of a search, at least k. For k of 2 or more a
+            second search, of what is orthogonal to the eigenvectors found, looks for copies of multiple eigenvalues,
+            and another follows where it finds some. Where it cannot say, `converged` is False.
         tolerance: Default None: take all. Above 0: stop when every one of the k has a residual of at most that times
             its size. `converged` is judged by it, or by 1e-2, one by one.
         seed: Default 0. Draws the start vector.
@@ -200,9 +206,13 @@ def _by_lanczos(hessian: Hessian, start, count, which, iterations, tolerance) ->
     pairs, products = lanczos(
         hessian.product, flat, count=count, which=which, iterations=iterations, tolerance=tolerance
     )
-    return [
+    results = [
         judged(pair.value, hessian.split(pair.vector), pair.residual, products, tolerance)
         for pair in pairs
+    ]
+    return [
+        dataclasses.replace(result, converged=result.converged and pair.is_sure)
+        for result, pair in zip(results, pairs)
     ]
 
 

@@ -6,9 +6,11 @@ import dataclasses
 
 import numpy as np
 
+from tflbt import checks
 from tflbt.curvature.lanczos import FlatProduct
 
 
+@checks.arguments
 @dataclasses.dataclass(frozen=True)
 class TraceResult:
     """An estimated trace and how far to trust it.
@@ -23,8 +25,8 @@ class TraceResult:
         2.0
     """
 
-    trace: float
-    standard_error: float
+    trace: checks.Measured
+    standard_error: checks.Measured
     products: int
 
 

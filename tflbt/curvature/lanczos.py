@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
+
+from tflbt.curvature.result import DEFAULT_TOLERANCE
 
 FlatProduct = Callable[[np.ndarray], np.ndarray]
 
@@ -27,8 +29,9 @@ class Tridiagonal:
     Every new row is made orthogonal to *all* others, twice: without that float32 loses the orthogonality within some
     ten products and eigenvalues come back a second time. Where the space is used up (`\beta_j = 0`) it goes on from a
     random direction, so that eigenvectors orthogonal to the start vector, and the copies of a multiple eigenvalue, are
-    found too. `start`, `[parameters]`, must not be zero. Q is kept in this process's memory (not the GPU's): 4 bytes x
-    capacity x parameters in float32, allocated as it fills.
+    found too; before that a multiple eigenvalue is seen once only (`lanczos` looks for its copies). `start`,
+    `[parameters]`, must not be zero. Q is kept in this process's memory (not the GPU's): 4 bytes x capacity x
+    parameters in float32, allocated as it fills.
 
     Source: Lanczos (1950); Golub and Van Loan, "Matrix Computations", section 10.1 and 10.3.1 (complete
     reorthogonalisation, there with Householder matrices, here with Gram-Schmidt done twice).
@@ -107,11 +110,19 @@ class Tridiagonal:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pair:
-    """An approximate eigenpair: value, unit vector `[parameters]`, and the residual's length."""
+    """An approximate eigenpair: value, unit vector `[parameters]`, the residual's length, whether its place is sure.
+
+    The place is not sure where a copy of a multiple eigenvalue may have been missed.
+    """
 
     value: float
     vector: np.ndarray
     residual: float
+    is_sure: bool = True
+
+    def has_converged(self, tolerance: float) -> bool:
+        """Whether the residual is at most this share of the value."""
+        return self.residual <= tolerance * abs(self.value)
 
 
 def lanczos(
@@ -129,6 +140,10 @@ def lanczos(
     |\theta|`. Returns the pairs, best first in the sense of `which`, and the products taken. After a product that is
     not finite all values and residuals are NaN.
 
+    The space of one start vector holds a single vector of a multiple eigenvalue. So, for a `count` of two or more, what
+    is orthogonal to the pairs found is searched from another start vector, with as many products again, until such a
+    search finds nothing that belongs among them.
+
     Source: Parlett, "The Symmetric Eigenvalue Problem" (1980), chapter 13.
     """
     krylov = Tridiagonal(product, start, iterations)
@@ -141,7 +156,54 @@ def lanczos(
         done = tolerance is not None and (residuals[best] <= tolerance * abs(values[best])).all()
         if krylov.full or (done and len(best) == count):
             break
-    pairs = [
-        Pair(float(values[i]), krylov.vector(columns[:, i]), float(residuals[i])) for i in best
+    pairs = _pairs(krylov, best)
+    if count == 1 or krylov.size == start.size:
+        return pairs, krylov.size
+    pairs, more = _with_copies(
+        product, pairs, WHICH[which], krylov.size, tolerance or DEFAULT_TOLERANCE
+    )
+    return pairs, krylov.size + more
+
+
+def _pairs(krylov: Tridiagonal, chosen: Iterable[int]) -> list[Pair]:
+    """The pairs of these numbers among the eigenvalues of T."""
+    values, columns, residuals = krylov.eigen()
+    return [
+        Pair(float(values[i]), krylov.vector(columns[:, i]), float(residuals[i])) for i in chosen
     ]
-    return pairs, krylov.size
+
+
+def _with_copies(
+    product: FlatProduct, pairs: list[Pair], order: FlatProduct, iterations: int, tolerance: float
+) -> tuple[list[Pair], int]:
+    """Searches what is orthogonal to the converged pairs until it holds none that belongs among them."""
+    count, products, random = len(pairs), 0, np.random.default_rng([1, 2])  # no caller's seed
+    for _ in range(count + 1):
+        locked = [pair for pair in pairs if pair.has_converged(tolerance)]
+        size, dtype = pairs[0].vector.size, pairs[0].vector.dtype
+        found = np.stack([pair.vector for pair in locked]) if locked else np.zeros([0, size], dtype)
+
+        def rest(vector: np.ndarray, found: np.ndarray = found) -> np.ndarray:
+            return vector - (found @ vector) @ found
+
+        start = rest(rest(random.standard_normal(size).astype(dtype)))
+        capacity = min(iterations, size - len(locked))
+        krylov = Tridiagonal(lambda vector: rest(product(vector)), start, capacity)
+        while not krylov.full:
+            krylov.extend()
+        products += krylov.size
+        if not krylov.finite:
+            break
+        new = _pairs(krylov, np.argsort(order(krylov.eigen()[0]), kind="stable")[:count])
+        best, reach = new[0], order(new[0].value + new[0].residual * np.array([-1.0, 1.0])).min()
+        if len(locked) == count:  # a value's error is of the order of the residual's square
+            least = order(locked[-1].value) - tolerance**2 * abs(locked[-1].value)
+            new = [pair for pair in new if order(pair.value) < least]
+        pool = [*locked, *new]
+        ranks = np.argsort(order(np.array([pair.value for pair in pool])), kind="stable")
+        pairs = [pool[i] for i in ranks[:count]]
+        is_sure = best.has_converged(tolerance) or krylov.size == size - len(locked)
+        is_sure = bool(is_sure or reach >= order(pairs[-1].value))
+        if not any(pair.has_converged(tolerance) for pair in pairs if pair not in locked):
+            return [dataclasses.replace(pair, is_sure=is_sure) for pair in pairs], products
+    return [dataclasses.replace(pair, is_sure=False) for pair in pairs], products

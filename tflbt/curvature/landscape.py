@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tflbt import checks
 from tflbt.checks import one_of
 from tflbt.curvature.estimate import top_eigenvalue
 from tflbt.curvature.samples import MeasuredSamples
@@ -27,6 +28,7 @@ _SILENCED = (
 _TINY = 1e-10  # beside a random filter's length, as in the reference code
 
 
+@checks.arguments
 @dataclasses.dataclass(frozen=True, eq=False)
 class Cut:
     """The loss along the Hessian's top eigenvector.
@@ -40,10 +42,11 @@ class Cut:
 
     distances: np.ndarray
     losses: np.ndarray
-    eigenvalue: float
-    residual: float
+    eigenvalue: checks.Measured
+    residual: checks.Measured
 
 
+@checks.arguments
 def losses_at(
     model: tf.keras.Model,
     x: Any,
@@ -128,6 +131,7 @@ def losses_at(
     return losses
 
 
+@checks.arguments
 def eigenvector_cut(
     model: tf.keras.Model,
     x: Any,
@@ -173,8 +177,11 @@ def eigenvector_cut(
     Source: section V and Fig. 11 of `abs-absa.txt`; PyHessian (Yao et al. 2020).
     """
     reduction = comm.EVERYONE if reduction is None else reduction
+    MeasuredSamples.of(x, y, sub_batch_size=sub_batch_size)
     mine = slice(reduction.rank, None, reduction.size)
     share = tf.nest.map_structure(lambda array: array[mine], (x, y))
+    places = np.linspace(-0.5, 0.5, 21) if distances is None else distances
+    places = checks.array("distances", places).astype(float)
     top = top_eigenvalue(
         model, *share, layers="all", method="exact", solver="lanczos", iterations=iterations,
         tolerance=tolerance, seed=seed, sub_batch_size=sub_batch_size, reduction=reduction,
@@ -185,7 +192,6 @@ def eigenvector_cut(
         slopes = whole_model(model, variables, total_loss_of(model), samples).slopes(samples)
     uphill = sum(float(np.vdot(a, b)) for a, b in zip(slopes, top.eigenvector)) >= 0
     direction = [part if uphill else -part for part in top.eigenvector]
-    places = np.linspace(-0.5, 0.5, 21) if distances is None else np.asarray(distances, float)
     losses = losses_at(
         model,
         x,
@@ -198,6 +204,7 @@ def eigenvector_cut(
     return Cut(places, losses, top.eigenvalue, top.residual)
 
 
+@checks.arguments
 def filter_normalised(variables: Sequence[tf.Variable], seed: int) -> list[np.ndarray]:
     r"""Draw a random direction whose filters are as long as the network's: `d_f |w_f| / (|d_f| + 10^{-10})`.
 

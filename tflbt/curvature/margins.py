@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tflbt import checks
 from tflbt.curvature.samples import MeasuredSamples
 from tflbt.curvature.whole_model import compiled, run_in_full_precision
 from tflbt.distributed import comm
@@ -16,6 +17,7 @@ from tflbt.distributed import comm
 EPSILON = 1e-6  # beside the squared slope, as in the reference code (demogen's margin_utils)
 
 
+@checks.arguments
 def input_margins(
     model: tf.keras.Model,
     x: Any,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tflbt import checks
 from tflbt.curvature.hessian_of import hessian_of
 from tflbt.curvature.hutchinson import TraceResult, hutch_plus_plus, hutchinson
 from tflbt.curvature.spectrum import SpectralDensity, lanczos_quadrature
@@ -16,6 +17,7 @@ from tflbt.curvature.spectrum import SpectralDensity, lanczos_quadrature
 _TRACES = {"hutchinson": (hutchinson, 2), "hutch++": (hutch_plus_plus, 4)}
 
 
+@checks.arguments
 def hessian_vector_product(
     model: tf.keras.Model,
     x: Any,
@@ -59,6 +61,7 @@ def hessian_vector_product(
         return tuple(part.numpy() for part in hessian.matvec(parts))
 
 
+@checks.arguments
 def trace(
     model: tf.keras.Model,
     x: Any,
@@ -110,6 +113,7 @@ def trace(
         return estimate(hessian.product, hessian.parameters, int(products), seed, dtype)
 
 
+@checks.arguments
 def spectral_density(
     model: tf.keras.Model,
     x: Any,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tflbt import checks
 from tflbt.checks import whole
 from tflbt.curvature.block import block_of
 from tflbt.curvature.hessian_of import hessian_of
@@ -19,6 +20,7 @@ from tflbt.curvature.whole_model import preserved, whole_model
 from tflbt.distributed import comm
 
 
+@checks.arguments
 def exact_radii(
     model: tf.keras.Model,
     x: Any,

@@ -6,11 +6,14 @@ import dataclasses
 
 import numpy as np
 
+from tflbt import checks
+
 #: `converged` is judged by this where no tolerance is given. The eigenvalue's own relative error is then at most 1e-2,
 #: and near (1e-2)^2 over the relative gap to the next eigenvalue.
 DEFAULT_TOLERANCE = 1e-2
 
 
+@checks.arguments
 @dataclasses.dataclass(frozen=True, eq=False)
 class EigenResult:
     r"""One eigenpair of a Hessian, as an iterative method left it.
@@ -39,9 +42,9 @@ class EigenResult:
         (2.0, True)
     """
 
-    eigenvalue: float
+    eigenvalue: checks.Measured
     eigenvector: tuple[np.ndarray, ...]
-    residual: float
+    residual: checks.Measured
     iterations: int
     converged: bool
 

@@ -6,9 +6,11 @@ import dataclasses
 
 import numpy as np
 
+from tflbt import checks
 from tflbt.curvature.lanczos import FlatProduct, Tridiagonal
 
 
+@checks.arguments
 @dataclasses.dataclass(frozen=True, eq=False)
 class SpectralDensity:
     r"""The density of eigenvalues as a weighted set of nodes, one set per probe.

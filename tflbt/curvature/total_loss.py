@@ -13,9 +13,10 @@ class TotalLoss:
 
     Keras reports `\frac1b \sum_i s_i \ell(y_i, f(x_i))` for a batch of b. This returns b times that; divided by the
     number of all samples, sub-batches of different sizes and the samples of all ranks give the loss of the one large
-    batch. A loss whose reduction is SUM is averaged over the samples too. `loss` and `loss_weights` are what `compile`
-    takes, dicts by `output_names` included (None: that output does not count); ValueError, when called, for one that
-    does not fit the outputs. `of_pass` adds regularisation and `add_loss` terms with `regularization`.
+    batch. Keras averages a loss with a mask over the elements that it leaves: `samples_per_valid` says how many samples
+    stand for one of them. A loss whose reduction is SUM is averaged over the samples too. `loss` and `loss_weights` are
+    what `compile` takes, dicts by `output_names` included (None: that output does not count); ValueError, when called,
+    for one that does not fit the outputs. `of_pass` adds regularisation and `add_loss` terms with `regularization`.
     """
 
     def __init__(
@@ -30,6 +31,8 @@ class TotalLoss:
         self._loss_weights = loss_weights
         self._names = list(output_names or [])
         self.regularization = regularization
+        # Where masks may come with outputs: for each output, samples per element that counts, of all sub-batches.
+        self.samples_per_valid: tf.Variable | None = None
 
     @property
     def key(self) -> str:
@@ -53,11 +56,27 @@ class TotalLoss:
             _per_output(sample_weight, y_pred, self._names, "sample_weight", broadcast=True),
         )
         terms = [
-            _sum_over_samples(loss, target, output, weight) * (1.0 if scale is None else scale)
-            for output, target, loss, scale, weight in parts
+            self._sum_over_samples(place, loss, target, output, weight)
+            * (1.0 if scale is None else scale)
+            for place, (output, target, loss, scale, weight) in enumerate(parts)
             if loss is not None
         ]
         return tf.add_n([tf.cast(term, terms[0].dtype) for term in terms])
+
+    def _sum_over_samples(self, place: int, loss, target, output, weight) -> tf.Tensor:
+        """Return (number of samples) x (Keras's mean), whatever reduction `loss` was made with."""
+        target, weight = _fit_output(target, output, weight)
+        valid = valid_elements(output)
+        value = loss(target, output, sample_weight=weight)
+        samples = tf.cast(tf.shape(output)[0], value.dtype)
+        if loss.reduction == tf.keras.losses.Reduction.SUM:
+            return value
+        if loss.reduction == tf.keras.losses.Reduction.NONE:
+            size = tf.cast(tf.size(value), value.dtype)
+            value = tf.math.divide_no_nan(tf.reduce_sum(value), size)
+        elif valid is not None and self.samples_per_valid is not None:
+            samples = tf.cast(valid * self.samples_per_valid[place], value.dtype)
+        return value * samples
 
     def of_pass(self, net: Any, outputs: Any, y: Any, weight: Any, dtype: tf.DType) -> tf.Tensor:
         """Return the sum for what `net` has just computed of one sub-batch, with its `losses` if they count.
@@ -107,17 +126,10 @@ def _loss_object(loss: Any) -> tf.keras.losses.Loss | None:
     return resolved if isinstance(resolved, tf.keras.losses.Loss) else _FunctionLoss(resolved)
 
 
-def _sum_over_samples(loss, target, output, weight) -> tf.Tensor:
-    """Return (number of samples) x (Keras's mean), whatever reduction `loss` was made with."""
-    target, weight = _fit_output(target, output, weight)
-    value = loss(target, output, sample_weight=weight)
-    samples = tf.cast(tf.shape(output)[0], value.dtype)
-    if loss.reduction == tf.keras.losses.Reduction.SUM:
-        return value
-    if loss.reduction == tf.keras.losses.Reduction.NONE:
-        size = tf.cast(tf.size(value), value.dtype)
-        value = tf.math.divide_no_nan(tf.reduce_sum(value), size)
-    return value * samples
+def valid_elements(output: tf.Tensor) -> tf.Tensor | None:
+    """Return how many elements the mask of an output leaves, or None without a mask."""
+    mask = getattr(output, "_keras_mask", None)
+    return None if mask is None else tf.reduce_sum(tf.cast(mask, tf.float32))
 
 
 def _fit_output(target, output, weight) -> tuple[Any, Any]:

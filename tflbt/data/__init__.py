@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tflbt import checks
 from tflbt.data.batch_augmentation import BatchAugmentation, augmented_batches
 from tflbt.data.sets.cifar import load_cifar10, load_cifar100
 from tflbt.data.sets.digits import load_digits
@@ -46,6 +47,7 @@ _LOADERS: dict[str, Callable[[Any], ImageData | StoredImages | TextData]] = {
 _TFDS = "tfds:"
 
 
+@checks.arguments
 def load(
     name: str,
     data_dir: str | Path | None = None,

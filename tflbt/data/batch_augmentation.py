@@ -16,6 +16,7 @@ from tflbt.data.user_functions import converted
 PLACEMENTS = ("sub_batch", "rank", "ranks")
 
 
+@checks.arguments
 @dataclass(frozen=True)
 class BatchAugmentation:
     r"""M instances of each sample in every update: give it to `LargeBatchModel.fit(batch_augmentation=...)`.
@@ -124,6 +125,7 @@ def _rows(block: tf.Tensor, length: int, end: int) -> tf.Tensor:
     return tf.range(tf.minimum(first, end), tf.minimum(first + length, end), dtype=tf.int64)
 
 
+@checks.arguments
 def augmented_batches(
     instances: int,
     transform: Callable[[Any, tf.Tensor], Any] | None = None,

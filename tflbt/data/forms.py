@@ -224,7 +224,7 @@ def _check_counts(parts: dict[str, Any]) -> None:
             f"Data cardinality is ambiguous: the numbers of samples are {sizes}. Give arrays with the samples as "
             "their first dimension, the same number in all."
         )
-    if set(every) != {0} and every:
+    if set(every) != {0} and all(counts.values()):
         return
     raise ValueError(
         f"Expected input data to be non-empty, but the numbers of samples are {sizes}."

@@ -41,6 +41,7 @@ _PREFETCHED = 2  # sub-batches: one being used, one ready; memory is bounded by 
 _MOST_PARALLEL_CALLS = 16  # sub-batches built at a time, each in memory
 
 
+@checks.arguments
 def sub_batches(
     arrays: Any,
     *,
@@ -135,6 +136,7 @@ def sub_batches(
         return dataset.prefetch(_PREFETCHED).with_options(options)
 
 
+@checks.arguments
 def one_epoch(
     arrays: Any,
     *,
@@ -162,6 +164,7 @@ def one_epoch(
     )
 
 
+@checks.arguments
 def steps_per_epoch(
     samples: int, sub_batch_size: int, size: int = 1, augmentation: BatchAugmentation = _SINGLE
 ) -> int:

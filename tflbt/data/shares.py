@@ -20,6 +20,7 @@ class Share(NamedTuple):
     size: int
 
 
+@checks.arguments
 def shard(dataset: Any, *, rank: int | None = None, size: int | None = None) -> Any:
     """A rank's share of a data set that all ranks read: of sub-batches j = 0, 1, ... those with `j % size == rank`.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from tflbt import checks
 from tflbt.models import keras_applications
 from tflbt.models.alexnet import alexnet
 from tflbt.models.darts import darts
@@ -42,6 +43,7 @@ MODELS: dict[str, Callable[..., tf.keras.Model]] = {
 }
 
 
+@checks.arguments
 def network(name: str) -> Callable[..., tf.keras.Model]:
     """The function that builds a network; `inspect.signature` lists its options with their defaults.
 
@@ -67,6 +69,7 @@ def network(name: str) -> Callable[..., tf.keras.Model]:
     return MODELS[name]
 
 
+@checks.arguments
 def build(name: str, **options) -> tf.keras.Model:
     """Builds a network by its name, as configuration files do.
 

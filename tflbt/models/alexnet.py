@@ -54,7 +54,7 @@ FORMS = {
 def alexnet(
     *,
     form: str = "cifar",
-    input_shape: Sequence[int] | None = None,
+    input_shape: tuple[int, int, int] | None = None,
     classes: int | None = None,
     filters: Sequence[int] = (64, 192, 384, 256, 256),
     units: Sequence[int] = (4096, 4096),

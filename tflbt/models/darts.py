@@ -16,8 +16,6 @@ always; and an auxiliary head after the second halving, whose loss counts 0.4, w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import tensorflow as tf
 
 from tflbt import checks
@@ -34,7 +32,7 @@ _STEM = 3  # times the channels
 @prepares()
 def darts(
     *,
-    input_shape: Sequence[int] = (32, 32, 3),
+    input_shape: tuple[int, int, int] = (32, 32, 3),
     classes: int = 10,
     cells: int = 20,
     channels: int = 36,

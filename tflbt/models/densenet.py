@@ -12,7 +12,7 @@ PyTorch's, with biases 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -28,12 +28,12 @@ _BOTTLENECK = 4  # channels inside a bottleneck, in growth rates
 
 @prepares()
 def densenet(
-    depth: int = 100,
+    depth: Any = 100,
     growth_rate: int = 12,
     *,
     bottleneck: bool = True,
     compression: float = 0.5,
-    input_shape: Sequence[int] = (32, 32, 3),
+    input_shape: tuple[int, int, int] = (32, 32, 3),
     classes: int = 10,
     dropout: float = 0.0,
 ) -> tf.keras.Model:
@@ -101,11 +101,11 @@ def _activated(x: tf.Tensor, channels: int, kernel: int, dropout: float, name: s
     return _LAYERS.Dropout(dropout, name=f"{name}_dropout")(x) if dropout else x
 
 
-def _layers_per_block(depth: int, bottleneck: bool) -> int:
+def _layers_per_block(depth: Any, bottleneck: bool) -> int:
     """How many layers a block has; the first convolution, two transitions and the dense layer are not in blocks."""
     step = _STAGES * (2 if bottleneck else 1)
-    layers, rest = divmod(depth - 4, step)
-    if rest or layers < 1:
+    layers, rest = divmod(depth - 4, step) if checks.is_number(depth) else (0, 0)
+    if rest or not 1 <= layers <= checks.LARGEST:
         known = ", ".join(str(step * n + 4) for n in (1, 2, 6, 12, 16))
         raise ValueError(f"depth={depth!r} must be {step}n + 4, such as {known}.")
     return layers

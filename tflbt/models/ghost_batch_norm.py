@@ -9,6 +9,7 @@ import tensorflow as tf
 from tflbt import checks
 
 
+@checks.arguments
 @tf.keras.utils.register_keras_serializable(package="tflbt")
 class GhostBatchNormalization(tf.keras.layers.BatchNormalization):
     r"""Batch normalisation that normalises each group of `ghost_size` consecutive samples by itself.
@@ -66,6 +67,8 @@ class GhostBatchNormalization(tf.keras.layers.BatchNormalization):
         **kwargs: Any,
     ) -> None:
         checks.whole("ghost_size", ghost_size, at_least=1, hint=": a number of samples")
+        checks.number("momentum", momentum, at_least=0, at_most=1)
+        checks.number("epsilon", epsilon, at_least=0)
         super().__init__(axis=axis, momentum=momentum, epsilon=epsilon, **kwargs)
         _refuse_other_groups(self)
         self.ghost_size = ghost_size

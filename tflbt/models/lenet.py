@@ -14,7 +14,7 @@ from tflbt.models.prepared import prepares
 @prepares("weight_decay")
 def lenet(
     *,
-    input_shape: Sequence[int] = (28, 28, 1),
+    input_shape: tuple[int, int, int] = (28, 28, 1),
     classes: int = 10,
     filters: Sequence[int] = (32, 64),
     units: int = 1024,

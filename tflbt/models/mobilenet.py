@@ -32,7 +32,7 @@ BLOCKS = (  # channels at alpha 1, and the stride
 def mobilenet(
     alpha: float = 1.0,
     *,
-    input_shape: Sequence[int] = (224, 224, 3),
+    input_shape: tuple[int, int, int] = (224, 224, 3),
     classes: int = 1000,
     blocks: Sequence[tuple[int, int]] = BLOCKS,
     dropout: float = 0.0,
@@ -64,6 +64,8 @@ def mobilenet(
     """
     if alpha * min(_STEM, *(channels for channels, _ in blocks)) < 1:
         raise ValueError(f"alpha={alpha!r} must leave each layer at least one channel.")
+    if max_activation is not None:
+        checks.number("max_activation", max_activation, more_than=0)
     checks.number("dropout", dropout, at_least=0, less_than=1)
     inputs = tf.keras.Input(tuple(input_shape), name="images")
     x = _convolution(inputs, int(alpha * _STEM), 3, 2, "stem")

@@ -21,6 +21,7 @@ DEFAULTS: dict[str, Any] = {
     "bn_epsilon": 1e-5,
     "ghost_batch_size": None,
 }
+LARGEST_SIZE = 10**6
 _DOCUMENTED = {
     "weight_decay": "b >= 0 of an L2 loss `b/2 * |w|^2` on kernels; 0 when the optimizer decays weights.",
     "decay_last_bias": "Whether the last dense layer's bias decays like the kernels.",
@@ -89,7 +90,8 @@ def prepared(
         >>> len(network.losses)  # the first convolution, 13 pointwise ones and the logits' kernel
         15
     """
-    check(weight_decay, ghost_batch_size, bn_momentum, bn_epsilon)
+    checks.kind("model", model, tf.keras.Model)
+    check(weight_decay, ghost_batch_size, bn_momentum, bn_epsilon, decay_last_bias)
     layers = [layer for layer in model.submodules if isinstance(layer, tf.keras.layers.Layer)]
     if weight_decay:
         for layer in layers:
@@ -121,7 +123,7 @@ def check(
 ) -> None:
     """Raises ValueError if an option of `prepared` is out of its range."""
     checks.number("weight_decay", weight_decay, at_least=0)
-    checks.one_of("decay_last_bias", decay_last_bias, (False, True))
+    checks.kind("decay_last_bias", decay_last_bias, bool)
     if ghost_batch_size is not None:
         checks.whole("ghost_batch_size", ghost_batch_size, at_least=1)
     if bn_momentum is not None:
@@ -138,13 +140,16 @@ def prepares(*names: str, **defaults: Any) -> Callable[[Callable[..., Any]], Cal
     defaults = {**{name: DEFAULTS[name] for name in names or DEFAULTS}, **defaults}
 
     def decorate(network: Callable[..., Any]) -> Callable[..., Any]:
+        checked, signature = checks.arguments(network), inspect.signature(network)
+
         @functools.wraps(network)
         def build(*arguments: Any, **options: Any) -> tf.keras.Model:
             chosen = {name: options.pop(name, default) for name, default in defaults.items()}
             check(**chosen)  # before anything is built
-            return prepared(network(*arguments, **options), **chosen)
+            _check_sizes(signature.bind_partial(*arguments, **options))
+            return prepared(checked(*arguments, **options), **chosen)
 
-        signature, keyword = inspect.signature(network), inspect.Parameter.KEYWORD_ONLY
+        keyword = inspect.Parameter.KEYWORD_ONLY
         added = [inspect.Parameter(name, keyword, default=defaults[name]) for name in defaults]
         parameters = [*signature.parameters.values(), *added]
         build.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
@@ -156,6 +161,15 @@ def prepares(*names: str, **defaults: Any) -> Callable[[Callable[..., Any]], Cal
         return build
 
     return decorate
+
+
+def _check_sizes(bound: inspect.BoundArguments) -> None:
+    """Raises ValueError if a size of a network is less than 1, or so large that it can only be a slip of the pen."""
+    for name, value in bound.arguments.items():
+        if "int" in str(bound.signature.parameters[name].annotation):
+            for size in tf.nest.flatten(value):
+                if checks.is_whole(size) and name != "depth":
+                    checks.whole(name, size, at_least=1, at_most=LARGEST_SIZE)
 
 
 def _last_dense(model: tf.keras.Model) -> tf.keras.layers.Dense:

@@ -19,7 +19,7 @@ _LAYERS = tf.keras.layers
 @prepares()
 def small_alexnet(
     *,
-    input_shape: Sequence[int] = (32, 32, 3),
+    input_shape: tuple[int, int, int] = (32, 32, 3),
     classes: int = 10,
     filters: Sequence[int] = (64, 64),
     units: Sequence[int] = (384, 192),

@@ -34,7 +34,7 @@ def squeezenext(
     width: float = 1.0,
     *,
     blocks: Sequence[int] = (6, 6, 8, 1),
-    input_shape: Sequence[int] = (32, 32, 3),
+    input_shape: tuple[int, int, int] = (32, 32, 3),
     classes: int = 10,
 ) -> tf.keras.Model:
     """Builds width-SqNxt-23.

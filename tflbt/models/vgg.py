@@ -26,7 +26,7 @@ _LAYERS = tf.keras.layers
 @prepares()
 def vgg16(
     *,
-    input_shape: Sequence[int] = (32, 32, 3),
+    input_shape: tuple[int, int, int] = (32, 32, 3),
     classes: int = 10,
     blocks: Sequence[int] = (2, 2, 3, 3, 3),
     widths: Sequence[int] = (64, 128, 256, 512, 512),

@@ -11,8 +11,6 @@ Padding is TensorFlow's "same": at stride 2 it begins a pixel later than PyTorch
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import tensorflow as tf
 
 from tflbt import checks
@@ -28,7 +26,7 @@ def wide_resnet(
     depth: int = 16,
     width: int = 4,
     *,
-    input_shape: Sequence[int] = (32, 32, 3),
+    input_shape: tuple[int, int, int] = (32, 32, 3),
     classes: int = 10,
     dropout: float = 0.0,
 ) -> tf.keras.Model:

@@ -14,8 +14,6 @@ which the one before ended, and has a random length; here with zeros, see `tflbt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import tensorflow as tf
 
 from tflbt import checks
@@ -30,7 +28,7 @@ _EMBEDDING_RANGE = 0.1  # the authors' "initrange"
 @prepares("weight_decay")
 def word_lstm(
     *,
-    input_shape: Sequence[int] = (70,),
+    input_shape: tuple[int] = (70,),
     classes: int = 10_000,
     embedding: int = 400,
     units: int = 1150,

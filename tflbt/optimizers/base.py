@@ -6,12 +6,14 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tflbt import checks
 from tflbt.optimizers import keras_slots, trust_ratio
 from tflbt.optimizers.turns import in_turn
+
+# What a learning rate may be besides a number and a function.
+RATES = (tf.keras.optimizers.schedules.LearningRateSchedule, tf.Tensor, tf.Variable)
 
 
 class LayerWiseOptimizer(keras_slots.HookedOptimizer):
@@ -21,9 +23,11 @@ class LayerWiseOptimizer(keras_slots.HookedOptimizer):
     `ratio(variable, update_norm)` for the scalar to multiply it with. Under bounds it counts, for each update, how
     many of the ratios were changed by them: `bounded_share` is what a user who tunes the bounds looks at.
 
-    The arguments are those of `LAMB`; the learning rate is None if the subclass keeps it elsewhere, and a weight decay
-    of None counts as 0.
+    The arguments are those of `LAMB`; `has_rate` is False in a subclass that keeps the learning rate elsewhere, and a
+    weight decay of None counts as 0.
     """
+
+    has_rate = True
 
     def __init__(
         self,
@@ -37,18 +41,30 @@ class LayerWiseOptimizer(keras_slots.HookedOptimizer):
         **kwargs: Any,
     ) -> None:
         weight_decay = 0.0 if weight_decay is None else float(weight_decay)
+        for clip in ("clipnorm", "clipvalue", "global_clipnorm"):
+            if kwargs.get(clip) is not None:
+                checks.number(clip, kwargs[clip], more_than=0)
         super().__init__(name=name, weight_decay=weight_decay, **kwargs)
         checks.number("weight_decay", weight_decay, at_least=0)
-        if isinstance(learning_rate, (int, float, np.number)):
-            checks.number("learning_rate", float(learning_rate), at_least=0)
-        if learning_rate is not None:
-            self.set_rate(learning_rate)
+        if self.has_rate:
+            self._set_first_rate(learning_rate)
         checks.one_of("bound_on", bound_on, trust_ratio.BOUND_ON)
         self.ratio_bounds = trust_ratio.check_bounds(ratio_bounds)
         self.bound_on = bound_on
         check = trust_ratio.check_patterns
         self._adaptation_exclusions = check(exclude_from_adaptation, "exclude_from_adaptation")
         self.decay_exclusions = list(check(exclude_from_weight_decay, "exclude_from_weight_decay"))
+
+    def _set_first_rate(self, learning_rate: Any) -> None:
+        """Sets the rate that the constructor got; raises ValueError unless it is a number or a schedule."""
+        if not isinstance(learning_rate, RATES) and not callable(learning_rate):
+            checks.number("learning_rate", learning_rate, at_least=0, at_most=checks.LARGEST)
+        try:
+            self.set_rate(learning_rate)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"learning_rate={learning_rate!r} must be a number, at least 0, or a Keras schedule: {error}"
+            ) from error
 
     def create_slots(self, var_list: list[tf.Variable]) -> None:
         """Creates the counts of bounded ratios, and warns of regular expressions that exclude no variable."""

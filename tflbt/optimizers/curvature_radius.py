@@ -16,6 +16,7 @@ from tflbt.optimizers.radius import RadiusOptimizer, floored
 METHODS = ("secant", "approximate")
 
 
+@checks.arguments
 @tf.keras.utils.register_keras_serializable(package="tflbt")
 class CurvatureRadius(RadiusOptimizer):
     r"""Momentum SGD whose learning rate is scaled for each weight by the radius of curvature of its loss curve.

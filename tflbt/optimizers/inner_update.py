@@ -24,6 +24,10 @@ _BLIND_TO_WEIGHTS = (
 
 def check(inner: Any) -> tf.keras.optimizers.Optimizer:
     """Returns the inner optimizer, which may be named or configured only, if it can be made layer-wise."""
+    if isinstance(inner, dict) and not {"class_name", "config"} <= set(inner):
+        raise ValueError(
+            f"inner={inner!r} must be an optimizer, or the dictionary of a serialised one."
+        )
     if isinstance(inner, (str, dict)):
         inner = from_config(inner) if isinstance(inner, dict) else _named(inner)
     name = f"inner={type(inner).__name__}"

@@ -13,6 +13,7 @@ from tflbt.optimizers.adam_update import adam_update, bias_corrections
 from tflbt.optimizers.base import LayerWiseOptimizer, subtract
 
 
+@checks.arguments
 @tf.keras.utils.register_keras_serializable(package="tflbt")
 class LAMB(LayerWiseOptimizer):
     r"""Adam whose update, weight decay included, is scaled for each variable by its trust ratio.

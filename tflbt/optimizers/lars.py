@@ -16,6 +16,7 @@ MOMENTUM_STYLES = ("lr_inside", "lr_outside")
 DENOMINATORS = ("separate", "decayed_gradient")
 
 
+@checks.arguments
 @tf.keras.utils.register_keras_serializable(package="tflbt")
 class LARS(MomentumOptimizer):
     r"""Momentum SGD whose learning rate is scaled for each variable by its trust ratio.

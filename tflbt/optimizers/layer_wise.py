@@ -13,6 +13,7 @@ from tflbt.optimizers import inner_update, keras_slots, trust_ratio
 from tflbt.optimizers.base import LayerWiseOptimizer, subtract, wide_dtype
 
 
+@checks.arguments
 @tf.keras.utils.register_keras_serializable(package="tflbt")
 class LayerWise(keras_slots.RateOfInner, LayerWiseOptimizer):
     r"""Scales the update of an inner optimizer, for each variable, by its trust ratio.
@@ -67,6 +68,8 @@ class LayerWise(keras_slots.RateOfInner, LayerWiseOptimizer):
         >>> float(optimizer.inner.learning_rate), float(optimizer.bounded_share)
         (0.20000000298023224, 0.0)
     """
+
+    has_rate = False  # the inner optimizer has it
 
     def __init__(
         self,

@@ -17,6 +17,7 @@ from tflbt.optimizers.radius import RadiusOptimizer, root_mean_square
 STATISTICS = ("median", "l2")
 
 
+@checks.arguments
 @tf.keras.utils.register_keras_serializable(package="tflbt")
 class MedianCurvature(RadiusOptimizer):
     r"""Momentum SGD whose learning rate is scaled for each variable by its median radius of curvature.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from tflbt import checks
 from tflbt.optimizers import trust_ratio
 from tflbt.optimizers.base import wide_dtype
 from tflbt.optimizers.momentum_step import decayed
 from tflbt.optimizers.radius import RadiusOptimizer, floored
 
 
+@checks.arguments
 @tf.keras.utils.register_keras_serializable(package="tflbt")
 class PercentDelta(RadiusOptimizer):
     r"""Momentum SGD that moves the weights of each variable by $\gamma$ of themselves, on average.

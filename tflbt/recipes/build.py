@@ -155,7 +155,7 @@ def check(config: ml_collections.ConfigDict) -> None:
         plan = first_plan(config)
         watchdog.configured_limit(config.stall_limit)
     checks.whole("config.epochs", config.epochs, at_least=1)
-    checks.whole("config.seed", config.seed, at_least=0)
+    checks.whole("config.seed", config.seed, at_least=0, at_most=2**32 - 1)  # NumPy's global
     checks.one_of("config.tail", config.tail, TAILS)
     checks.one_of("config.precision", config.precision, PRECISIONS)
     checks.number("config.label_smoothing", config.label_smoothing, at_least=0, less_than=1)

@@ -14,6 +14,7 @@ from typing import Any
 import ml_collections
 from ml_collections import config_dict
 
+from tflbt import checks
 from tflbt.recipes import parts, sections, stored
 from tflbt.runs import received
 
@@ -119,6 +120,7 @@ def default_config() -> Config:
     return config.lock()
 
 
+@checks.arguments
 def start(
     file: str, variant: str, variants: tuple[str, ...] = TABLE_ROWS
 ) -> ml_collections.ConfigDict:
@@ -146,6 +148,7 @@ def start(
     return config
 
 
+@checks.arguments
 def lars(
     learning_rate: float, weight_decay: float, trust_coefficient: float = 0.01, **values: Any
 ) -> sections.Section:
@@ -161,6 +164,9 @@ def lars(
         >>> lars(1.0, 5e-4).exclude_from_adaptation
         ('bias', 'norm')
     """
+    checks.number("learning_rate", learning_rate, at_least=0)
+    checks.number("weight_decay", weight_decay, at_least=0)
+    checks.number("trust_coefficient", trust_coefficient, more_than=0)
     free = ("bias", "norm")
     excluded = {"exclude_from_weight_decay": free, "exclude_from_adaptation": free}
     options = {"momentum": 0.9, "trust_coefficient": trust_coefficient, **excluded, **values}
@@ -169,6 +175,7 @@ def lars(
     )
 
 
+@checks.arguments
 def load(recipe: str) -> ml_collections.ConfigDict:
     """Reads a recipe as `--config` names it.
 
@@ -223,6 +230,7 @@ def named(words: str) -> tuple[str, tuple[str, ...]]:
     return path, () if whole else (name,)
 
 
+@checks.arguments
 def read_function(file: str, name: str, what: str) -> Callable[..., Any]:
     """Returns the function `name` of a Python file that a flag names.
 
@@ -251,6 +259,7 @@ def read_function(file: str, name: str, what: str) -> Callable[..., Any]:
     return function
 
 
+@checks.arguments
 def require_key(config: ml_collections.ConfigDict, key: str) -> None:
     """Raises unless a recipe has a key, so that a slip of the pen is no new value.
 

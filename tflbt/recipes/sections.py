@@ -101,6 +101,7 @@ class Section(Keys):
 _CLASSES = {kind: type("Section", (Section,), {"_kind": kind}) for kind in (*KINDS, "inner")}
 
 
+@checks.arguments
 def section(kind: str, name: str = "", **values: Any) -> Section:
     """A section of a recipe: a name, and every constructor argument of the class of that name as a key.
 
@@ -124,6 +125,7 @@ def section(kind: str, name: str = "", **values: Any) -> Section:
         ...
         ValueError: config.schedule.beta=0.5 is no key of step: it has epochs, factor.
     """
+    checks.one_of("kind", kind, KINDS)
     result = complete(kind, {"name": name, **values} if name else values)
     _arguments(kind, result, kind)
     return result.lock()

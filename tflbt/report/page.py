@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from tflbt import checks
 from tflbt.report import captions, page_parts
 from tflbt.report.tiles import planned_epochs, tiles
 from tflbt.runs import atomic_file
@@ -16,6 +17,7 @@ from tflbt.runs.history import History
 from tflbt.runs.run_directory import RunDirectory
 
 
+@checks.arguments
 def write(run_directory: RunDirectory | str | os.PathLike[str], regime: str = "") -> Path:
     """Draws the figures of a run, writes its `report.html` from what its directory holds, and returns the page's path.
 

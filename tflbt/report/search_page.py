@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from tflbt import checks
 from tflbt.report import page_parts, search_files
 from tflbt.report.search_history import SearchHistory, TrialRow
 from tflbt.report.search_tiles import tiles
@@ -37,6 +38,7 @@ _CAPTIONS = {
 }
 
 
+@checks.arguments
 def write_search(directory: str | os.PathLike[str]) -> Path:
     r"""Draws the figures of a search, writes its `report.html` from its directory's files, and returns the page's path.
 

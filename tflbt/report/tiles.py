@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tflbt.runs.history import History, is_accuracy
+from tflbt.runs.history import History, is_accuracy, larger_is_better
 
 
 class Tile(NamedTuple):
@@ -45,19 +45,20 @@ def planned_epochs(config: Mapping[str, Any]) -> int | None:
 
 
 def _results(history: History) -> list[Tile]:
-    """Returns the best and the last value of the metric, on validation data if there are any."""
+    """Returns the best (if it is known what is better) and the last value, on validation data if there are any."""
     metric = history.metric or "loss"
     validated = history.has(f"val_{metric}")
     column = f"val_{metric}" if validated else metric
-    best = history.best(column, largest=is_accuracy(metric))
+    largest = larger_is_better(metric)
+    best = history.best(column, largest=bool(largest))
     if best is None:
         return []
     name = metric_name(column)
     last = history.series(column)[-1]
-    return [
-        Tile(f"Best {name}", metric_text(metric, best[1]), f"epoch {best[0]}"),
-        Tile(f"Final {name}", metric_text(metric, last), f"epoch {history.epochs[-1]}"),
-    ]
+    final = Tile(f"Final {name}", metric_text(metric, last), f"epoch {history.epochs[-1]}")
+    if largest is None:
+        return [final]
+    return [Tile(f"Best {name}", metric_text(metric, best[1]), f"epoch {best[0]}"), final]
 
 
 def _epochs(history: History, config: Mapping[str, Any]) -> Tile:

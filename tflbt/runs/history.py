@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tflbt import checks
 from tflbt.runs.metrics import is_logged_metric
 
 _DROP = 0.8  # a learning rate at most this times the last epoch's has been decayed, not annealed
 _FLAT = 0.05  # relative change below which two epochs have the same learning rate
 
 
+@checks.arguments
 @dataclasses.dataclass(frozen=True)
 class History:
     """The epochs of a run, as `MetricsTable.read` returns them.
@@ -33,6 +36,10 @@ class History:
     rows: Sequence[Mapping[str, Any]]
     distances: Sequence[Mapping[str, Any]] = ()
     warmup: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Checks the warm-up."""
+        checks.number("warmup", self.warmup, at_least=0, hint=": epochs")
 
     @property
     def epochs(self) -> list[int]:
@@ -137,5 +144,28 @@ def _same(rate: float, other: float) -> bool:
 
 
 def is_accuracy(name: str) -> bool:
-    """Whether a metric is a share of samples, shown in percent: `accuracy`, `val_acc`, ..."""
-    return "accuracy" in name or name.split("_")[-1] == "acc"
+    """Whether a metric is a share of samples, shown in percent: `accuracy`, `val_acc`, `binary_acc_1`, ..."""
+    return "accuracy" in name or re.sub(r"_\d+$", "", name).split("_")[-1] == "acc"
+
+
+# Parts of the names that Keras's metrics and common ones log, by what is better; what is in neither is not judged.
+_SMALLER = (
+    "loss|error|crossentropy|divergence|hinge|poisson|perplexity|log_?cosh|deviation|"
+    "false_(positives|negatives)|(^|_)(mse|mae|mape|msle|rmse|nll|kld|wer|cer|ece)(_|$)"
+)
+_LARGER = (
+    "accuracy|precision|recall|sensitivity|specificity|similarity|true_(positives|negatives)|dice|jaccard|"
+    "(^|_)(acc|auc|roc|ap|map|f1|fbeta|f|r2|iou|miou|io_u|mcc|kappa|bleu|rouge|ndcg|mrr|psnr|ssim|r2score|f1score)(_|$)"
+)
+
+
+def larger_is_better(name: str) -> bool | None:
+    """Whether a metric is better when it is larger, by its name; None where that says nothing.
+
+    Example:
+        >>> larger_is_better("val_auc_1"), larger_is_better("loss"), larger_is_better("temperature")
+        (True, False, None)
+    """
+    if re.search(_SMALLER, name.lower()):
+        return False
+    return True if re.search(_LARGER, name.lower()) else None

@@ -10,13 +10,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from absl import logging
 
+from tflbt import checks
 from tflbt.runs import atomic_file, received
 from tflbt.runs.config import without_numpy
 
 # The documented order: _FIRST, loss, metrics, val_loss, val_metrics, _LAST, seconds_PART, other seconds_*, columns
 # of single variables (KIND/VARIABLE).
+MOST_NUMBERS = 1_000  # of an array in a row
 _FIRST = ("epoch", "updates", "samples", "distinct_samples")
 _LAST = (
     *("learning_rate", "batch_size", "ranks", "phase", "eigenvalue"),
@@ -77,6 +80,7 @@ def _place(name: str) -> tuple[int, int]:
     return 1, 0 if name == "loss" else 1
 
 
+@checks.arguments
 class MetricsTable:
     """The table behind `metrics.csv`.
 
@@ -104,12 +108,14 @@ class MetricsTable:
     def append(self, row: Mapping[str, Any]) -> None:
         """Adds a row of int, float, str, NumPy scalars or None (empty); earlier rows are empty in new columns.
 
+        An array has a column per number, as `flat` names them.
+
         Raises:
             OSError: If the file cannot be written; its earlier rows are untouched.
             ValueError: If the existing file is not a table (see `read`).
         """
         columns, lines = self._read_text()
-        written = {name: _to_text(value) for name, value in row.items()}
+        written = {name: _to_text(value) for name, value in flat(row).items()}
         columns = columns_in_order([*columns, *(n for n in written if n not in columns)])
         self._write(columns, [*lines, written])
 
@@ -201,6 +207,24 @@ class MetricsTable:
                         "line or remove it."
                     )
         return header, [dict(zip(header, row)) for row in rows]
+
+
+def flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row whose arrays, such as a metric of each class, are a column per number: `f1_score_0`, `f1_score_1`, ...
+
+    An array of more than `MOST_NUMBERS`, or not of numbers, is left out: it is no row's content.
+    """
+    found: dict[str, Any] = {}
+    for name, value in row.items():
+        if not isinstance(value, (np.ndarray, list, tuple)) and not hasattr(value, "numpy"):
+            found[name] = value
+            continue
+        numbers = np.asarray(value)
+        if numbers.size == 1:
+            found[name] = numbers.item()
+        elif numbers.size <= MOST_NUMBERS and numbers.dtype.kind in "biuf":
+            found.update({f"{name}_{i}": number.item() for i, number in enumerate(numbers.flat)})
+    return found
 
 
 def _to_text(value: Any) -> str:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from tflbt import checks
 from tflbt.runs import atomic_file, environment, received
 from tflbt.runs.claimed_directory import ClaimedDirectory
 from tflbt.runs.config import flatten, to_json
@@ -13,6 +14,7 @@ from tflbt.runs.history import History
 from tflbt.runs.metrics import MetricsTable
 
 
+@checks.arguments
 class RunDirectory(ClaimedDirectory):
     """Where a run writes; `RunDirectory.create(path, config)` is for a new run, `RunDirectory.open(path)` to resume.
 

@@ -21,6 +21,7 @@ def as_curves(curves: Any) -> tuple[Curve, ...]:
     return found
 
 
+@checks.arguments
 @tf.keras.utils.register_keras_serializable(package="tflbt")
 class CurveSchedule(tf.keras.optimizers.schedules.LearningRateSchedule):
     """The learning rate as a peak rate times one or more curves, computed from the optimizer's count of updates.

@@ -11,6 +11,7 @@ from tflbt import checks
 from tflbt.schedules.curve import Curve, check_span, from_lowest, share_done
 
 
+@checks.arguments
 @tf.keras.utils.register_keras_serializable(package="tflbt")
 @dataclasses.dataclass(frozen=True)
 class PolynomialDecay(Curve):

@@ -9,6 +9,7 @@ from typing import overload
 from tflbt import checks
 
 
+@checks.arguments
 def linear_scaling(learning_rate: float, batch_size: int, base_batch_size: int) -> float:
     """Scales a learning rate in proportion to the batch size.
 
@@ -35,6 +36,7 @@ def linear_scaling(learning_rate: float, batch_size: int, base_batch_size: int) 
     return learning_rate * (batch_size / base_batch_size)
 
 
+@checks.arguments
 def square_root_scaling(learning_rate: float, batch_size: int, base_batch_size: int) -> float:
     """Scales a learning rate by the square root of the batch size's growth.
 
@@ -71,6 +73,7 @@ def regime_adaptation(
 ) -> tuple[int, ...]: ...
 
 
+@checks.arguments
 def regime_adaptation(
     epochs: int | Sequence[int], batch_size: int, base_batch_size: int
 ) -> int | tuple[int, ...]:

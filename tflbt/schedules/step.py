@@ -12,6 +12,7 @@ from tflbt import checks
 from tflbt.schedules.curve import Curve
 
 
+@checks.arguments
 @tf.keras.utils.register_keras_serializable(package="tflbt")
 @dataclasses.dataclass(frozen=True)
 class StepDecay(Curve):

@@ -24,6 +24,7 @@ class _Warmup(Curve):
         checks.number("initial_factor", self.initial_factor, at_least=0, at_most=1)
 
 
+@checks.arguments
 @tf.keras.utils.register_keras_serializable(package="tflbt")
 @dataclasses.dataclass(frozen=True)
 class LinearWarmup(_Warmup):
@@ -51,6 +52,7 @@ class LinearWarmup(_Warmup):
         return from_lowest(self.initial_factor, share_done(epochs, 0.0, self.epochs, xp))
 
 
+@checks.arguments
 @tf.keras.utils.register_keras_serializable(package="tflbt")
 @dataclasses.dataclass(frozen=True)
 class CosineWarmup(_Warmup):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import tensorflow as tf
 
+from tflbt import checks
 from tflbt.data.batch_augmentation import BatchAugmentation
 from tflbt.distributed import comm, wrapped_optimizer
 from tflbt.training import (
@@ -22,6 +23,7 @@ from tflbt.training.ranks import single_batches, traced_ranks
 from tflbt.training.rules.adversarial import FGSM
 from tflbt.training.rules.rule import Rule
 from tflbt.training.rules.small_loss import SmallLossDiscarding
+from tflbt.training.sources import fit_arguments
 from tflbt.training.split_batch import SplitBatchModel, take_plan
 from tflbt.training.update import Update
 from tflbt.training.update_state import UpdateState
@@ -76,6 +78,7 @@ class LargeBatchModel(SplitBatchModel):
         super().__init__(*args, **kwargs)
 
     @classmethod
+    @checks.arguments
     def from_model(cls, model: tf.keras.Model) -> LargeBatchModel:
         """Makes a LargeBatchModel that shares the layers and weights of a built model.
 
@@ -120,6 +123,7 @@ class LargeBatchModel(SplitBatchModel):
         """
         return saving.plain_model(self)
 
+    @checks.arguments
     def compile(
         self,
         optimizer: Any = "rmsprop",
@@ -158,6 +162,7 @@ class LargeBatchModel(SplitBatchModel):
         own_names = [n for n in dir(LargeBatchModel) if not hasattr(tf.keras.Model, n)]
         overrides.check_model(self, own_names)
         keras_loop.check_compile(self, loss, steps_per_execution)
+        fit_arguments.check_compile(loss, metrics, weighted_metrics, loss_weights)
         plain = keras_internals.plain_optimizer(optimizer)
         reduction = wrapped_optimizer.unwrap(plain)
         overrides.check_optimizer(optimizer)
@@ -203,6 +208,7 @@ class LargeBatchModel(SplitBatchModel):
         traced_ranks.require_same(self, "evaluation")
         return self.test_function
 
+    @checks.arguments
     def fit(
         self,
         x: Any = None,
@@ -213,14 +219,14 @@ class LargeBatchModel(SplitBatchModel):
         callbacks: Any = None,
         validation_split: float = 0.0,
         validation_data: Any = None,
-        shuffle: bool = True,
-        class_weight: dict[int, float] | None = None,
+        shuffle: bool | str = True,
+        class_weight: Mapping[Any, Any] | None = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
-        validation_freq: Any = 1,
+        validation_freq: int | Iterable[int] = 1,
         *,
         sub_batch_size: int | None = None,
         seed: int = 0,
@@ -307,10 +313,12 @@ class LargeBatchModel(SplitBatchModel):
             steps_per_epoch=steps_per_epoch, validation_data=validation_data, validation_steps=validation_steps,
             validation_split=validation_split, validation_batch_size=validation_batch_size,
             class_weight=class_weight, shuffle=shuffle, seed=seed, tail=tail, transform=transform, shard=shard,
-            callbacks=callbacks, verbose=verbose, stall_limit=stall_limit, workers=kwargs,
+            callbacks=callbacks, verbose=verbose, stall_limit=stall_limit, validation_freq=validation_freq,
+            workers=kwargs,
         ) as arguments:  # fmt: skip
-            return super().fit(validation_freq=validation_freq, **arguments)
+            return super().fit(**arguments)
 
+    @checks.arguments
     def evaluate(
         self,
         x: Any = None,

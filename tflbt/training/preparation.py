@@ -26,7 +26,7 @@ from tflbt.training.interruption import interruption, position
 from tflbt.training.ranks import ghost_groups, same_on_ranks, split_check
 from tflbt.training.rules.batch_augmentation import Instances, gathered
 from tflbt.training.rules.rule import Rule
-from tflbt.training.sources import fit_data
+from tflbt.training.sources import fit_arguments, fit_data
 from tflbt.training.sources.rank_data import KERAS_BATCH_SIZE
 
 
@@ -48,6 +48,7 @@ def of_fit(
     callbacks: Any,
     verbose: Any,
     stall_limit: float | None,
+    validation_freq: Any,
     workers: dict[str, Any],
     **of_data: Any,
 ) -> Iterator[dict[str, Any]]:
@@ -59,6 +60,10 @@ def of_fit(
     keras_loop.outside_of_functions("fit")
     keras_internals.require_compiled(model)
     checks.one_of("tail", tail, TAILS)
+    fit_arguments.check(
+        validation_freq, callbacks, verbose, shuffle, epochs=epochs, initial_epoch=initial_epoch, seed=seed,
+        validation_steps=validation_steps, stall_limit=stall_limit, **of_data,
+    )  # fmt: skip
     epochs = initial_epoch if keras_loop.has_ended_itself(callbacks) else epochs
     gathered_rules = gathered(*rules)
     instances = gathered_rules.find(Instances)
@@ -99,6 +104,7 @@ def of_fit(
                 "steps_per_epoch": data.steps_per_epoch,
                 "validation_data": validation_data,
                 "validation_steps": validation_steps,
+                "validation_freq": validation_freq,
                 "class_weight": data.class_weight,
                 "shuffle": shuffle,
                 "verbose": verbose if model.reduction.rank == 0 else 0,
@@ -134,6 +140,10 @@ def of_evaluation(
         with keras_loop.sub_batch_by_sub_batch(model), batch_scalars.validating(model):
             yield {**arguments, "y": y, "sample_weight": sample_weight}
         return
+    fit_arguments.check_loop(callbacks, verbose)
+    for name, value in (("batch_size", batch_size), ("steps", steps)):
+        if value is not None:
+            checks.whole(name, value, at_least=1)
     plan = model.batch_plan
     size = plan.samples_a_rank_computes if plan else KERAS_BATCH_SIZE
     batches = fit_data.for_evaluation(

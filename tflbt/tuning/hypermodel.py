@@ -23,6 +23,7 @@ from tflbt.tuning.keras_state import KerasState
 from tflbt.tuning.trial import Trial
 
 
+@checks.arguments
 class HyperModelTrainer:
     """Builds and trains a KerasTuner hypermodel with a trial's values: an argument of `Search.run`.
 

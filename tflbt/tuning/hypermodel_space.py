@@ -11,9 +11,11 @@ import tensorflow as tf
 from absl import logging
 from keras_tuner.engine import hyperparameters
 
+from tflbt import checks
 from tflbt.tuning.left_graphs import settled
 
 
+@checks.arguments
 def space_of(hypermodel: Any) -> keras_tuner.HyperParameters:
     """Returns the hyper-parameters that a hypermodel declares, in `declare_hyperparameters` and in `build`.
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import keras_tuner
 
+from tflbt import checks
 from tflbt.report.tiles import duration
 from tflbt.tuning.hparams_log import HParamsLog
 from tflbt.tuning.search_directory import SearchDirectory
@@ -18,6 +19,7 @@ from tflbt.tuning.trial import Trial
 from tflbt.tuning.values import in_words
 
 
+@checks.arguments
 @dataclasses.dataclass(frozen=True)
 class Result:
     """The result of a search.
@@ -37,12 +39,16 @@ class Result:
 
     number: int | None
     values: Mapping[str, Any]
-    objective: float | None
+    objective: checks.Measured | None
     trials: int
-    baseline: float | None = None
+    baseline: checks.Measured | None = None
     best_epoch: int | None = None
     checkpoint: Path | None = None
     killed: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Checks the numbers."""
+        checks.counts(self, "number", "trials")
 
 
 @dataclasses.dataclass

@@ -20,7 +20,7 @@ from tflbt.runs.journal import Journal
 from tflbt.tuning.ledger import Ledger, Result
 from tflbt.tuning.left_graphs import settled
 from tflbt.tuning.one_trial import exchange_over_all_ranks, expecting_traces, run_trial
-from tflbt.tuning.oracle import INDEPENDENT, make_oracle
+from tflbt.tuning.oracle import INDEPENDENT, TUNERS, make_oracle
 from tflbt.tuning.search_directory import COLUMNS, SearchDirectory
 from tflbt.tuning.study import BASELINE, DONE, WAIT, Study
 from tflbt.tuning.trial import FAILED, Outcome, Trial
@@ -31,6 +31,7 @@ Train = Callable[[Trial, Path, list[tf.keras.callbacks.Callback]], Any]
 STOPPING = ("never", "median")
 
 
+@checks.arguments
 @dataclasses.dataclass
 class Search:
     """Tries hyper-parameters that a KerasTuner oracle proposes; every rank must make and run it alike.
@@ -111,10 +112,13 @@ class Search:
 
     def __post_init__(self) -> None:
         """Checks the arguments and claims the directory."""
+        checks.counts(self, "max_trials", "epochs", "ranks_per_trial", "grace", at_least=1)
+        checks.number("patience", self.patience, at_least=0)
+        checks.one_of("verbose", self.verbose, (0, 1))
+        if not isinstance(self.tuner, type) or not issubclass(self.tuner, keras_tuner.Oracle):
+            checks.one_of("tuner", self.tuner, TUNERS)
         checks.one_of("stop_hopeless", self.stop_hopeless, STOPPING)
         checks.one_of("keep_checkpoints", self.keep_checkpoints, ("best", "all"))
-        if self.max_trials is not None:
-            checks.whole("max_trials", self.max_trials, at_least=1)
         if self.max_trials is None and self.tuner in ("RandomSearch", "BayesianOptimization"):
             raise ValueError(f"max_trials=None, but {self.tuner} has no end: say how many trials.")
         clash = [entry.name for entry in self.space.space if entry.name in COLUMNS]

@@ -17,6 +17,7 @@ FAILED = "failed"  # an error on at least one rank
 STATUSES = (COMPLETED, STOPPED, DIVERGED, FAILED)
 
 
+@checks.arguments
 @dataclasses.dataclass(frozen=True)
 class Trial:
     """One set of hyper-parameters to train with.
@@ -35,7 +36,11 @@ class Trial:
     epochs: int | None = None
     continues: int | None = None
     attempts: int = 0
-    finished: tuple[tuple[float, ...], ...] = ()
+    finished: tuple[tuple[checks.Measured, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Checks the numbers."""
+        checks.counts(self, "number", "epochs", "continues", "attempts")
 
     @property
     def name(self) -> str:

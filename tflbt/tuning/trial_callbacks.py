@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tflbt import checks
 from tflbt.control.median_stopping import MedianStopping
 from tflbt.distributed import comm
 from tflbt.tuning.trial import Trial, best_epoch
@@ -65,7 +66,7 @@ class WatchTrial(tf.keras.callbacks.Callback):
                 f"objective={self.objective!r} is not a column of this training's epochs: "
                 f"{', '.join(sorted(logs))}."
             )
-        self.history = [*self.history[:epoch], float(logs[self.objective])]
+        self.history = [*self.history[:epoch], checks.single(self.objective, logs[self.objective])]
         if not self.over and self.rule is not None:
             self.hopeless = self.rule.hopeless(self.history, self.trial.finished)
         if self.over:

@@ -18,6 +18,7 @@ from tflbt.runs.metrics import MetricsTable
 COLUMNS = ("distance", "weight_norm", "weight_cosine")
 
 
+@checks.arguments
 class DistanceMonitor(tf.keras.callbacks.Callback):
     r"""Logs the distance from the initial weights (Figs 11 and 12 of "The Limit of the Batch Size"); changes nothing.
 

@@ -15,6 +15,7 @@ from tflbt.curvature.margins import input_margins
 from tflbt.distributed import comm
 
 
+@checks.arguments
 class MarginMonitor(tf.keras.callbacks.Callback):
     r"""Logs the accumulated margin of samples at the ends of epochs (Fig. 1 of the two-phase paper); changes nothing.
 

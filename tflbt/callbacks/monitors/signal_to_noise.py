@@ -19,6 +19,7 @@ from tflbt.training.pending_metrics import metric_variables, preserved
 COLUMNS = ("signal_to_noise", "signal_length", "noise_length")
 
 
+@checks.arguments
 class SignalToNoise(tf.keras.callbacks.Callback):
     r"""Logs the signal-to-noise ratio of mini-batch gradients, exactly, at the ends of epochs; it changes nothing.
 

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from tflbt import checks
 from tflbt.data.sets import archives
 from tflbt.data.sets.image_data import ImageData
 
@@ -66,6 +67,7 @@ _CIFAR100 = _Edition(
 )
 
 
+@checks.arguments
 def load_cifar10(data_dir: str | Path | None) -> ImageData:
     """Loads CIFAR-10 (Krizhevsky, 2009).
 
@@ -90,6 +92,7 @@ def load_cifar10(data_dir: str | Path | None) -> ImageData:
     return _load(data_dir, _CIFAR10)
 
 
+@checks.arguments
 def load_cifar100(data_dir: str | Path | None) -> ImageData:
     """Loads CIFAR-100 (Krizhevsky, 2009) with its 100 fine labels.
 

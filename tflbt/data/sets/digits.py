@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from tflbt import checks
 from tflbt.data.sets.image_data import ImageData
 
 _TEST_SHARE = 0.2  # of each class
 
 
+@checks.arguments
 def load_digits(seed: int = 0) -> ImageData:
     """Loads the digits, with a stratified 20% of them for testing.
 
@@ -29,6 +31,7 @@ def load_digits(seed: int = 0) -> ImageData:
         >>> data.x_train.shape, data.x_test.shape, int(data.x_train.max())
         ((1437, 8, 8, 1), (360, 8, 8, 1), 16)
     """
+    checks.whole("seed", seed, at_least=0, at_most=2**32 - 1)
     try:
         from sklearn import datasets, model_selection
     except ImportError as error:

@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from tflbt import checks
 
+
+@checks.arguments
 def with_holdout(images: Any, count: int) -> Any:
     """Returns a data set whose test set is replaced by `count` of its training samples, which leave the training set.
 
@@ -27,10 +30,12 @@ def with_holdout(images: Any, count: int) -> Any:
         >>> len(split.x_train), len(split.x_test)
         (1237, 200)
     """
+    if not hasattr(images, "x_train"):
+        raise ValueError(f"images={images!r} must be a data set, such as tflbt.data.load returns.")
     total = len(images.x_train)
     if not 1 <= count < total:
         raise ValueError(
-            f"holdout={count!r} must be at least 1 and less than the {total} training samples."
+            f"holdout={count!r} must be at least 1 and less than the {total} training samples: it is count."
         )
     chosen = np.zeros(total, bool)
     chosen[(np.arange(count) * total) // count] = True

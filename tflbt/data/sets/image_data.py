@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tflbt import checks
 
+
+@checks.arguments
 @dataclass(frozen=True)
 class ImageData:
     """A labelled image data set, whole and unscaled.
@@ -39,6 +42,7 @@ class ImageData:
 
     def __post_init__(self) -> None:
         """Checks that the four arrays fit together."""
+        checks.counts(self, "classes", at_least=1)
         for split in ("train", "test"):
             x, y = getattr(self, f"x_{split}"), getattr(self, f"y_{split}")
             if x.dtype != np.uint8 or x.ndim != 4:

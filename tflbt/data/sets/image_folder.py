@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tflbt import checks
 from tflbt.data.sets import archives
 from tflbt.data.sets.image_files import AREA
 from tflbt.data.sets.stored_images import StoredImages, check_crops, mixed
@@ -28,6 +29,7 @@ class ImageFolder(StoredImages):
     """
 
 
+@checks.arguments
 def load_image_folder(
     data_dir: str | Path | None,
     image_size: int = 224,

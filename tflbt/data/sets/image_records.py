@@ -61,6 +61,7 @@ class ImageRecords(StoredImages):
         return tf.io.parse_single_example(example, feature)["image/encoded"]
 
 
+@checks.arguments
 def load_imagenet(
     data_dir: str | Path | None, image_size: int = 224, crop_area: tuple[float, float] = AREA
 ) -> StoredImages:
@@ -81,6 +82,7 @@ def load_imagenet(
         ...
         ValueError: data_dir is not given. It should hold the folders train/CLASS ... or TFRecord files ...
     """
+    check_crops(image_size, crop_area)
     expected = f"{image_folder.EXPECTED}, or {_EXPECTED}"
     places = archives.folders(data_dir, ["imagenet"], expected)
     if any(_shards(place, "train") for place in places):
@@ -91,6 +93,7 @@ def load_imagenet(
     return image_folder.load_image_folder(data_dir, image_size, crop_area=crop_area)
 
 
+@checks.arguments
 def load_image_records(
     data_dir: str | Path | None,
     image_size: int = 224,
@@ -127,6 +130,8 @@ def load_image_records(
         ...
         ValueError: classes=0 must be a whole number, at least 1.
     """
+    if first_label is not None:
+        checks.whole("first_label", first_label, at_least=0)
     check_crops(image_size, crop_area)
     checks.whole("classes", classes, at_least=1)
     places = archives.folders(data_dir, [name], _EXPECTED)

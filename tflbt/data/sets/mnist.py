@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tflbt import checks
 from tflbt.data.sets.archives import folders, opened, required_file
 from tflbt.data.sets.image_data import ImageData
 
@@ -19,6 +20,7 @@ _UNSIGNED_BYTE = 0x08  # the IDX code of the only element type MNIST uses
 _MOST_BYTES = 2**30  # above any set in this format (EMNIST: 0.64e9); a damaged header may say 2^96
 
 
+@checks.arguments
 def load_mnist(data_dir: str | Path | None) -> ImageData:
     """Loads MNIST (LeCun et al. 1998), or another data set in its format, such as Fashion-MNIST.
 

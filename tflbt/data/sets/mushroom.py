@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
+from tflbt import checks
 from tflbt.data.sets.archives import folders, read, required_file
 from tflbt.data.sets.image_data import ImageData
 
@@ -42,6 +43,7 @@ _TRAINING_PERCENT = 85
 _WHITE = 255  # a feature that is present: "divide_255" makes 1 of it, so that pixels are 0 .. 1 as in images
 
 
+@checks.arguments
 def load_mushroom(data_dir: str | Path | None, seed: int = 0) -> ImageData:
     """Loads the mushrooms (Schlimmer, 1987) as black and white "images" of one pixel with 126 channels.
 

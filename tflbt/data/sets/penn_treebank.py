@@ -20,6 +20,7 @@ _FILE_EXPECTED = "UTF-8 text, one sentence per line, blanks between its words"
 END, UNKNOWN = "<eos>", "<unk>"
 
 
+@checks.arguments
 def load_penn_treebank(
     data_dir: str | Path | None, window: int = 70, held_out: str = "test"
 ) -> TextData:

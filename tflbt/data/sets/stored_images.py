@@ -19,6 +19,7 @@ from tflbt.data.sharding import epoch_order
 from tflbt.data.transforms.random_resized_crop import DRAW, Range
 
 
+@checks.arguments
 @dataclass(frozen=True)
 class StoredImages:
     """A labelled data set of stored images: names and labels, and how the images are read.
@@ -63,6 +64,11 @@ class StoredImages:
     def __post_init__(self) -> None:
         """Checks the arguments of the crops."""
         check_crops(self.image_size, self.crop_area, self.crop_aspect)
+        for x, y in ((self.x_train, self.y_train), (self.x_test, self.y_test)):
+            if x.ndim != 1 or x.shape != y.shape:
+                raise ValueError(
+                    f"x_train, y_train, x_test, y_test must be names and as many labels, not {x.shape} and {y.shape}."
+                )
         checks.one_of("crop_draw", self.crop_draw, DRAW)
 
     @property
@@ -113,7 +119,7 @@ class StoredImages:
 def check_crops(image_size: int, area: Range, aspect: Range = image_files.ASPECT) -> None:
     """Checks the arguments of the crops (see `StoredImages`) before a large set is searched."""
     checks.whole("image_size", image_size, at_least=1)
-    image_files.check_ranges(area, aspect)
+    image_files.check_ranges(area, aspect, prefix="crop_")
 
 
 def mixed(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
+from tflbt import checks
 from tflbt.data.sets.archives import folders
 from tflbt.data.sets.image_data import ImageData
 
@@ -24,6 +25,7 @@ _KINDS = {"char", "single", "double", *(f"{u}int{n}" for u in ("u", "") for n in
 _CHUNK = 1024  # images whose axes are exchanged at a time, so that the set is never copied
 
 
+@checks.arguments
 def load_svhn(data_dir: str | Path | None, parts: Sequence[str] = ("train", "extra")) -> ImageData:
     """Loads SVHN (Netzer et al. 2011), format 2: digits of house numbers, cropped.
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tflbt import checks
 from tflbt.data.sets.image_data import ImageData
 
 _NAME = r"[\w.-]+(/[\w.+-]+)*(:[\d*][\w.*]*)?"
@@ -26,6 +27,7 @@ _INSTALL = "pip install tensorflow-datasets 'tensorflow-metadata<1.18'"
 _TEST_SPLITS = ("test", "validation")  # the first that exists is used
 
 
+@checks.arguments
 def load_tensorflow_datasets(name: str, data_dir: str | Path | None = None) -> ImageData:
     """Loads a whole set into memory: its split "train", and "test", or "validation" if it has no "test".
 

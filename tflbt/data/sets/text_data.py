@@ -18,6 +18,7 @@ import numpy as np
 from tflbt import checks
 
 
+@checks.arguments
 @dataclass(frozen=True)
 class TextData:
     """A text data set, whole.
@@ -50,6 +51,7 @@ class TextData:
 
     def __post_init__(self) -> None:
         """Checks that the parts fit together."""
+        checks.counts(self, "classes", at_least=1)
         for split in ("train", "test"):
             x, y = getattr(self, f"x_{split}"), getattr(self, f"y_{split}")
             if x.dtype != np.int32 or x.ndim != 2:

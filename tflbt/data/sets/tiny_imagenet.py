@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from tflbt import checks
 from tflbt.data.sets import archives
 from tflbt.data.sets.image_data import ImageData
 from tflbt.data.sets.stored_images import mixed
@@ -27,6 +28,7 @@ _CHUNK = 1024  # files decoded at a time
 _THREADS = 16  # that read files, which is mostly waiting
 
 
+@checks.arguments
 def load_tiny_imagenet(data_dir: str | Path | None) -> ImageData:
     """Loads TinyImageNet (Le and Yang 2015; as in `abs-absa.txt`): 200 classes of ImageNet, 64 x 64 pixels.
 

@@ -13,6 +13,7 @@ WHITE = 255.0
 _BRIGHTNESS, _HUE, _SATURATION, _CONTRAST = range(4)  # the numbers that a sample draws
 
 
+@checks.arguments
 @dataclass(frozen=True)
 class ColourJitter:
     """Changes each image's brightness, hue, saturation and contrast, in this order, that of the two-phase paper (A.2).

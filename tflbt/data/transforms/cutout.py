@@ -11,6 +11,7 @@ from tflbt import checks
 from tflbt.data.sample_seeds import uniform_integers
 
 
+@checks.arguments
 @dataclass(frozen=True)
 class Cutout:
     """Sets `count` squares of every image to zero, each at a random place.

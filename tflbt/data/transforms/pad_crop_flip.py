@@ -15,6 +15,7 @@ from tflbt.data.user_functions import converted
 _ROWS, _COLUMNS, _FLIP = range(3)  # the numbers that a sample draws
 
 
+@checks.arguments
 @dataclass(frozen=True)
 class PadCropFlip:
     """Shifts each image by up to `padding` pixels each way and mirrors half of the images.
@@ -78,6 +79,7 @@ def crop_and_flip(
     return tf.transpose(_rows_or_zeros(transposed, x), [0, 2, 1, 3])
 
 
+@checks.arguments
 def chain(*transforms: Callable[[Any, tf.Tensor], Any]) -> Callable[[Any, tf.Tensor], Any]:
     """Joins transforms into a function of (features, seeds) that applies them in order, each with numbers of its own.
 

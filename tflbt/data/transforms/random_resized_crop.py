@@ -19,6 +19,7 @@ DRAW = ("op", "area")
 _ROUNDING = 1e-3  # pixels: by how much two equal lengths may differ in float32
 
 
+@checks.arguments
 @dataclass(frozen=True)
 class RandomResizedCrop:
     """Cuts a random window out of each image and resizes it.
@@ -111,12 +112,16 @@ def resized_windows(images: tf.Tensor, windows: tf.Tensor, sides: tuple[int, int
     return tf.image.crop_and_resize(padded, boxes, tf.range(tf.shape(boxes)[0]), sides)
 
 
-def check_ranges(area: Range, aspect: Range) -> None:
+def check_ranges(area: Range, aspect: Range, prefix: str = "") -> None:
     """Checks the ranges of a random window's area and aspect ratio: see `RandomResizedCrop`."""
     if len(area) != 2 or not 0 < area[0] <= area[1] <= 1:
-        raise ValueError(f"area={area} must be (least, largest) with 0 < least <= largest <= 1.")
+        raise ValueError(
+            f"{prefix}area={area} must be (least, largest) with 0 < least <= largest <= 1."
+        )
     if len(aspect) != 2 or not 0 < aspect[0] <= aspect[1] < math.inf:
-        raise ValueError(f"aspect={aspect} must be (least, largest) with 0 < least <= largest.")
+        raise ValueError(
+            f"{prefix}aspect={aspect} must be (least, largest) with 0 < least <= largest."
+        )
 
 
 def _pixels(fits: tf.Tensor, lengths: tf.Tensor, whole: int) -> tf.Tensor:

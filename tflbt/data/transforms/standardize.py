@@ -16,6 +16,7 @@ _WHITE = np.float32(255)
 _CHUNK = 1024  # images squared at a time, so that the set is never copied
 
 
+@checks.arguments
 @dataclass(frozen=True)
 class Standardize:
     """Maps images x to `(x - mean) / scale` in float32.
@@ -40,6 +41,11 @@ class Standardize:
     mean: np.ndarray
     scale: np.ndarray
 
+    def __post_init__(self) -> None:
+        """Checks the numbers."""
+        checks.array("mean", self.mean)
+        checks.array("scale", self.scale, more_than=0)
+
     def __call__(self, images: tf.Tensor, seeds: tf.Tensor | None = None) -> tf.Tensor:
         """Standardises a batch of images `[n, height, width, channels]` of any numeric type."""
         del seeds
@@ -61,6 +67,7 @@ class Standardize:
         return self.scale / _WHITE
 
 
+@checks.arguments
 def fit_standardize(
     images: np.ndarray, mode: str = "per_pixel", floor: float = 0.25
 ) -> Standardize:

@@ -19,6 +19,7 @@ _KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
 _LINEAR = tf.keras.activations.linear
 
 
+@checks.arguments
 @dataclasses.dataclass(eq=False)
 class ActivationNoise(Rule):
     r"""Adds Gaussian noise to the outputs of every layer with a kernel, but for the last one, whose are the logits.

@@ -15,6 +15,7 @@ from tflbt.training.rules.rule import Rule
 from tflbt.training.sub_batches import first_dimension
 
 
+@checks.arguments
 @dataclasses.dataclass(eq=False)
 class FGSM(Rule):
     r"""Adversarial training by the fast gradient sign method: give it to `LargeBatchModel.fit(adversarial=...)`.
@@ -75,10 +76,8 @@ class FGSM(Rule):
             raise ValueError(
                 f"valid_range={self.valid_range!r} must be (lowest, highest) of the original values, as (0.0, 1.0)."
             )
-        if not np.all(np.asarray(self.scale) > 0):
-            raise ValueError(
-                "scale must be more than 0 everywhere: it is what values were divided by."
-            )
+        checks.array("mean", self.mean)
+        checks.array("scale", self.scale, more_than=0)  # what values were divided by
 
     @classmethod
     def of_images(cls, standardize: Any, share: float = 0.2, epsilon: float = 0.005) -> FGSM:

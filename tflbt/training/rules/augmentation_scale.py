@@ -14,6 +14,7 @@ from tflbt.training.rules.gradient_statistics import squared_norm, without_regul
 from tflbt.training.rules.rule import Rule
 
 
+@checks.arguments
 @dataclasses.dataclass(eq=False)
 class AugmentationScale(Rule):
     r"""Measures how much longer the gradients of single instances are than their mean, and can scale the update by it.

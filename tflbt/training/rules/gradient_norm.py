@@ -7,10 +7,12 @@ from typing import Any, ClassVar
 
 import tensorflow as tf
 
+from tflbt import checks
 from tflbt.training.rules.gradient_statistics import squared_norm, without_regularization
 from tflbt.training.rules.rule import Rule
 
 
+@checks.arguments
 @dataclasses.dataclass(eq=False)
 class GradientNorm(Rule):
     r"""Logs `gradient_norm`: the mean over an epoch's updates of the length of the update's mean gradient.

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tflbt import checks
 
 
+@checks.arguments
 @tf.keras.utils.register_keras_serializable(package="tflbt")
 class SmoothedSparseCategoricalCrossentropy(tf.keras.losses.Loss):
     r"""Cross-entropy against targets that spread a share s of the mass evenly over all K classes.
@@ -54,6 +55,7 @@ class SmoothedSparseCategoricalCrossentropy(tf.keras.losses.Loss):
         name: str = "smoothed_sparse_categorical_crossentropy",
     ) -> None:
         checks.number("label_smoothing", label_smoothing, at_least=0, less_than=1)
+        checks.one_of("reduction", reduction, tf.keras.losses.Reduction.all())
         super().__init__(reduction=reduction, name=name)
         self.label_smoothing = float(label_smoothing)
         self.from_logits = from_logits

@@ -17,6 +17,7 @@ from tflbt.training.rules.rule import Rule
 _OF_WEIGHTS, _OF_GRADIENTS = range(2)  # words of their seeds
 
 
+@checks.arguments
 @dataclasses.dataclass(eq=False)
 class GradientNoise(Rule):
     r"""Adds Gaussian noise to the gradient of every update, once, after the sum over sub-batches and ranks.
@@ -81,6 +82,7 @@ class GradientNoise(Rule):
         return {"injected_gradient_noise": float(self._ratio)}
 
 
+@checks.arguments
 @dataclasses.dataclass(eq=False)
 class WeightNoise(Rule):
     r"""Takes the gradient of every update at weights with Gaussian noise, and the step from the weights without it.
@@ -152,6 +154,7 @@ class WeightNoise(Rule):
         return {"injected_weight_noise": float(self._ratio)}
 
 
+@checks.arguments
 @dataclasses.dataclass(eq=False)
 class LabelNoise(Rule):
     r"""Replaces integer labels, each with probability p, by another class, all others alike; metrics see clean ones.

@@ -16,6 +16,7 @@ from tflbt.training.rules.gradient_statistics import squared_norm, without_regul
 from tflbt.training.rules.rule import Rule
 
 
+@checks.arguments
 @dataclasses.dataclass(eq=False)
 class NoiseScale(Rule):
     r"""Measures the gradient noise scale: the batch size up to which larger batches make better steps.

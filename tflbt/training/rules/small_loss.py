@@ -14,6 +14,7 @@ SCOPES = ("sub_batch", "update")
 _ROUNDING = 1e-9  # so that 29% of 100 samples are 29: the product is 28.999999999999996
 
 
+@checks.arguments
 @dataclasses.dataclass(eq=False)
 class SmallLossDiscarding(Rule):
     r"""Leaves the samples with the smallest losses out of updates: give it to `LargeBatchModel.fit(small_loss=...)`.

@@ -17,6 +17,7 @@ from tflbt.training.rules.rule import Rule
 RADII = ("none", "median", "l2")
 
 
+@checks.arguments
 @dataclasses.dataclass(eq=False)
 class Strides(Rule):
     r"""Logs how large the steps of an epoch are, on average over the P weights of a layer and the epoch's T updates.

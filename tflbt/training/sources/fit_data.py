@@ -69,8 +69,11 @@ def prepare(
     if validation_data is not None:
         size = validation_batch_size or data.plan.samples_a_rank_computes
         if is_arrays(validation_data):
-            parts = tf.keras.utils.unpack_x_y_sample_weight(validation_data)
-            batches = evaluation_batches(pack(*parts), size, reduction)
+            try:
+                arrays = pack(*tf.keras.utils.unpack_x_y_sample_weight(validation_data))
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"validation_data: {error}") from error
+            batches = evaluation_batches(arrays, size, reduction)
             if not validation_batch_size:
                 data = dataclasses.replace(data, validation_steps_per_batch=data.plan.sub_batches)
         else:
