@@ -89,6 +89,7 @@ LEGAL = {
     "EigenResult.iterations": [-1],
     "SpectralDensity.parameters": [-1],
     "TraceResult.products": [-1],
+    "Result.killed": [[0], [-1, 2]],
     **{
         f"Regimes.{n}": [-1]
         for n in ("small_up_to", "large_from", "huge_above", "huge_from", "full")
@@ -147,6 +148,7 @@ def _calls(folder: Path) -> dict[str, dict[str, Any]]:
         "SignalToNoise": {"gradient_data": (X, Y), "batch_size": 2}, "StabilityMonitor": {"curvature_data": (X, Y)},
         "callbacks.StepDecay": {"epochs": [1]}, "schedules.StepDecay": {"epochs": [1]},
         "TwoPhaseSchedule": {"curvature_data": (X, Y)}, "Warmup": {"epochs": 2},
+        "ElasticRanks": {"max_ranks": 4}, "ranks_for": {"batch_size": 8, "max_ranks": 4},
         "AdaptiveBatch": {"batch_size": 8, "max_batch_size": 64}, "BatchPlan": {"batch_size": 8},
         "ComposedRate": {"base": 0.1}, "MedianStopping": {"direction": "min", "epochs": 10}, "Plateau": {"patience": 2},
         "TwoPhase": {"plateau": control.Plateau(2)}, "stability_limit": {"learning_rate": 0.1},

@@ -24,6 +24,7 @@ def check_ranks(min_ranks: int, max_ranks: int, samples_per_rank: int) -> None:
         raise ValueError(f"max_ranks={max_ranks} must be at least min_ranks={min_ranks}.")
 
 
+@checks.arguments
 def ranks_for(
     batch_size: int,
     *,

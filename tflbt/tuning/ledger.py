@@ -48,7 +48,7 @@ class Result:
 
     def __post_init__(self) -> None:
         """Checks the numbers."""
-        checks.counts(self, "number", "trials")
+        checks.counts(self, "number", "trials", "best_epoch")
 
 
 @dataclasses.dataclass

@@ -7,12 +7,14 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
+from tflbt import checks
 from tflbt.control.ranks import WantedRanks, check_ranks, ranks_for
 from tflbt.distributed import comm, restart
 from tflbt.training import keras_internals
 from tflbt.training.keras_internals import TensorLogs
 
 
+@checks.arguments
 class ElasticRanks(TensorLogs, tf.keras.callbacks.Callback):
     """Asks for as many ranks as the batch wants, at the end of an epoch, by ending the job on all ranks.
 
