@@ -301,6 +301,7 @@ def damage(path: Path) -> str | None:
     return None
 
 
+@checks.arguments
 def read_weights(path: Path) -> list[np.ndarray]:
     """Returns the weights in a checkpoint's folder, in the order of `model.weights`; no model is needed.
 
