@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import tensorflow as tf
 
@@ -22,7 +22,6 @@ from tflbt.runs.run_directory import RunDirectory
 from tflbt.training.keras_internals import TensorLogs
 
 
-@runtime_checkable
 class Source(Protocol):
     """Anything, usually a callback, that adds columns to an epoch's row."""
 
@@ -77,7 +76,7 @@ class RunLog(TensorLogs, tf.keras.callbacks.Callback):
     def __init__(
         self,
         run_directory: RunDirectory | str | os.PathLike[str],
-        sources: Iterable[Source] = (),
+        sources: Iterable[Any] = (),  # with `epoch_columns`, as `Source` has it
         verbose: int = 1,
     ) -> None:
         super().__init__()
