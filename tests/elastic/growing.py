@@ -97,6 +97,8 @@ def main():
     folder = Path(sys.argv[1])
     elastic_worker.wait_for_place = lambda: dies_while_it_joins(folder)
     model, used = compiled(), callbacks(folder)
+    if elastic_worker.is_standby():  # as in a script that goes on where it ended
+        used[-1].resume(model)
     found = elastic.fit(
         model, X, Y, samples_per_rank=16, callbacks=[*used[:-1], Plan(folder), used[-1]], **FIT
     )
