@@ -79,6 +79,8 @@ LEGAL = {
     "arrays": [np.zeros(3)],
     "sample_weight": [None],
     "loss": [None],
+    "SmallLossDiscarding.epochs": [None, 0],
+    "SmoothedSparseCategoricalCrossentropy.label_smoothing": [0],
     "group": [None],  # all ranks are one group
     "weight_decay": [0, 1.5],  # these have no annotations: `prepares` adds them
     "bn_momentum": [0, None],

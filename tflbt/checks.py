@@ -226,8 +226,9 @@ def array(name: str, value: Any, *, more_than: float = -math.inf) -> np.ndarray:
         found = np.empty(0, object)
     is_numeric = np.issubdtype(found.dtype, np.floating) or np.issubdtype(found.dtype, np.integer)
     if not (is_numeric and found.size and np.all((abs(found) <= LARGEST) & (found > more_than))):
-        bound = f" of more than {more_than:g}" if more_than > -math.inf else ""
-        raise ValueError(f"{name}={reprlib.repr(value)} must be finite numbers{bound} (an array).")
+        bound = f"more than {more_than:g} and " if more_than > -math.inf else ""
+        shown = reprlib.repr(value)
+        raise ValueError(f"{name} must be {bound}finite numbers everywhere, got {name}={shown}.")
     return found
 
 

@@ -49,7 +49,7 @@ class SmoothedSparseCategoricalCrossentropy(tf.keras.losses.Loss):
 
     def __init__(
         self,
-        label_smoothing: float = 0.1,
+        label_smoothing: Any = 0.1,  # a number, as checked below
         from_logits: bool = True,
         reduction: str = tf.keras.losses.Reduction.AUTO,
         name: str = "smoothed_sparse_categorical_crossentropy",

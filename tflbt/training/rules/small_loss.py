@@ -58,7 +58,7 @@ class SmallLossDiscarding(Rule):
     """
 
     share: float = 0.3
-    epochs: int | None = 100
+    epochs: Any = 100  # a whole number or None, as checked below
     scope: str = "sub_batch"
 
     name: ClassVar[str] = "small_loss"
