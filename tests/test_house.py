@@ -15,6 +15,7 @@ HELD_BY = {
     "analysis/test_regimes.py": ["analysis/regime_line"],
     "benchmarks/test_benchmarks.py runs every benchmark": [
         *("benchmarks/augmentation", "benchmarks/batch_growth", "benchmarks/optimizer_memory"),
+        "benchmarks/elastic",
         "benchmarks/side_by_side",
     ],
     "the tests of the three callbacks that are derived from it": ["callbacks/batch_size"],

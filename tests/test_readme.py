@@ -132,8 +132,8 @@ def test_every_file_that_a_document_names_exists(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.stem)
 def test_the_modules_that_a_document_runs_exist(document: Path) -> None:
     """Each `python -m tflbt.NAME`."""
-    for name in set(re.findall(r"python -m tflbt\.(\w+)", document.read_text())):
-        path = ROOT / "tflbt" / name
+    for name in set(re.findall(r"python -m tflbt\.(\w+(?:\.\w+)*)", document.read_text())):
+        path = ROOT / "tflbt" / name.replace(".", "/")
         assert path.with_suffix(".py").exists() or (path / "__main__.py").exists()
 
 

@@ -93,7 +93,9 @@ def _fits(value: Any, kind: Any) -> bool:
     if origin in (tuple, list, collections.abc.Sequence, Iterable):
         if isinstance(value, (str, bytes, collections.abc.Mapping)):
             return False
-        if isinstance(value, (collections.abc.Sequence, np.ndarray)) and getattr(value, "ndim", 1):
+        if isinstance(value, (collections.abc.Sequence, np.ndarray)) and getattr(
+            value, "ndim", True
+        ):
             return all(_fits(each, parts[0]) for each in value)
         return origin is Iterable and isinstance(value, Iterable)
     return isinstance(value, origin or kind)

@@ -84,14 +84,16 @@ def events(file: Path) -> list[tuple[float, str]]:
 def figures(folder: Path) -> dict[str, list[float]]:
     """Seconds of each round: of the pause as a rank joins, from the request on, and after the death."""
     ranks, launcher = events(folder / "ranks"), events(folder / "launcher")
-    asked = [moment for moment, what in launcher if what.endswith("ranks that fit: 1,2")]
+    requests = [moment for moment, what in launcher if what.endswith("ranks that fit: 1,2")]
     found: dict[str, list[float]] = {"pause": [], "request": [], "death": []}
     died = None
     for (before, what), (moment, then) in zip(ranks, ranks[1:]):
         died = before if what == "dies" else died
         if what == "update 1" and then == "update 2":
             found["pause"].append(moment - before)
-            found["request"].append(moment - max(a for a in asked if a < moment))
+            found["request"].append(
+                moment - max(request for request in requests if request < moment)
+            )
         if died is not None and then == "update 1":
             found["death"].append(moment - died)
             died = None

@@ -179,7 +179,7 @@ class Checkpoint(tf.keras.callbacks.Callback):
         self._ours, self._resumed, self.ended_itself = True, False, False
         self._states.forget()
 
-    def _go_on_inside(self, model: tf.keras.Model, state: dict[str, Any]) -> None:
+    def _go_on_inside(self, model: tf.keras.Model, state: Mapping[str, Any]) -> None:
         """Has the next `fit` begin inside an epoch."""
         if not hasattr(model, "update_state"):
             raise ValueError(

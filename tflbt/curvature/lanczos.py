@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
@@ -174,7 +175,11 @@ def _pairs(krylov: Tridiagonal, chosen: Iterable[int]) -> list[Pair]:
 
 
 def _with_copies(
-    product: FlatProduct, pairs: list[Pair], order: FlatProduct, iterations: int, tolerance: float
+    product: FlatProduct,
+    pairs: list[Pair],
+    order: Callable[[Any], Any],
+    iterations: int,
+    tolerance: float,
 ) -> tuple[list[Pair], int]:
     """Searches what is orthogonal to the converged pairs until it holds none that belongs among them."""
     count, products, random = len(pairs), 0, np.random.default_rng([1, 2])  # no caller's seed

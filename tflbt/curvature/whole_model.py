@@ -160,7 +160,8 @@ class WholeModel:
 
     def _count_valid(self, samples: MeasuredSamples, reduction: comm.Reduction | None) -> None:
         """Count what masks leave of all samples, which no sub-batch knows, where there are masks."""
-        if self._valid is None or self._counted == (samples, reduction):
+        factor = self._samples_per_valid
+        if factor is None or self._counted == (samples, reduction):
             return
         sums = [tf.zeros([_MOST_OUTPUTS]), tf.constant(float(samples.count))]
         for x, *_ in samples.sub_batches():
@@ -168,7 +169,7 @@ class WholeModel:
         if reduction is not None:
             sums = comm.all_reduce_sum(sums, "tflbt.curvature.valid", reduction)
         valid, count = sums
-        self._samples_per_valid.assign(tf.where(valid > 0, count / tf.maximum(valid, 1.0), 1.0))
+        factor.assign(tf.where(valid > 0, count / tf.maximum(valid, 1.0), 1.0))
         self._counted = samples, reduction
 
     def _over(self, samples: MeasuredSamples, function: Callable[..., Vector]) -> Vector:

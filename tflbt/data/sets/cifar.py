@@ -145,11 +145,13 @@ def _of_keras(edition: _Edition) -> ImageData:
             f"tf.keras.datasets.{edition.name} cannot be read ({error}): remove {edition.archive} from Keras's cache "
             "and download it again, or name a data_dir."
         ) from error
-    arrays = []
-    for x, y in splits:
+
+    def arrays(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         x = x if x.shape[-1] == 3 else x.transpose(0, 2, 3, 1)
-        arrays += [np.ascontiguousarray(x), y.reshape(-1).astype(np.int64)]
-    return ImageData(*arrays, classes=edition.classes, name=edition.name)
+        return np.ascontiguousarray(x), y.reshape(-1).astype(np.int64)
+
+    train, test = (arrays(*split) for split in splits)
+    return ImageData(*train, *test, classes=edition.classes, name=edition.name)
 
 
 def _records(path: Path | None, place: Path, edition: _Edition, name: str) -> np.ndarray:
