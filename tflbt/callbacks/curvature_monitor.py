@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -44,7 +43,12 @@ class CurvatureMonitor(tf.keras.callbacks.Callback):
     """
 
     def __init__(
-        self, curvature_data: Any, every: int = 1, *, blocks: Sequence[str] = (), **options: Any
+        self,
+        curvature_data: Any,
+        every: int = 1,
+        *,
+        blocks: Sequence[str] | str = (),
+        **options: Any,
     ) -> None:
         super().__init__()
         checks.whole("every", every, at_least=1)

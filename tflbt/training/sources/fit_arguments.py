@@ -30,9 +30,11 @@ def check(validation_freq: Any, callbacks: Any, verbose: Any, shuffle: Any, **ot
             checks.whole(name, others[name], at_least=least)
     if checks.is_whole(validation_freq):
         checks.whole("validation_freq", validation_freq, at_least=1)
-    checks.number("validation_split", others["validation_split"], at_least=0, less_than=1)
-    if others["stall_limit"] is not None:
-        checks.number("stall_limit", others["stall_limit"], at_least=0, hint=": seconds")
+    checks.number("validation_split", others["validation_split"], at_least=0, at_most=1)
+    if others["stall_limit"] is not None and others["stall_limit"] < 0:
+        raise ValueError(
+            f"stall_limit={others['stall_limit']!r} must be a number of seconds, at least 0."
+        )
     if isinstance(shuffle, str):
         checks.one_of("shuffle", shuffle, ("batch",))
     check_loop(callbacks, verbose)
