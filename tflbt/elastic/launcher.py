@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from tflbt.distributed.elastic_driver import Job, Seat
+from tflbt.distributed.hosts import parse_file
 
 # What reaches the ranks on other hosts, by the beginnings of names.
 FORWARDED = ("HOROVOD_", "TF_", "TFLBT_", "NCCL_", "OMP_", "PYTHONPATH", "PATH", "LD_LIBRARY_PATH")
@@ -94,40 +95,18 @@ class Hosts:
     def __call__(self) -> list[Seat]:
         """The seats, in the order of the file."""
         if self._file is None:
-            return seats_of([("localhost", self._here)])
+            return seats_of({"localhost": self._here})
         try:
-            self._seats = seats_of(parsed(self._file.read_text())) or self._seats
+            self._seats = seats_of(parse_file(self._file.read_text(), str(self._file)))
         except (OSError, ValueError):
             if not self._seats:
                 raise
         return self._seats
 
 
-def parsed(text: str) -> list[tuple[str, int]]:
-    r"""The hosts and their slots in the text of a hosts file.
-
-    Raises:
-        ValueError: For a line that says something else.
-
-    Example:
-        >>> parsed("node1 slots=2  # a comment\nnode2:4\n\nnode3")
-        [('node1', 2), ('node2', 4), ('node3', 1)]
-    """
-    hosts = []
-    for number, line in enumerate(text.splitlines(), 1):
-        words = line.partition("#")[0].replace("slots=", " ").replace(":", " ").split()
-        if not words:
-            continue
-        slots = words[1] if len(words) > 1 else "1"
-        if len(words) > 2 or not slots.isdigit():
-            raise ValueError(f"line {number} of the hosts file is {line!r}: write `name slots=4`.")
-        hosts.append((words[0], int(slots)))
-    return hosts
-
-
-def seats_of(hosts: list[tuple[str, int]]) -> list[Seat]:
+def seats_of(hosts: dict[str, int]) -> list[Seat]:
     """The seats of hosts with so many slots each."""
-    return [Seat(host, i, slots) for host, slots in hosts for i in range(slots)]
+    return [Seat(host, i, slots) for host, slots in hosts.items() for i in range(slots)]
 
 
 def environment_of(
