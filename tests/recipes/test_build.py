@@ -201,9 +201,9 @@ def test_a_fit_follows_the_recipe(images):
         ("label_smoothing", 1.0, "config.label_smoothing=1.0 must be at least 0 and less than 1"),
         ("label_smoothing", -0.1, "config.label_smoothing=-0.1"),
         ("epochs", 0, "config.epochs=0 must be a whole number, at least 1"),
-        ("seed", -1, "config.seed=-1 must be a whole number, at least 0"),
+        ("seed", -1, "config.seed=-1 must be a whole number, between 0"),
         ("data.padding", -1, "config.data.padding=-1"),
-        ("warmup.epochs", float("nan"), "config.warmup.epochs=nan must be more than 0"),
+        ("warmup.epochs", float("nan"), "config.warmup.epochs=nan must be a finite number"),
         ("warmup.epochs", float("inf"), "config.warmup.epochs=inf must be"),
         ("warmup.initial_factor", 1.5, "config.warmup.initial_factor=1.5 must be between 0 and 1"),
         (

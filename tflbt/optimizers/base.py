@@ -34,7 +34,7 @@ class LayerWiseOptimizer(keras_slots.HookedOptimizer):
         name: str,
         learning_rate: Any,
         weight_decay: float | None = 0.0,
-        ratio_bounds: Sequence[float] | None = None,
+        ratio_bounds: Sequence[checks.Measured] | None = None,
         bound_on: str = "ratio",
         exclude_from_weight_decay: Sequence[str] = (),
         exclude_from_adaptation: Sequence[str] = (),

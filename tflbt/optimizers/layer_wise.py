@@ -75,7 +75,7 @@ class LayerWise(keras_slots.RateOfInner, LayerWiseOptimizer):
         self,
         inner: Any,
         trust_coefficient: float = 1.0,
-        ratio_bounds: Sequence[float] | None = None,
+        ratio_bounds: Sequence[checks.Measured] | None = None,
         bound_on: str = "ratio",
         exclude_from_adaptation: Sequence[str] = (),
         exclude_from_weight_decay: Sequence[str] | None = None,
