@@ -118,7 +118,7 @@ def recurrent_net():
     """Build a network whose output layer is a whole recurrent layer, a loop in the graph, under a mask."""
     tokens = layers.Input((4,), dtype="int32")
     embedded = layers.Embedding(9, 3, mask_zero=True)(tokens)
-    return tf.keras.Model(tokens, layers.SimpleRNN(4)(embedded))
+    return tf.keras.Model(tokens, layers.GRU(4)(embedded))
 
 
 def two_outputs():

@@ -52,7 +52,7 @@ def losses_at(
     x: Any,
     y: Any,
     directions: Sequence[Sequence[np.ndarray]],
-    coordinates: np.ndarray,
+    coordinates: np.ndarray | Sequence[float | Sequence[float]],
     *,
     variables: Sequence[tf.Variable] | None = None,
     batch_norm: str = "fixed",
