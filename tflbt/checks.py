@@ -87,6 +87,8 @@ def _fits(value: Any, kind: Any) -> bool:
         return (is_whole if kind is int else is_number)(value) and abs(value) <= LARGEST
     if kind is bool:
         return isinstance(value, (bool, np.bool_))
+    if kind is np.ndarray:  # tensors and variables too
+        return hasattr(value, "__array__") and not isinstance(value, np.generic)
     if origin is tuple and parts[1:] != (...,):
         is_list = isinstance(value, (tuple, list)) and len(value) == len(parts)
         return is_list and all(map(_fits, value, parts))
