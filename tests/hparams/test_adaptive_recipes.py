@@ -311,7 +311,7 @@ def test_svhn_decides_within_an_epoch():
         ("gg", "batch_schedule.factor", 1.0, "=1.0 must be more than 1"),
         ("abs", "batch_schedule.alpha", 1.0, "=1.0 must be more than 1"),
         ("abs", "batch_schedule.beta", 0.5, "=0.5 must be more than 1"),
-        ("abs", "batch_schedule.beta", float("nan"), "=nan must be more than 1"),
+        ("abs", "batch_schedule.beta", float("nan"), "=nan must be a finite number"),
         ("abs", "batch_schedule.kappa", 0, "=0 must be a whole number, at least 1"),
         ("abs", "batch_schedule.omega", 0.5, "=0.5 must be at least 1"),
         ("abs", "batch_schedule.curvature_samples", 0, "=0 must be a whole number, at least 1"),
