@@ -99,7 +99,7 @@ read_options() {
   done
   rest=("$@")
   [ -z "$hostfile" ] || [ -z "$host_list" ] || fail "give -H or --hostfile, not both"
-  [ -z "$hostfile" ] || [ -r "$hostfile" ] ||
+  [ -z "$hostfile" ] || { [ -f "$hostfile" ] && [ -r "$hostfile" ]; } ||
     fail "--hostfile $hostfile cannot be read (an example: mpi/hostfile.example)"
 }
 

@@ -262,14 +262,21 @@ def _range(
 ) -> str:
     """The bounds in words, such as "at least 0 and less than 1"."""
     if at_least is not None and at_most is not None:
-        return f"between {at_least:g} and {at_most:g}"
+        return f"between {_digits(at_least)} and {_digits(at_most)}"
     bounds = {
         "at least": at_least,
         "more than": more_than,
         "at most": at_most,
         "less than": less_than,
     }
-    return " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
+    return " and ".join(
+        f"{word} {_digits(bound)}" for word, bound in bounds.items() if bound is not None
+    )
+
+
+def _digits(bound: float) -> str:
+    """A bound as a person would write it."""
+    return str(bound) if is_whole(bound) else f"{bound:g}"
 
 
 def overridden(thing: Any, names: Iterable[str], is_theirs: Callable[[type], bool]) -> list[str]:

@@ -175,7 +175,7 @@ def test_both_cells_come_back_from_their_configuration_and_compute_in_bfloat16()
     ("options", "message"),
     [
         ({"cells": 1}, "^cells=1 must be a whole number, at least 2"),
-        ({"channels": 0}, "^channels=0 must be a whole number, at least 1"),
+        ({"channels": 0}, "^channels=0 must be a whole number, between 1 and 1000000"),
         ({"drop_path": 1.0}, "^drop_path=1.0 must be at least 0 and less than 1"),
         ({"input_shape": (10, 8, 3)}, r"^input_shape=\(10, 8, 3\) must have sides of multiples"),
     ],

@@ -146,7 +146,9 @@ def test_wrong_options_are_told():
         densenet(41, bottleneck=False)
     with pytest.raises(ValueError, match=r"^depth=4 must be 6n \+ 4"):
         densenet(4)
-    with pytest.raises(ValueError, match="^growth_rate=0 must be a whole number, at least 1"):
+    with pytest.raises(
+        ValueError, match="^growth_rate=0 must be a whole number, between 1 and 1000000"
+    ):
         densenet(growth_rate=0)
     with pytest.raises(ValueError, match="^compression=0 must be more than 0 and at most 1"):
         densenet(compression=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -61,7 +62,7 @@ class GhostBatchNormalization(tf.keras.layers.BatchNormalization):
     def __init__(
         self,
         ghost_size: int,
-        axis: int = -1,
+        axis: int | Sequence[int] = -1,
         momentum: float = 0.99,
         epsilon: float = 1e-3,
         **kwargs: Any,

@@ -200,5 +200,7 @@ def test_a_missing_folder_or_unknown_part_is_reported(tmp_path):
     with pytest.raises(ValueError, match="data_dir is not given. It should hold SVHN's files"):
         load("svhn")
     for parts in ((), ("test",), "train"):
-        with pytest.raises(ValueError, match="^parts=.* must be (of 'train' and 'extra'|a list, each text)"):
+        with pytest.raises(
+            ValueError, match="^parts=.* must be (of 'train' and 'extra'|a list, each text)"
+        ):
             load_svhn(tmp_path, parts=parts)
