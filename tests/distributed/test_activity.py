@@ -49,6 +49,14 @@ def test_hidden_threads_do_not_count():
     assert usage("self", hidden) == (0, 0, 0)
 
 
-def test_where_a_program_is():
+def test_where_a_program_is(monkeypatch):
+    mine = (
+        threading.current_thread()
+    )  # tests run in another than the main one where they are shared out
+    monkeypatch.setattr(threading, "main_thread", lambda: mine)
+    all_frames = (
+        sys._current_frames
+    )  # without the thread in which execnet reads, which threading does not know
+    monkeypatch.setattr(sys, "_current_frames", lambda: {mine.ident: all_frames()[mine.ident]})
     with concurrent.futures.ThreadPoolExecutor() as watcher:
         assert watcher.submit(whereabouts).result().startswith("test_where_a_program_is (test_act")

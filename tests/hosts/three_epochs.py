@@ -14,8 +14,6 @@ import tensorflow as tf
 
 import tflbt
 
-FOLDER = Path(sys.argv[1])
-
 
 def train(folder: Path | None, epochs: int = 3) -> list[np.ndarray]:
     """Returns the weights after three epochs, of which those that the folder holds are not trained again."""
@@ -31,7 +29,7 @@ def train(folder: Path | None, epochs: int = 3) -> list[np.ndarray]:
         checkpoint = tflbt.callbacks.Checkpoint(folder / "checkpoints")
         begin = checkpoint.resume(model)
         wait = tf.keras.callbacks.LambdaCallback(
-            on_train_batch_begin=lambda *_: wait_for_cut(model)
+            on_train_batch_begin=lambda *_: wait_for_cut(model, folder)
         )
         callbacks = [wait, checkpoint]
     model.fit(
@@ -47,18 +45,19 @@ def train(folder: Path | None, epochs: int = 3) -> list[np.ndarray]:
     return model.get_weights()
 
 
-def wait_for_cut(model: tf.keras.Model) -> None:
+def wait_for_cut(model: tf.keras.Model, folder: Path) -> None:
     """In the second epoch's second update."""
-    if int(model.optimizer.iterations) == 4 and not (FOLDER / "cut").exists():
-        (FOLDER / f"now-{tflbt.rank()}").touch()
-        while not (FOLDER / "cut").exists():
+    if int(model.optimizer.iterations) == 4 and not (folder / "cut").exists():
+        (folder / f"now-{tflbt.rank()}").touch()
+        while not (folder / "cut").exists():
             time.sleep(0.05)
 
 
 if __name__ == "__main__":
     tflbt.init()
+    folder = Path(sys.argv[1])
     seen = {"host": socket.gethostname(), "variables": dict(os.environ)}
-    (FOLDER / f"rank-{tflbt.rank()}.json").write_text(json.dumps(seen))
-    weights = train(FOLDER)
+    (folder / f"rank-{tflbt.rank()}.json").write_text(json.dumps(seen))
+    weights = train(folder)
     if tflbt.is_chief():
-        np.savez(FOLDER / "end.npz", *weights)
+        np.savez(folder / "end.npz", *weights)

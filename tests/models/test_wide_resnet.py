@@ -126,7 +126,7 @@ def test_wrong_options_are_told():
     for depth in (18, 4):
         with pytest.raises(ValueError, match=rf"^depth={depth} must be 6n \+ 4, such as 10"):
             wide_resnet(depth)
-    with pytest.raises(ValueError, match="^width=0 must be a whole number, at least 1"):
+    with pytest.raises(ValueError, match="^width=0 must be a whole number, between 1"):
         wide_resnet(16, 0)
     with pytest.raises(ValueError, match="^dropout=1.0 must be at least 0 and less than 1"):
         wide_resnet(dropout=1.0)

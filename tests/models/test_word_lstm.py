@@ -239,8 +239,8 @@ def test_a_large_batch_model_trains_it_in_sub_batches():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"layers": 0}, "^layers=0 must be a whole number, at least 1"),
-        ({"input_shape": (5, 1)}, r"^input_shape=\(5, 1\) must be one number"),
+        ({"layers": 0}, "^layers=0 must be a whole number, between 1"),
+        ({"input_shape": (5, 1)}, r"^input_shape=\(5, 1\) must be \(a whole number\)"),
         ({"dropout_hidden": 1.0}, "^dropout_hidden=1.0 must be at least 0 and less than 1"),
         ({"slowness_penalty": -1.0}, "slowness_penalty=-1.0 must be at least 0"),
     ],
