@@ -54,6 +54,7 @@ MAY_BE = {
     "Transform": (len,),
     "ndarray": (np.zeros(3),),
     "Sequence[str]": ([], ("a",)),
+    "Iterable[str]": ([], ("a",)),
     "tuple[str, ...]": ([], ("a",)),
     "Sequence[": ([],),
     "tuple[": ([],),
@@ -67,7 +68,7 @@ LEGAL = {
     "valid_range": [[-1, 2]],  # images of -1 .. 2
     "distances": [np.zeros(3), [0], [-1, 2]],  # along an eigenvector, both ways
     "seed": [LARGE],  # 63 bits
-    "axis": [-1],  # counts from the end
+    "axis": [-1, [0], [-1, 2]],  # counts from the end; Keras saves it as a list
     "learning_rate": [0, 1.5],  # of optimizers: a number or a schedule
     "mean": [-1, 0, 1.5, -0.5, np.zeros(3), [0], [-1, 2]],
     "scale": [1.5],

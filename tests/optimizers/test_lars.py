@@ -264,3 +264,8 @@ def test_a_wrong_argument_is_named(name, value):
 def test_an_unknown_argument_is_an_error():
     with pytest.raises(TypeError, match="momentun"):
         LARS(momentun=0.9)
+
+
+def test_patterns_may_be_any_collection():
+    optimizer = LARS(0.1, exclude_from_weight_decay={"bias"}, exclude_from_adaptation=("bias",))
+    assert list(optimizer.get_config()["exclude_from_weight_decay"]) == ["bias"]

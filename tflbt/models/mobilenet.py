@@ -32,7 +32,7 @@ BLOCKS = (  # channels at alpha 1, and the stride
 def mobilenet(
     alpha: float = 1.0,
     *,
-    input_shape: tuple[int, int, int] = (224, 224, 3),
+    input_shape: tuple[int | None, int | None, int] = (224, 224, 3),
     classes: int = 1000,
     blocks: Sequence[tuple[int, int]] = BLOCKS,
     dropout: float = 0.0,

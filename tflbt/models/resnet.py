@@ -37,7 +37,7 @@ def resnet(
     stem: str = "imagenet",
     bottleneck: bool = False,
     shortcut: str = "B",
-    input_shape: tuple[int, int, int] = (224, 224, 3),
+    input_shape: tuple[int | None, int | None, int] = (224, 224, 3),
     classes: int = 1000,
     zero_init_last_gamma: bool = False,
     name: str = "resnet",
@@ -143,7 +143,7 @@ def _padded(x: tf.Tensor, channels: int, stride: int, name: str) -> tf.Tensor:
 def cifar_resnet(
     depth: int = 20,
     *,
-    input_shape: tuple[int, int, int] = (32, 32, 3),
+    input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
     classes: int = 10,
     widths: Sequence[int] = (16, 32, 64),
     shortcut: str = "A",
@@ -194,7 +194,7 @@ def cifar_resnet(
 def digits_resnet(
     depth: int = 8,
     *,
-    input_shape: tuple[int, int, int] = (8, 8, 1),
+    input_shape: tuple[int | None, int | None, int] = (8, 8, 1),
     classes: int = 10,
     widths: Sequence[int] = (16, 32, 64),
     shortcut: str = "A",
@@ -231,7 +231,7 @@ def digits_resnet(
 def resnet18(
     *,
     stem: str = "cifar",
-    input_shape: tuple[int, int, int] | None = None,
+    input_shape: tuple[int | None, int | None, int] | None = None,
     classes: int | None = None,
     blocks: Sequence[int] = (2, 2, 2, 2),
     widths: Sequence[int] = (64, 128, 256, 512),
@@ -271,7 +271,7 @@ def resnet18(
 def resnet50(
     *,
     stem: str = "imagenet",
-    input_shape: tuple[int, int, int] | None = None,
+    input_shape: tuple[int | None, int | None, int] | None = None,
     classes: int | None = None,
     blocks: Sequence[int] = (3, 4, 6, 3),
     widths: Sequence[int] = (64, 128, 256, 512),

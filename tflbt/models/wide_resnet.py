@@ -26,7 +26,7 @@ def wide_resnet(
     depth: int = 16,
     width: int = 4,
     *,
-    input_shape: tuple[int, int, int] = (32, 32, 3),
+    input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
     classes: int = 10,
     dropout: float = 0.0,
 ) -> tf.keras.Model:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -36,8 +36,8 @@ class LayerWiseOptimizer(keras_slots.HookedOptimizer):
         weight_decay: float | None = 0.0,
         ratio_bounds: Sequence[checks.Measured] | None = None,
         bound_on: str = "ratio",
-        exclude_from_weight_decay: Sequence[str] = (),
-        exclude_from_adaptation: Sequence[str] = (),
+        exclude_from_weight_decay: Iterable[str] = (),
+        exclude_from_adaptation: Iterable[str] = (),
         **kwargs: Any,
     ) -> None:
         weight_decay = 0.0 if weight_decay is None else float(weight_decay)

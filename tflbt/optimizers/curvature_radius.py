@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -84,8 +84,8 @@ class CurvatureRadius(RadiusOptimizer):
         beta: float = 0.95,
         floor: float = 0.1,
         ratio_bounds: Sequence[checks.Measured] | None = None,
-        exclude_from_weight_decay: Sequence[str] = (),
-        exclude_from_adaptation: Sequence[str] = (),
+        exclude_from_weight_decay: Iterable[str] = (),
+        exclude_from_adaptation: Iterable[str] = (),
         name: str = "CurvatureRadius",
         **kwargs: Any,
     ) -> None:

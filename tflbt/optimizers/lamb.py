@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -70,8 +70,8 @@ class LAMB(LayerWiseOptimizer):
         weight_decay: float | None = 0.0,
         ratio_bounds: Sequence[checks.Measured] | None = None,
         bound_on: str = "ratio",
-        exclude_from_weight_decay: Sequence[str] = (),
-        exclude_from_adaptation: Sequence[str] = (),
+        exclude_from_weight_decay: Iterable[str] = (),
+        exclude_from_adaptation: Iterable[str] = (),
         bias_correction: bool = True,
         name: str = "LAMB",
         **kwargs: Any,

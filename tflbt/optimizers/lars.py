@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -77,8 +77,8 @@ class LARS(MomentumOptimizer):
         epsilon: float = 0.0,
         ratio_bounds: Sequence[checks.Measured] | None = None,
         momentum_style: str = "lr_inside",
-        exclude_from_weight_decay: Sequence[str] = (),
-        exclude_from_adaptation: Sequence[str] = (),
+        exclude_from_weight_decay: Iterable[str] = (),
+        exclude_from_adaptation: Iterable[str] = (),
         denominator: str = "separate",
         bound_on: str = "ratio",
         name: str = "LARS",

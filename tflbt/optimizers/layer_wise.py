@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,8 +77,8 @@ class LayerWise(keras_slots.RateOfInner, LayerWiseOptimizer):
         trust_coefficient: float = 1.0,
         ratio_bounds: Sequence[checks.Measured] | None = None,
         bound_on: str = "ratio",
-        exclude_from_adaptation: Sequence[str] = (),
-        exclude_from_weight_decay: Sequence[str] | None = None,
+        exclude_from_adaptation: Iterable[str] = (),
+        exclude_from_weight_decay: Iterable[str] | None = None,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -38,8 +38,8 @@ class RadiusOptimizer(MomentumOptimizer):
         weight_decay: float | None = 0.0,
         floor: float = 0.1,
         ratio_bounds: Sequence[checks.Measured] | None = None,
-        exclude_from_weight_decay: Sequence[str] = (),
-        exclude_from_adaptation: Sequence[str] = (),
+        exclude_from_weight_decay: Iterable[str] = (),
+        exclude_from_adaptation: Iterable[str] = (),
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
