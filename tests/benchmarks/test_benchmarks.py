@@ -26,6 +26,10 @@ SMALLEST = {
         "--measurements=1",
         "--steps=1",
     ],
+    "device": [
+        *("--network", "resnet4", "--policy", "float32"),
+        *("--images=16", "--sub_batch=8", "--rounds=1"),
+    ],
     "elastic": ["--rounds=1"],
     "optimizer_memory": ["--variables=3"],
     "optimizers": ["--rounds=1", "--variables=3"],

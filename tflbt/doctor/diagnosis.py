@@ -7,44 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 
+from tflbt.doctor import gpus
+from tflbt.doctor.facts import Facts, Finding
+
 _INSTALL = "run mpi/install.sh"
+# The TensorFlows that tflbt is tested with, and the Pythons that have them.
+_LANES = {"2.15": ((3, 9), (3, 11)), "2.18": ((3, 10), (3, 12))}
 _OPTIONAL = (
     ("TensorFlow Addons", "tensorflow-addons", "addons"),
     ("KerasTuner", "keras-tuner", "tuner"),
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Facts:
-    """What is installed on a machine."""
-
-    python: tuple[int, ...]  # version of the running Python, such as (3, 11, 7)
-    versions: dict[str, str]  # of each installed part, by the name of its distribution
-    tensorflow: str | None  # its version; None if it cannot be imported
-    tensorflow_error: str  # last line of the error of its import, or empty
-    keras: str | None  # version of the package behind tf.keras; None without TensorFlow
-    gpus: tuple[str, ...]  # names of those that TensorFlow sees, in the order of local ranks
-    horovod_parts: frozenset[str]  # built into it: "TensorFlow", "MPI", "Gloo", "NCCL", ...
-    launchers: dict[str, str]  # what each prints as its version, by name
-    cores: int  # that this process may use
-    memory_gib: float
-    horovod_error: str = ""  # last line of the error of its import
-    unanswered: frozenset[str] = (
-        frozenset()
-    )  # those of TensorFlow and Horovod whose import did not end in time
-    seconds: float = 0.0  # the time that they had
-    load: float = 0.0  # processes that wanted a core meanwhile
-
-
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """A line of the report."""
-
-    # "ok", "warning", "missing" (and not needed), "unknown" (no answer), or "error": training could not start
-    status: str
-    name: str  # of the part
-    value: str  # what was found
-    hint: str = ""  # how to fix it; empty if there is nothing to fix
 
 
 def judge(facts: Facts, ranks: int = 1) -> list[Finding]:
@@ -53,7 +25,7 @@ def judge(facts: Facts, ranks: int = 1) -> list[Finding]:
         _judge_python(facts),
         *_judge_tensorflow(facts),
         *_judge_horovod(facts, ranks),
-        _judge_gpus(facts, ranks),
+        *gpus.judge(facts, ranks),
         _judge_launchers(facts),
         _judge_cores(facts, ranks),
         Finding("ok", "Memory", f"{facts.memory_gib:.1f} GiB"),
@@ -83,11 +55,21 @@ def render(findings: list[Finding]) -> str:
     return "\n".join(lines)
 
 
+def lane(facts: Facts) -> str | None:
+    """The TensorFlow that tflbt is tested with and that is installed, such as "2.15"; None if it is another."""
+    release = ".".join((facts.tensorflow or "").split(".")[:2])
+    return release if release in _LANES else None
+
+
 def _judge_python(facts: Facts) -> Finding:
     version = ".".join(map(str, facts.python))
-    if (3, 9) <= facts.python < (3, 12):
+    lanes = [lane(facts)] if lane(facts) else list(_LANES)
+    if any(_LANES[each][0] <= facts.python[:2] <= _LANES[each][1] for each in lanes if each):
         return Finding("ok", "Python", version)
-    hint = "TensorFlow 2.15 is made for Python 3.9 to 3.11 only: mpi/install.sh --python PATH"
+    hint = (
+        "TensorFlow 2.15 is made for Python 3.9 to 3.11 only: mpi/install.sh --python PATH, or --tensorflow 2.18 for "
+        "Python 3.10 to 3.12"
+    )
     return Finding("error", "Python", version, hint)
 
 
@@ -106,13 +88,23 @@ def _judge_tensorflow(facts: Facts) -> list[Finding]:
         hint = f"{_INSTALL}, or pip install tensorflow-cpu==2.15.1 for one process"
         return [Finding("error", "TensorFlow", value, hint)]
     tensorflow = Finding("ok", "TensorFlow", facts.tensorflow)
-    if not facts.tensorflow.startswith("2.15."):
-        hint = f"tflbt is tested with 2.15.1 only: {_INSTALL}"
+    if lane(facts) is None:
+        hint = f"tflbt is tested with 2.15.1, and with 2.18.1 and tf_keras, only: {_INSTALL}"
         tensorflow = dataclasses.replace(tensorflow, status="warning", hint=hint)
-    if int(facts.keras.split(".")[0]) < 3:
-        return [tensorflow, Finding("ok", "Keras", facts.keras)]
-    hint = "under Keras 3 Horovod trains without ever reducing: TensorFlow 2.15, or tf_keras with TF_USE_LEGACY_KERAS=1"
-    return [tensorflow, Finding("error", "Keras", facts.keras, hint)]
+    return [tensorflow, _judge_keras(facts, facts.keras)]
+
+
+def _judge_keras(facts: Facts, keras: str) -> Finding:
+    if int(keras.split(".")[0]) >= 3:
+        hint = (
+            "under Keras 3 Horovod trains without ever reducing: TensorFlow 2.15, or tf_keras with "
+            "TF_USE_LEGACY_KERAS=1 (mpi/install.sh --tensorflow 2.18 sets it)"
+        )
+        return Finding("error", "Keras", keras, hint)
+    if facts.keras_by_tflbt:
+        hint = "import tflbt before tensorflow, or set TF_USE_LEGACY_KERAS=1: otherwise tf.keras is Keras 3"
+        return Finding("warning", "Keras", keras, hint)
+    return Finding("ok", "Keras", keras)
 
 
 def _judge_horovod(facts: Facts, ranks: int) -> list[Finding]:
@@ -136,6 +128,7 @@ def _judge_horovod(facts: Facts, ranks: int) -> list[Finding]:
     found = [Finding("ok", "Horovod", version)]
     controllers = ", ".join(name for name in ("Gloo", "MPI") if name in parts)
     operations = ", ".join(name for name in ("NCCL", "DDL", "CCL", "MPI", "Gloo") if name in parts)
+    operations = operations.replace("NCCL", f"NCCL {facts.nccl}".strip())
     if not controllers:
         hint = f"it was built without Gloo and MPI: pip uninstall horovod, then {_INSTALL}"
         return [*found, Finding(trouble, "- controllers", "none", hint)]
@@ -144,20 +137,6 @@ def _judge_horovod(facts: Facts, ranks: int) -> list[Finding]:
         hint = "gradients of GPUs go through the processor's memory: mpi/install.sh --gpu"
         return [*found, Finding("warning", "- operations", operations, hint)]
     return [*found, Finding("ok", "- operations", operations)]
-
-
-def _judge_gpus(facts: Facts, ranks: int) -> Finding:
-    """Each rank takes one GPU of its host, in order; a rank without a GPU would stop at the start."""
-    count = len(facts.gpus)
-    if not count:
-        return Finding("ok", "GPUs", "none: ranks compute on the processor")
-    taken = [f"local rank {rank}: {name}" for rank, name in enumerate(facts.gpus[:ranks])]
-    if count > ranks:
-        taken.append(f"{count - ranks} not used by {ranks} rank{'s' if ranks > 1 else ''}")
-    if ranks <= count:
-        return Finding("ok", "GPUs", "; ".join(taken))
-    hint = f"start at most {count} ranks here, or hide the GPUs by CUDA_VISIBLE_DEVICES=''"
-    return Finding("error", "GPUs", "; ".join(taken), hint)
 
 
 def _judge_launchers(facts: Facts) -> Finding:
@@ -181,6 +160,9 @@ def _judge_optional(facts: Facts) -> list[Finding]:
         version = facts.versions.get(part)
         if version:
             findings.append(Finding("ok", name, version))
+        elif part == "tensorflow-addons" and facts.tensorflow and lane(facts) != "2.15":
+            hint = "only if wanted: it imports under TensorFlow 2.15 alone (mpi/install.sh --tensorflow 2.15)"
+            findings.append(Finding("missing", name, "not installed", hint))
         else:
             hint = f"only if wanted: {_INSTALL}, or the extra '{extra}'"
             findings.append(Finding("missing", name, "not installed", hint))

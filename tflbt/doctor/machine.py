@@ -16,7 +16,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tflbt.doctor.diagnosis import Facts, Finding, unanswered
+from tflbt import legacy_keras
+from tflbt.doctor.diagnosis import unanswered
+from tflbt.doctor.facts import Facts, Finding
 
 _PARTS = ("horovod", "tensorflow-addons", "keras-tuner")
 SECONDS = 120.0  # for a command: a first import from a network drive takes most of a minute
@@ -28,15 +30,24 @@ import json, sys
 import tensorflow as tf
 keras = sys.modules[tf.keras.Model.__module__.split(".")[0]]
 details = tf.config.experimental.get_device_details
-gpus = [details(gpu).get("device_name", gpu.name) for gpu in tf.config.list_physical_devices("GPU")]
-print(json.dumps({"tensorflow": tf.__version__, "keras": keras.__version__, "gpus": gpus}))
+gpus = tf.config.list_physical_devices("GPU")
+names = [details(gpu).get("device_name", gpu.name) for gpu in gpus]
+capabilities = [".".join(map(str, details(gpu).get("compute_capability", ()))) for gpu in gpus]
+build = tf.sysconfig.get_build_info()
+print(json.dumps({
+    "tensorflow": tf.__version__, "keras": keras.__version__, "gpus": names,
+    "capabilities": [each for each in capabilities if each],
+    "cuda": build.get("cuda_version", ""), "compiled_for": list(build.get("cuda_compute_capabilities", ())),
+}))
 """
 # `horovodrun --check-build` loads Horovod, and with it TensorFlow, once for each part.
 _HOROVOD = """
 import horovod.tensorflow as hvd
 parts = {"MPI": hvd.mpi_built(), "Gloo": hvd.gloo_built(), "NCCL": hvd.nccl_built()}
 parts |= {"DDL": hvd.ddl_built(), "CCL": hvd.ccl_built()}
-print("TensorFlow", *(name for name, built in parts.items() if built))
+nccl = int(parts["NCCL"])
+version = ".".join(map(str, (nccl // 10000, nccl // 100 % 100, nccl % 100)))
+print("TensorFlow", *(name for name, built in parts.items() if built), f"NCCL={version}" if nccl else "")
 """
 _ALL_REDUCE = """
 import tensorflow as tf
@@ -68,6 +79,7 @@ def gather(seconds: float = SECONDS) -> Facts:
     done = {name: each.result() for name, each in imports.items()}
     seen, error = _read_probe(done["TensorFlow"])
     parts = done["Horovod"].stdout if done["Horovod"].returncode == 0 else ""
+    words = _last_line(parts).split()
     return Facts(
         python=sys.version_info[:3],
         versions=versions,
@@ -75,7 +87,14 @@ def gather(seconds: float = SECONDS) -> Facts:
         tensorflow_error=error,
         keras=seen.get("keras"),
         gpus=tuple(seen.get("gpus", ())),
-        horovod_parts=frozenset(_last_line(parts).split()),
+        cuda=seen.get("cuda", ""),
+        compiled_for=tuple(seen.get("compiled_for", ())),
+        capabilities=tuple(seen.get("capabilities", ())),
+        driver=_driver(),
+        kernel_cache=_kernel_cache(),
+        keras_by_tflbt=legacy_keras.chosen,
+        nccl="".join(word[5:] for word in words if word.startswith("NCCL=")),
+        horovod_parts=frozenset(word for word in words if "=" not in word),
         horovod_error=_error_of(done["Horovod"]),
         unanswered=frozenset(n for n, each in done.items() if each.returncode == _NO_ANSWER),
         seconds=limit,
@@ -102,6 +121,23 @@ def try_ranks(ranks: int, parts: frozenset[str], seconds: float = SECONDS) -> Fi
     errors = [line for line in done.stderr.splitlines() if "rror" in line]
     hint = "launch/local.sh N on a script of your own shows the whole output"
     return Finding("error", "All-reduce", (errors or ["not all ranks answered"])[0], hint)
+
+
+def _driver() -> str:
+    """The version of NVIDIA's driver, which the kernel tells where it is loaded."""
+    try:
+        text = Path("/proc/driver/nvidia/version").read_text()
+    except OSError:
+        return ""
+    found = re.search(r"\b\d{3,}(\.\d+)+", text)
+    return found[0] if found else ""
+
+
+def _kernel_cache() -> str:
+    """Where compiled kernels stay, if the user has made it large enough for all of TensorFlow's."""
+    large = os.environ.get("CUDA_CACHE_MAXSIZE", "0")
+    enough = large.isdigit() and int(large) >= 2**31 and os.environ.get("CUDA_CACHE_DISABLE") != "1"
+    return os.environ.get("CUDA_CACHE_PATH", "~/.nv/ComputeCache") if enough else ""
 
 
 def _last_line(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tflbt import checks
+from tflbt import checks, legacy_keras
 from tflbt.optimizers import keras_slots
 from tflbt.optimizers.adam_update import adam_update, bias_corrections
 from tflbt.optimizers.base import LayerWiseOptimizer
@@ -49,7 +49,7 @@ def check(inner: Any) -> tf.keras.optimizers.Optimizer:
         raise ValueError(f"{name} has use_ema=True: give use_ema to LayerWise, not to inner.")
     theirs = ("keras", "tensorflow", "tflbt")
     names = keras_slots.NOT_ASKED_OF_INNER
-    if found := checks.overridden(inner, names, lambda cls: cls.__module__.split(".")[0] in theirs):
+    if found := checks.overridden(inner, names, lambda cls: legacy_keras.package_of(cls) in theirs):
         raise ValueError(
             f"{name} overrides {', '.join(found)}, which LayerWise would not call: override update_step, or derive a "
             "class from LayerWise."

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.framework import config
 
+from tflbt import legacy_keras
+
+legacy_keras.refuse_keras_3()
 # Private names of Keras that are overridden or assigned here, and the public method of Keras that must use each. If it
 # did not, then without any error weights would decay outside the trust ratio or although they are excluded, or
 # `LayerWise` would go on at another rate or count than its inner optimizer.
@@ -160,8 +162,8 @@ def _used_by(caller: str) -> set[str]:
 def _broken(reason: str) -> str:
     """The message of a check that failed."""
     return (
-        f"Keras {version('keras')} has other optimizers than tflbt was made for: {reason}. Training would go wrong "
-        "without an error; use Keras 2.15."
+        f"Keras {legacy_keras.version()} has other optimizers than tflbt was made for: {reason}. Training would go "
+        "wrong without an error; use Keras 2.15, or tf_keras 2.18."
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 # Packages by the distributions that may provide them.
 _PARTS = {
     "tensorflow": ("tensorflow", "tensorflow-cpu", "tensorflow-intel", "tensorflow-macos"),
-    "keras": ("keras",),
+    "keras": ("tf_keras", "keras"),
     "horovod": ("horovod",),
     "numpy": ("numpy",),
     "tensorflow_addons": ("tensorflow-addons",),

@@ -23,6 +23,9 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.autograph.core import config as autograph
 
+from tflbt import legacy_keras
+
+legacy_keras.refuse_keras_3()
 # AutoGraph leaves the functions of TensorFlow and Keras as they are. Those of tflbt have no Python `if` on tensors
 # either, and would be converted in every process anew, which takes seconds. Users' functions are converted as ever, by
 # Keras or by `tflbt.data.user_functions`.
@@ -116,7 +119,7 @@ def own_functions_of_batches(model: tf.keras.Model) -> list[tuple[str, Any]]:
     return [
         (name, function if tf.executing_eagerly() else tf.function(function))  # converted
         for name, function in functions
-        if not getattr(function, "__module__", "keras").startswith("keras.")
+        if legacy_keras.package_of(function) != "keras"
     ]
 
 
@@ -289,7 +292,7 @@ def built_untraced(model: tf.keras.Model, y: Any) -> bool:
         not getattr(model, "_is_graph_network", False)
         or tf.nest.is_nested(model.output)
         or not isinstance(y, tf.TensorSpec)
-        or not all(each.__module__.split(".")[0] in ("keras", "tflbt") for each in (*parts, *own))
+        or not all(legacy_keras.package_of(each) in ("keras", "tflbt") for each in (*parts, *own))
     ):
         return False
     model.compiled_loss.build(model.output)

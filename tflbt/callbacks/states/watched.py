@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
+from tflbt import legacy_keras
 from tflbt.callbacks.states.plain_state import (
     OBJECTS_WITH_VARIABLES,
     can_be_kept,
@@ -67,7 +68,7 @@ class Watched:
     @property
     def required(self) -> bool:
         """Whether a run cannot go on without it: the user named it, or it is no user's own class without `state`."""
-        by_keras = type(self.callback).__module__.partition(".")[0] == "keras"
+        by_keras = legacy_keras.package_of(self.callback) == "keras"
         return self.named or by_keras or keeps_own_state(self.callback)
 
     def settings(self, now: dict[str, Any]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
-from tflbt import checks
+from tflbt import checks, legacy_keras
 from tflbt.training.keras_internals import Functional
 
 # `from_model` makes the model, or its layers, layers of a LargeBatchModel: what Keras asks of a layer stays as it is.
@@ -146,4 +146,4 @@ def _is_ours(cls: type) -> bool:
 
 
 def _is_known_optimizer(cls: type) -> bool:
-    return cls.__module__.partition(".")[0] in KNOWN_OPTIMIZERS
+    return legacy_keras.package_of(cls) in KNOWN_OPTIMIZERS

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
+from tflbt import legacy_keras
 from tflbt.training import keras_internals
 
 # Keras's optimizers whose step by some rows of a table is that by all rows, the gradients of the others being zero.
@@ -43,7 +44,7 @@ def tell(optimizer: Any, gradients: list[Any], variables: list[tf.Variable]) -> 
 
 
 def _takes_a_table_as_a_whole(optimizer: Any) -> bool:
-    kind, package = type(optimizer).__name__, type(optimizer).__module__.split(".")[0]
+    kind, package = type(optimizer).__name__, legacy_keras.package_of(optimizer)
     if package != "keras":
         return package == "tflbt"  # which have no other way
     if not isinstance(optimizer, tf.keras.optimizers.legacy.Optimizer):

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tflbt import legacy_keras
+
 RTOL = 1e-4  # of float32 sums in another order
 
 
@@ -50,7 +52,7 @@ class Seen:
 
 def is_keras(metric: tf.keras.metrics.Metric) -> bool:
     """Whether a metric is of one of Keras's own classes, which all keep sums."""
-    return type(metric).__module__.split(".")[0] == "keras"
+    return legacy_keras.package_of(metric) == "keras"
 
 
 def ways_of(pairs: list[Seen]) -> tuple[Any, ...] | None:

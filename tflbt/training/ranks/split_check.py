@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
+from tflbt import legacy_keras
 from tflbt.distributed import comm
 from tflbt.training import batch_wise, keras_internals
 from tflbt.training.pending_metrics import metric_variables, preserved
@@ -74,8 +75,8 @@ def own_loss(model: Any) -> bool:
 def _is_keras(loss: Any) -> bool:
     loss = tf.keras.losses.get(loss) if isinstance(loss, str) else loss
     parts = [loss, getattr(loss, "fn", None)]
-    modules = [getattr(part, "__module__", "") for part in parts if part is not None]
-    return all(str(module).split(".")[0] in ("keras", "tflbt") for module in modules)
+    found = {legacy_keras.package_of(part) for part in parts if part is not None}
+    return found <= {"keras", "tflbt"}
 
 
 def own_metrics(model: TrainingModel) -> list[int]:
