@@ -87,6 +87,32 @@ def test_wrong_flags_are_told_in_one_line(flags, says, tmp_path, run_command):
     assert list(tmp_path.iterdir()) == [] and done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("recipe", "status", "says"),
+    [
+        (
+            "import threading, time\nthreading.Thread(target=time.sleep, args=(999,)).start()\n1 / 0",
+            1, "mine.py, line 3: ZeroDivisionError",
+        ),
+        ("import sys\nsys.stderr.close()\nraise ValueError('wrong')", 1, "mine.py, line 3: wrong"),
+        ("raise KeyboardInterrupt", -2, "interrupted"),
+        (
+            "import tflbt.recipes.build as b\nb.check = None\nfrom tests.small_digits import get_config",
+            1, "TypeError: 'NoneType' object is not callable (tflbt/recipes/build.py, line",
+        ),
+    ],
+    ids=["thread", "closed", "interrupted", "defect"],
+)  # fmt: skip
+def test_a_command_ends_in_one_line_whatever_its_recipe_does(
+    recipe, status, says, tmp_path, run_command
+):
+    (tmp_path / "mine.py").write_text(recipe)
+    done = run_command(["-m", "tflbt.train", "--config=mine.py", "--workdir=run"], tmp_path)
+    assert done.returncode == status
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("tflbt.train: ") and says in line
+
+
 def test_help_tells_how_to_start_and_every_flag(tmp_path):
     """In a process that imports all itself, in silence."""
     done = subprocess.run(

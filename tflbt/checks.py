@@ -19,6 +19,7 @@ import numpy as np
 Target = TypeVar("Target", bound=Callable[..., Any])
 Measured = Annotated[float, "measured"]  # any number, NaN and infinities too
 LARGEST = 2**31 - 1  # of any number: TensorFlow counts in 32 bits, and more is a slip of the pen
+LONGEST_SHOWN = 300  # characters of a value in a message
 LARGEST_SEED = 2**63 - 1  # as TensorFlow's and NumPy's generators take it
 
 
@@ -125,6 +126,15 @@ def _words(kind: Any, value: Any = None) -> str:
     return known.get(origin or kind) or f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
 
 
+def shown(value: Any) -> str:
+    """A value as a message shows it: short, whatever it is."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 a class of the user's, or a number of more digits than Python writes
+        return f"<a value of type {type(value).__name__}>"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+
+
 def is_number(value: Any) -> bool:
     """Whether a value is a real number, NumPy's included; True and False are not."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
@@ -172,7 +182,7 @@ def number(
         wanted = "a finite number"
     elif is_number(value) and value == math.inf and at_most is None and less_than is None:
         wanted = f"finite and {wanted}"
-    raise ValueError(f"{name}={value!r} must be {wanted}{hint}.")
+    raise ValueError(f"{name}={shown(value)} must be {wanted}{hint}.")
 
 
 def whole(
@@ -204,7 +214,9 @@ def whole(
     ):
         return
     wanted = _range(at_least, None, at_most, None)
-    raise ValueError(f"{name}={value!r} must be a whole number{wanted and f', {wanted}'}{hint}.")
+    raise ValueError(
+        f"{name}={shown(value)} must be a whole number{wanted and f', {wanted}'}{hint}."
+    )
 
 
 def single(name: str, value: Any) -> float:
@@ -254,7 +266,7 @@ def one_of(name: str, value: Any, choices: Iterable[Any]) -> None:
     choices = tuple(choices)
     same_type = [c for c in choices if isinstance(c, bool) == isinstance(value, bool)]
     if isinstance(value, np.ndarray) or value not in same_type:  # True is 1 for `in`
-        raise ValueError(f"{name}={value!r} must be one of {', '.join(map(repr, choices))}.")
+        raise ValueError(f"{name}={shown(value)} must be one of {', '.join(map(repr, choices))}.")
 
 
 def _range(

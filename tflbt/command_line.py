@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from tflbt.distributed.errors import another_rank_ended, no_answer, one_line
+from tflbt.distributed.errors import another_rank_ended, frames, no_answer, one_line
 from tflbt.distributed.launcher import rank_by_launcher
 
-# Errors that mean the user has something to change; anything else is a defect and shows its traceback.
+MOST_PLACES = 4  # where an error arose, in its line
+# Errors that mean the user has something to change; anything else is a defect, and the line says where it arose.
 EXPECTED = (ValueError, OSError, FloatingPointError, ImportError, flags.Error)
 # An error that all ranks meet is told by the chief, whose end is the end of the job; others wait for that, while
 # the chief may be writing a report. One that a rank meets alone is told by that rank after this time.
 PATIENCE_SECONDS = 20.0
+END_SECONDS = 10.0  # after an error, for threads that a recipe has started
 _HELP = {"--help", "-help", "-h", "--helpshort", "-helpshort"}
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -74,46 +78,52 @@ def run(main: Callable[[], None], required: Sequence[str] = ()) -> None:
     An error that a person can mend ends the process with one line and status 1. `--help` shows the docstring of the
     command's module and its flags.
     """
-
-    def guarded(_: list[str]) -> None:
-        try:
-            main()
-        except EXPECTED as error:
-            fail(error)
-        except Exception as error:
-            rank = rank_by_launcher()
-            if no_answer(error):
-                sys.exit(
-                    f"{_name()}: another rank does not answer (it is stopped, or its host cannot be reached), so rank "
-                    f"{rank} ends"
-                )
-            if another_rank_ended(error):
-                sys.exit(f"{_name()}: another rank has ended, so rank {rank} ends too")
-            if isinstance(error.__cause__, ImportError):  # launched as a rank, but without Horovod
-                fail(error)
-            raise
-
+    threading.excepthook = sys.unraisablehook = _say_beside
     for name in required:
         flags.mark_flag_as_required(name)
-    app.run(guarded, flags_parser=parse)
+    with in_one_line():
+        app.run(lambda _: main(), flags_parser=parse)
 
 
 def parse(argv: list[str]) -> list[str]:
-    """Reads the flags, or ends this process: status 0 after the help text, 1 after an error."""
+    """Reads the flags; the help text ends this process."""
     if _HELP & set(argv[1:]):
         print(f"{sys.modules['__main__'].__doc__}\n{flags.FLAGS.main_module_help()}")
         sys.exit(0)
+    argv = flags.FLAGS.read_flags_from_files(argv, force_gnu=False)
+    _PARSER.checked = check_recipe(argv)
+    rest = flags.FLAGS(argv)
+    if len(rest) > 1:
+        raise ValueError(f"unexpected argument {rest[1]!r}: everything is given as --FLAG=VALUE.")
+    return rest
+
+
+@contextlib.contextmanager
+def in_one_line() -> Iterator[None]:
+    """Ends this process with one line and status 1 after any error, and with a line by SIGINT after Ctrl-C."""
     try:
-        argv = flags.FLAGS.read_flags_from_files(argv, force_gnu=False)
-        _PARSER.checked = check_recipe(argv)
-        rest = flags.FLAGS(argv)
-        if len(rest) > 1:
-            raise ValueError(
-                f"unexpected argument {rest[1]!r}: everything is given as --FLAG=VALUE."
-            )
+        yield
     except EXPECTED as error:
         fail(error)
-    return rest
+    except KeyboardInterrupt:
+        sys.excepthook = _say_nothing
+        if not rank_by_launcher():
+            say(f"{_name()}: interrupted")
+        raise
+    except Exception as error:
+        rank = rank_by_launcher()
+        if no_answer(error):
+            say(
+                f"{_name()}: another rank does not answer (it is stopped, or its host cannot be reached), so rank "
+                f"{rank} ends"
+            )
+        elif another_rank_ended(error):
+            say(f"{_name()}: another rank has ended, so rank {rank} ends too")
+        elif isinstance(error.__cause__, ImportError):  # launched as a rank, but without Horovod
+            fail(error)
+        else:
+            fail(error, with_places(error))
+        end()
 
 
 def check_recipe(argv: Sequence[str]) -> Any:
@@ -141,18 +151,58 @@ def set_names(config: Any, argv: Sequence[str]) -> Any:
     return config
 
 
-def fail(error: Exception) -> None:
-    """Prints an error as one line and ends this process with status 1."""
+def with_places(error: BaseException) -> str:
+    """Kind and message of an error that nobody expected, and the user's and tflbt's places where it arose, last first.
+
+    The whole traceback is shown with --verbosity=1.
+    """
+    own = [frame.place for frame in reversed(frames(error)) if frame.owner != "library"]
+    places = ", ".join(own[:MOST_PLACES])
+    return (
+        f"{type(error).__name__}: {one_line(error)} ({places}; --verbosity=1 shows the traceback)"
+    )
+
+
+def fail(error: BaseException, text: str = "") -> None:
+    """Prints an error as one line, its message unless a text is given, and ends this process with status 1."""
     logging.debug("where it was raised:", exc_info=error)  # shown with --verbosity=1
     rank = rank_by_launcher()  # Horovod may not have started, or be broken
     if rank:
         time.sleep(PATIENCE_SECONDS)
     who = f"rank {rank}: " if rank else ""
-    print(f"{_name()}: error: {who}{one_line(error)}", file=sys.stderr, flush=True)
+    say(f"{_name()}: error: {who}{text or one_line(error)}")
+    end()
+
+
+def end() -> None:
+    """Ends this process with status 1, and at once after `END_SECONDS` if a thread of the user's goes on."""
+    timer = threading.Timer(END_SECONDS, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
     sys.exit(1)
+
+
+def say(line: str) -> None:
+    """Writes a line on the standard error output, even where a recipe has closed Python's."""
+    try:
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+    except (AttributeError, OSError, ValueError):
+        with contextlib.suppress(OSError):
+            os.write(2, f"{line}\n".encode(errors="replace"))
+
+
+def _say_nothing(*_: Any) -> None:
+    """Python's last words after Ctrl-C: it then ends by the signal, as a shell's loop wants to see."""
+
+
+def _say_beside(what: Any) -> None:
+    """Says in one line what a thread, or an object at its end, raised."""
+    if what.exc_value is not None and not isinstance(what.exc_value, SystemExit):
+        say(f"{_name()}: beside the command: {with_places(what.exc_value)}")
 
 
 def _name() -> str:
     """The command's name, such as "tflbt.train"."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
-    return spec.name if spec else os.path.basename(sys.argv[0])
+    return spec.name if spec else os.path.basename(sys.argv[0] if sys.argv else "tflbt")

@@ -22,6 +22,7 @@ DEFAULTS: dict[str, Any] = {
     "ghost_batch_size": None,
 }
 LARGEST_SIZE = 10**6
+MOST_LAYERS = 10_000  # ten times the deepest ResNet; Keras takes milliseconds to build each
 _DOCUMENTED = {
     "weight_decay": "b >= 0 of an L2 loss `b/2 * |w|^2` on kernels; 0 when the optimizer decays weights.",
     "decay_last_bias": "Whether the last dense layer's bias decays like the kernels.",
@@ -168,8 +169,9 @@ def _check_sizes(bound: inspect.BoundArguments) -> None:
     for name, value in bound.arguments.items():
         if "int" in str(bound.signature.parameters[name].annotation):
             for size in tf.nest.flatten(value):
-                if checks.is_whole(size) and name != "depth":
-                    checks.whole(name, size, at_least=1, at_most=LARGEST_SIZE)
+                if checks.is_whole(size):
+                    most = MOST_LAYERS if name in ("depth", "cells", "layers") else LARGEST_SIZE
+                    checks.whole(name, size, at_least=None if name == "depth" else 1, at_most=most)
 
 
 def _last_dense(model: tf.keras.Model) -> tf.keras.layers.Dense:

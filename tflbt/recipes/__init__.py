@@ -5,11 +5,11 @@ from tflbt.recipes.config import (
     default_config,
     lars,
     load,
-    read_function,
     require_key,
     start,
 )
 from tflbt.recipes.sections import section
+from tflbt.recipes.user_file import read_function
 
 __all__ = [
     "TABLE_ROWS", "default_config", "lars", "load", "read_function", "require_key", "section", "start",

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
-import importlib.util
 import logging
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +12,22 @@ import ml_collections
 from ml_collections import config_dict
 
 from tflbt import checks
+from tflbt.distributed.errors import one_line
 from tflbt.recipes import parts, sections, stored
-from tflbt.runs import received
+from tflbt.recipes.user_file import named, read_function, running
 
 # The rows of the two-phase paper's tables 2 to 5, which every file in hparams/ has as variants.
 TABLE_ROWS = ("small_batch", "large_batch", "lars", "two_phase", "two_phase_lars")
+
+# What may stand for a key's type besides it, and that type in words.
+_ALSO = {float: (float, int), tuple: (tuple, list)}
+_IN_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+    str: "text",
+    tuple: "a list",
+}
 
 
 class Config(sections.Keys):
@@ -202,10 +210,16 @@ def load(recipe: str) -> ml_collections.ConfigDict:
             raise ValueError(f"{file} has no variant {variant[0]!r}: it is one configuration.")
         return stored.load(file, default_config())
     get_config = read_function(file, "get_config", "recipe")
-    try:
-        config = get_config(*variant).lock()
-    except (KeyError, AttributeError, TypeError) as error:
-        raise ValueError(f"{file}: {type(error).__name__}: {error}") from error
+    with running(file):
+        config = get_config(*variant)
+        if isinstance(config, ml_collections.FrozenConfigDict) or not isinstance(
+            config, ml_collections.ConfigDict
+        ):
+            raise ValueError(
+                f"get_config must return a ConfigDict, as recipes.start does, not of type {type(config).__name__}."
+            )
+        check_keys(config)
+    config.lock()
     for kind in parts.KINDS:
         unused = getattr(config.get(kind), "_waiting", {})
         for key, value in unused.items():
@@ -215,48 +229,6 @@ def load(recipe: str) -> ml_collections.ConfigDict:
             )
         unused.clear()
     return config
-
-
-def named(words: str) -> tuple[str, tuple[str, ...]]:
-    """Returns the file that "FILE:NAME" or "FILE" names, and the name, if any; the file's folders may have a colon.
-
-    Example:
-        >>> named("a:b/digits.py:lars"), named("a:b/best.json"), named("digits.py:")
-        (('a:b/digits.py', ('lars',)), ('a:b/best.json', ()), ('digits.py', ('',)))
-    """
-    file, colon, name = words.rpartition(":")
-    whole = not colon or words.endswith((".py", ".json")) or "/" in name
-    path = os.path.expanduser(words if whole else file)
-    return path, () if whole else (name,)
-
-
-@checks.arguments
-def read_function(file: str, name: str, what: str) -> Callable[..., Any]:
-    """Returns the function `name` of a Python file that a flag names.
-
-    `what` the file should be, a "recipe" or a "space", is for the messages.
-
-    Raises:
-        ValueError: If it is no Python file, raises anything, or has no such function; names the file.
-        OSError: If the file cannot be read.
-    """
-    try:
-        source = received.read(file)
-    except OSError as error:
-        raise type(error)(error.errno, f"the {what} cannot be read", file) from error
-    spec = importlib.util.spec_from_file_location(f"tflbt_{what}", file)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{file} is no {what}: it must be a Python file whose name ends in .py.")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        # Not by the loader, whose cached byte code outlives a change of the file within the same second.
-        exec(compile(source, file, "exec"), module.__dict__)
-    except Exception as error:
-        raise ValueError(f"{file}: {type(error).__name__}: {error}") from error
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise ValueError(f"{file} is no {what}: it has no function {name}.")
-    return function
 
 
 @checks.arguments
@@ -288,26 +260,40 @@ def require_key(config: ml_collections.ConfigDict, key: str) -> None:
 
 
 def check_keys(config: ml_collections.ConfigDict) -> None:
-    """Raises ValueError for keys that a recipe file has invented, or left out, outside its sections."""
-    known_keys, known_of_data = _known_keys()
-    for path, found, known in (
-        ("config", config, known_keys),
-        ("config.data", config.data, known_of_data),
-    ):
-        for key in found:
-            if key not in known:
-                near = difflib.get_close_matches(key, known, 1, 0.75)
-                meant = f"did you mean {path}.{near[0]}? " if near else ""
-                raise ValueError(
-                    f"{path}.{key}={found[key]!r} is no key of a recipe: {meant}{path} has {', '.join(sorted(known))}."
-                )
-        for key in known:
-            if key not in found:
-                raise ValueError(f"{path}.{key} is missing: a recipe begins with recipes.start.")
+    """Raises ValueError for keys that a recipe file has invented, left out, or given a value of another type."""
+    known = _known()
+    _check_level("config", config, known)
+    _check_level("config.data", config.data, known.data)
+
+
+def _check_level(path: str, found: ml_collections.ConfigDict, known: Config) -> None:
+    """Checks the keys of one dictionary, and the types of its values."""
+    for key in found:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), list(known), 1, 0.75)
+            meant = f"did you mean {path}.{near[0]}? " if near else ""
+            raise ValueError(
+                f"{path}.{key} is no key of a recipe: {meant}{path} has {', '.join(sorted(known))}."
+            )
+    for key in known:
+        if key not in found:
+            raise ValueError(f"{path}.{key} is missing: a recipe begins with recipes.start.")
+        try:
+            value = found[key]
+        except Exception as error:  # of what computes a reference to another key
+            raise ValueError(f"{path}.{key} cannot be computed: {one_line(error)}") from error
+        kind = known.get_type(key)
+        is_section = issubclass(kind, ml_collections.ConfigDict)
+        kinds = (ml_collections.ConfigDict,) if is_section else _ALSO.get(kind, (kind,))
+        if value is None and known[key] is None:
+            continue
+        if not isinstance(value, kinds) or (isinstance(value, bool) and kind is not bool):
+            raise ValueError(
+                f"{path}.{key}={checks.shown(value)} must be {_IN_WORDS.get(kind, 'a section')}."
+            )
 
 
 @functools.cache
-def _known_keys() -> tuple[list[str], list[str]]:
-    """The keys of every recipe, and those of its data."""
-    config = default_config()
-    return list(config), list(config.data)
+def _known() -> Config:
+    """Every key of a recipe."""
+    return default_config()
