@@ -29,7 +29,7 @@ def test_its_steps_stand_in_the_report(tmp_path: Path) -> None:
     assert "the processor in the place of a GPU" in report
     assert "tests: passed" in report and "5 passed, 1 skipped" in report
     assert "resnet4, float32, large" in report and " images/s" in report
-    assert "reads of the host in an epoch" in report
+    assert "reads of a further update" in report
     assert "Not run: no --data." in report
     assert report.rstrip().endswith("no step failed.")
 
