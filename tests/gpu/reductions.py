@@ -8,10 +8,7 @@ number of words. It prints what differs from NumPy's result, or "equal".
 
 from __future__ import annotations
 
-import os
 import sys
-
-os.environ["HOROVOD_BATCH_D2D_MEMCOPIES"] = "1"
 
 import horovod.tensorflow as hvd
 import numpy as np
