@@ -80,7 +80,8 @@ make_relocatable() {
 }
 
 build_horovod() {
-  local source=$build/horovod-$(pin horovod)
+  local source
+  source=$build/horovod-$(pin horovod)
   export HOROVOD_WITH_TENSORFLOW=1 HOROVOD_WITHOUT_PYTORCH=1 HOROVOD_WITHOUT_MXNET=1
   export HOROVOD_WITH_MPI=1 HOROVOD_WITH_GLOO=1 PATH=$venv/bin:$PATH TMPDIR=$build
   MAKEFLAGS=-j$(getconf _NPROCESSORS_ONLN) && export MAKEFLAGS
