@@ -35,6 +35,7 @@ SMALLEST = {
     "optimizers": ["--rounds=1", "--variables=3"],
     "relaunch": ["--rounds=1"],
     "sub_batches": ["--rounds=1", "--images=16", "--sub_batch=8", "--depth=4"],
+    "wire": ["--rounds=1", "--updates=2", "--samples=8", "--units=8"],
     "tuning": ["--trials=2", "--epochs=1", "--model=logistic_regression"],
 }
 

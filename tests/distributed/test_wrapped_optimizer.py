@@ -42,3 +42,11 @@ def test_a_wrapper_that_cannot_be_recognised_is_refused(monkeypatch):
     monkeypatch.setattr(hvd, "DistributedOptimizer", lambda optimizer: optimizer)
     with pytest.raises(RuntimeError, match="cannot be told from plain optimizers"):
         wrapped_optimizer.unwrap(SGD())
+
+
+def test_what_is_put_on_comes_off_again():
+    wanted = comm.Reduction(compression=wrapped_optimizer.half(), sum_over_ranks=True)
+    plain = tf.keras.optimizers.SGD()
+    wrapped = wrapped_optimizer.wrap(plain, wanted)
+    assert wrapped_optimizer.is_wrapped(wrapped) and not wrapped_optimizer.is_wrapped(plain)
+    assert wrapped_optimizer.unwrap(wrapped) == wanted

@@ -16,7 +16,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tflbt.distributed import devices, membership, watchdog
+from tflbt.distributed import devices, membership, waiting, watchdog
 from tflbt.distributed.activity import thread_ids
 from tflbt.distributed.launcher import LAUNCHER_VARIABLES as LAUNCHER_VARIABLES
 from tflbt.distributed.launcher import launched as launched
@@ -144,6 +144,8 @@ def init() -> None:
     if not membership.elastic():
         # Ranks that start late are slow, not lost; those that are stuck later are the watchdog's to find.
         os.environ.setdefault("HOROVOD_GLOO_TIMEOUT_SECONDS", "300")
+    if not tf.config.list_physical_devices("GPU"):
+        os.environ.update(waiting.settings(os.environ))
     hvd.init()
     if membership.elastic():
         membership.update(hvd.rank(), hvd.size())
@@ -279,31 +281,38 @@ def is_chief() -> bool:
 
 
 def all_reduce_sum(
-    tensors: list[tf.Tensor], name: str, reduction: Reduction = EVERYONE
+    tensors: list[tf.Tensor],
+    name: str,
+    reduction: Reduction = EVERYONE,
+    *,
+    in_branch: bool = False,
 ) -> list[tf.Tensor]:
     """Sums each tensor over the ranks, in one Horovod group per dtype; every rank must make the same call.
 
     Works eagerly and inside `tf.function`. In one process the tensors are returned as they are. Where ranks come and
-    go, a graph holds both.
+    go, a graph holds both. `in_branch` says that it holds no other call of this name: ranks then meet by that alone,
+    not by the numbers that TensorFlow gives branches of loops, which may differ where the ranks' hardware does.
     """
+    options = {**reduction.options, "ignore_name_scope": in_branch}
     if tensors and membership.elastic() and not tf.executing_eagerly():
         return tf.cond(
             membership.alone(),
             lambda: [tf.identity(tensor) for tensor in tensors],
-            lambda: _sums(tensors, name, reduction),
+            lambda: _sums(tensors, name, reduction, options),
         )
     if reduction.size == 1 or not tensors:
         return list(tensors)
-    return _sums(tensors, name, reduction)
+    return _sums(tensors, name, reduction, options)
 
 
-def _sums(tensors: list[tf.Tensor], name: str, reduction: Reduction) -> list[tf.Tensor]:
+def _sums(
+    tensors: list[tf.Tensor], name: str, reduction: Reduction, options: dict[str, Any]
+) -> list[tf.Tensor]:
     """The sums over the ranks; in a graph of a process that waits for its place, Horovod need not have started."""
     import horovod.tensorflow as hvd
 
-    options = reduction.options
     if reduction.compression is not None:
-        options["compression"] = reduction.compression
+        options = {**options, "compression": reduction.compression}
     results: list[tf.Tensor] = list(tensors)
     for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
         places = [place for place, tensor in enumerate(tensors) if tensor.dtype == dtype]

@@ -1,4 +1,4 @@
-"""Takes `hvd.DistributedOptimizer` off an optimizer, by Horovod's private names; a change of these is an error."""
+"""Puts `hvd.DistributedOptimizer` on an optimizer, or off, by private names of Horovod's whose change is an error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tflbt.distributed.comm import Reduction
+from tflbt.distributed.comm import EVERYONE, Reduction
 
 # The arguments of hvd.DistributedOptimizer that Horovod 0.28.1 keeps in the closure of the wrapper's constructor.
 ARGUMENTS = ("process_set", "compression", "op", "backward_passes_per_step")
@@ -52,6 +52,25 @@ def unwrap(optimizer: Any) -> Reduction | None:
     object.__setattr__(optimizer, "__class__", type(optimizer).__mro__[1])
     object.__setattr__(optimizer, "_tflbt_reduction", reduction)
     return reduction
+
+
+def wrap(optimizer: Any, reduction: Reduction = EVERYONE) -> Any:
+    """Puts `hvd.DistributedOptimizer` around an optimizer, with the arguments that `unwrap` finds."""
+    import horovod.tensorflow.keras as hvd
+
+    return hvd.DistributedOptimizer(
+        optimizer,
+        op=hvd.Sum if reduction.sum_over_ranks else hvd.Average,
+        compression=reduction.compression or hvd.Compression.none,
+        process_set=reduction.process_set or hvd.global_process_set,
+    )
+
+
+def half() -> Any:
+    """Horovod's compression to float16."""
+    import horovod.tensorflow as hvd
+
+    return hvd.Compression.fp16
 
 
 def is_wrapped(optimizer: Any) -> bool:

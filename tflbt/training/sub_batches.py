@@ -21,11 +21,12 @@ def pull(
     body: Callable[[tf.Tensor, Any, Any], Any],
     state: Any,
     lap: Lap = untimed,
+    after: Callable[[tf.Tensor, Any], Any] = lambda step, state: state,
 ) -> Any:
     """Returns the state after `state = body(step, data, state)` on up to `steps` sub-batches, a nest of tensors.
 
-    Empty and missing sub-batches change nothing. A rank whose data end first goes on contributing nothing, so ranks
-    with unequal numbers of sub-batches still make the same number of updates.
+    Empty and missing sub-batches change nothing, but `state = after(step, state)` follows them too. A rank whose data
+    end first goes on contributing nothing, so ranks with unequal numbers of them make the same number of updates.
     """
 
     def take(step: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
@@ -37,7 +38,7 @@ def pull(
                 first_dimension(data) > 0, lambda: body(step, data, state), lambda: state
             )
 
-        return step + 1, tf.cond(has_value, present, lambda: state)
+        return step + 1, after(step, tf.cond(has_value, present, lambda: state))
 
     return tf.while_loop(
         lambda step, _: step < steps, take, (tf.zeros_like(steps), state), parallel_iterations=1

@@ -17,6 +17,7 @@ from tflbt.training.conversion import table_rows
 from tflbt.training.interruption import interruption
 from tflbt.training.pending_metrics import PendingMetrics, metric_variables
 from tflbt.training.ranks import ghost_groups, same_on_ranks
+from tflbt.training.ranks.early_sums import EarlySums
 from tflbt.training.returned_results import ReturnedResults
 from tflbt.training.rules import gradient_statistics
 from tflbt.training.sample_losses import loss_of, sample_losses
@@ -52,6 +53,7 @@ class Update:
         self.traced = False  # whether there are gradients of a sub-batch
         self.results = ReturnedResults(model, "compute_metrics")
         self.numbers = BatchScalars(model)
+        self.ranks = EarlySums(model, early=self.rules.chooser is None)
         compiled = _compiled if model.jit_compile else lambda function: function
         self.of_all = compiled(lambda data, targets: self.gradients(data, None, targets))
         self.of_larger = compiled(
@@ -75,7 +77,8 @@ class Update:
         results = self.results.local(total.seen)
         wishes = interruption.wishes(self.model)
         exact = [pending.local(), scalars, results, self.numbers.local(), evidence, wishes]
-        total, exact = lap("computation", (total, exact))
+        if not self.ranks.early:
+            total, exact = lap("computation", (total, exact))
         total, exact = lap("communication", self.reduce(total, exact))
         metrics, scalars, sums, numbers, evidence, wishes = exact
         same_on_ranks.require_equal(self.model, evidence)
@@ -105,7 +108,11 @@ class Update:
                 data = self.rules.prepare(step, data)
                 return self.add(total, data, compute(data, self.rules.targets(step, data)))
 
-            return pull(iterator, steps, body, zeros, lap)
+            return pull(iterator, steps, body, zeros, lap, after)
+
+        def after(step: tf.Tensor, total: Total) -> Total:
+            last = tf.equal(step + 1, steps)
+            return total._replace(gradients=self.ranks.sub_batch(last, total.gradients, lap))
 
         def choosing() -> Total:
             if self.rules.chooser.scope == "sub_batch":
@@ -190,25 +197,23 @@ class Update:
         return gradients
 
     def reduce(self, total: Total, exact: Any) -> tuple[Total, Any]:
-        """Sums the total, and nested tensors that must be exact, over the ranks in one Horovod group.
+        """Sums what is not yet summed of the total, and nested tensors that must be exact, over the ranks in one group.
 
-        With compression the gradients travel in a group of their own, divided beforehand by the number of
-        sub-batches of the whole update so that float16 cannot overflow; the rest stays exact.
+        With compression the gradients travel in a group of their own; the rest stays exact.
         """
         reduction = self.model.reduction
-
-        def summed(values: Any, name: str, reduction: comm.Reduction) -> Any:
-            sums = comm.all_reduce_sum(tf.nest.flatten(values), name, reduction)
-            return tf.nest.pack_sequence_as(values, sums)
-
-        if reduction.compression is None:
-            return summed((total, exact), "tflbt.update", reduction)
-        (seen, count), exact = summed((total[:2], exact), "tflbt.counts", reduction.uncompressed)
-        ranks = tf.cast(reduction.size_in_graph, tf.float32)
-        parts = tf.cast(self.model.sub_batches_variable, tf.float32) * ranks
-        shares = [gradient / tf.cast(parts, gradient.dtype) for gradient in total.gradients]
-        shares = summed(shares, "tflbt.update", reduction)
-        return Total(seen, count, [part * tf.cast(parts, part.dtype) for part in shares]), exact
+        mine = [total.gradients[place] for place in self.ranks.rest]
+        compressed = reduction.compression is not None
+        values = (total[:2], exact, [] if compressed else mine)
+        name = "tflbt.counts" if compressed else "tflbt.update"
+        sums = comm.all_reduce_sum(tf.nest.flatten(values), name, reduction.uncompressed)
+        (seen, count), exact, rest = tf.nest.pack_sequence_as(values, sums)
+        if compressed:
+            rest = self.ranks.sums(mine, "tflbt.update")
+        gradients = list(total.gradients)
+        for place, gradient in zip(self.ranks.rest, rest):
+            gradients[place] = gradient
+        return Total(seen, count, gradients), exact
 
     def apply(self, total: Total, scalars: list[list[tf.Tensor]]) -> tf.Tensor:
         """Takes one optimizer step with the mean gradient; returns Keras's count of steps.

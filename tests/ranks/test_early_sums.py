@@ -1,0 +1,93 @@
+"""Parts of the gradient are summed over the ranks while the rest is computed; every sum is what it would be anyway."""
+
+from __future__ import annotations
+
+import threading
+
+import horovod.tensorflow.keras as hvd
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.ranks.twins import K, X, Y, close, identical_on_ranks, large, network, plain
+from tflbt.distributed import comm
+from tflbt.training.ranks import early_sums
+from tflbt.training.update_state import time_updates
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    """Every gradient is a part of its own."""
+    monkeypatch.setattr(early_sums, "PART", 8)
+    monkeypatch.setattr(early_sums, "PARTS", 99)
+
+
+def groups(model):
+    """The names of Horovod's operations in a model's update."""
+    (function,) = model.train_tf_function._list_all_concrete_functions_for_serialization()
+    graph = function.graph.as_graph_def()
+    nodes = [*graph.node, *(node for body in graph.library.function for node in body.node_def)]
+    return sorted(node.name.rpartition("/")[2] for node in nodes if "orovod" in node.op)
+
+
+def test_the_last_layers_sum_is_there_before_the_first_layer_has_its_gradient(monkeypatch):
+    there, found = threading.Event(), []
+
+    def noted(_):
+        there.set()
+        return np.float32(0)
+
+    def waited(_):
+        found.append(there.wait(20))
+        there.clear()
+        return np.float32(0)
+
+    def all_reduce_sum(tensors, name, *arguments, **options):
+        sums = in_comm(tensors, name, *arguments, **options)
+        if name != "tflbt.update.part0":
+            return sums
+        zero = tf.numpy_function(noted, [tf.reduce_sum(sums[0])], tf.float32, stateful=False)
+        return [total + tf.ensure_shape(zero, []) for total in sums]
+
+    @tf.custom_gradient
+    def waits(values):
+        def gradient(upstream):
+            zero = tf.numpy_function(waited, [tf.reduce_sum(upstream)], tf.float32, stateful=False)
+            return upstream + tf.ensure_shape(zero, [])
+
+        return tf.identity(values), gradient
+
+    in_comm = comm.all_reduce_sum
+    monkeypatch.setattr(comm, "all_reduce_sum", all_reduce_sum)
+    K.utils.set_random_seed(1)
+    inputs = K.Input([5])
+    hidden = K.layers.Lambda(waits)(K.layers.Dense(8, "tanh")(inputs))
+    model, history = large(
+        K.optimizers.SGD(0.1, momentum=0.9), K.Model(inputs, K.layers.Dense(2)(hidden)), sub_batch_size=8
+    )  # fmt: skip
+    assert found == [True] * 6
+    parts = [f"tflbt.update.part{number}.float32" for number in range(3)]
+    assert groups(model) == ["tflbt.update.float32", *parts]
+    wanted, of_keras = plain(K.optimizers.SGD(0.1, momentum=0.9))
+    close(model.get_weights(), wanted.get_weights())
+    close(history["loss"], of_keras["loss"])
+    identical_on_ranks(model.get_weights(), "weights")
+
+
+def test_sub_batches_compression_and_times(monkeypatch):
+    def trained():
+        half = hvd.DistributedOptimizer(K.optimizers.SGD(0.1), compression=hvd.Compression.fp16)
+        return large(half, network(norm=True))
+
+    parts, history = trained()
+    time_updates(parts)
+    parts.fit(X, Y, batch_size=16, sub_batch_size=2, verbose=0, shuffle=False)
+    seconds = parts.update_state.seconds.numpy()
+    assert len(groups(parts)) == 7 and (seconds[1:] > 0).all(), seconds
+    monkeypatch.setattr(early_sums, "PART", 2**20)
+    whole, of_whole = trained()
+    whole.fit(X, Y, batch_size=16, sub_batch_size=2, verbose=0, shuffle=False)
+    assert len(groups(whole)) == 2
+    for mine, other in zip(parts.get_weights(), whole.get_weights()):
+        np.testing.assert_array_equal(mine, other)
+    assert history == of_whole
