@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tflbt import checks
@@ -103,8 +104,8 @@ class BatchAugmentation:
         return math.ceil(blocks * self.instances / size)
 
     def places(
-        self, step: tf.Tensor, samples: int, sub_batch_size: int, rank: int, size: int
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+        self, step: int, samples: int, sub_batch_size: int, rank: int, size: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Says where a sub-batch's rows come from, int64 `[n]`: places in the epoch's order, numbers of instances."""
         count = self.instances
         if self.placement == "sub_batch":
@@ -116,13 +117,13 @@ class BatchAugmentation:
             dealt = step * size + rank
             block, instance = dealt // count, dealt % count
         rows = _rows(block, sub_batch_size, samples)
-        return rows, tf.fill(tf.shape(rows), instance)
+        return rows, np.full_like(rows, instance)
 
 
-def _rows(block: tf.Tensor, length: int, end: int) -> tf.Tensor:
+def _rows(block: int, length: int, end: int) -> np.ndarray:
     """The numbers of a block that are below the end; maybe none."""
     first = block * length
-    return tf.range(tf.minimum(first, end), tf.minimum(first + length, end), dtype=tf.int64)
+    return np.arange(min(first, end), min(first + length, end), dtype=np.int64)
 
 
 @checks.arguments

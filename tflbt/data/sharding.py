@@ -36,6 +36,7 @@ from tflbt.data.sample_seeds import sample_seeds
 from tflbt.distributed import comm
 
 Transform = Callable[[Any, tf.Tensor], Any]
+_Rows = Callable[[int, list[int]], tuple[np.ndarray, np.ndarray]]
 _SINGLE = BatchAugmentation()
 _PREFETCHED = 2  # sub-batches: one being used, one ready; memory is bounded by a few sub-batches
 _MOST_PARALLEL_CALLS = 16  # sub-batches built at a time, each in memory
@@ -101,31 +102,32 @@ def sub_batches(
     checks.whole("initial_epoch", initial_epoch, at_least=0, at_most=epochs, hint=" (epochs)")
     if not 0 <= seed < 2**63:
         raise ValueError(f"seed={seed} must be in 0 .. 2^63 - 1.")
-    source = _Source(arrays, samples, seed if shuffle else None)
     dealt = epochs - initial_epoch
     if joined:
         most = samples * (dealt + (course is not None))  # less than an epoch is carried over
         steps, dealt = steps_per_epoch(most, sub_batch_size, size, augmentation) if most else 0, 1
     whole = tf.constant([initial_epoch, epochs, 0, 0], tf.int64) if course is None else course
 
-    def span(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The places in the stream that are dealt together."""
-        first, end, carried = tf.unstack(tf.convert_to_tensor(whole)[:3] * [samples, samples, 1])
-        if joined:
-            return first - carried, end
-        begin = first + number * samples
-        return begin, tf.minimum(begin + samples, end)
+    def rows(index: int, now: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        """The places in the stream of a sub-batch's rows, and the numbers of their instances."""
+        start, stop, carried, passed = now
+        number, step = divmod(index + passed, steps)
+        begin, end = start * samples - carried, stop * samples
+        if not joined:
+            begin = (start + number) * samples
+            end = min(begin + samples, end)
+        places, instances = augmentation.places(step, end - begin, sub_batch_size, rank, size)
+        return begin + places, instances
+
+    source = _Source(arrays, samples, seed if shuffle else None, rows)
 
     def batch(index: tf.Tensor) -> Any:
-        index += tf.convert_to_tensor(whole)[3]
-        begin, end = span(index // steps)
-        places, instances = augmentation.places(
-            index % steps, end - begin, sub_batch_size, rank, size
+        gathered, seeds_of = _gathered(
+            source, index, tf.convert_to_tensor(whole), transform is not None
         )
-        gathered, epochs_of, chosen = _gathered(source, begin + places)
         if transform is None:
             return gathered
-        return transformed(gathered, transform, sample_seeds(seed, epochs_of, chosen, instances))
+        return transformed(gathered, transform, sample_seeds(seed, *seeds_of))
 
     with tf.device("CPU:0"):
         calls = min(comm.cores(), _MOST_PARALLEL_CALLS)
@@ -198,8 +200,9 @@ def epoch_order(samples: int, seed: int, epoch: int) -> np.ndarray:
 class _Source:
     """Holds the arrays of a dataset, and the orders in use, for as long as the dataset or an iterator over it lives."""
 
-    def __init__(self, arrays: Any, samples: int, seed: int | None) -> None:
+    def __init__(self, arrays: Any, samples: int, seed: int | None, rows: _Rows) -> None:
         self.arrays, self.samples, self.seed = arrays, samples, seed  # no seed: no shuffling
+        self.rows = rows
         self.leaves = tf.nest.flatten(arrays)
         self._orders: dict[int, np.ndarray] = {}
         self._lock = threading.Lock()
@@ -222,27 +225,36 @@ class _Source:
                 numbers[here] = self.order(epoch)[numbers[here]]
         return epochs, numbers
 
-    def take(self, places: np.ndarray) -> list[np.ndarray]:
-        """Epochs, numbers and the samples of every array, at places of the stream."""
+    def take(self, index: int, course: list[int]) -> list[np.ndarray]:
+        """The samples of a sub-batch, of every array; then their epochs, numbers and instances."""
+        places, instances = self.rows(index, course)
         epochs, numbers = self.find(places)
-        return [epochs, numbers, *(np.take(leaf, numbers, axis=0) for leaf in self.leaves)]
+        return [
+            *(np.take(leaf, numbers, axis=0) for leaf in self.leaves), epochs, numbers, instances,
+        ]  # fmt: skip
 
 
 # TensorFlow keeps the functions that numpy_function calls for as long as the process runs. If AutoGraph converted them,
 # they would keep the graph too, so this is not converted.
 @tf.autograph.experimental.do_not_convert
-def _gathered(source: _Source, places: tf.Tensor) -> tuple[Any, tf.Tensor, tf.Tensor]:
-    """The samples at places of the stream, their epochs and numbers, with one call to Python for all."""
+def _gathered(
+    source: _Source, index: tf.Tensor, course: tf.Tensor, numbered: bool
+) -> tuple[Any, list[tf.Tensor]]:
+    """A sub-batch, and if `numbered` its samples' epochs, numbers and instances, with one call to Python for all.
+
+    Every `fit` traces this anew, and an operation takes a third of a millisecond to trace: what can be NumPy's is.
+    """
     leaves, reference = source.leaves, weakref.ref(source)  # weak, to free the arrays: see above
-    epochs, numbers, *taken = tf.numpy_function(
-        lambda places: reference().take(places),  # type: ignore[union-attr]
-        [places],
-        [tf.int64, tf.int64, *(tf.as_dtype(leaf.dtype) for leaf in leaves)],
+    dtypes = [tf.as_dtype(leaf.dtype) for leaf in leaves] + 3 * numbered * [tf.int64]
+    found = tf.numpy_function(
+        lambda index, course: reference().take(int(index), course.tolist())[: len(dtypes)],  # type: ignore[union-attr]
+        [index, course],
+        dtypes,
         stateful=False,
     )
-    shaped = [tf.ensure_shape(part, [None, *leaf.shape[1:]]) for part, leaf in zip(taken, leaves)]
-    gathered = tf.nest.pack_sequence_as(source.arrays, shaped)
-    return gathered, tf.ensure_shape(epochs, [None]), tf.ensure_shape(numbers, [None])
+    for part, shape in zip(found, [leaf.shape[1:] for leaf in leaves] + 3 * numbered * [()]):
+        part.set_shape([None, *shape])
+    return tf.nest.pack_sequence_as(source.arrays, found[: len(leaves)]), found[len(leaves) :]
 
 
 def _as_arrays(arrays: Any) -> Any:
