@@ -32,15 +32,23 @@ def test_sums_tell_whether_all_ranks_are_equal(ranks, equal):
     assert bool(fingerprint.equal(summed, len(ranks))) == equal
 
 
-def test_lists_of_variables_in_turn(monkeypatch):
-    seen, real = [], fingerprint.fingerprint
-    monkeypatch.setattr(fingerprint, "fingerprint", lambda value: seen.append(value) or real(value))
-    first, second = tf.Variable([1.0, 2.0]), tf.Variable(3)
-    prints = fingerprint.Fingerprints()
-    both = prints([first, second]).numpy()
-    assert both.shape == (2, 8) and (prints([second]).numpy() == both[1:]).all()
+def test_fingerprints_of_variables_are_those_of_their_values():
+    values = [[1.0, np.nan], 3, np.zeros([0, 2]), True, ["words", "more"], np.ones([2, 2], "f2")]
+    first, second = variables = [tf.Variable([1.0, 2.0]), tf.Variable(3)]
+    more = [tf.Variable(value) for value in values] + [tf.Variable(1.0, dtype=tf.bfloat16)]
+    prints = fingerprint.of_variables([*variables, *more])
+    expected = [fingerprint.fingerprint(each.read_value()).numpy() for each in (*variables, *more)]
+    np.testing.assert_array_equal(prints, expected)
     first.assign([1.0, 2.5])
-    assert (prints([first, second]).numpy() == both).all(1).tolist() == [False, True]
-    assert len(seen) == 3  # each list was traced once
+    same = (fingerprint.of_variables(variables) == prints[:2]).all(1)
+    assert same.tolist() == [False, True]
     found = fingerprint.fingerprint_of_all([first, second]).numpy()
     assert (found != fingerprint.fingerprint_of_all([second, first]).numpy()).any()
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_a_fingerprint_of_all_sees_each(place):
+    values = [tf.constant([1, 2]), 0.1, 2**40, 0.2]
+    before = fingerprint.fingerprint_of_all(values).numpy()
+    values[place] = values[place] + 1
+    assert (fingerprint.fingerprint_of_all(values).numpy() != before).any()

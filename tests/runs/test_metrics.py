@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import rank_environment
+from tflbt.runs import atomic_file
 from tflbt.runs.metrics import MetricsTable, columns_in_order
 
 
@@ -95,6 +97,47 @@ def test_a_damaged_line_between_names_file_and_line(table):
     table.path.write_text("epoch,loss\n1,0.5\n2\n3,0.1\n")
     with pytest.raises(ValueError, match=r"metrics\.csv, line 3: 1 cells .* 2"):
         table.read()
+
+
+def test_a_row_is_added_at_the_end_unless_the_file_has_changed(table, monkeypatch):
+    rewritten, write = [], atomic_file.write
+    monkeypatch.setattr(
+        atomic_file, "write", lambda path, text: rewritten.append(text) or write(path, text)
+    )
+    for epoch in range(1, 6):
+        table.append({"epoch": epoch, "loss": 1 / epoch, "phase": None if epoch % 2 else "a,b"})
+    assert len(rewritten) == 1
+    table.append({"epoch": 6, "val_loss": 0.5})  # a column that appears late
+    table.append({"loss": 1 / 7, "epoch": 7})
+    assert len(rewritten) == 2
+    others = MetricsTable(table.path)
+    others.truncate(6)
+    others.append({"epoch": 7, "loss": 0.25})
+    table.append({"epoch": 8, "loss": 0.125})
+    assert [row["loss"] for row in table.read()] == [
+        *(1 / n for n in range(1, 6)),
+        None,
+        0.25,
+        0.125,
+    ]
+    assert MetricsTable(table.path).read() == table.read()
+
+
+def test_a_full_disk_leaves_the_earlier_rows(table):
+    table.append({"epoch": 1, "loss": 0.5})
+    table.append({"epoch": 2, "loss": 0.4})
+    before, limits = table.path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 3, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"cannot write.*metrics\.csv"):
+            table.append({"epoch": 3, "loss": 0.3})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert table.path.read_bytes() == before
+    table.append({"epoch": 3, "loss": 0.3})
+    assert [row["epoch"] for row in table.read()] == [1, 2, 3]
 
 
 def test_killed_at_any_moment_the_file_is_whole(tmp_path):

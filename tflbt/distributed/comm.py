@@ -14,9 +14,10 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-from tflbt.distributed import devices, membership, waiting, watchdog
+from tflbt.distributed import buckets, devices, membership, waiting, watchdog
 from tflbt.distributed.activity import thread_ids
 from tflbt.distributed.launcher import LAUNCHER_VARIABLES as LAUNCHER_VARIABLES
 from tflbt.distributed.launcher import launched as launched
@@ -345,15 +346,24 @@ def broadcast_variables(
 ) -> None:
     """Assigns the chief's values to `variables`, matched by their position in the list, bit for bit.
 
+    They travel in buckets: memory holds one, or the largest variable, beside the variables.
+
     Horovod's own `broadcast_variables` matches by name, and hangs if one rank has built more models than another.
     """
     if reduction.size == 1 or not variables:
         return
-    values = [variable.numpy() for variable in variables] if reduction.rank == 0 else None
-    chief_values = broadcast_object(values, name, reduction)
-    if reduction.rank != 0:
-        for variable, value in zip(variables, chief_values):
-            variable.assign(value)
+    chief, options = reduction.rank == 0, {"root_rank": reduction.root, **reduction.options}
+    words = [variable for variable in variables if variable.dtype == tf.string]
+    numbers = [variable for variable in variables if variable.dtype != tf.string]
+    with tf.device("CPU:0"):
+        for place, bucket in enumerate(buckets.of(numbers)):
+            mine = buckets.packed(bucket) if chief else np.empty(buckets.size(bucket), np.uint8)
+            received = _horovod().broadcast(mine, name=f"{name}.{place}", **options)
+            if not chief:
+                buckets.unpack(np.asarray(received), bucket)
+    values = [variable.numpy() for variable in words]
+    for variable, value in zip(words, broadcast_object(values, name, reduction) if words else []):
+        variable.assign(value)
 
 
 def on_chief(action: Callable[[], Any], name: str, reduction: Reduction = EVERYONE) -> Any:

@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
+
+from tflbt.distributed import buckets
 
 
 def fingerprint(tensor: Any) -> tf.Tensor:
@@ -20,12 +23,44 @@ def fingerprint(tensor: Any) -> tf.Tensor:
         tensor = tf.where(tf.math.is_nan(tensor), tf.constant(float("nan"), tensor.dtype), tensor)
     # TensorFlow gives an empty row no fingerprint of its own.
     row = tf.reshape(tensor, [1, -1]) if tensor.shape.num_elements() != 0 else tf.zeros([1, 1])
-    return tf.raw_ops.Fingerprint(data=row, method="farmhash64")[0]
+    return tf.squeeze(tf.raw_ops.Fingerprint(data=row, method="farmhash64"), [0])
 
 
 def fingerprint_of_all(tensors: Sequence[Any]) -> tf.Tensor:
-    """The fingerprint of several tensors in their order, uint8 `[8]`."""
-    return fingerprint(tf.stack([fingerprint(tensor) for tensor in tensors]))
+    """The fingerprint of several tensors in their order, uint8 `[8]`; single numbers, of a kind, have one together."""
+    groups: dict[Any, list[tf.Tensor]] = {}
+    for place, tensor in enumerate(map(tf.convert_to_tensor, tensors)):
+        is_float = tensor.dtype.is_floating
+        kind = (tf.float64 if is_float else tf.int64) if tensor.shape.rank == 0 else place
+        groups.setdefault(kind, []).append(tensor)
+    return fingerprint(
+        tf.stack(
+            [
+                fingerprint(
+                    group[0]
+                    if isinstance(kind, int)
+                    else tf.stack([tf.cast(t, kind) for t in group])
+                )
+                for kind, group in groups.items()
+            ]
+        )
+    )
+
+
+def of_variables(variables: Sequence[tf.Variable]) -> np.ndarray:
+    """The fingerprint of each variable, uint8 `[n, 8]`; at once, as to compile it takes longer than to do it often."""
+    with tf.device("CPU:0"):
+        return np.stack([fingerprint_of_array(buckets.values(v)) for v in variables])
+
+
+def fingerprint_of_array(array: np.ndarray) -> np.ndarray:
+    """The fingerprint of an array in this memory, as `fingerprint` has it, uint8 `[8]`."""
+    if not array.size:
+        return fingerprint(array).numpy()
+    if tf.as_dtype(array.dtype).is_floating and np.isnan(array.min()):
+        array = np.where(np.isnan(array), array.dtype.type("nan"), array)
+    row = array.reshape(1, -1)
+    return np.asarray(tf.raw_ops.Fingerprint(data=row, method="farmhash64"))[0]
 
 
 def evidence(prints: tf.Tensor) -> tf.Tensor:
@@ -39,23 +74,3 @@ def equal(summed: tf.Tensor, ranks: Any) -> tf.Tensor:
     """Whether the fingerprints of all ranks are equal, bool `[...]`, given the sum of their evidence."""
     digits, squares = tf.unstack(tf.cast(summed, tf.int64))
     return tf.reduce_all(tf.cast(ranks, tf.int64) * squares == digits**2, axis=-1)
-
-
-class Fingerprints:
-    """Fingerprints lists of variables, by a function that is compiled where the list is none of the last two.
-
-    Two take turns: what an epoch's updates compare, and what an evaluation does.
-    """
-
-    def __init__(self) -> None:
-        self._compiled: dict[tuple[Any, ...], Any] = {}
-
-    def __call__(self, variables: Sequence[tf.Variable]) -> tf.Tensor:
-        """The fingerprint of each variable, uint8 `[n, 8]`."""
-        refs = tuple(variable.ref() for variable in variables)
-        if refs not in self._compiled:
-            self._compiled = dict(list(self._compiled.items())[-1:])
-            self._compiled[refs] = tf.function(
-                lambda: tf.stack([fingerprint(variable) for variable in variables]), autograph=False
-            )
-        return self._compiled[refs]()

@@ -37,6 +37,11 @@ def description(processors: str | None = None) -> str:
     return " ".join([*(facts.get("vendor_id") or [platform.machine()]), *found])
 
 
+def of_this_rank() -> tuple[str, str]:
+    """What the environment says of the ranks' hardware, and what this rank computes on."""
+    return os.environ.get(VARIABLE, ""), description()
+
+
 def different(reduction: comm.Reduction) -> list[str]:
     """What the ranks compute on, if it is not the same on all of them, else nothing; all ranks make the same call.
 
@@ -45,10 +50,10 @@ def different(reduction: comm.Reduction) -> list[str]:
     Raises:
         ValueError: If it is set to something else.
     """
-    said = os.environ.get(VARIABLE, "")
+    said, _ = own = of_this_rank()
     if said not in ("", "0", "1"):
         raise ValueError(f"{VARIABLE}={said!r} must be 0 or 1.")
-    ranks = comm.gather_objects((said, description()), "tflbt.hardware", reduction)
+    ranks = comm.gather_objects(own, "tflbt.hardware", reduction)
     kinds = sorted({kind for _, kind in ranks})
     for answer in ("1", "0"):
         if any(said == answer for said, _ in ranks):

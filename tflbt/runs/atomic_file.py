@@ -1,4 +1,4 @@
-"""Writes a file so that a kill at any moment leaves the old or the new content, whole."""
+"""Writes a file so that a kill at any moment leaves the old or the new content, whole, or adds to its end."""
 
 from __future__ import annotations
 
@@ -32,6 +32,27 @@ def write(path: str | os.PathLike[str], content: str | bytes) -> None:
             with contextlib.suppress(OSError):
                 partial.unlink()
             raise
+
+
+def extend(path: str | os.PathLike[str], content: str) -> None:
+    """Writes text (as UTF-8) at the end of a file, and flushes it to the disk; what was there stays as it is.
+
+    A kill can leave a part of the new text. The name is not followed where it is a symbolic link.
+
+    Raises:
+        OSError: If it cannot be written; names `path`, which is as it was.
+    """
+    with naming(path, "cannot write"):
+        flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(path, flags), "ab", buffering=0) as file:
+            size, data = os.fstat(file.fileno()).st_size, memoryview(content.encode("utf-8"))
+            try:
+                while data:
+                    data = data[file.write(data) :]
+                os.fsync(file.fileno())
+            except OSError:
+                os.ftruncate(file.fileno(), size)
+                raise
 
 
 def _new(path: Path) -> int:

@@ -84,9 +84,10 @@ def _place(name: str) -> tuple[int, int]:
 class MetricsTable:
     """The table behind `metrics.csv`.
 
-    Every change rewrites the file and replaces it (see `atomic_file.write`): epochs are rare and the table is small, so
-    a kill at any moment leaves a whole file. Floats are written by `repr`, the shortest text that reads back as the
-    same number.
+    A row is added at the file's end, and is on the disk when `append` returns; what a kill may leave of it is no line,
+    which reading leaves out and the next `append` removes. A row with new columns, and every other change, rewrites the
+    file and replaces it (see `atomic_file.write`). Floats are written by `repr`, the shortest text that reads back as
+    the same number.
 
     Args:
         path: The CSV file; it need not exist yet.
@@ -104,6 +105,8 @@ class MetricsTable:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        # The columns, and by what the file is recognised as the one that this table has read or written whole.
+        self._known: tuple[list[str], tuple[int, ...]] | None = None
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Adds a row of int, float, str, NumPy scalars or None (empty); earlier rows are empty in new columns.
@@ -114,8 +117,15 @@ class MetricsTable:
             OSError: If the file cannot be written; its earlier rows are untouched.
             ValueError: If the existing file is not a table (see `read`).
         """
-        columns, lines = self._read_text()
         written = {name: _to_text(value) for name, value in flat(row).items()}
+        if self._known is not None and self._known[1] == self._state():
+            columns, _ = self._known
+            if written.keys() <= set(columns):
+                text = _as_csv(columns, [written])
+                atomic_file.extend(self.path, text)
+                self._known = columns, self._state()
+                return
+        columns, lines = self._read_text()
         columns = columns_in_order([*columns, *(n for n in written if n not in columns)])
         self._write(columns, [*lines, written])
 
@@ -152,11 +162,17 @@ class MetricsTable:
 
     def _write(self, columns: list[str], lines: list[dict[str, str]]) -> None:
         """Writes header and lines in one step."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-        atomic_file.write(self.path, text.getvalue())
+        header = dict(zip(columns, columns))
+        atomic_file.write(self.path, _as_csv(columns, [header, *lines]))
+        self._known = columns, self._state()
+
+    def _state(self) -> tuple[int, ...]:
+        """What changes where somebody else writes the file, or puts another in its place; nothing without a file."""
+        try:
+            state = os.lstat(self.path)
+        except OSError:
+            return ()
+        return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
 
     def _read_text(self) -> tuple[list[str], list[dict[str, str]]]:
         """Returns the columns and the cells as text, without a damaged last line."""
@@ -207,6 +223,13 @@ class MetricsTable:
                         "line or remove it."
                     )
         return header, [dict(zip(header, row)) for row in rows]
+
+
+def _as_csv(columns: list[str], lines: list[dict[str, str]]) -> str:
+    """Lines of a table, by column; empty in the columns that they do not have."""
+    text = io.StringIO()
+    csv.DictWriter(text, columns, restval="", lineterminator="\n").writerows(lines)
+    return text.getvalue()
 
 
 def flat(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -98,7 +99,7 @@ class RunDirectory(ClaimedDirectory):
         """The content of `environment.json`: where the run began."""
         return received.read_json(self.environment_json)
 
-    @property
+    @functools.cached_property
     def metrics(self) -> MetricsTable:
         """The table in `metrics.csv`."""
         return MetricsTable(self.metrics_csv)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import zlib
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from absl import logging
 
 from tflbt.data import first_batch
 from tflbt.data.first_batch import FirstBatch
 from tflbt.data.user_functions import converted
-from tflbt.distributed import comm
+from tflbt.distributed import comm, fingerprint, hardware
 from tflbt.training import keras_internals
 from tflbt.training.ranks import mixed_hardware
 from tflbt.training.sources.rank_data import FitData
@@ -53,12 +55,41 @@ def share(model: TrainingModel, facts: dict[str, Any], *, again: bool = True) ->
     """
     build_optimizer(model.optimizer, model.trainable_variables)
     refuse_synchronized_norm(model)
-    check_same_model(model, {**facts, **compiled_facts(model)})
-    if not model.update_state.same.settled:
-        mixed_hardware.find(model)
-    if again or not model.update_state.same.settled:
-        share_state(model)
-    model.update_state.same.settled = True
+    same = model.update_state.same
+    shares = again or not same.settled
+    if model.reduction.size > 1:
+        facts = {**facts, **compiled_facts(model), **vocabularies(model)}
+        same_facts, same_state, same_hardware = _equal(model, facts, shares)
+        if not same_facts or any(isinstance(value, FirstBatch) for value in facts.values()):
+            check_same_model(model, facts)
+        if not same.settled:
+            same.mixed = False
+            if not same_hardware or hardware.of_this_rank()[0]:
+                mixed_hardware.find(model)
+        if shares and not same_state:
+            share_state(model)
+    same.settled = True
+
+
+def _equal(model: TrainingModel, facts: dict[str, Any], of_state: bool) -> list[bool]:
+    """Whether facts, state and hardware are the same on all ranks, found with one sum; every rank must call it.
+
+    Facts that are written differently may be equal all the same, and first batches are compared in their own way.
+    """
+    weights = [(v.dtype.name, tuple(v.shape)) for v in variables(model)]
+    written = {name: isinstance(value, FirstBatch) or repr(value) for name, value in facts.items()}
+    prints = [
+        np.frombuffer(hashlib.blake2b(content, digest_size=8).digest(), np.uint8)
+        for content in (
+            repr((weights, written)).encode(),
+            fingerprint.of_variables(shared_variables(model)).tobytes() if of_state else b"",
+            repr(hardware.of_this_rank()).encode(),
+        )
+    ]
+    plain = model.reduction.uncompressed
+    evidence = fingerprint.evidence(np.stack(prints))
+    (summed,) = comm.all_reduce_sum([evidence], "tflbt.equal", plain)
+    return fingerprint.equal(summed, plain.size).numpy().tolist()
 
 
 def compiled_facts(model: TrainingModel) -> dict[str, Any]:
@@ -88,7 +119,7 @@ def refuse_synchronized_norm(model: TrainingModel) -> None:
     """Raises ValueError for Keras's synchronised BatchNorm under ranks, which it would not synchronise."""
     if not model.reduction.varies:
         return
-    for layer in model.submodules:
+    for layer in keras_internals.parts(model):
         if getattr(layer, "synchronized", False):
             raise ValueError(
                 f"layer {layer.name!r} ({type(layer).__name__}) has synchronized=True, which synchronises replicas of "
@@ -174,7 +205,7 @@ def variables(model: TrainingModel) -> list[tf.Variable]:
 
 def vocabularies(model: TrainingModel) -> dict[str, int]:
     """A checksum of each vocabulary in the model (TextVectorization, StringLookup ...), by what it is."""
-    layers = [layer for layer in model.submodules if hasattr(layer, "get_vocabulary")]
+    layers = [layer for layer in keras_internals.parts(model) if hasattr(layer, "get_vocabulary")]
     return {
         f"the vocabulary of layer {layer.name!r} (adapt it to the same data on every rank)": zlib.crc32(
             repr(layer.get_vocabulary()).encode()
@@ -186,10 +217,7 @@ def vocabularies(model: TrainingModel) -> dict[str, int]:
 def check_same_model(model: TrainingModel, facts: dict[str, Any]) -> None:
     """Raises the same ValueError on all ranks if their weights or facts, by name, differ: they would train apart."""
     reduction = model.reduction
-    if reduction.size == 1:
-        return
     weights = [(v.name, (str(v.dtype.name), tuple(v.shape))) for v in variables(model)]
-    facts = {**facts, **vocabularies(model)}
     ranks = comm.gather_objects((weights, facts), "tflbt.agreement", reduction)
     chief_weights, chief_facts = ranks[0]
     for rank, (other_weights, other_facts) in enumerate(ranks):
@@ -211,20 +239,21 @@ def check_same_model(model: TrainingModel, facts: dict[str, Any]) -> None:
 
 
 def share_state(model: TrainingModel) -> None:
-    """Gives every rank the chief's weights, optimizer state, learning rate, loss scale and variables of rules."""
-    if model.reduction.size == 1:
-        return
-    comm.broadcast_variables(variables(model), "tflbt.weights", model.reduction)
-    slots = optimizer_variables(model.optimizer)
-    comm.broadcast_variables(slots, "tflbt.optimizer", model.reduction)
-    comm.broadcast_variables(model.rules.variables, "tflbt.rules", model.reduction)
+    """Gives every rank the chief's state."""
+    comm.broadcast_variables(shared_variables(model), "tflbt.state", model.reduction)
+
+
+def shared_variables(model: TrainingModel) -> list[tf.Variable]:
+    """The weights, the optimizer's state, learning rate and loss scale, and the variables of rules."""
+    return [*variables(model), *optimizer_variables(model.optimizer), *model.rules.variables]
 
 
 def warn_of_double_decay(model: tf.keras.Model) -> None:
     """Warns where a weight decays twice: in the loss by a regulariser and in the optimizer."""
     optimizer = keras_internals.plain_optimizer(model.optimizer)
     if getattr(optimizer, "weight_decay", None) and any(
-        getattr(layer, "kernel_regularizer", None) is not None for layer in model.submodules
+        getattr(layer, "kernel_regularizer", None) is not None
+        for layer in keras_internals.parts(model)
     ):
         logging.warning(
             "Weights decay twice: the model's layers have a kernel_regularizer and %s has weight_decay=%s. Keep one.",

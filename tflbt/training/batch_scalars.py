@@ -33,8 +33,8 @@ class BatchScalars:
 
     def __init__(self, model: TrainingModel) -> None:
         self.model = model
-        # Samples of the sub-batch that is counted now, and whether shapes do not show how many they are.
-        self._number, self._of_any_size = tf.constant(0.0), False
+        # The sub-batch that is counted now, and whether shapes do not show how many samples it has.
+        self._data, self._of_any_size = None, False
         # By the metric's id: the metric; the sums of n v and n; what a batch that goes on has had of them, and its N.
         self._sums: dict[int, tuple[Any, tf.Variable, tf.Variable]] = {}
 
@@ -49,7 +49,7 @@ class BatchScalars:
             if isinstance(each, Mean) and type(each).update_state is _of_keras
         ]
         before = [vars(metric)["update_state"] for metric in direct]
-        self._number = first_dimension(data)
+        self._data = data
         self._of_any_size = tf.nest.flatten(data)[0].shape[0] is None
         _counting.append(self)
         Mean.update_state = _update_state
@@ -82,7 +82,7 @@ class BatchScalars:
                     tf.Variable(tf.zeros([size], values.dtype), trainable=False) for size in (2, 3)
                 )
                 self._sums[id(metric)] = (metric, *variables)
-        weight = tf.cast(self._number, values.dtype)
+        weight = tf.cast(first_dimension(self._data), values.dtype)
         weight *= 1.0 if sample_weight is None else float(sample_weight)
         _, sums, _ = self._sums[id(metric)]
         size = tf.cast(tf.size(values), values.dtype)

@@ -20,7 +20,7 @@ def check_stateful(model: tf.keras.Model, plan: BatchPlan) -> None:
     """
     if plan.sub_batches == 1:
         return
-    for layer in model.submodules:
+    for layer in keras_internals.parts(model):
         if isinstance(layer, tf.keras.layers.RNN) and layer.stateful:
             raise ValueError(
                 f"layer {layer.name!r} has stateful=True, so that every sample goes on from the state of the sample in "
@@ -32,7 +32,9 @@ def check_stateful(model: tf.keras.Model, plan: BatchPlan) -> None:
 
 def kept_by_layers(model: tf.keras.Model) -> list[tf.Variable]:
     """What layers may change in `call`, but for the statistics of BatchNormalization and the state of random layers."""
-    norms = [m for m in model.submodules if isinstance(m, tf.keras.layers.BatchNormalization)]
+    norms = [
+        m for m in keras_internals.parts(model) if isinstance(m, tf.keras.layers.BatchNormalization)
+    ]
     random = [generator.state for generator in keras_internals.random_generators(model)]
     known = {v.ref() for v in (*random, *(v for norm in norms for v in norm.weights))}
     return [

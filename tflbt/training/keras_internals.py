@@ -274,7 +274,7 @@ def function_of(metric: tf.keras.metrics.Metric) -> Any:
 
 def has_added_losses(model: tf.keras.Model) -> bool:
     """Whether layers of a model that was called added losses, by `add_loss`, that depend on its inputs."""
-    layers = [part for part in model.submodules if isinstance(part, tf.keras.layers.Layer)]
+    layers = [part for part in parts(model) if isinstance(part, tf.keras.layers.Layer)]
     return any(layer._losses or layer._eager_losses for layer in (model, *layers))
 
 
@@ -300,6 +300,27 @@ def built_untraced(model: tf.keras.Model, y: Any) -> bool:
     return all(metric.weights for metric in model.metrics)  # some create theirs for labels
 
 
+_looked_through: dict[int, tuple[Any, ...]] = {}  # by a model's id
+
+
+def parts(model: tf.keras.Model) -> tuple[Any, ...]:
+    """A model's `submodules`, for which TensorFlow looks through all attributes of all layers each time."""
+    return _looked_through.get(id(model)) or tuple(model.submodules)
+
+
+@contextlib.contextmanager
+def looked_through(model: tf.keras.Model) -> Iterator[None]:
+    """In the body `parts` of a built model are those that it has now."""
+    before = _looked_through.get(id(model))
+    _looked_through[id(model)] = tuple(model.submodules)
+    try:
+        yield
+    finally:
+        del _looked_through[id(model)]
+        if before is not None:
+            _looked_through[id(model)] = before
+
+
 def concrete_functions(function: Any) -> list[Any]:
     """The traces that a `tf.function` has made."""
     return function._list_all_concrete_functions()
@@ -308,7 +329,7 @@ def concrete_functions(function: Any) -> list[Any]:
 def random_generators(model: tf.keras.Model) -> list[tf.random.Generator]:
     """The random generators of a model's layers, in the order of the layers; none where Keras draws otherwise."""
     _require_generators_where_they_were()
-    generators = (_generator_of(layer) for layer in model.submodules)
+    generators = (_generator_of(layer) for layer in parts(model))
     return [generator for generator in generators if isinstance(generator, tf.random.Generator)]
 
 

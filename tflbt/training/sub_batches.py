@@ -12,7 +12,10 @@ from tflbt.training.stopwatch import Lap, Stopwatch, untimed
 
 def first_dimension(data: Any) -> tf.Tensor:
     """Number of samples in a (nested) batch, as a float32 scalar."""
-    return tf.cast(tf.shape(tf.nest.flatten(data)[0])[0], tf.float32)
+    shape = tf.shape(tf.nest.flatten(data)[0])
+    plain = isinstance(shape, tf.Tensor) and shape.shape[0] is not None
+    # A slice takes twice as many operations, each of which has to be traced.
+    return tf.cast((tf.unstack(shape) if plain else shape)[0], tf.float32)
 
 
 def pull(
@@ -32,13 +35,14 @@ def pull(
     def take(step: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
         element, has_value = _next(iterator, state, lap)
 
-        def present() -> Any:
-            data = element.get_value()
-            return tf.cond(
-                first_dimension(data) > 0, lambda: body(step, data, state), lambda: state
-            )
+        def has_samples() -> tf.Tensor:
+            with tf.device("CPU:0"):  # where the data are: they are not sent to a GPU to be counted
+                return first_dimension(element.get_value()) > 0
 
-        return step + 1, after(step, tf.cond(has_value, present, lambda: state))
+        # Not one condition within the other: whatever the body uses would be handed through both.
+        there = tf.cond(has_value, has_samples, lambda: tf.constant(False))
+        new = tf.cond(there, lambda: body(step, element.get_value(), state), lambda: state)
+        return step + 1, after(step, new)
 
     return tf.while_loop(
         lambda step, _: step < steps, take, (tf.zeros_like(steps), state), parallel_iterations=1

@@ -156,13 +156,14 @@ class Update:
         x, y, sample_weight = tf.keras.utils.unpack_x_y_sample_weight(data)
         goal = y if targets is None else targets
         counting = functools.partial(self.numbers.counting, x)
+        size = first_dimension(x)
         with tf.GradientTape() as tape:
             with counting():
                 y_pred = model(x, training=True)
             if choose is None:
                 with counting():
                     loss = converted(model.compute_loss)(x, goal, y_pred, sample_weight)
-                number = first_dimension(x)
+                number = size
                 keras_internals.check_loss(model, y, loss)
             else:
                 with tape.stop_recording(), counting():
@@ -178,7 +179,7 @@ class Update:
             table_rows.tell(optimizer, gradients, self.variables)
         self.traced = True
         with counting():
-            self.results.call(first_dimension(x), x, y, y_pred, sample_weight)
+            self.results.call(size, x, y, y_pred, sample_weight)
         self.unconnected.update(i for i, gradient in enumerate(gradients) if gradient is None)
         return [
             number,

@@ -11,7 +11,6 @@ from tflbt.control.progress import Progress
 from tflbt.control.ranks import WantedRanks
 from tflbt.control.tail import Tail
 from tflbt.distributed import comm
-from tflbt.distributed.fingerprint import Fingerprints
 from tflbt.training.rules.rule import Rules
 
 
@@ -21,8 +20,6 @@ class SameOnRanks:
     def __init__(self) -> None:
         self.settled = False  # whether the ranks have the chief's state
         self.mixed = False  # whether the ranks' hardware differs
-        self.of_all = Fingerprints()
-        self.of_layers = Fingerprints()
         self.latest: dict[str, bytes] = {}  # fingerprints by name
         self.calls = 0  # of train_on_batch
         self.named: set[str] = set()  # variables of which a notice was given

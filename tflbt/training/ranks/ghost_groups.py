@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tflbt.distributed import comm, membership
 from tflbt.models.ghost_batch_norm import GhostBatchNormalization
+from tflbt.training import keras_internals
 from tflbt.training.sources.rank_data import FitData
 
 
@@ -22,7 +23,7 @@ def start(model: Any, data: FitData, tail: str) -> None:
     size, reduction = data.plan.samples_a_rank_computes, model.reduction
     ghosts = {
         part: part.ghost_size
-        for part in model.submodules
+        for part in keras_internals.parts(model)
         if isinstance(part, GhostBatchNormalization) and part.ghost_size > size
     }
     spans = {}

@@ -41,7 +41,7 @@ def differing(model: TrainingModel, variables: list[tf.Variable]) -> list[int]:
     plain = model.reduction.uncompressed
     if not plain.varies or not variables:
         return []
-    prints = fingerprint.evidence(model.update_state.same.of_layers(variables))
+    prints = fingerprint.evidence(fingerprint.of_variables(variables))
     (summed,) = comm.all_reduce_sum([prints], "tflbt.layer_states", plain)
     equal = fingerprint.equal(summed, plain.size).numpy()
     return [place for place, alike in enumerate(equal) if not alike]

@@ -64,8 +64,8 @@ def begin(model: TrainingModel, variables: dict[str, tf.Variable]) -> None:
     same = model.update_state.same
     if same.mixed:
         mixed_hardware.share(model, variables)
-    prints = same.of_all(list(variables.values()))
-    same.latest = {name: row.tobytes() for name, row in zip(variables, prints.numpy())}
+    prints = fingerprint.of_variables(list(variables.values()))
+    same.latest = {name: row.tobytes() for name, row in zip(variables, prints)}
     same.variable.assign(tf.concat([fingerprint.fingerprint(prints), [0]], 0))
 
 

@@ -1,0 +1,24 @@
+"""Variables of all types are the same after they were packed and unpacked, in few buckets of bounded size."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from tflbt.distributed import buckets
+
+TYPES = ("float32", "bool", "float16", "int64", "bfloat16", "uint8", "complex64")
+
+
+def test_what_is_unpacked_is_what_was_packed():
+    values = [tf.cast(tf.range(7 * n), dtype) for n, dtype in enumerate(TYPES)]
+    theirs = [tf.Variable(tf.reshape(value, [7, -1])) for value in values]
+    ours = [tf.Variable(tf.zeros_like(variable)) for variable in theirs]
+    lists = list(buckets.of(ours, most=100))
+    assert [v.ref() for bucket in lists for v in bucket] == [v.ref() for v in ours]
+    assert all(len(bucket) == 1 or buckets.size(bucket) <= 100 for bucket in lists)
+    assert 3 < len(lists) < 7
+    for theirs_of, ours_of in zip(buckets.of(theirs, most=100), lists):
+        buckets.unpack(buckets.packed(theirs_of), ours_of)
+    for mine, other in zip(ours, theirs):
+        np.testing.assert_array_equal(mine.numpy(), other.numpy())
