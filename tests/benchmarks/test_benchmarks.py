@@ -31,6 +31,8 @@ SMALLEST = {
         *("--images=16", "--sub_batch=8", "--rounds=1"),
     ],
     "elastic": ["--rounds=1"],
+    "fits": ["--rounds=1", "--further=1"],
+    "load": ["--updates=40", "--fits=10"],
     "optimizer_memory": ["--variables=3"],
     "optimizers": ["--rounds=1", "--variables=3"],
     "relaunch": ["--rounds=1"],

@@ -27,6 +27,7 @@ def save_all(figures: Mapping[str, Figure], folder: str | os.PathLike[str]) -> N
         for name, figure in figures.items():
             for kind in ("png", "svg"):
                 atomic_file.write(folder / f"{name}.{kind}", _content(figure, name, kind))
+                figure.set_layout_engine("none")  # it takes as long as to draw, and is done
 
 
 def save_inline(figures: Mapping[str, Figure], folder: str | os.PathLike[str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -41,32 +42,43 @@ class History:
         """Checks the warm-up."""
         checks.number("warmup", self.warmup, at_least=0, hint=": epochs")
 
-    @property
+    @functools.cached_property
     def epochs(self) -> list[int]:
-        """Epoch numbers, counted from 1."""
+        """Epoch numbers, counted from 1; the same list at each call, as of all properties."""
         return [int(row.get("epoch") or place) for place, row in enumerate(self.rows, start=1)]
 
     def series(self, column: str) -> list[float]:
         """Returns a column, which need not exist, as one float per epoch: NaN where there is no number."""
-        values = [row.get(column) for row in self.rows]
-        return [float(v) if isinstance(v, (int, float)) else math.nan for v in values]
+        return list(self._numbers(column))
+
+    def _numbers(self, column: str) -> list[float]:
+        """The same, the same list at each call: pages and figures ask for a column a hundred times."""
+        if column not in self._found:
+            values = (row.get(column) for row in self.rows)
+            self._found[column] = [
+                float(v) if isinstance(v, (int, float)) else math.nan for v in values
+            ]
+        return self._found[column]
+
+    @functools.cached_property
+    def _found(self) -> dict[str, list[float]]:
+        return {}
 
     def has(self, column: str) -> bool:
         """Whether a column holds a finite number in any epoch."""
-        return any(math.isfinite(value) for value in self.series(column))
+        return any(map(math.isfinite, self._numbers(column)))
 
     def last(self, column: str) -> Any:
         """Returns a column's last value that is not empty, or None."""
-        values = [row.get(column) for row in self.rows if row.get(column) is not None]
-        return values[-1] if values else None
+        values = (row.get(column) for row in reversed(self.rows))
+        return next((value for value in values if value is not None), None)
 
-    @property
+    @functools.cached_property
     def metric(self) -> str | None:
         """The metric to show beside the loss: an accuracy if there is one."""
         names = [
             name.removeprefix("val_")
-            for row in self.rows
-            for name in row
+            for name in dict.fromkeys(name for row in self.rows for name in row)
             if is_logged_metric(name) and not name.endswith("loss")
         ]
         names = [name for name in dict.fromkeys(names) if self.has(name) or self.has(f"val_{name}")]
@@ -80,18 +92,18 @@ class History:
             return None
         return (max if largest else min)(pairs, key=lambda pair: pair[1])
 
-    @property
+    @functools.cached_property
     def has_phases(self) -> bool:
         """True if a two-phase schedule ran."""
         return any(row.get("phase") for row in self.rows)
 
-    @property
+    @functools.cached_property
     def switch_epoch(self) -> int | None:
         """The epoch at whose end the convergence phase began; None if it has not."""
         pairs = zip(self.epochs, self.rows)
         return next((epoch for epoch, row in pairs if row.get("phase") == "convergence"), None)
 
-    @property
+    @functools.cached_property
     def decay_epochs(self) -> list[int]:
         """The epochs at whose end the learning rate was decayed.
 
@@ -100,7 +112,7 @@ class History:
         """
         return self._counted_decays() or self._drops()
 
-    @property
+    @functools.cached_property
     def growth_epochs(self) -> list[int]:
         """The epochs after which the batch was larger than before."""
         sizes = self.series("batch_size")
@@ -113,7 +125,7 @@ class History:
         rate; the learning rate shows which. A schedule that grows the batch instead of decaying the rate counts that
         too: it is not a decay.
         """
-        rates, grown = self.series("learning_rate"), self.growth_epochs
+        rates, grown = self.series("learning_rate"), set(self.growth_epochs)
         epochs, before = [], 0
         for i, row in enumerate(self.rows):
             count = row.get("decays")
