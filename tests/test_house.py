@@ -15,7 +15,7 @@ HELD_BY = {
     "analysis/test_regimes.py": ["analysis/regime_line"],
     "benchmarks/test_benchmarks.py runs every benchmark": [
         *("benchmarks/augmentation", "benchmarks/batch_growth", "benchmarks/optimizer_memory"),
-        *("benchmarks/device", "benchmarks/elastic"),
+        *("benchmarks/device", "benchmarks/elastic", "benchmarks/fits", "benchmarks/load"),
         "benchmarks/side_by_side",
     ],
     "the tests of the three callbacks that are derived from it": ["callbacks/batch_size"],

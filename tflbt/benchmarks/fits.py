@@ -7,6 +7,7 @@ Under horovodrun or mpirun the peer is plain Keras with Horovod's optimizer, its
 
 from __future__ import annotations
 
+import importlib
 import statistics
 import sys
 import time
@@ -46,8 +47,7 @@ def seconds_of_fits(name: str, ours: bool, further: int) -> list[float]:
     if ours:
         model = LargeBatchModel.from_model(model)
     elif ranks > 1:
-        import horovod.tensorflow.keras as hvd
-
+        hvd = importlib.import_module("horovod.tensorflow.keras")
         optimizer = hvd.DistributedOptimizer(optimizer)
         callbacks = [hvd.callbacks.BroadcastGlobalVariablesCallback(0)]
     model.compile(optimizer, K.losses.SparseCategoricalCrossentropy(from_logits=True), ["accuracy"])
