@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -60,7 +61,8 @@ class Plan(tf.keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         if (self.epoch, comm.rank(), comm.size()) == (4, 0, 2) and batch > 2:
-            os._exit(9)  # in the middle of the epoch, with a new rank in its first epochs
+            # In the middle of the epoch, with a new rank in its first epochs: it is ended once it does not answer.
+            os.kill(os.getpid(), signal.SIGSTOP)
 
     def on_epoch_end(self, epoch, logs=None):
         if comm.rank():

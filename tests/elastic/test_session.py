@@ -21,7 +21,7 @@ PROGRAM = Path(growing.__file__)
 
 
 def test_ranks_come_die_leave_and_are_lost(tmp_path):
-    """In turn: growth, the chief's death, growth, a host that leaves, a joiner's death while it joins."""
+    """In turn: growth, a chief that is stopped, growth, a host that leaves, a joiner's death while it joins."""
     hosts, log = tmp_path / "hosts", tmp_path / "log"
     hosts.write_text(growing.TWO_SEATS)
     launcher = [sys.executable, "-m", "tflbt.elastic.launcher", "--max-ranks", "2", "--standby"]
@@ -41,6 +41,8 @@ def test_ranks_come_die_leave_and_are_lost(tmp_path):
     ended = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=600)
     assert ended.returncode == 0, ended.stdout + ended.stderr + log.read_text()
     assert ended.stderr.count("all ranks are lost after 7 epochs") == 1, ended.stderr
+
+    assert "rank 0 on " in ended.stderr and "it is stopped, so the others go on" in ended.stderr
 
     begun = [line.split() for line in (tmp_path / "epochs").read_text().splitlines()]
     ranks = {epoch: [] for epoch in range(growing.EPOCHS)}

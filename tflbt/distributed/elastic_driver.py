@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -172,7 +173,19 @@ class Job:
             return dict.fromkeys(self._members, 1)
 
     def put(self, key: str, value: str) -> None:
-        """Takes what rank 0 says: `progress` is the finished epochs, and the numbers of ranks that fit its batch."""
+        """Takes what ranks say.
+
+        `progress`, of rank 0: the finished epochs, and the numbers of ranks that fit its batch. `stuck`: the virtual
+        host of a rank that does not go on, which is ended, and why.
+        """
+        if key == "stuck":
+            name, _, line = value.partition(":")
+            with self._lock:
+                worker = self._workers.get(name)
+            if worker is not None and worker.poll() is None:
+                self._log(f"ends {name}: {line}")
+                print(f"tflbt: {line}", file=sys.stderr, flush=True)
+                worker.stop(at_once=True)
         if key == "progress":
             epochs, _, sizes = value.partition(":")
             with self._lock:

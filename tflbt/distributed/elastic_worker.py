@@ -12,7 +12,7 @@ from urllib.request import Request, urlopen
 
 import tensorflow as tf
 
-from tflbt.distributed import comm, errors, membership
+from tflbt.distributed import comm, errors, membership, watchdog
 from tflbt.distributed.launcher import launched
 
 # Variables and words between launcher and process.
@@ -86,6 +86,12 @@ def ranks_are_to_change() -> bool:
     return _get("tflbt/changed") == b"1"
 
 
+def lose(seat: str, line: str) -> None:
+    """Tells the launcher to end the rank in a seat, without which the others go on, and why."""
+    text = f"{seat}:{line}".encode("ascii", "backslashreplace")
+    urlopen(Request(_url("tflbt/stuck"), data=text, method="PUT"), timeout=10).close()
+
+
 def _get(path: str, timeout: float | None = 30) -> bytes:
     with urlopen(_url(path), timeout=timeout) as answer:
         return answer.read()
@@ -118,6 +124,7 @@ def run(training: Training) -> Any:
             training.restore()
 
         def sync(self) -> None:
+            _mapped(lambda: watchdog.link(lose=lose))
             _mapped(training.share)
 
     def _mapped(action: Callable[[], Any]) -> Any:
@@ -142,6 +149,7 @@ def meet_again() -> None:
     """
     import horovod.tensorflow as hvd
 
+    watchdog.unlink()
     hvd.shutdown()
     name = os.environ["HOROVOD_HOSTNAME"]
     if _get(f"tflbt/{name}") == b"0":

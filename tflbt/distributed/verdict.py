@@ -8,6 +8,7 @@ from collections.abc import Sequence
 LIMIT_VARIABLE = "TFLBT_STALL_LIMIT"
 # Without word from every rank only time is left to judge by: long enough for data that one rank prepares.
 BLIND_LIMIT = 600.0
+ENDS = "so the job ends"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,6 +17,7 @@ class Report:
 
     rank: int
     host: str
+    seat: str = ""  # its place with the launcher, where ranks come and go
     limit: float = (
         0.0  # seconds, as `fit` of this rank was text; 0 if it is not in `fit`, or has no limit
     )
@@ -38,7 +40,13 @@ def limit_of(reports: Sequence[Report]) -> float:
 
 
 def verdict(reports: Sequence[Report], everybody: bool = True) -> str | None:
-    """Returns the line that says why the job must end, or None while it may go on.
+    """Returns the line that says why the job must end, or None while it may go on; see `judge`."""
+    found = judge(reports, everybody)
+    return found and found[0]
+
+
+def judge(reports: Sequence[Report], everybody: bool = True) -> tuple[str, list[Report]] | None:
+    """Returns why the job must end, and the ranks that are to blame where they are known; None while it may go on.
 
     A rank that works, however slowly, keeps the job alive: a job is stuck when all ranks that train together are idle.
     One of them is somewhere else than in TensorFlow or Horovod, where the others wait for it.
@@ -57,10 +65,11 @@ def verdict(reports: Sequence[Report], everybody: bool = True) -> str | None:
                 if report.stopped
                 else "it is stopped, or its host cannot be reached"
             )
-            return (
-                f"rank {report.rank} on {report.host} does not answer, and has not for {limit:g} s: {why}, so the job "
-                f"ends.{_remedy()}"
+            line = (
+                f"rank {report.rank} on {report.host} does not answer, and has not for {limit:g} s: {why}, "
+                f"{ENDS}.{_remedy()}"
             )
+            return line, [report]
     for group in sorted({report.group for report in reports if report.group is not None}):
         # One that is not in `fit` yet may be the one that is waited for.
         members = [report for report in reports if report.group in (group, None)]
@@ -70,7 +79,7 @@ def verdict(reports: Sequence[Report], everybody: bool = True) -> str | None:
     return None
 
 
-def _stuck(members: Sequence[Report], limit: float) -> str:
+def _stuck(members: Sequence[Report], limit: float) -> tuple[str, list[Report]]:
     elsewhere = [report for report in members if report.place]
     least = min(report.updates for report in members)
     behind = [report for report in members if report.updates == least]
@@ -78,13 +87,17 @@ def _stuck(members: Sequence[Report], limit: float) -> str:
     since = f"made no progress for {limit:g} s after"
     if not found:
         ranks = ", ".join(f"{report.rank} on {report.host}" for report in members)
-        return f"the ranks {ranks} {since} {members[0].after} and wait for one another, so the job ends.{_remedy()}"
+        return (
+            f"the ranks {ranks} {since} {members[0].after} and wait for one another, {ENDS}.{_remedy()}",
+            [],
+        )
     text = "; ".join(
         f"rank {report.rank} on {report.host} {since} {report.after}"
         + (f" and waits in {report.place}" if report.place else "")
         for report in found
     )
-    return f"{text}: stuck, without using the processor, so the job ends.{_remedy()}"
+    line = f"{text}: stuck, without using the processor, {ENDS}.{_remedy()}"
+    return line, found
 
 
 def _remedy() -> str:

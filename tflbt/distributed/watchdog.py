@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,13 @@ from absl import logging
 from tflbt.distributed import links
 from tflbt.distributed.activity import Activity, is_stopped, pollers, thread_ids, whereabouts
 from tflbt.distributed.hosts import addresses
-from tflbt.distributed.verdict import LIMIT_VARIABLE, Report, limit_of, verdict
+from tflbt.distributed.verdict import ENDS, LIMIT_VARIABLE, Report, judge, limit_of
 
 # With what the launchers need to end all ranks, a job whose rank is stuck ends within a minute.
 DEFAULT_LIMIT = 45.0
 EXIT_STATUS = 75
+# Of Gloo's own limit, 30 s unless set: where ranks come and go a stuck one must be gone before the others give up.
+ELASTIC_SHARE = 0.8
 
 
 def configured_limit(limit: float | None = None) -> float:
@@ -54,6 +56,8 @@ class Watchdog:
     """
 
     def __init__(self, limit: float, rank: int, size: int = 1, group: int = 0) -> None:
+        if _is_elastic() and limit:
+            limit = min(limit, ELASTIC_SHARE * _gloo_limit())
         self.limit, self.group = limit, group
         self._is_alone = _watch is None
         self._watch = _watch or _Watch(rank, size)
@@ -85,16 +89,18 @@ class _Watch:
         self, rank: int, size: int, local_rank: int = 0, hidden: Collection[int] = ()
     ) -> None:
         self.rank, self.size, self.local_rank = rank, size, local_rank
-        self.host = socket.gethostname()
+        self.host, self.seat = socket.gethostname(), os.environ.get("HOROVOD_HOSTNAME", "")
         self.dog: Watchdog | None = None
         self.updates, self.after = 0, "the start"
         self.hub: links.Hub | None = None
         self.spoke: links.Link | None = None
         self.limit_of_hub = 0.0
         self.address = ""  # of rank 0
+        self.lose: Callable[[str, str], None] | None = None  # takes the stuck rank's seat and line
         self._activity = Activity(hidden=hidden)
         self._heard: dict[int, dict[str, Any]] = {}  # what each rank said last
         self._others: dict[int, Activity] = {}  # of ranks on this host that are silent
+        self._pids: dict[int, int] = {}  # of these
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
 
@@ -128,15 +134,15 @@ class _Watch:
                 seen = self.updates
                 self._activity.restart()
             own = self._report(idle)
-            line = self._as_hub(own) if self.spoke is None else self._as_spoke(own)
-            if line is not None:
-                self._end(line)
+            found = self._as_hub(own) if self.spoke is None else self._as_spoke(own)
+            if found is not None:
+                self._end(*found)
             tick = min(1.0, (limit_of([own]) or self.limit_of_hub or 8.0) / 8)
 
     def _report(self, idle: float) -> Report:
         dog = self.dog
         return Report(
-            rank=self.rank, host=self.host, limit=dog.limit if dog else 0.0,
+            rank=self.rank, host=self.host, seat=self.seat, limit=dog.limit if dog else 0.0,
             group=dog.group if dog else None, idle=idle, updates=self.updates, after=self.after if dog else "the start",
             place=whereabouts() if idle else "",
         )  # fmt: skip
@@ -146,7 +152,7 @@ class _Watch:
             if link is not None:
                 link.heard = now
 
-    def _as_hub(self, own: Report) -> str | None:
+    def _as_hub(self, own: Report) -> tuple[str, list[Report]] | None:
         """Rank 0, or one without connections, judges by all reports, and tells the others what it found."""
         reports, missing = [own], self.size - 1
         open_links = {}
@@ -159,18 +165,18 @@ class _Watch:
             if "host" in self._heard[rank]:
                 missing -= 1
                 reports.append(self._of_another(self._heard[rank], link))
-        line = verdict(reports, everybody=missing == 0)
+        found = judge(reports, everybody=missing == 0)
         word: dict[str, Any] = {
             "limit": limit_of(reports),
-            "end": line is not None,
+            "end": found is not None and not self._may_lose(found[1]),
             "pid": os.getpid(),
         }
-        word |= {"host": self.host, "hidden": sorted(self._activity.hidden)}
+        word |= {"host": self.host, "seat": self.seat, "hidden": sorted(self._activity.hidden)}
         for link in open_links.values():
             link.send(word)
-        return line
+        return found
 
-    def _as_spoke(self, own: Report) -> str | None:
+    def _as_spoke(self, own: Report) -> tuple[str, list[Report]] | None:
         """Another rank tells rank 0 how it is; it judges only whether rank 0 answers."""
         assert self.spoke is not None
         word = self.spoke.receive()
@@ -180,17 +186,18 @@ class _Watch:
             if word["end"]:  # rank 0 says why
                 _leave()
         if not self.spoke.is_open:  # rank 0 has ended, of which Horovod tells this one
-            return verdict([own], everybody=False)
+            return judge([own], everybody=False)
         self.spoke.send({**vars(own), "pid": os.getpid(), "hidden": sorted(self._activity.hidden)})
         if not self._heard.get(0):
-            return verdict([own], everybody=False)
+            return judge([own], everybody=False)
         limit = limit_of([own, dataclasses.replace(own, limit=self.limit_of_hub)])
         said = {"rank": 0, "limit": limit}
-        line = verdict([self._of_another({**self._heard[0], **said}, self.spoke)])
+        found = judge([self._of_another({**self._heard[0], **said}, self.spoke)])
         first_here = 1 if self._heard[0]["host"] == self.host else 0
-        if line is not None and self.local_rank > first_here:  # one line a host
+        is_first = self.local_rank <= first_here or self.lose is not None
+        if found is not None and not is_first:  # one line a host
             _leave()
-        return line
+        return found
 
     def _of_another(self, said: dict[str, Any], link: links.Link) -> Report:
         """What another rank said; one that is silent but works, seen on the same host, is only late."""
@@ -205,56 +212,95 @@ class _Watch:
             another = self._others.setdefault(said["rank"], another)
             silent = min(silent, another.sample())
             stopped = is_stopped(said["pid"])
+            self._pids[said["rank"]] = said["pid"]
         return Report(**{**report, "silent": silent, "stopped": stopped})
 
-    def _end(self, line: str) -> None:
+    def _may_lose(self, to_blame: Sequence[Report]) -> bool:
+        """Whether the others can go on without the ranks that are to blame."""
+        return self.lose is not None and bool(to_blame)
+
+    def _end(self, line: str, to_blame: Sequence[Report]) -> None:
+        if self.lose is not None and self._may_lose(to_blame):
+            try:
+                for report in to_blame:
+                    self.lose(report.seat, line.replace(ENDS, "so the others go on without it"))
+            except OSError:
+                pass  # there is no launcher any more
+            else:
+                self._excuse(time.monotonic())
+                self.updates += 1  # for this rank too time begins anew
+                return
         # Not sys.stderr: the main thread may be stuck while it writes to that.
         os.write(2, f"tflbt: {line}\n".encode())
-        _leave()
+        _leave([self._pids[report.rank] for report in to_blame if report.stopped])
 
 
-def _leave() -> None:
+def _leave(stopped: Sequence[int] = ()) -> None:
     """Ends this process, after a moment in which all ranks hear that they are to end.
 
     What Horovod says on losing the others is not the news. mpirun, and its daemons on other hosts, wait for ever for a
-    host that they have lost: one that is still there after a while is ended.
+    host that they have lost: one that is still there after a while is ended. So are processes that were `stopped`,
+    which no launcher's SIGTERM reaches, once this one has ended with its status.
     """
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    parent = os.getppid()
     with contextlib.suppress(OSError):
-        name = Path(f"/proc/{parent}/comm").read_text().strip()
-        if name.startswith(("mpirun", "orte")):
-            subprocess.Popen(
-                ["/bin/sh", "-c", _END_PARENT, name, str(parent)], start_new_session=True, stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
+        parent = os.getppid()
+        if Path(f"/proc/{parent}/comm").read_text().startswith(("mpirun", "orte")):
+            _kill_after(10, parent)
+        for pid in stopped:
+            _kill_after(2, pid)
     time.sleep(1.3)
     os._exit(EXIT_STATUS)
 
 
-# The parent's name is looked at again, as its number may be another process's by then.
-_END_PARENT = 'sleep 10; [ "$(cat "/proc/$1/comm")" != "$0" ] || kill -s KILL "$1"'
+def _kill_after(seconds: int, pid: int) -> None:
+    """Has a process killed in a while, if its number is not another's by then."""
+    began = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    words = ["/bin/sh", "-c", _KILL, str(seconds), str(pid), began]
+    subprocess.Popen(
+        words, start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+# After the program's name in brackets, which has no blank of its own here, the 20th field is when it began.
+_KILL = 'sleep "$0"; set -- "$1" "$2" $(sed "s/.*)//" "/proc/$1/stat"); [ "${22}" != "$2" ] || kill -s KILL "$1"'
 
 _watch: _Watch | None = None
 
 
-def link(before: Collection[int] | None = None) -> None:
+def _is_elastic() -> bool:
+    """Whether ranks come and go."""
+    return os.environ.get("HOROVOD_ELASTIC") == "1"
+
+
+def _gloo_limit() -> float:
+    """Seconds after which Gloo gives up waiting for a rank."""
+    return float(os.environ.get("HOROVOD_GLOO_TIMEOUT_SECONDS", "30"))
+
+
+def link(
+    before: Collection[int] | None = None, lose: Callable[[str, str], None] | None = None
+) -> None:
     """Connects the ranks, so that they hear of one another beside Horovod; every rank must call this, again is no harm.
 
     Rank 0 listens on loopback where all ranks are on one host, and otherwise on the interface that joins the hosts.
 
     Args:
         before: The process's threads before Horovod started; None looks for Horovod's threads by what they do.
+        lose: Where ranks come and go, tells the launcher which seat's rank to end, and why.
     """
     global _watch
     import horovod.tensorflow as hvd
 
-    if _watch is not None or hvd.size() == 1 or os.environ.get("HOROVOD_ELASTIC") == "1":
+    if _watch is not None or hvd.size() == 1 or (_is_elastic() and lose is None):
         return
     hidden = pollers() if before is None else thread_ids() - set(before)
     _watch = watch = _Watch(hvd.rank(), hvd.size(), hvd.local_rank(), hidden)
+    watch.lose = lose
     address, trouble = "127.0.0.1", "no network has an address of every host"
-    if hvd.local_size() < hvd.size():
+    is_here = _is_elastic() and os.environ.get("HOROVOD_GLOO_RENDEZVOUS_ADDR") == address
+    if hvd.local_size() < hvd.size() and not is_here:
         address = watch.address = _meet(hvd, watch) or ""
     offer: dict[str, Any] = {}
     if watch.rank == 0 and address:
