@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import tensorflow as tf
 
@@ -50,6 +52,27 @@ def test_an_unknown_objective_is_named_with_the_columns():
     message = "objective='val_acc' is not a column of this training's epochs: accuracy, loss"
     with pytest.raises(ValueError, match=message):
         callback.on_epoch_end(0, {"loss": 1.0, "accuracy": 0.5})
+
+
+def test_an_objective_may_be_missing_in_some_epochs_but_not_in_all():
+    callback = WatchTrial(Trial(1, {}, epochs=3), "val_score", None, "max")
+    callback.set_model(tf.keras.Sequential())
+    callback.set_params({"epochs": 3})
+    for epoch, logs in enumerate(
+        [{"loss": 1.0}, {"loss": 1.0, "val_score": 0.5}, {"val_score": None}]
+    ):
+        callback.on_epoch_end(epoch, logs)
+    assert math.isnan(callback.history[0]) and math.isnan(callback.history[2])
+    assert callback.over and callback.epoch_to_keep == 2
+
+    callback.history = []
+    callback.on_epoch_end(0, {"loss": 1.0})
+    callback.on_epoch_end(1, {"loss": 1.0})
+    with pytest.raises(ValueError, match="objective='val_score' is not a column"):
+        callback.on_epoch_end(2, {"loss": 1.0})
+    callback.history = []
+    with pytest.raises(ValueError, match="objective='val_score' is not a column"):
+        callback.on_epoch_end(0, {"loss": 1.0, "val_loss": 1.0})  # it will not come
 
 
 def test_a_rank_that_only_adds_zeros_has_failed(monkeypatch):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import tensorflow as tf
+from absl import logging
 
 from tflbt import checks
 from tflbt.control.median_stopping import MedianStopping
@@ -19,8 +21,9 @@ class AnotherRankFailedError(RuntimeError):
 class WatchTrial(tf.keras.callbacks.Callback):
     """Records the objective of every epoch, those of earlier attempts included, and ends a trial that is over.
 
-    It is over at its last epoch, or as hopeless when the rule says so of the objectives so far. Place the callback
-    before `Checkpoint`, and pass it to that as one of the callbacks whose state to keep.
+    An epoch without the objective, which may be measured in some only, counts as NaN; a trial that ends without any
+    has failed. It is over at its last epoch, or as hopeless when the rule says so of the objectives so far. Place the
+    callback before `Checkpoint`, and pass it to that as one of the callbacks whose state to keep.
     """
 
     def __init__(
@@ -61,16 +64,29 @@ class WatchTrial(tf.keras.callbacks.Callback):
         """Records the objective and decides; every rank decides alike."""
         require_every_rank()
         logs = logs or {}
-        if self.objective not in logs:
-            raise ValueError(
-                f"objective={self.objective!r} is not a column of this training's epochs: "
-                f"{', '.join(sorted(logs))}."
-            )
-        self.history = [*self.history[:epoch], checks.single(self.objective, logs[self.objective])]
+        value = logs.get(self.objective)
+        found = math.nan if value is None else checks.single(self.objective, value)
+        self.history = [*self.history[:epoch], found]
+        if value is None and all(map(math.isnan, self.history)):
+            self._never_yet(epoch, sorted(logs))
         if not self.over and self.rule is not None:
             self.hopeless = self.rule.hopeless(self.history, self.trial.finished)
         if self.over:
             self.model.stop_training = True
+
+    def _never_yet(self, epoch: int, columns: list[str]) -> None:
+        """Warns where no epoch had the objective yet, which may be measured in some only; raises if it was the last."""
+        text = f"objective={self.objective!r} is not a column of this training's epochs: {', '.join(columns)}."
+        was_validated = any(name.startswith("val_") for name in columns)
+        is_slip = self.objective.startswith("val_") and was_validated
+        if (
+            is_slip
+            or self.over
+            or epoch + 1 >= (getattr(self, "params", None) or {}).get("epochs", 0)
+        ):
+            raise ValueError(text)
+        if not epoch:
+            logging.warning("%s It may come in a later one.", text)
 
 
 def require_every_rank() -> None:
