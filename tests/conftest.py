@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -100,6 +103,7 @@ def pytest_collection_finish() -> None:
     """The garbage collector need not look at TensorFlow's own objects again and again."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(5_000, 10, 20)  # traces leave little that only it can free
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -143,6 +147,25 @@ def rank_environment(**more: str) -> dict[str, str]:
     }
 
 
+@functools.cache
+def _server() -> subprocess.Popen[str]:
+    """The process of which commands are forks; it ends with this one, which closes its input."""
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "tests" / "forked_commands.py")],
+        env=rank_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def _run_fork(command: dict[str, object], timeout: float) -> int:
+    """Runs a command for tests/forked_commands.py; returns its status."""
+    server = _server()
+    print(json.dumps({**command, "seconds": round(timeout)}), file=server.stdin, flush=True)
+    begin, status = time.monotonic(), int(server.stdout.readline())
+    if status == -signal.SIGKILL and time.monotonic() - begin >= timeout - 1:
+        raise subprocess.TimeoutExpired(str(command["words"]), timeout)
+    return status
+
+
 def start_ranks(
     program: Path,
     folder: Path,
@@ -155,12 +178,12 @@ def start_ranks(
     check: bool = True,
 ) -> subprocess.CompletedProcess[str]:
     """Runs a program on `n` real Horovod ranks in a folder and returns its output and exit status."""
-    launcher = [sys.executable, str(ROOT / "tests" / "horovodrun.py"), "-np", str(n)]
-    done = subprocess.run(
-        [*launcher, f"--{controller}", sys.executable, str(program), *args],
-        env=rank_environment(**(env or {})), cwd=folder, timeout=timeout, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    launcher = [str(ROOT / "tests" / "horovodrun.py"), "-np", str(n), f"--{controller}"]
+    words = [*launcher, sys.executable, str(program), *args]
+    with tempfile.NamedTemporaryFile("r") as output:
+        command = dict(words=words, folder=str(folder), env=env or {})
+        status = _run_fork({**command, "out": output.name, "err": output.name}, timeout)
+        done = subprocess.CompletedProcess(words, status, output.read())
     if check:
         assert done.returncode == 0, done.stdout[-6000:]
     return done
@@ -188,24 +211,17 @@ def run_ranks(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
-def run_command(tmp_path_factory) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+def run_command(tmp_path_factory) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs `python WORDS` in a folder and a process of its own, forked from one that has imported TensorFlow."""
-    server = subprocess.Popen(
-        [sys.executable, str(ROOT / "tests" / "forked_commands.py")],
-        env=rank_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
 
     def run(words: Sequence[str], folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
         files = [tmp_path_factory.mktemp("command") / name for name in ("out", "err")]
         out, err = map(str, files)
         command = dict(words=list(words), folder=str(folder), env=env, out=out, err=err)
-        print(json.dumps(command), file=server.stdin, flush=True)
-        status = int(server.stdout.readline())
+        status = _run_fork(command, timeout=300)
         return subprocess.CompletedProcess(words, status, *(file.read_text() for file in files))
 
-    yield run
-    server.stdin.close()
-    server.wait(timeout=60)
+    return run
 
 
 @pytest.fixture(autouse=True, scope="session")
