@@ -326,7 +326,8 @@ DATA = {
     "generator, sample weights": Data(generator, weighted=True),
     "sample weights": Data(whole, weighted=True, ranks=True),
     "tf.data, sample weights": Data(dataset, weighted=True),
-    "class weights": Data(whole, fit=BY_CLASS, daily=True),
+    # They are weights of samples before a model sees them: daily for each structure of samples.
+    "class weights": Data(whole, fit=BY_CLASS),
     "tf.data, class weights": Data(dataset, fit=BY_CLASS, ranks=True),
     # Keras takes both only where the batches divide.
     "class and sample weights": Data(whole, weighted=True, fit=BY_CLASS, samples=BATCH),

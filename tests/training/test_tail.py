@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 
 import numpy as np
 import pytest
@@ -193,17 +194,25 @@ def test_instances_are_carried_over_together(placement):
     assert model.samples_seen == 24
 
 
-@pytest.mark.parametrize("tail", ["carry", "drop"])
+RULES = {
+    "small_loss": {"small_loss": SmallLossDiscarding(0.5)},
+    "small_loss of the update": {"small_loss": SmallLossDiscarding(0.5, scope="update")},
+    "adversarial": {"adversarial": FGSM(0.5, epsilon=1e-6)},
+}
+
+
+def crossed(tails, others, daily):
+    """All pairs; daily are those of one tail, and of each other tail the one that is named."""
+    for tail, other in itertools.product(tails, others):
+        every_time = tail == "carry" or daily[tail] == other
+        yield pytest.param(tail, other, marks=[] if every_time else [pytest.mark.slow])
+
+
 @pytest.mark.parametrize(
-    "rule",
-    [
-        {"small_loss": SmallLossDiscarding(0.5)},
-        {"small_loss": SmallLossDiscarding(0.5, scope="update")},
-        {"adversarial": FGSM(0.5, epsilon=1e-6)},
-    ],
-    ids=["small_loss", "small_loss of the update", "adversarial"],
+    ("tail", "name"), crossed(("carry", "drop"), RULES, {"drop": "small_loss"})
 )
-def test_rules_take_part(rule, tail):
+def test_rules_take_part(tail, name):
+    rule = RULES[name]
     model = model_of(N)
     updates = trained(model, *rows(N), sub_batch_size=2, tail=tail, **rule)
     counts = [full + (rest > 0) for full, rest in count_updates(N, 3 * [4], tail)]
@@ -232,8 +241,12 @@ def uninterrupted(tail):
     return trained(model_of(N), *rows(N), tail=tail, **SHUFFLED).samples
 
 
-@pytest.mark.parametrize("resumed", ["checkpoint", "backup", "weights"])
-@pytest.mark.parametrize("tail", TAILS)
+@pytest.mark.parametrize(
+    ("tail", "resumed"),
+    crossed(
+        TAILS, ("checkpoint", "backup", "weights"), {"update": "checkpoint", "drop": "weights"}
+    ),
+)
 def test_a_resumed_run_goes_on_where_it_was(tail, resumed, tmp_path):
     options = {"tail": tail, **SHUFFLED}
 
