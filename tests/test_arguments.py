@@ -274,6 +274,27 @@ def test_every_export_refuses_bad_arguments_by_name(calls, monkeypatch, tmp_path
     assert tried > 15_000
 
 
+# Of the right type, and yet nonsense.
+NONSENSE = {
+    "grown": {"decays": [10**6]}, "GhostBatchNormalization": {"axis": [[]]}, "TwoPhaseSchedule": {"monitor": ["", " "]},
+    "PadCropFlip": {"padding": [10**9]}, "Cutout": {"size": [0, 10**9]}, "data.load": {"data_dir": ["", " "]},
+    "StoredImages": {"class_names": [(), ("",)]}, "cifar_resnet": {"depth": [6 * 10**7 + 2, 0]},
+    "word_lstm": {"layers": [0, 10**9]}, "darts": {"cells": [1, 10**9]},
+}  # fmt: skip
+
+
+def test_values_of_the_right_type_that_mean_nothing_are_refused_too(calls):
+    exports = dict(_exports())
+    for short, arguments in NONSENSE.items():
+        (name,) = [name for name in exports if f".{name}".endswith(f".{short}")]
+        parameters = inspect.signature(exports[name]).parameters
+        for argument, values in arguments.items():
+            for value in values:
+                known = calls.get(short, {})
+                outcome = _outcome(exports[name], parameters[argument], known, value)
+                assert not outcome, f"{name}({argument}={value!r}): {outcome}"
+
+
 def test_fit_evaluate_and_compile_refuse_bad_arguments_by_name():
     inputs = tf.keras.Input([3])
     model = tflbt.LargeBatchModel(inputs, tf.keras.layers.Dense(2)(inputs))

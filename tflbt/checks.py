@@ -19,6 +19,7 @@ import numpy as np
 Target = TypeVar("Target", bound=Callable[..., Any])
 Measured = Annotated[float, "measured"]  # any number, NaN and infinities too
 LARGEST = 2**31 - 1  # of any number: TensorFlow counts in 32 bits, and more is a slip of the pen
+MOST_PIXELS = 100_000  # of an image's side, which tf.image could not hold
 LONGEST_SHOWN = 300  # characters of a value in a message
 LARGEST_SEED = 2**63 - 1  # as TensorFlow's and NumPy's generators take it
 
@@ -217,6 +218,12 @@ def whole(
     raise ValueError(
         f"{name}={shown(value)} must be a whole number{wanted and f', {wanted}'}{hint}."
     )
+
+
+def text(name: str, value: Any) -> None:
+    """Raises ValueError unless a value is text with something in it."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{name}={shown(value)} must be text that is not empty.")
 
 
 def single(name: str, value: Any) -> float:

@@ -86,6 +86,7 @@ class TwoPhaseSchedule(LearningRateFactor):
         super().__init__()
         checks.number("beta", beta, more_than=0, less_than=1, hint="; the paper's best is 0.5")
         checks.number("min_learning_rate", min_learning_rate, at_least=0)
+        checks.text("monitor", monitor)
         self.beta = beta
         self.patience = patience
         self.begin = begin

@@ -26,6 +26,9 @@ def grown(
     Returns:
         (batch size, factor of the learning rate in (0, 1]).
 
+    Raises:
+        ValueError: If an argument is out of its range, or the factor to the power of `decays` is no finite number.
+
     Source: Smith et al. 2018, "Don't decay the learning rate, increase the batch size", as `abs-absa.txt` applies it:
       with factor 5 and at most 3,200, its updates in Table IV are those of batches 128, 640, 3,200, 3,200.
 
@@ -38,7 +41,12 @@ def grown(
     checks.number("factor", factor, more_than=1)
     checks.whole("max_batch_size", max_batch_size, at_least=1)
     checks.whole("step", step, at_least=1)
-    noise = factor**decays  # the factor by which learning rate / batch size must have fallen
+    try:
+        noise = float(factor) ** decays  # by which learning rate / batch size must have fallen
+    except OverflowError:
+        raise ValueError(
+            f"decays={decays!r} are so many that factor={factor!r} to their power is no finite number."
+        ) from None
     wanted = min(batch_size * noise, max_batch_size)
     batch = max(batch_size, int(round(wanted, 6)) // step * step)
     return batch, min(1.0, batch / batch_size / noise)

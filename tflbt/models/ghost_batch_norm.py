@@ -70,6 +70,8 @@ class GhostBatchNormalization(tf.keras.layers.BatchNormalization):
         checks.whole("ghost_size", ghost_size, at_least=1, hint=": a number of samples")
         checks.number("momentum", momentum, at_least=0, at_most=1)
         checks.number("epsilon", epsilon, at_least=0)
+        if isinstance(axis, Sequence) and not axis:
+            raise ValueError(f"axis={axis!r} must be the last one, of the channels: use -1.")
         super().__init__(axis=axis, momentum=momentum, epsilon=epsilon, **kwargs)
         _refuse_other_groups(self)
         self.ghost_size = ghost_size

@@ -63,6 +63,11 @@ class StoredImages:
 
     def __post_init__(self) -> None:
         """Checks the arguments of the crops."""
+        for name in self.class_names or ("",):
+            if not name:
+                raise ValueError(
+                    f"class_names={self.class_names!r} must be names, one for each class."
+                )
         check_crops(self.image_size, self.crop_area, self.crop_aspect)
         for x, y in ((self.x_train, self.y_train), (self.x_test, self.y_test)):
             if x.ndim != 1 or x.shape != y.shape:

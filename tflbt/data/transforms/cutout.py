@@ -47,7 +47,7 @@ class Cutout:
 
     def __post_init__(self) -> None:
         """Checks the attributes."""
-        checks.whole("size", self.size, at_least=1)
+        checks.whole("size", self.size, at_least=1, at_most=checks.MOST_PIXELS)
         checks.whole("count", self.count, at_least=1)
 
     def __call__(self, images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:

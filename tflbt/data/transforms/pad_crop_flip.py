@@ -47,7 +47,7 @@ class PadCropFlip:
 
     def __post_init__(self) -> None:
         """Checks the padding."""
-        checks.whole("padding", self.padding, at_least=0)
+        checks.whole("padding", self.padding, at_least=0, at_most=checks.MOST_PIXELS)
 
     def __call__(self, images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
         """Augments images `[n, height, width, channels]` by seeds, int32 `[n, 2]`."""
