@@ -73,14 +73,21 @@ def finish(words: Sequence[str]) -> None:
     os._exit((status or 0) & 0xFF)
 
 
-class Rank:
-    """In the place of the shell that runs a rank's command: the rank, a fork of this process."""
+class Shell:
+    """In the place of the shell that runs a rank's command: a fork of this process, whose fork is the rank.
+
+    Horovod sends the shell's children SIGTERM, waits, stops the shell and kills them all.
+    """
 
     def __init__(self, command: str, env: dict[str, str] | None, stdout, stderr, **_) -> None:
         """Starts the rank; what is not Python's is executed."""
         self.pid = os.fork()
         if self.pid:
             return
+        if rank := os.fork():
+            as_new()
+            status = os.waitstatus_to_exitcode(os.waitpid(rank, 0)[1])
+            os._exit(status if status >= 0 else 128 - status)
         os.environ.update(env or {})
         words = shlex.split(command)[1:]  # without `env`
         while "=" in words[0]:
@@ -94,7 +101,7 @@ class Rank:
         finish(words[1:])
 
     def wait(self) -> int:
-        """Returns the rank's status, negative if a signal has ended it."""
+        """Returns the status, negative if a signal has ended the shell."""
         try:
             return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         except ChildProcessError:  # the thread that ends ranks has waited for it
@@ -116,7 +123,7 @@ def main() -> None:
     gc.freeze()  # else a rank, which collects garbage, would copy all of the memory
     os.environ["TFLBT_TEST_LAUNCHER"] = str(os.getpid())
     safe_shell_exec._exec_middleman = middleman
-    safe_shell_exec.subprocess = types.SimpleNamespace(Popen=Rank)
+    safe_shell_exec.subprocess = types.SimpleNamespace(Popen=Shell)
     forks = multiprocessing.get_context("fork")
     safe_shell_exec.multiprocessing = types.SimpleNamespace(get_context=lambda method: forks)
     launch.gloo_built = lambda verbose=False: True  # if it is not, the ranks cannot start
