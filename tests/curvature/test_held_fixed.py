@@ -51,8 +51,16 @@ def conv_net(*noise, **options):
     )
 
 
-@pytest.mark.parametrize("name", EVERY)
-@pytest.mark.parametrize("chosen", ["all", "output"])
+@pytest.mark.parametrize(
+    ("chosen", "name"),
+    [
+        *(("output", name) for name in EVERY),
+        ("all", "power"),
+        ("all", "density"),
+        pytest.param("all", "lanczos", marks=pytest.mark.slow),
+        pytest.param("all", "trace", marks=pytest.mark.slow),
+    ],
+)
 def test_every_estimate_leaves_weights_and_statistics_bit_for_bit(name, chosen):
     model, (x, y) = conv_net(), images()
     model.compile("sgd", CROSS_ENTROPY, run_eagerly=True)
@@ -172,8 +180,17 @@ REGULARISERS = {
 }
 
 
-@pytest.mark.parametrize("name", REGULARISERS)
-@pytest.mark.parametrize("chosen", ["all", "last_2", "output"])
+@pytest.mark.parametrize(
+    ("chosen", "name"),
+    [
+        ("all", "kernels"),
+        ("last_2", "activity"),
+        ("output", "kernels"),
+        ("output", "activity"),
+        pytest.param("all", "activity", marks=pytest.mark.slow),
+        pytest.param("last_2", "kernels", marks=pytest.mark.slow),
+    ],
+)
 def test_regularisers_count_once_or_not_at_all(name, chosen, dense):
     model, plain, (x, y) = conv_net(**REGULARISERS[name]), conv_net(), images(12)
     plain.set_weights(model.get_weights())

@@ -300,9 +300,16 @@ KINDS = list({c.kind: c for c in sorted(CASES, key=lambda case: len(case.argumen
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Gives a test that takes `case` every row of the table, and one that takes `kind` a row of each kind."""
+    """Gives a test that takes `case` all rows, that takes `kind` a row of each kind, and `row` all, daily those."""
     if "case" in metafunc.fixturenames:
         metafunc.parametrize("case", CASES, ids=str)
+    if "row" in metafunc.fixturenames:
+        daily = {id(kind) for kind in KINDS}
+        rows = [
+            pytest.param(case, marks=[] if id(case) in daily else [pytest.mark.slow])
+            for case in CASES
+        ]
+        metafunc.parametrize("row", rows, ids=str)
     if "kind" in metafunc.fixturenames:
         metafunc.parametrize("kind", KINDS, ids=str)
 

@@ -2,7 +2,8 @@
 
 What numbers an optimizer gives, its formula eagerly and in a graph, is tested of every row. What depends on the
 variables that it keeps (files, a second optimizer, loss scaling, clipping, a schedule) or on the compiler that takes
-the same graph (XLA) is tested of a row of each kind.
+the same graph (XLA) is tested of a row of each kind. What follows from the right numbers (a quadratic converges) or
+from the types that the same operations run in is tested of a row of each kind daily, and of all by -m slow.
 """
 
 from __future__ import annotations
@@ -108,13 +109,13 @@ def test_zero_weight_and_zero_gradient_stay_finite(case, zero):
         assert_same([variable.numpy()], [np.zeros(5)])
 
 
-def test_quadratic_converges(case):
+def test_quadratic_converges(row):
     """F = (w - a)' D (w - a) / 2 under a rate that falls to zero, as a layer-wise step never gets shorter by itself."""
     target = np.array([1.0, -2.0, 3.0], "float32")
     stiffness = np.array([0.05, 0.1, 0.2], "float32")
     w = tf.Variable([2.0, 2.0, 2.0], name="kernel")
-    schedule = tf.keras.optimizers.schedules.PolynomialDecay(2 * case.learning_rate, 400, 0.0)
-    optimizer = case.make(schedule, weight_decay=0.0)
+    schedule = tf.keras.optimizers.schedules.PolynomialDecay(2 * row.learning_rate, 400, 0.0)
+    optimizer = row.make(schedule, weight_decay=0.0)
     optimizer.build([w])
     before = float(tf.norm(w - target))
 
@@ -131,12 +132,12 @@ def test_quadratic_converges(case):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_sixteen_bits_with_norms_above_256_follow_float64(case, network, dtype):
-    if dtype == "bfloat16" and getattr(case, "inner", "").startswith("Adam"):
+def test_sixteen_bits_with_norms_above_256_follow_float64(row, network, dtype):
+    if dtype == "bfloat16" and getattr(row, "inner", "").startswith("Adam"):
         pytest.skip("Keras's own Adam stands still in bfloat16: its 1 - 0.999 is 0 there")
-    net, optimizer = network(dtype, scale=200.0), case.make(0.2)
+    net, optimizer = network(dtype, scale=200.0), row.make(0.2)
     assert np.linalg.norm(net.values()[0].astype("float64")) > 256
-    expected = case.oracle(net.names, net.values(), net.gradients, [0.2] * 5, **case.arguments)
+    expected = row.oracle(net.names, net.values(), net.gradients, [0.2] * 5, **row.arguments)
     moved = max(np.abs(e - w.astype("float64")).max() for e, w in zip(expected, net.values()))
     for number in range(5):
         net.step(optimizer, number)
