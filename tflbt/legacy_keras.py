@@ -6,7 +6,6 @@ from the package tf_keras.
 
 from __future__ import annotations
 
-import importlib.abc
 import importlib.util
 import os
 import random
@@ -85,7 +84,7 @@ def mend_seeds(backend: ModuleType) -> None:
     backend.RandomGenerator._create_seed = create_seed
 
 
-class _Mender(importlib.abc.MetaPathFinder):
+class _Mender:
     """Mends tf_keras's backend as soon as it is imported."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:

@@ -72,6 +72,9 @@ def test_tensorflow_that_does_not_import_tells_why() -> None:
     assert not ready
     assert found["TensorFlow"].value == "ImportError: libfoo"
     assert "install.sh" in found["TensorFlow"].hint
+    error = "ImportError: Keras cannot be imported. Check that it is installed."
+    found = diagnose(tensorflow=None, keras=None, tensorflow_error=error)[1]
+    assert "unset" in found["TensorFlow"].hint
 
 
 def test_keras_3_is_an_error_even_for_one_process() -> None:

@@ -62,7 +62,7 @@ def compare(network: str, policy: str, options: argparse.Namespace) -> list[Targ
     x = generator.normal(size=(options.images, pixels, pixels, 3)).astype("float32")
     y = generator.integers(0, classes, options.images)
     tf.keras.mixed_precision.set_global_policy(policy)
-    shape = {"input_shape": (pixels, pixels, 3), "classes": classes}
+    shape: dict[str, Any] = {"input_shape": (pixels, pixels, 3), "classes": classes}
     plain, large = (models.build(**build, **shape) for _ in range(2))
     plain, large = compiled(plain), compiled(LargeBatchModel.from_model(large))
     sub_batch = min(options.sub_batch, options.images // UPDATES)

@@ -86,6 +86,8 @@ def _judge_tensorflow(facts: Facts) -> list[Finding]:
     if facts.tensorflow is None or facts.keras is None:
         value = facts.tensorflow_error or "not installed"
         hint = f"{_INSTALL}, or pip install tensorflow-cpu==2.15.1 for one process"
+        if "Keras cannot be imported" in value:
+            hint = "TF_USE_LEGACY_KERAS is set, but tf_keras is not installed: unset the one or install the other"
         return [Finding("error", "TensorFlow", value, hint)]
     tensorflow = Finding("ok", "TensorFlow", facts.tensorflow)
     if lane(facts) is None:

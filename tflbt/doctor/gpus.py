@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from tflbt.doctor.facts import Facts, Finding
 
 _CUDA_12_DRIVER = 525  # runs what is built with any CUDA 12
@@ -65,7 +63,7 @@ def _judge_count(facts: Facts, ranks: int) -> Finding:
 def _judge_driver(facts: Facts) -> list[Finding]:
     if not facts.driver or not facts.cuda:
         return []
-    release = int(re.match(r"\d*", facts.driver)[0] or 0)
+    release = int(facts.driver.split(".")[0])
     compiles = any(way(each, facts.compiled_for) == "ptx" for each in facts.capabilities)
     wanted = (
         _PTX_DRIVERS.get(".".join(facts.cuda.split(".")[:2]), 535) if compiles else _CUDA_12_DRIVER
