@@ -125,6 +125,25 @@ def test_eager_and_compiled(how, samples, network, against_keras):
     )
 
 
+def test_xla_has_a_single_function_of_a_sub_batch_as_the_batch_grows(samples, network):
+    x, y = (each[:16] for each in samples)
+    model = LargeBatchModel.from_model(network())
+    model.compile("sgd", "mse", jit_compile=True)
+    sizes = []
+
+    def grow(epoch, logs):
+        model.batch_size = 4 * 2**epoch
+        sizes.append(model.batch_size)
+
+    callbacks = [K.callbacks.LambdaCallback(on_epoch_begin=grow)]
+    options = {"batch_size": 4, "sub_batch_size": 4, "epochs": 3, "callbacks": callbacks}
+    model.fit(x, y, **options, verbose=0)
+    update = model.train_tf_function.python_function.__self__
+    assert sizes == [4, 8, 16] and int(model.optimizer.iterations) == 4 + 2 + 1
+    assert update.of_all.experimental_get_tracing_count() == 1
+    assert model.train_tf_function.experimental_get_tracing_count() == 1
+
+
 def test_any_shape_of_inputs_outputs_and_losses(samples, against_keras):
     x, y = samples
 
