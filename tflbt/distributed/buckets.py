@@ -1,4 +1,4 @@
-"""Variables as the bytes that a broadcast carries: several in a bucket, whatever their types."""
+"""Variables as the tensors that a broadcast carries: several of a type in a bucket, copied as little as can be."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ MOST_BYTES = (
 
 
 def of(variables: Sequence[tf.Variable], most: int = MOST_BYTES) -> Iterator[list[tf.Variable]]:
-    """The variables in their order, in lists of at most so many bytes or of a single variable."""
-    bucket: list[tf.Variable] = []
-    for variable in variables:
-        if bucket and size([*bucket, variable]) > most:
-            yield bucket
-            bucket = []
-        bucket.append(variable)
-    if bucket:
+    """The variables, type by type and in their order, in lists of at most so many bytes or of a single variable."""
+    for dtype in dict.fromkeys(variable.dtype for variable in variables):
+        bucket: list[tf.Variable] = []
+        for variable in (each for each in variables if each.dtype == dtype):
+            if bucket and size([*bucket, variable]) > most:
+                yield bucket
+                bucket = []
+            bucket.append(variable)
         yield bucket
 
 
@@ -29,20 +29,17 @@ def size(bucket: Sequence[tf.Variable]) -> int:
     return sum(v.shape.num_elements() * v.dtype.size for v in bucket)
 
 
-def packed(bucket: Sequence[tf.Variable]) -> np.ndarray:
-    """The values of a bucket, uint8 `[size]`; a single variable's are not copied where they are in this memory."""
-    parts = [np.ascontiguousarray(values(v)).reshape(-1).view(np.uint8) for v in bucket]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+def packed(bucket: Sequence[tf.Variable]) -> tf.Tensor:
+    """The values of a bucket in a row; a single variable's are not copied."""
+    rows = [tf.reshape(variable, [-1]) for variable in bucket]
+    return rows[0] if len(rows) == 1 else tf.concat(rows, 0)
 
 
-def unpack(content: np.ndarray, bucket: Sequence[tf.Variable]) -> None:
-    """Assigns values that were `packed`."""
-    begin = 0
-    for variable in bucket:
-        end = begin + size([variable])
-        part = content[begin:end].view(variable.dtype.as_numpy_dtype)
-        variable.assign(part.reshape(variable.shape))
-        begin = end
+def unpack(content: tf.Tensor, bucket: Sequence[tf.Variable]) -> None:
+    """Assigns values that were `packed`; until they are updated they share its memory."""
+    parts = tf.split(content, [variable.shape.num_elements() for variable in bucket])
+    for variable, part in zip(bucket, parts):
+        variable.assign(tf.reshape(part, variable.shape))
 
 
 def values(variable: tf.Variable) -> np.ndarray:

@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tflbt.distributed import buckets, devices, membership, waiting, watchdog
@@ -92,6 +91,10 @@ class Reduction:
 
 EVERYONE = Reduction()
 _neighbours: dict[int, Reduction] = {}  # by how many ranks they are
+# What Horovod broadcasts as it is; words and rarer numbers are pickled.
+_BROADCAST = frozenset(
+    [tf.float32, tf.float64, tf.float16, tf.int8, tf.int16, tf.int32, tf.int64, tf.uint8, tf.bool]
+)
 _group: Any = None  # the process set that stands for all ranks inside `process_set_scope`
 
 
@@ -353,16 +356,16 @@ def broadcast_variables(
     if reduction.size == 1 or not variables:
         return
     chief, options = reduction.rank == 0, {"root_rank": reduction.root, **reduction.options}
-    words = [variable for variable in variables if variable.dtype == tf.string]
-    numbers = [variable for variable in variables if variable.dtype != tf.string]
+    numbers = [variable for variable in variables if variable.dtype in _BROADCAST]
+    others = [variable for variable in variables if variable.dtype not in _BROADCAST]
     with tf.device("CPU:0"):
         for place, bucket in enumerate(buckets.of(numbers)):
-            mine = buckets.packed(bucket) if chief else np.empty(buckets.size(bucket), np.uint8)
+            mine = buckets.packed(bucket)
             received = _horovod().broadcast(mine, name=f"{name}.{place}", **options)
             if not chief:
-                buckets.unpack(np.asarray(received), bucket)
-    values = [variable.numpy() for variable in words]
-    for variable, value in zip(words, broadcast_object(values, name, reduction) if words else []):
+                buckets.unpack(received, bucket)
+    values = [variable.numpy() for variable in others]
+    for variable, value in zip(others, broadcast_object(values, name, reduction) if others else []):
         variable.assign(value)
 
 
