@@ -181,6 +181,9 @@ class Form:
     # By a part of the name of a form of data: words of the ValueError with which Keras and tflbt refuse the pair.
     refused: dict[str, str] = dataclasses.field(default_factory=dict)
     special: bool = False  # has all columns daily: another structure of samples
+    vectors: bool = (
+        False  # has the column of class weights daily: its classes are vectors' largest places
+    )
     # Which of the columns on two ranks daily: those with weights, or those without, so that there is one trace; None:
     # none, because another row has the same graph (of LSTMs that of tags, whose mask reaches the loss, for a quarter of
     # the time). On one rank the row has the other ones.
@@ -198,7 +201,10 @@ class Form:
         if ranks > 1:
             of_rank = data.ranks and (self.special or data.daily)
             return of_rank and data.weighs == self.weighs_on_ranks
-        return self.special or (data.daily and data.weighs != bool(self.weighs_on_ranks))
+        by_class = self.vectors and data.by_class
+        return (
+            self.special or by_class or (data.daily and data.weighs != bool(self.weighs_on_ranks))
+        )
 
 
 OF_ONE = {"class ": "class_weight` is only supported for Models with a single output"}
@@ -220,7 +226,7 @@ MODELS = {
     "transformer": Form(transformer, x=WORDS, weighs_on_ranks=True),
     "LSTM with a mask": Form(lstm, x=PADDED),
     "a tag for each word": Form(tagger, x=EQUALLY_PADDED, y=TAGS, weighs_on_ranks=False),
-    "VAE": Form(variational, reconstruction, y=FEATURES, weighs_on_ranks=False),
+    "VAE": Form(variational, reconstruction, y=FEATURES, vectors=True, weighs_on_ranks=False),
     "VAE, from_model": Form(variational, reconstruction, y=FEATURES, from_model=True),
     "frozen body, from_model": Form(transferred, from_model=True, weighs_on_ranks=True),
     "batch norm": Form(
@@ -299,6 +305,7 @@ class Data:
     named: bool = False  # inputs and outputs as dictionaries
     daily: bool = False  # a column of all rows: it says something of the model
     ranks: bool = False  # a column on two ranks too
+    by_class: bool = False  # the column of rows whose classes are vectors
 
     @property
     def kind(self) -> tuple[Any, ...]:
@@ -326,8 +333,8 @@ DATA = {
     "generator, sample weights": Data(generator, weighted=True),
     "sample weights": Data(whole, weighted=True, ranks=True),
     "tf.data, sample weights": Data(dataset, weighted=True),
-    # They are weights of samples before a model sees them: daily for each structure of samples.
-    "class weights": Data(whole, fit=BY_CLASS),
+    # They are weights of samples before a model sees them: daily for each structure of samples and of classes.
+    "class weights": Data(whole, fit=BY_CLASS, by_class=True),
     "tf.data, class weights": Data(dataset, fit=BY_CLASS, ranks=True),
     # Keras takes both only where the batches divide.
     "class and sample weights": Data(whole, weighted=True, fit=BY_CLASS, samples=BATCH),
