@@ -17,8 +17,10 @@ FILES = ("launch/Dockerfile", "launch/tflbt.def")
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize(("lane", "device"), [("2.15", "cpu"), ("2.18", "gpu")])
 def test_the_installer_takes_their_words(name: str, lane: str, device: str) -> None:
+    if lane == "2.15" and sys.version_info >= (3, 12):
+        pytest.skip("TensorFlow 2.15 is for Python up to 3.11")
     text = (ROOT / name).read_text()
-    assert f"{lane}" in text
+    assert lane in text
     (words,) = re.findall(r"^[^#\n]*mpi/install\.sh (.*?)(?: \\)?$", text, flags=re.M)
     values = {"TENSORFLOW": lane, "DEVICE": device}
     words = re.sub(r"\{\{ (\w+) \}\}|\$(\w+)", lambda m: values[(m[1] or m[2]).upper()], words)

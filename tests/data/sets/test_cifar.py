@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import lzma
 import pickle
 import tarfile
@@ -102,9 +103,9 @@ def test_without_a_folder_it_is_what_keras_has_downloaded(tmp_path, monkeypatch,
     count = sum(len(parts[file][1]) for file in FILES[name][:-1])
 
     def load_data():
-        from keras.src.datasets.cifar import load_batch
-
-        read = [load_batch(str(folder / file), key) for file in FILES[name]]
+        package = tf.keras.Model.__module__.split(".")[0]  # keras or tf_keras
+        theirs = importlib.import_module(f"{package}.src.datasets.cifar")
+        read = [theirs.load_batch(str(folder / file), key) for file in FILES[name]]
         x, y = (np.concatenate([part[i] for part in read]) for i in (0, 1))
         x, y = x.transpose(0, 2, 3, 1), y.reshape(-1, 1).astype(np.uint8)
         return (x[:count], y[:count]), (x[count:], y[count:])
