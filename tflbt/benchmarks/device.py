@@ -30,18 +30,18 @@ READS = 1  # of an update: Keras reads its own number of steps, also in plain Ke
 @contextmanager
 def counting_reads() -> Iterator[list[str]]:
     """Yields a list, which grows by the device of each tensor that the host reads: a wait for what comes before it."""
-    cls = type(tf.constant(0))
-    read, seen = cls._numpy, []
+    tensors = type(tf.constant(0))
+    read, seen = tensors._numpy, []
 
     def counted(tensor: Any) -> Any:
         seen.append(tensor.device)
         return read(tensor)
 
-    cls._numpy = counted
+    tensors._numpy = counted
     try:
         yield seen
     finally:
-        cls._numpy = read
+        tensors._numpy = read
 
 
 def compiled(model: tf.keras.Model) -> Any:

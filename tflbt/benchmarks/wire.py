@@ -164,18 +164,18 @@ def main(argv: list[str]) -> int:
         return 0
     for name, taken in seconds.items():
         print(f"{name:<40} {1000 * taken:9.1f} ms")
-    one, alone, wire = (
+    update, alone, wire = (
         seconds[n] for n in ("1 sub-batch", "1 sub-batch, each rank alone", "the wire")
     )
     hold_against(
-        Target("1 sub-batch / hvd.DistributedOptimizer", one / seconds[PEER], 1.02),
+        Target("1 sub-batch / hvd.DistributedOptimizer", update / seconds[PEER], 1.02),
         Target(
             "4 sub-batches / (alone + the wire)",
             seconds["4 sub-batches"] / (seconds["4 sub-batches, each rank alone"] + wire),
             1.05,
         ),
         Target("the wire, fp16 / as it is", seconds["the wire, fp16"] / wire, 0.6),
-        Target("waiting: 1 sub-batch - alone / the wire", (one - alone) / wire, 1.0),
+        Target("waiting: 1 sub-batch - alone / the wire", (update - alone) / wire, 1.0),
     )
     return 0  # launchers take anything else for a crash
 

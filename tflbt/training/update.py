@@ -112,7 +112,8 @@ class Update:
 
         def after(step: tf.Tensor, total: Total) -> Total:
             last = tf.equal(step + 1, steps)
-            return total._replace(gradients=self.ranks.sub_batch(last, total.gradients, lap))
+            sums = self.ranks.sub_batch(last, total.gradients, lap)
+            return Total(total.seen, total.count, sums)
 
         def choosing() -> Total:
             if self.rules.chooser.scope == "sub_batch":
