@@ -277,7 +277,7 @@ def test_every_export_refuses_bad_arguments_by_name(calls, monkeypatch, tmp_path
 # Of the right type, and yet nonsense.
 NONSENSE = {
     "grown": {"decays": [10**6]}, "GhostBatchNormalization": {"axis": [[]]}, "TwoPhaseSchedule": {"monitor": ["", " "]},
-    "PadCropFlip": {"padding": [10**9]}, "Cutout": {"size": [0, 10**9]}, "data.load": {"data_dir": ["", " "]},
+    "PadCropFlip": {"padding": [10**9]}, "Cutout": {"size": [0, 10**9]}, "data.load": {"data_dir": [" "]},
     "StoredImages": {"class_names": [(), ("",)]}, "cifar_resnet": {"depth": [6 * 10**7 + 2, 0]},
     "word_lstm": {"layers": [0, 10**9]}, "darts": {"cells": [1, 10**9]},
 }  # fmt: skip

@@ -141,7 +141,9 @@ def test_what_a_file_does_to_keys_that_there_are_not_is_one_line(tmp_path):
     file = tmp_path / "mine.py"
     start = "from tflbt import recipes\ndef get_config():\n    config = recipes.start(__file__, 'lars')\n"
     file.write_text(start + "    config.schedule.colour = 1\n    return config\n")
-    with pytest.raises(ValueError, match="mine.py: AttributeError: .*colour.* does not exist"):
+    with pytest.raises(
+        ValueError, match="mine.py, line 4: AttributeError: .*colour.* does not exist"
+    ):
         recipes.load(str(file))
 
 

@@ -33,9 +33,9 @@ BODIES = {  # what get_config does, or the file at its end: and what is said
     "return config(metrics={1})": "mine.py: config.metrics={1} must be a list",
     "return config(model=None)": "mine.py: config.model=None must be a section",
     "return config(data=config())": "mine.py: config.data.activation_noise is no key of a recipe",
-    "return config(epocs=3)": "mine.py: config.epocs is no key of a recipe: did you mean config.epochs?",
+    "return config(epocs=3)": "mine.py: config.epocs=3 is no key of a recipe: did you mean config.epochs?",
     "c = config(seed=1); r = c.get_ref('seed'); c.epochs = 7 // r; c.seed = 0; return c": "mine.py: config.epochs can",
-    "return config(**{'3': 1})": "mine.py: config.3 is no key of a recipe",
+    "return config(**{'3': 1})": "mine.py: config.3=1 is no key of a recipe",
 }
 START = """from tflbt import recipes
 def get_config(v=""):

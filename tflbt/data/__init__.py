@@ -89,8 +89,8 @@ def load(
         raise ValueError(
             f"There is no data set {name!r}; name one of {sorted(_LOADERS)}, or 'tfds:NAME'."
         )
-    if data_dir is not None and not str(data_dir).strip():
-        raise ValueError(f"data_dir={data_dir!r} is empty: name a folder ('.' is where you are).")
+    if str(data_dir).isspace():
+        raise ValueError(f"data_dir={data_dir!r} is blank: name a folder ('.' is where you are).")
     area = None if crop_area is None else tuple(crop_area)
     options: dict[str, Any] = {"image_size": image_size, "crop_area": area}
     crops = {key: value for key, value in options.items() if value is not None}

@@ -272,16 +272,17 @@ def _check_level(path: str, found: ml_collections.ConfigDict, known: Config) -> 
         if key not in known:
             near = difflib.get_close_matches(str(key), list(known), 1, 0.75)
             meant = f"did you mean {path}.{near[0]}? " if near else ""
+            value = _value(path, found, key)
+            section = isinstance(value, ml_collections.ConfigDict)
+            shown = "" if section else f"={checks.shown(value)}"
             raise ValueError(
-                f"{path}.{key} is no key of a recipe: {meant}{path} has {', '.join(sorted(known))}."
+                f"{path}.{key}{shown} is no key of a recipe: "
+                f"{meant}{path} has {', '.join(sorted(known))}."
             )
     for key in known:
         if key not in found:
             raise ValueError(f"{path}.{key} is missing: a recipe begins with recipes.start.")
-        try:
-            value = found[key]
-        except Exception as error:  # of what computes a reference to another key
-            raise ValueError(f"{path}.{key} cannot be computed: {one_line(error)}") from error
+        value = _value(path, found, key)
         kind = known.get_type(key)
         is_section = issubclass(kind, ml_collections.ConfigDict)
         kinds = (ml_collections.ConfigDict,) if is_section else _ALSO.get(kind, (kind,))
@@ -291,6 +292,14 @@ def _check_level(path: str, found: ml_collections.ConfigDict, known: Config) -> 
             raise ValueError(
                 f"{path}.{key}={checks.shown(value)} must be {_IN_WORDS.get(kind, 'a section')}."
             )
+
+
+def _value(path: str, found: ml_collections.ConfigDict, key: str) -> Any:
+    """The value of a key, which may be computed by a reference to another key."""
+    try:
+        return found[key]
+    except Exception as error:
+        raise ValueError(f"{path}.{key} cannot be computed: {one_line(error)}") from error
 
 
 @functools.cache
