@@ -71,8 +71,8 @@ def test_a_search_keeps_the_best_epochs_weights_below_an_odd_name(config, tmp_pa
     """The best is what has the largest loss, so that its first epoch wins."""
     search = tmp_path / ODD / "search[2]"
     settings = config.copy_and_resolve_references()
-    settings.epochs = 4
-    options = {"max_trials": 1, "objective": "val_loss", "direction": "max", "baseline": False}
+    settings.epochs, settings.directions = 4, ("val_loss:max",)
+    options = {"max_trials": 1, "objective": "val_loss", "baseline": False}
     best = tflbt.tune.tune(settings, str(SPACE), search, **options)
     assert (best.best_epoch, best.killed) == (1, ())
     there = {path.name for path in search.glob("trials/*/checkpoints/epoch_*")}

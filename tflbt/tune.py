@@ -52,7 +52,7 @@ _OPTIONS = (
     flags.DEFINE_enum("tuner", "RandomSearch", _TUNERS, "KerasTuner's tuner."),
     flags.DEFINE_string("objective", "val_accuracy", "A column of metrics.csv."),
     flags.DEFINE_enum(
-        "direction", None, ["max", "min"], "Which end of the objective is best; none: KerasTuner's."
+        "direction", None, ["max", "min"], "Which end of the objective is best; none: by its name."
     ),
     flags.DEFINE_integer("seed", 0, "Of the tuner; a recipe's own is --config.seed.", 0),
     flags.DEFINE_integer(

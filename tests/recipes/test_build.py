@@ -214,6 +214,7 @@ def test_a_fit_follows_the_recipe(images):
         ("schedule.name", "cosin", "config.schedule.name='cosin' must be one of constant, step"),
         ("checkpoint.keep", 0, "config.checkpoint.keep=0 must be a whole number, at least 1"),
         ("stall_limit", -1.0, "stall_limit=-1.0"),
+        ("directions", ("margin",), "config.directions='margin' must be 'COLUMN:max' or"),
         ("precision", "float8", "config.precision='float8' must be one of 'float32', 'mixed"),
     ],
 )

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from tflbt.runs.history import History, larger_is_better
+from tflbt.runs.history import History
 
 
 def rates(*values):
@@ -80,11 +80,3 @@ def test_best_leaves_out_what_is_not_finite_and_takes_the_first():
 
 def test_a_resumed_run_keeps_its_epoch_numbers():
     assert History([{"epoch": 4}, {"epoch": 5}]).epochs == [4, 5]
-
-
-def test_what_is_better_is_known_by_a_metrics_name_or_not_said():
-    larger = "auc val_auc_1 f1_score_0 precision io_u mean_io_u r2_score binary_acc_1 dice true_positives"
-    smaller = "loss mae val_mean_squared_error perplexity kl_divergence false_positives_2 categorical_hinge"
-    assert all(larger_is_better(name) is True for name in larger.split())
-    assert all(larger_is_better(name) is False for name in smaller.split())
-    assert all(larger_is_better(name) is None for name in ("temperature", "sparsity", "faucet"))

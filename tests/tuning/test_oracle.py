@@ -220,12 +220,16 @@ def test_what_no_oracle_takes_is_named(invented):
         ({"options": {"max_trials": 3}}, "'max_trials'.* it has none"),
         ({"tuner": "Hyperband", "options": {"factor": 1}}, "Hyperband for .*factor"),
         ({"direction": "up"}, "direction='up' must be one of 'min', 'max'"),
-        ({"objective": "val_my_own"}, "val_my_own"),
+        (
+            {"objective": "val_my_own"},
+            "objective='val_my_own' does not say .* give direction='max' or",
+        ),
         ({"seed": -1}, "seed=-1 must be a whole number"),
         ({"seed": True}, "seed=True must be"),
     ]:
         with pytest.raises(ValueError, match=message):
             oracle(**arguments)
     assert oracle(objective="val_loss").objective.direction == "min"
+    assert oracle(objective="val_auc").objective.direction == "max"
     assert oracle("Hyperband", epochs=20).max_epochs == 20
     assert oracle(keras_tuner.oracles.RandomSearchOracle).max_trials is None

@@ -16,6 +16,7 @@ from tflbt.callbacks.epoch_line import epoch_line
 from tflbt.callbacks.learning_rate import current_rate
 from tflbt.callbacks.progress import Progress
 from tflbt.distributed import comm
+from tflbt.runs import directions
 from tflbt.runs.event_log import EventLog
 from tflbt.runs.metrics import flat
 from tflbt.runs.run_directory import RunDirectory
@@ -91,7 +92,7 @@ class RunLog(TensorLogs, tf.keras.callbacks.Callback):
         self.verbose = int(verbose)
         self._progress = Progress()
         self._events: EventLog | None = None
-        self._started = False
+        self._started = self._wrote_directions = False
         self._offset = 0
         self._last_epoch = 0
         self._epoch = self._keras_epoch = 0
@@ -139,6 +140,9 @@ class RunLog(TensorLogs, tf.keras.callbacks.Callback):
             return
         row = self._row(self._epoch, logs or {}, self.sources)
         self.run_directory.metrics.append(row)
+        if not self._wrote_directions:
+            self.run_directory.write_directions(directions.of_model(self.model))
+            self._wrote_directions = True
         if self._events is not None:
             self._events.add(row)
         self._last_epoch = row["epoch"]
@@ -195,7 +199,7 @@ class RunLog(TensorLogs, tf.keras.callbacks.Callback):
         if self._events is not None:  # the last fit was interrupted
             self._events.close()
         self._events = EventLog(run.tensorboard, run.metrics.read(), run.hyper_parameters)
-        run.claimed = self._started = True
+        run.claimed, self._started, self._wrote_directions = True, True, False
 
     def _require_ours(self, initial_epoch: int) -> None:
         """Raises if starting at this epoch would drop the rows of another run."""

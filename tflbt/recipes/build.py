@@ -21,6 +21,7 @@ from tflbt.recipes.config import check_keys
 from tflbt.recipes.data import Samples, build_samples, check_data
 from tflbt.recipes.perplexity import Perplexity
 from tflbt.recipes.run import Recipe
+from tflbt.runs import directions
 from tflbt.training import LargeBatchModel, SmoothedSparseCategoricalCrossentropy
 from tflbt.training.ranks.ghost_groups import ranks_of_ghost
 from tflbt.training.rules.augmentation_scale import check_instances
@@ -160,6 +161,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     checks.one_of("config.precision", config.precision, PRECISIONS)
     checks.number("config.label_smoothing", config.label_smoothing, at_least=0, less_than=1)
     build_metrics(config.metrics)
+    directions.check("config.directions", config.directions)
     check_data(config)
     sections.check(config, "model")
     _check_ghosts(config.model.get("ghost_batch_size"), plan)

@@ -118,6 +118,8 @@ def default_config() -> Config:
     config.label_smoothing = 0.0
     # Of accuracy, top_5 (accuracy of the five largest logits) and perplexity.
     config.metrics = ("accuracy",)
+    # Which end of other columns is best, for reports and searches, such as ("margin_mean:max",).
+    config.directions = ()
     config.model = sections.section("model", "digits_resnet")
     config.optimizer = sections.section("optimizer", "SGD", learning_rate=0.1)
     for kind in ("schedule", "batch_schedule"):

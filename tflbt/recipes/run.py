@@ -25,7 +25,7 @@ from tflbt.training import LargeBatchModel
 
 # What may change between the start of a run and its resumption: nothing that the result depends on.
 _MAY_DIFFER = (
-    *("stall_limit", "checkpoint.every", "checkpoint.keep"),
+    *("stall_limit", "directions", "checkpoint.every", "checkpoint.keep"),
     *("checkpoint.initial", "checkpoint.keep_epochs"),
     *("checkpoint.every_updates", "checkpoint.every_minutes", "checkpoint.preemption"),
     *("elastic.max_ranks", "elastic.min_ranks", "elastic.samples_per_rank"),

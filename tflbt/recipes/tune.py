@@ -19,7 +19,7 @@ from tflbt.recipes import build, run
 from tflbt.recipes import space as recipe_space
 from tflbt.recipes.data import Samples, build_samples
 from tflbt.recipes.parts import USED_WITH
-from tflbt.runs import received
+from tflbt.runs import directions, received
 from tflbt.runs.config import as_plain
 from tflbt.tuning import space as spaces
 from tflbt.tuning.ledger import Result
@@ -102,6 +102,10 @@ def tune_recipe(
         searched: keras_tuner.HyperParameters = recipe_space.load(space, config)
         spaces.check(searched, config, build.check, USED_WITH)
     workdir = received.place(workdir)
+    if options.get("direction") is None:
+        objective = options.get("objective", Search.objective)
+        said = directions.read(config.directions)
+        options["direction"] = directions.of_column(objective, said)
 
     def write_best(trial: Trial, value: float) -> None:
         write_winner(

@@ -19,6 +19,7 @@ from tflbt.report import (
 )
 from tflbt.report.figure_style import COLOURS, HALF
 from tflbt.report.measures import diffusion_figure, margin_figure, updates
+from tflbt.report.tiles import metric_text
 from tflbt.runs.history import History, is_accuracy
 
 
@@ -64,18 +65,19 @@ def _loss(history: History) -> Figure | None:
 
 
 def _metric(history: History) -> Figure | None:
-    """The accuracy, or whichever metric there is, with its best validation value."""
+    """The accuracy, or whichever metric there is, with its best validation value where it is known what is better."""
     name = history.metric
     if name is None:
         return None
     label = name.replace("_", " ")
     figure, axes = figure_style.axes_of(HALF, history.epochs, label)
-    best = history.best(f"val_{name}") if is_accuracy(name) else None
+    end = history.direction(f"val_{name}")
+    best = history.best(f"val_{name}", largest=end == "max") if end else None
     _pair(axes, history, name)
     if best is not None and len(history.rows) > 1:
         axes.plot(*best, "o", color=COLOURS["validation"], markersize=7, fillstyle="none")
-        text = f"best {best[1]:.2%}, epoch {best[0]}"
-        figure_style.note(axes, 0.97, 0.06, text, "validation", ha="right")
+        text = f"best {metric_text(name, best[1])}, epoch {best[0]}"
+        figure_style.note(axes, 0.97, 0.06 if end == "max" else 0.9, text, "validation", ha="right")
     return figure
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tflbt.runs.history import History, is_accuracy, larger_is_better
+from tflbt.runs.history import History, is_accuracy
 
 
 class Tile(NamedTuple):
@@ -49,14 +49,14 @@ def _results(history: History) -> list[Tile]:
     metric = history.metric or "loss"
     validated = history.has(f"val_{metric}")
     column = f"val_{metric}" if validated else metric
-    largest = larger_is_better(metric)
-    best = history.best(column, largest=bool(largest))
+    end = history.direction(column)
+    best = history.best(column, largest=end == "max")
     if best is None:
         return []
     name = metric_name(column)
     last = history.series(column)[-1]
     final = Tile(f"Final {name}", metric_text(metric, last), f"epoch {history.epochs[-1]}")
-    if largest is None:
+    if end is None:
         return [final]
     return [Tile(f"Best {name}", metric_text(metric, best[1]), f"epoch {best[0]}"), final]
 

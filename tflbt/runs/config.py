@@ -12,7 +12,7 @@ _MISSING = "(not set)"
 # Keys, and beginnings of keys, that change what a run keeps, measures or waits for, and nothing that it computes.
 _BESIDE = (
     *("stall_limit", "checkpoint.", "stability.", "margin.", "distance.", "curvature."),
-    *("noise_scale.", "gradient_norm.", "strides.", "signal_to_noise.", "metrics"),
+    *("noise_scale.", "gradient_norm.", "strides.", "signal_to_noise.", "metrics", "directions"),
 )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tflbt import checks
+from tflbt.runs import directions
 from tflbt.runs.metrics import is_logged_metric
 
 _DROP = 0.8  # a learning rate at most this times the last epoch's has been decayed, not annealed
@@ -25,6 +26,7 @@ class History:
         rows: One dictionary per epoch; any column may be missing or empty.
         distances: The rows of `distance.csv`, which `DistanceMonitor` writes; default: none.
         warmup: Epochs of warm-up, default 0.
+        directions: The end, "max" or "min", at which columns are best whose names do not say it; default: none.
 
     Example:
         >>> history = History([{"epoch": 1, "loss": 0.5, "updates": 8}, {"epoch": 2, "loss": 0.4}])
@@ -37,6 +39,7 @@ class History:
     rows: Sequence[Mapping[str, Any]]
     distances: Sequence[Mapping[str, Any]] = ()
     warmup: float = 0.0
+    directions: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Checks the warm-up."""
@@ -84,6 +87,10 @@ class History:
         names = [name for name in dict.fromkeys(names) if self.has(name) or self.has(f"val_{name}")]
         accuracies = [name for name in names if is_accuracy(name)]
         return next(iter(accuracies or names), None)
+
+    def direction(self, column: str) -> str | None:
+        """Returns the end, "max" or "min", at which a column is best; None if that is unknown."""
+        return directions.of_column(column, self.directions)
 
     def best(self, column: str, largest: bool = True) -> tuple[int, float] | None:
         """Returns the epoch and value at which a column was largest (or smallest), the first of equals, or None."""
@@ -158,26 +165,3 @@ def _same(rate: float, other: float) -> bool:
 def is_accuracy(name: str) -> bool:
     """Whether a metric is a share of samples, shown in percent: `accuracy`, `val_acc`, `binary_acc_1`, ..."""
     return "accuracy" in name or re.sub(r"_\d+$", "", name).split("_")[-1] == "acc"
-
-
-# Parts of the names that Keras's metrics and common ones log, by what is better; what is in neither is not judged.
-_SMALLER = (
-    "loss|error|crossentropy|divergence|hinge|poisson|perplexity|log_?cosh|deviation|"
-    "false_(positives|negatives)|(^|_)(mse|mae|mape|msle|rmse|nll|kld|wer|cer|ece)(_|$)"
-)
-_LARGER = (
-    "accuracy|precision|recall|sensitivity|specificity|similarity|true_(positives|negatives)|dice|jaccard|"
-    "(^|_)(acc|auc|roc|ap|map|f1|fbeta|f|r2|iou|miou|io_u|mcc|kappa|bleu|rouge|ndcg|mrr|psnr|ssim|r2score|f1score)(_|$)"
-)
-
-
-def larger_is_better(name: str) -> bool | None:
-    """Whether a metric is better when it is larger, by its name; None where that says nothing.
-
-    Example:
-        >>> larger_is_better("val_auc_1"), larger_is_better("loss"), larger_is_better("temperature")
-        (True, False, None)
-    """
-    if re.search(_SMALLER, name.lower()):
-        return False
-    return True if re.search(_LARGER, name.lower()) else None

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tflbt import checks
-from tflbt.runs import atomic_file, environment, received
+from tflbt.runs import atomic_file, directions, environment, received
 from tflbt.runs.claimed_directory import ClaimedDirectory
 from tflbt.runs.config import flatten, to_json
 from tflbt.runs.history import History
@@ -52,8 +52,8 @@ class RunDirectory(ClaimedDirectory):
     kind = "run"
     description_name = "config.json"
     written = (
-        *("environment.json", "metrics.csv", "distance.csv", "report.html"),
-        *("tensorboard", "checkpoints", "figures"),
+        *("environment.json", "metrics.csv", "directions.json", "distance.csv"),
+        *("report.html", "tensorboard", "checkpoints", "figures"),
     )
     refusal = (
         "{path}: cannot resume with another configuration: {changes}. "
@@ -64,6 +64,7 @@ class RunDirectory(ClaimedDirectory):
         super().__init__(path)
         self.config_json = self.path / self.description_name
         self.environment_json = self.path / "environment.json"
+        self.directions_json = self.path / "directions.json"
         self.metrics_csv = self.path / "metrics.csv"
         self.distance_csv = self.path / "distance.csv"
         self.tensorboard = self.path / "tensorboard"
@@ -107,8 +108,20 @@ class RunDirectory(ClaimedDirectory):
     @property
     def history(self) -> History:
         """All that the run's tables say of it."""
-        warmup = self.hyper_parameters.get("warmup.epochs") or 0.0
-        return History(self.metrics.read(), MetricsTable(self.distance_csv).read(), warmup)
+        settings, ends = self.hyper_parameters, {}
+        if self.directions_json.exists():
+            ends = directions.read(received.read_json(self.directions_json).get("directions"))
+        return History(
+            self.metrics.read(),
+            MetricsTable(self.distance_csv).read(),
+            settings.get("warmup.epochs") or 0.0,
+            {**ends, **directions.read(settings.get("directions"))},
+        )
+
+    def write_directions(self, items: list[str]) -> None:
+        """Writes what the model's metrics know of their directions, such as ["mine:max"]; nothing if there are none."""
+        if items or self.directions_json.exists():
+            atomic_file.write(self.directions_json, to_json({"directions": items}))
 
     @staticmethod
     def _comparable(description: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from tflbt import checks
+from tflbt.runs import directions
 
 TUNERS = ("RandomSearch", "BayesianOptimization", "Hyperband", "GridSearch")
 # Oracles whose trials do not depend on how others ended.
@@ -28,7 +29,7 @@ def make_oracle(
     tuner: str | type[keras_tuner.Oracle],
     space: keras_tuner.HyperParameters,
     objective: str,
-    direction: str | None = None,  # as KerasTuner infers it from the objective
+    direction: str | None = None,  # as the objective's name says it
     seed: int = 0,
     epochs: int | None = None,  # of a full training: Hyperband's `max_epochs`
     options: Mapping[str, Any] | None = None,  # further arguments of the oracle's class
@@ -47,11 +48,17 @@ def make_oracle(
                 f"{', '.join(sorted(set(known) - _OURS)) or 'none'}."
             )
         arguments[name] = value
-    if direction is not None:
-        checks.one_of("direction", direction, ("min", "max"))
+    if direction is None:
+        direction = directions.of_name(objective)
+    if direction is None:
+        raise ValueError(
+            f"objective={objective!r} does not say whether its largest or its smallest value is best: give "
+            "direction='max' or direction='min' (tune: --direction, or config.directions of the recipe)."
+        )
+    checks.one_of("direction", direction, ("min", "max"))
     try:
         oracle = kind(
-            objective=keras_tuner.Objective(objective, direction) if direction else objective,
+            objective=keras_tuner.Objective(objective, direction),
             hyperparameters=space,
             seed=_spread(seed),
             allow_new_entries=False,

@@ -50,7 +50,7 @@ class Search:
         directory: For `search.json`, `journal.jsonl`, `trials.csv`, `trials/NNNN/`, `tensorboard/`.
         space: The space to search.
         objective: A column of an epoch's logs, default "val_accuracy".
-        direction: "max" or "min"; default None: as KerasTuner infers it from the objective.
+        direction: "max" or "min"; default None: by the objective's name, if Keras calls a metric or loss so.
         tuner: "RandomSearch" (default), "BayesianOptimization", "Hyperband" or "GridSearch", or an oracle's class.
         tuner_options: More arguments of that oracle.
         max_trials: The largest number of trials; default None: until the tuner has no more (RandomSearch and
