@@ -175,11 +175,16 @@ def fail(error: BaseException, text: str = "") -> None:
 
 
 def end() -> None:
-    """Ends this process with status 1, and at once after `END_SECONDS` if a thread of the user's goes on."""
-    timer = threading.Timer(END_SECONDS, os._exit, (1,))
-    timer.daemon = True
-    timer.start()
+    """Ends this process with status 1, in `END_SECONDS` at the latest if a thread of the user's goes on."""
+    threading.Thread(target=_end_at_last, daemon=True).start()
     sys.exit(1)
+
+
+def _end_at_last() -> None:
+    """Ends this process where its main thread has ended and another goes on; a caller who goes on is left alone."""
+    threading.main_thread().join()
+    time.sleep(END_SECONDS)
+    os._exit(1)
 
 
 def say(line: str) -> None:

@@ -86,8 +86,12 @@ def test_text_is_taken_as_it_is():
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
-        ("data.padding", -1, "data.padding=-1 must be a whole number, at least 0"),
-        ("data.cutout_size", -1, "data.cutout_size=-1 must be a whole number, at least 1"),
+        ("data.padding", -1, "data.padding=-1 must be a whole number, between 0 and 100000"),
+        (
+            "data.cutout_size",
+            -1,
+            "data.cutout_size=-1 must be a whole number, between 1 and 100000",
+        ),
         ("data.crop_area", (0.1,), "data.crop_area=(0.1,) must be two shares"),
         ("data.crop_area", (2.0, 3.0), "data.crop_area=(2.0, 3.0) must be"),
         ("data.crop_draw", "even", "data.crop_draw='even' must be one of 'op', 'area'"),

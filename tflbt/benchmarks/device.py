@@ -6,6 +6,7 @@ python -m tflbt.benchmarks device [--network NAME ...] [--images N] [--sub_batch
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -88,7 +89,7 @@ def compare(network: str, policy: str, options: argparse.Namespace) -> list[Targ
     ]  # fmt: skip
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str]) -> int:
     """Prints the figures beside their targets; returns 1 if one is missed."""
     parser = parser_of("device", __doc__)
     parser.add_argument("--network", nargs="+", choices=NETWORKS, default=["resnet20", "resnet50"])
@@ -112,3 +113,7 @@ def main(argv: list[str] | None = None) -> int:
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
     return hold_against(*targets)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
