@@ -10,9 +10,8 @@
 #        tests/run.sh -n 0                   in one process (two share the tests out otherwise)
 #        tests/run.sh tests/ranks            the tests of two ranks alone
 #
-# There are two sessions of pytest, each with its own summary: that of tests/ranks, on two real ranks in step, runs
-# beside that of all other tests, for both wait now and then, and is shown after it. The arguments go to both. The exit
-# status is 0 if neither has a failure.
+# There are two sessions of pytest, each with its own summary: first that of tests/ranks, on two real ranks in step,
+# then all other tests. The arguments go to both. The exit status is 0 if neither has a failure.
 set -euo pipefail
 if [ "${1:-}" = --help ]; then
   sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
@@ -23,8 +22,7 @@ cd "$root"
 mpi/install.sh --dev
 bin=${VIRTUAL_ENV:-$root/.venv}/bin
 temporary=$(mktemp -d)
-beside=''
-trap '[ -z "$beside" ] || kill "$beside" || true; rm -rf "$temporary"' EXIT
+trap 'rm -rf "$temporary"' EXIT
 
 export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-2}
 # Several processes share the cores: one thread each wastes none of them on waiting for the others.
@@ -43,19 +41,14 @@ if [ "${1:-}" = --quick ]; then
   export TFLBT_QUICK_TESTS=1
 fi
 
+status=0
 if [ $ranks = 1 ]; then
   # Horovod looks for work every millisecond otherwise, which is a sixth of this session's processor time.
   PATH=$bin:$PATH PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH} HOROVOD_CYCLE_TIME=${HOROVOD_CYCLE_TIME:-5} \
-    "$bin/horovodrun" -np 2 --gloo "$bin/python" -m pytest --durations=10 "$@" -n 0 >"$temporary/ranks" 2>&1 &
-  beside=$!
+    "$bin/horovodrun" -np 2 --gloo "$bin/python" -m pytest --durations=10 "$@" -n 0 2>&1 |
+    sed -u 's/^\[0\]<std[a-z]*>://' || status=$?
 fi
 others=0
 "$bin/python" -m pytest --ignore=tests/ranks --durations=10 -n 2 --dist $share "$@" || others=$?
-status=0
-if [ $ranks = 1 ]; then
-  wait $beside || status=$?
-  beside=''
-  sed 's/^\[0\]<std[a-z]*>://' "$temporary/ranks"
-  if [ $others = 5 ]; then others=0; fi # pytest's word for "no tests": they may be those of ranks
-fi
+if [ $others = 5 ] && [ $ranks = 1 ]; then others=0; fi # pytest's word for "no tests": they may be those of ranks
 exit $((status > others ? status : others))
