@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from tflbt import command_line, recipes
 
 TESTS = Path(__file__).resolve().parent
 RECIPE = TESTS / "small_digits.py"
-# So large a rate, and so short a patience, that the phase switches in the fourth epoch, near the second accident.
+# So large a rate, and so short a patience, that the phase switches in the fourth epoch, near the second accident, and
+# the rate decays.
 SCHEDULE = (
-    "--config.epochs=5",
+    "--config.epochs=6",
     "--config.sub_batch_size=64",
     "--config.schedule.patience=1",
     "--config.schedule.min_delta=10.",
@@ -62,6 +64,10 @@ def test_killed_in_two_ways_and_resumed_equals_uninterrupted(tmp_path, capsys):
     whole, run = tmp_path / "whole", tmp_path / "run"
     train(whole, *SCHEDULE)
     assert {row["phase"] for row in rows(whole)} == {"exploration", "convergence"}
+    assert int(rows(whole)[-1]["decays"]) >= 1
+    config = json.loads((whole / "config.json").read_text())
+    assert config["name"] == "digits_resnet:two_phase_lars" and config["epochs"] == 6
+    assert config["sub_batch_size"] == 64 and config["schedule"]["patience"] == 1
     assert train(run, *SCHEDULE, how="kill_job_while_writing:2", check=False).returncode != 0
     assert checkpoints(run) == [".writing_epoch_00002", "epoch_00001"]
     resume = (*SCHEDULE, "--resume")
@@ -75,7 +81,7 @@ def test_killed_in_two_ways_and_resumed_equals_uninterrupted(tmp_path, capsys):
     assert f"{newest.name} is damaged" in done.stdout, done.stdout[-3000:]
 
     assert rows(run) == rows(whole)
-    assert checkpoints(whole) == ["epoch_00004", "epoch_00005"]
+    assert checkpoints(whole) == ["epoch_00005", "epoch_00006"]
     assert_same_checkpoints(run, whole)
     assert (run / "report.html").exists()
 
@@ -86,7 +92,7 @@ def test_killed_in_two_ways_and_resumed_equals_uninterrupted(tmp_path, capsys):
     config = recipes.load(f"{RECIPE}:two_phase_lars")
     config.update_from_flattened_dict(values)
     assert tflbt.train.train(config, run, resume=True) is None
-    assert "5 of 5 epochs are done" in capsys.readouterr().out
+    assert "6 of 6 epochs are done" in capsys.readouterr().out
     with pytest.raises(command_line.EXPECTED, match="holds a run; continue it with --resume"):
         tflbt.train.train(config, run)
     config.seed = 3
