@@ -137,5 +137,7 @@ def test_no_samples_keep_their_shape_and_the_batch_may_be_unknown():
 
 @pytest.mark.parametrize("name", ["size", "count"])
 def test_sizes_and_counts_below_one_are_refused(name):
-    with pytest.raises(ValueError, match=f"^{name}=0 must be a whole number, at least 1"):
+    with pytest.raises(
+        ValueError, match=f"^{name}=0 must be a whole number, (at least 1|between 1 and 100000)"
+    ):
         Cutout(**{name: 0})

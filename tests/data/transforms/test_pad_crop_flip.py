@@ -126,5 +126,7 @@ def test_each_part_of_a_chain_draws_for_itself():
 
 
 def test_negative_padding_is_refused():
-    with pytest.raises(ValueError, match="^padding=-1 must be a whole number, at least 0"):
+    with pytest.raises(
+        ValueError, match="^padding=-1 must be a whole number, between 0 and 100000"
+    ):
         PadCropFlip(-1)
