@@ -149,11 +149,15 @@ def meet_again() -> None:
     """
     import horovod.tensorflow as hvd
 
-    watchdog.unlink()
     hvd.shutdown()
     name = os.environ["HOROVOD_HOSTNAME"]
     if _get(f"tflbt/{name}") == b"0":
+        watchdog.unlink()
         _get(f"rank_and_size/{name}:0", None)  # Horovod would do this too, and then abort
         sys.exit(0)
-    hvd.init()
+    with (
+        watchdog.meeting()
+    ):  # a rank that is stopped never comes, and all wait for it until it is ended
+        hvd.init()
+    watchdog.unlink()
     membership.update(hvd.rank(), hvd.size())

@@ -18,12 +18,8 @@ class Report:
     rank: int
     host: str
     seat: str = ""  # its place with the launcher, where ranks come and go
-    limit: float = (
-        0.0  # seconds, as `fit` of this rank was text; 0 if it is not in `fit`, or has no limit
-    )
-    group: int | None = (
-        None  # the first of the ranks that train with it; None if it is not in `fit`
-    )
+    limit: float = 0.0  # seconds, of this rank's `fit`; 0 if it is not in `fit`, or has no limit
+    group: int | None = None  # the first of the ranks that train with it; None outside of `fit`
     idle: float = 0.0  # seconds without progress and without use of the processor
     silent: float = 0.0  # seconds since it was heard
     stopped: bool = False  # seen to be stopped, by a rank of the same host

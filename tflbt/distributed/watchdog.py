@@ -52,10 +52,10 @@ class Watchdog:
         limit: In seconds.
         rank: Of this process.
         size: How many ranks there are.
-        group: The first of those that train together.
+        group: The first of those that train together; None: only whether the others answer counts.
     """
 
-    def __init__(self, limit: float, rank: int, size: int = 1, group: int = 0) -> None:
+    def __init__(self, limit: float, rank: int, size: int = 1, group: int | None = 0) -> None:
         if _is_elastic() and limit:
             limit = min(limit, ELASTIC_SHARE * _gloo_limit())
         self.limit, self.group = limit, group
@@ -337,6 +337,13 @@ def _meet(hvd: Any, watch: _Watch) -> str | None:
 def meeting_address() -> str:
     """Rank 0's address on the interface that joins the hosts; empty if there is one host, or none is known."""
     return _watch.address if _watch is not None else ""
+
+
+def meeting() -> contextlib.AbstractContextManager[Any]:
+    """Watches whether those that `link` connected answer, while this rank waits for others to come, however long."""
+    if _watch is None:
+        return contextlib.nullcontext()
+    return Watchdog(configured_limit(), _watch.rank, group=None)
 
 
 def unlink() -> None:
