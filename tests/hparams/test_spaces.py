@@ -71,7 +71,7 @@ def test_every_space_passes_with_its_recipe(file, name):
 def test_unknown_space_is_told_with_those_that_there_are(file):
     known = ", ".join(name for stem, name in NAMES if stem == file)
     with pytest.raises(
-        ValueError, match=f"{file}.py:no: there is no space 'no': use one of {known}"
+        ValueError, match=rf"{file}.py, line \d+: there is no space 'no': use one of {known}"
     ):
         load(f"{file}.py:no", recipes.load(f"{HPARAMS}/mnist_lenet.py"))
 
@@ -115,7 +115,9 @@ def test_bounds_never_cross_and_need_a_recipe_with_bounds():
     config.optimizer.ratio_bounds = (0.5, 2.0)
     low, high = load("default.py:bounds", config).space[1:]
     assert (low.min_value, low.max_value, high.min_value, high.max_value) == (0.25, 1, 1, 4)
-    with pytest.raises(ValueError, match="default.py:bounds: config.optimizer.ratio_bounds is not"):
+    with pytest.raises(
+        ValueError, match=r"default.py, line \d+: config.optimizer.ratio_bounds is not"
+    ):
         load("default.py:bounds", recipes.load(f"{HPARAMS}/mnist_lenet.py:adam"))
 
 
