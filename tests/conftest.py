@@ -103,7 +103,6 @@ def pytest_collection_finish() -> None:
     """The garbage collector need not look at TensorFlow's own objects again and again."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(5_000, 10, 20)  # traces leave little that only it can free
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
