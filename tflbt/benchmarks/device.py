@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from tflbt import models
 from tflbt.benchmarks.side_by_side import Target, hold_against, medians, parser_of
+from tflbt.benchmarks.sub_batches import compiled
 from tflbt.training import LargeBatchModel
 
 # By name: how to build it, and the pixels and classes of its images.
@@ -43,16 +44,6 @@ def counting_reads() -> Iterator[list[str]]:
         yield seen
     finally:
         tensors._numpy = read
-
-
-def compiled(model: tf.keras.Model) -> Any:
-    """Returns the model, compiled."""
-    model.compile(
-        tf.keras.optimizers.SGD(0.01, momentum=0.9),
-        tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
-    return model
 
 
 def compare(network: str, policy: str, options: argparse.Namespace) -> list[Target]:

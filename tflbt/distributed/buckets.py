@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-MOST_BYTES = (
-    32 * 2**20
-)  # of a bucket of several variables; a broadcast of fewer is no slower per byte
+# Of a bucket of several variables. The broadcast of a smaller one is no slower per byte.
+MOST_BYTES = 32 * 2**20
 
 
 def of(variables: Sequence[tf.Variable], most: int = MOST_BYTES) -> Iterator[list[tf.Variable]]:

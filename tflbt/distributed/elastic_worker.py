@@ -155,9 +155,7 @@ def meet_again() -> None:
         watchdog.unlink()
         _get(f"rank_and_size/{name}:0", None)  # Horovod would do this too, and then abort
         sys.exit(0)
-    with (
-        watchdog.meeting()
-    ):  # a rank that is stopped never comes, and all wait for it until it is ended
+    with watchdog.meeting():  # all wait for one that is stopped, until it is ended
         hvd.init()
     watchdog.unlink()
     membership.update(hvd.rank(), hvd.size())
