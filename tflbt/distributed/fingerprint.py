@@ -33,18 +33,11 @@ def fingerprint_of_all(tensors: Sequence[Any]) -> tf.Tensor:
         is_float = tensor.dtype.is_floating
         kind = (tf.float64 if is_float else tf.int64) if tensor.shape.rank == 0 else place
         groups.setdefault(kind, []).append(tensor)
-    return fingerprint(
-        tf.stack(
-            [
-                fingerprint(
-                    group[0]
-                    if isinstance(kind, int)
-                    else tf.stack([tf.cast(t, kind) for t in group])
-                )
-                for kind, group in groups.items()
-            ]
-        )
-    )
+    rows = [
+        group[0] if isinstance(kind, int) else tf.stack([tf.cast(t, kind) for t in group])
+        for kind, group in groups.items()
+    ]
+    return fingerprint(tf.stack([fingerprint(row) for row in rows]))
 
 
 def of_variables(variables: Sequence[tf.Variable]) -> np.ndarray:
