@@ -133,13 +133,22 @@ class _Watch:
             else:  # an update in every tick costs no look at the threads
                 seen = self.updates
                 self._activity.restart()
-            own = self._report(idle)
+            own = self.report(idle)
             found = self._as_hub(own) if self.spoke is None else self._as_spoke(own)
             if found is not None:
                 self._end(*found)
             tick = min(1.0, (limit_of([own]) or self.limit_of_hub or 8.0) / 8)
 
-    def _report(self, idle: float) -> Report:
+    def said(self, own: Report) -> dict[str, Any]:
+        """What this rank says of itself to another, which may be on the same host and look at its threads."""
+        return {**vars(own), "pid": os.getpid(), "hidden": sorted(self._activity.hidden)}
+
+    def meet(self, introductions: Sequence[dict[str, Any]]) -> None:
+        """Takes what all ranks said as they met: one may be stopped before it says any more."""
+        self._heard = dict(enumerate(introductions))
+
+    def report(self, idle: float = 0.0) -> Report:
+        """How this rank is, which has been idle for so many seconds."""
         dog = self.dog
         return Report(
             rank=self.rank, host=self.host, seat=self.seat, limit=dog.limit if dog else 0.0,
@@ -157,21 +166,15 @@ class _Watch:
         reports, missing = [own], self.size - 1
         open_links = {}
         for rank, link in sorted(dict(self.hub.links if self.hub else {}).items()):
-            self._heard[rank] = link.receive() or self._heard.get(rank, {})
+            self._heard[rank] = link.receive() or self._heard[rank]
+            missing -= 1
             if not link.is_open:
-                missing -= 1  # it has ended, of which Horovod tells the others
-                continue
+                continue  # it has ended, of which Horovod tells the others
             open_links[rank] = link
-            if "host" in self._heard[rank]:
-                missing -= 1
-                reports.append(self._of_another(self._heard[rank], link))
+            reports.append(self._of_another(self._heard[rank], link))
         found = judge(reports, everybody=missing == 0)
-        word: dict[str, Any] = {
-            "limit": limit_of(reports),
-            "end": found is not None and not self._may_lose(found[1]),
-            "pid": os.getpid(),
-        }
-        word |= {"host": self.host, "seat": self.seat, "hidden": sorted(self._activity.hidden)}
+        ends = found is not None and not self._may_lose(found[1])
+        word = {**self.said(own), "limit": limit_of(reports), "end": ends}
         for link in open_links.values():
             link.send(word)
         return found
@@ -187,9 +190,7 @@ class _Watch:
                 _leave()
         if not self.spoke.is_open:  # rank 0 has ended, of which Horovod tells this one
             return judge([own], everybody=False)
-        self.spoke.send({**vars(own), "pid": os.getpid(), "hidden": sorted(self._activity.hidden)})
-        if not self._heard.get(0):
-            return judge([own], everybody=False)
+        self.spoke.send(self.said(own))
         limit = limit_of([own, dataclasses.replace(own, limit=self.limit_of_hub)])
         said = {"rank": 0, "limit": limit}
         found = judge([self._of_another({**self._heard[0], **said}, self.spoke)])
@@ -306,8 +307,10 @@ def link(
     if watch.rank == 0 and address:
         watch.hub = links.Hub(address)
         offer = {"port": watch.hub.port, "key": watch.hub.key.hex()}
-    offer = links.exchange(hvd, offer, "offer")[0]
-    if offer and watch.rank:
+    everyone = links.exchange(hvd, {**watch.said(watch.report()), **offer}, "offer")
+    watch.meet(everyone)
+    offer = everyone[0]
+    if "port" in offer and watch.rank:
         try:
             key = bytes.fromhex(offer["key"])
             watch.spoke = links.call(address, offer["port"], key, watch.rank)
