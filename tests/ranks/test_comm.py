@@ -66,6 +66,27 @@ def test_variables_are_matched_by_place_and_kept_to_the_last_bit(rank):
     assert len(extra) == rank
 
 
+def test_variables_are_written_where_they_lie(rank):
+    """Of every type, and in the memory that they have, unless somebody else still reads that."""
+    types = ("float32", "float64", "float16", "bfloat16", "int8", "int16", "int64", "uint8", "bool")
+    chiefs = [
+        tf.cast(tf.reshape(tf.range(24), [n, -1]), kind) for n, kind in zip([1, 2, 3] * 3, types)
+    ]
+    variables = [tf.Variable(tf.zeros_like(value) if rank else value) for value in chiefs]
+    variables += [
+        tf.Variable(tf.zeros([0, 3])),
+        variables[0],
+    ]  # nothing to send; the same one again
+    large = tf.Variable(tf.fill([2**20], float(rank)))
+    place = np.asarray(large.read_value()).ctypes.data
+    before = variables[0].read_value()
+    comm.broadcast_variables([*variables, large], "variables")
+    for variable, value in zip(variables, chiefs):
+        np.testing.assert_array_equal(variable.numpy(), value.numpy())
+    assert not large.numpy().any() and np.asarray(large.read_value()).ctypes.data == place
+    assert bool(tf.reduce_any(before != 0)) == (rank == 0), "what was read before stays"
+
+
 def test_reductions_of_some_ranks(rank):
     alone = comm.Reduction(process_set=SETS[rank])
     both = comm.Reduction(process_set=hvd.global_process_set)

@@ -11,7 +11,7 @@ import dataclasses
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -349,7 +349,8 @@ def broadcast_variables(
 ) -> None:
     """Assigns the chief's values to `variables`, matched by their position in the list, bit for bit.
 
-    They travel in buckets: memory holds one, or the largest variable, beside the variables.
+    What lies in the host's memory is read and written where it is. The rest, as on a GPU, travels in buckets: memory
+    holds one, or the largest variable, beside the variables.
 
     Horovod's own `broadcast_variables` matches by name, and hangs if one rank has built more models than another.
     """
@@ -358,8 +359,10 @@ def broadcast_variables(
     chief, options = reduction.rank == 0, {"root_rank": reduction.root, **reduction.options}
     numbers = [variable for variable in variables if variable.dtype in _BROADCAST]
     others = [variable for variable in variables if variable.dtype not in _BROADCAST]
+    there = [variable for variable in numbers if not _broadcasts_in_place(variable)]
+    _broadcast_in_place([v for v in numbers if _broadcasts_in_place(v)], name, reduction)
     with tf.device("CPU:0"):
-        for place, bucket in enumerate(buckets.of(numbers)):
+        for place, bucket in enumerate(buckets.of(there)):
             mine = buckets.packed(bucket)
             received = _horovod().broadcast(mine, name=f"{name}.{place}", **options)
             if not chief:
@@ -367,6 +370,33 @@ def broadcast_variables(
     values = [variable.numpy() for variable in others]
     for variable, value in zip(others, broadcast_object(values, name, reduction) if others else []):
         variable.assign(value)
+
+
+def _broadcasts_in_place(variable: tf.Variable) -> bool:
+    """Whether Horovod can broadcast a variable where it lies; of those without a number there is nothing to send."""
+    is_here = "device:CPU" in variable.device
+    return is_here and variable.dtype != tf.int16 and variable.shape.num_elements() > 0
+
+
+def _broadcast_in_place(variables: Sequence[tf.Variable], name: str, reduction: Reduction) -> None:
+    """Broadcasts variables without a copy, all of them in one call, once all ranks are here.
+
+    Horovod keeps the processor busy until they are sent: the watchdog would not see that a rank waits for another.
+    """
+    if not variables:
+        return
+    all_reduce_sum([tf.zeros([])], f"{name}.begin", reduction.uncompressed)
+    from horovod.tensorflow.mpi_ops import MPI_LIB
+
+    handles = {id(variable.handle): variable.handle for variable in variables}  # each is locked
+    process_set = reduction.options.get("process_set")
+    MPI_LIB.horovod_broadcast_inplace_resource(
+        [*handles.values()],
+        # Its own `broadcast_` takes the variables' names, which may differ.
+        variable_names=[f"{name}.{place}" for place in range(len(handles))],
+        root_rank=reduction.root,
+        process_set_id=process_set.process_set_id if process_set else 0,
+    )
 
 
 def on_chief(action: Callable[[], Any], name: str, reduction: Reduction = EVERYONE) -> Any:
