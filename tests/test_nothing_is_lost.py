@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -83,5 +84,13 @@ def test_a_search_keeps_the_best_epochs_weights_below_an_odd_name(config, tmp_pa
     assert "train it: python -m tflbt.train --config='" in capsys.readouterr().out
     won = recipes.load(str(search / "best.json"))
     assert won.optimizer.learning_rate == best.values["optimizer.learning_rate"]
+    about = json.loads((search / "search.json").read_text())
+    for key in ("directions", "margin"):  # as in a search of a version that did not know them
+        del about["config"][key]
+    (search / "search.json").write_text(json.dumps(about))
+    settings.margin.every = 1
+    with pytest.raises(ValueError, match=r"config.margin.every was \(not set\), is now 1"):
+        tflbt.tune.tune(settings, str(SPACE), search, resume=True, **options)
+    settings.margin.every = 0
     again = tflbt.tune.tune(settings, str(SPACE), search, resume=True, **options)
     assert (again.number, again.checkpoint) == (best.number, best.checkpoint)

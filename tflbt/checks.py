@@ -229,7 +229,7 @@ def text(name: str, value: Any) -> None:
 def single(name: str, value: Any) -> float:
     """Returns what the logs of an epoch hold as a float; raises ValueError unless it is one number."""
     try:
-        return float(value)
+        return float(np.asarray(value).item())
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name}={reprlib.repr(value)} in the logs must be one number.") from error
 

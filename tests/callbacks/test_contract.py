@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -156,6 +157,104 @@ def test_interrupted_and_resumed_equals_uninterrupted(
         for column in history:
             wanted = expected[column][-len(history[column]) :]
             np.testing.assert_array_equal(history[column], wanted)
+
+
+# What somebody may log, and the row that RunLog makes of it.
+ODD = [
+    (np.array(1.5), {"odd": 1.5}), (np.array([0.5, 0.25]), {"odd_0": 0.5, "odd_1": 0.25}), (np.ones([1]), {"odd": 1}),
+    (np.zeros([0]), {}), ([[1], [2, 3]], {}), (None, {}), ("text", {"odd": "text"}), (b"text", {"odd": "b'text'"}),
+    (math.nan, {"odd": math.nan}), (np.float32(2), {"odd": 2}), (np.int64(3), {"odd": 3}), (True, {"odd": "True"}),
+    (tf.constant(1.5), {"odd": 1.5}), (tf.constant([1, 2]), {"odd_0": 1, "odd_1": 2}), ({"a": 1}, {"odd": "{'a': 1}"}),
+    (tf.constant("text"), {"odd": "b'text'"}), (tf.ragged.constant([[1], [2, 3]]), {}), (..., {}),
+]  # fmt: skip
+
+
+class Odd(tf.keras.callbacks.Callback):
+    """Logs an odd value under an own name and RunLog's own at every hook, another in each epoch; ... for none."""
+
+    epoch = 0
+
+    def _log(self, logs):
+        if logs is not None and ODD[self.epoch][0] is not ...:
+            logs.update(
+                dict.fromkeys(
+                    ("odd", "epoch", "seconds", "phase", "batch_size"), ODD[self.epoch][0]
+                )
+            )
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+        self._log(logs)
+
+
+for _hook in dir(tf.keras.callbacks.Callback):
+    if _hook.startswith("on_") and _hook != "on_epoch_begin":
+        setattr(Odd, _hook, lambda self, *args, logs=None: self._log(args[-1] if args else logs))
+
+
+def test_odd_logs_pass_through_every_hook(tmp_path, data, make_model):
+    few = tuple(each[:8] for each in data)
+    model = make_model(cls=LargeBatchModel)
+    log = callbacks.RunLog(tmp_path / "log")
+    names = set(TOGETHER) - {"TwoPhaseSchedule", "Checkpoint"}
+    made = [Odd(), *(MAKERS[name](tmp_path, data) for name in sorted(names)), log]
+    made += [callbacks.TwoPhaseSchedule(curvature_data=data), callbacks.ElasticRanks(1)]
+    made += [tf.keras.callbacks.History(), callbacks.Checkpoint(tmp_path / "last", every=7)]
+    fit = {"batch_size": 8, "epochs": len(ODD), "verbose": 0, "validation_data": few}
+    model.fit(*few, callbacks=made, **fit)
+    rows = log.run_directory.metrics.read()
+    assert [row["epoch"] for row in rows] == list(range(1, len(ODD) + 1))
+    for row, (_, expected) in zip(rows, ODD, strict=True):
+        odd = {name: value for name, value in row.items() if name.startswith("odd")}
+        found = {name: value for name, value in odd.items() if value is not None}
+        assert repr(found) == repr(expected) or found == expected
+    model.evaluate(*few, verbose=0, callbacks=made)
+    model.predict(few[0], verbose=0, callbacks=made)
+    # These set the batch too, and so go by themselves.
+    for name in ("FirstEpochsBatch", "GrowBatchSize"):
+        model.fit(*few, callbacks=[Odd(), MAKERS[name](tmp_path, data)], **fit)
+
+
+@pytest.mark.parametrize("name", ["NonFiniteLoss", "TwoPhaseSchedule"])
+@pytest.mark.parametrize("value", [value for value, _ in ODD[:-1]], ids=repr)
+def test_an_odd_loss_is_one_number_or_named(name, value, data, make_model):
+    callback = {
+        "NonFiniteLoss": callbacks.NonFiniteLoss,
+        "TwoPhaseSchedule": lambda: callbacks.TwoPhaseSchedule(curvature_data=data, patience=9),
+    }[name]()
+    callback.set_model(make_model(cls=LargeBatchModel))
+    callback.set_params({"epochs": 3, "steps": 1, "verbose": 0})
+    callback.on_train_begin()
+    callback.on_epoch_begin(0)
+    single = value is None or np.isscalar(value) and not isinstance(value, (str, bytes))
+    single = single or (
+        isinstance(value, (np.ndarray, tf.Tensor))
+        and np.size(value) == 1
+        and value.dtype != tf.string
+    )
+    try:
+        callback.on_train_batch_end(0, {"loss": value})
+        callback.on_epoch_end(0, {"loss": value})
+        assert single
+    except ValueError as error:
+        assert not single and str(error).startswith("loss=") and "must be one number" in str(error)
+    except FloatingPointError:
+        assert name == "NonFiniteLoss" and math.isnan(value)
+
+
+def test_a_monitor_that_only_some_epochs_have(data, make_model, caplog):
+    """Keras's ReduceLROnPlateau goes on likewise."""
+    model = make_model()
+    schedule = callbacks.TwoPhaseSchedule(
+        curvature_data=data, monitor="val_loss", patience=1, extra_fraction=0
+    )
+    fit = {"batch_size": 8, "verbose": 0, "callbacks": [schedule]}
+    model.fit(*data, epochs=4, validation_data=data, validation_freq=[2, 4], **fit)
+    assert schedule.state()["machine"]["epoch"] == 4 and schedule.phase == "exploration"
+    assert caplog.text.count("epoch 1 has no val_loss, the monitor") == 1
+    fit["callbacks"] = [callbacks.TwoPhaseSchedule(curvature_data=data, monitor="val_loss")]
+    with pytest.raises(ValueError, match="monitor='val_loss' is not logged"):
+        model.fit(*data, epochs=2, **fit)
 
 
 def test_the_table_makes_the_two_phase_schedule_decay(tmp_path, data, make_model, script):

@@ -35,11 +35,11 @@ def _schedule(row: Mapping[str, Any]) -> str:
     """Returns phase, learning rate, batch size (if it may change), eigenvalue and decays."""
     parts = []
     if row.get("phase"):
-        parts.append(f"{row['phase']:<11}")
+        parts.append(f"{row['phase']!s:<11}")
     if row.get("learning_rate") is not None:
         parts.append(f"lr {_number(row['learning_rate'], 4)}")
     if row.get("growths") is not None:
-        parts.append(f"batch {row['batch_size']:<6}")
+        parts.append(f"batch {row['batch_size']!s:<6}")
     if "eigenvalue" in row:
         parts.append(f"eigenvalue {_number(row['eigenvalue'], 4)}")
     if row.get("decays") is not None:

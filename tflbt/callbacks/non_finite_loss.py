@@ -47,7 +47,7 @@ class NonFiniteLoss(TensorLogs, tf.keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Looks at the epoch's mean loss so far, if that takes no waiting or is due."""
-        loss = (logs or {}).get("loss", 0.0)
+        loss = (logs or {}).get("loss")
         self._updates += 1
         last = batch + 1 == self.params.get("steps")
         waits = "GPU" in getattr(loss, "device", "")
@@ -56,11 +56,11 @@ class NonFiniteLoss(TensorLogs, tf.keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Looks at the epoch's loss, as the last update is not recognised where the number of steps is not known."""
-        self._check((logs or {}).get("loss", 0.0))
+        self._check((logs or {}).get("loss"))
 
     def _check(self, loss: Any) -> None:
-        """Raises if the loss is not finite."""
-        loss = checks.single("loss", loss)
+        """Raises if there is a loss that is not finite."""
+        loss = 0.0 if loss is None else checks.single("loss", loss)
         if not np.isfinite(loss):
             raise FloatingPointError(
                 f"The loss is {loss} in epoch {self._epoch + 1} (learning rate {learning_rate(self.model):g}). Lower "

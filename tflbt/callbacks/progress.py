@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from typing import Any, TextIO
@@ -65,6 +66,6 @@ class Progress:
             parts.append(f"{seconds / max(share, 1e-9) * (1 - share):.0f} s left")
         else:
             parts.append(f"{step} steps, {seconds:.0f} s")
-        if "loss" in logs:
+        with contextlib.suppress(KeyError, TypeError, ValueError):  # it may be anything
             parts.append(f"loss {float(logs['loss']):.4f}")
         return "  ".join(parts)

@@ -225,7 +225,8 @@ class RunLog(TensorLogs, tf.keras.callbacks.Callback):
             "samples": _number(getattr(model, "samples_seen", None)),
         }
         # Keras's own schedules add "lr" to the logs, which is the column learning_rate.
-        row.update({name: _number(value) for name, value in logs.items() if name != "lr"})
+        ours = {"lr", *(name for name, value in row.items() if value is not None)}
+        row.update({name: _number(value) for name, value in logs.items() if name not in ours})
         row["learning_rate"] = _number(logs.get("learning_rate", rate))
         row["batch_size"] = _number(size)
         row["ranks"] = comm.reduction_of(model).size

@@ -41,7 +41,8 @@ class TwoPhaseSchedule(LearningRateFactor):
         method: "finite_difference" (default, the paper's) or "exact".
         seed: The seed of the start vector, at least 0, default 0.
         sub_batch_size: Samples of `curvature_data` in memory at a time; default None: the model's sub-batch size.
-        monitor: The logged loss to follow, default "loss".
+        monitor: The logged loss to follow, default "loss". Epochs without it, as `validation_freq` makes, are counted
+            and show nothing; a warning says so.
         begin: Epochs at the beginning whose losses do not count for the plateau, at least 0, default 0. Give it the
             epochs of the warm-up: a loss that rises with the rate would count as flat, though it falls ever since.
 
@@ -103,6 +104,7 @@ class TwoPhaseSchedule(LearningRateFactor):
             sub_batch_size=sub_batch_size,
         )
         self._machine = self._new_machine(1 if patience is None else patience)
+        self._has_come = self._noticed = False  # the monitor; that an epoch is without it
 
     def _new_machine(self, patience: int) -> TwoPhase:
         """Algorithm 1 at its beginning."""
@@ -140,11 +142,9 @@ class TwoPhaseSchedule(LearningRateFactor):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Gives the epoch's loss and eigenvalue to Algorithm 1, and carries out its decision."""
         logs = logs if logs is not None else {}
-        if self.monitor not in logs:
-            raise ValueError(f"monitor={self.monitor!r} is not logged; there are {sorted(logs)}.")
+        loss = self._monitored(epoch, logs)
         logs["learning_rate"] = learning_rate(self.model)
         self.curvature.start_epoch()
-        loss = self._mean_over_ranks(checks.single(self.monitor, logs[self.monitor]))
         if self.measure_exploration:
             self.curvature.measure(self.model)
         decision = self._machine.end_of_epoch(loss, lambda: self.curvature.measure(self.model))
@@ -155,6 +155,23 @@ class TwoPhaseSchedule(LearningRateFactor):
         if decision.decay:
             self._decay()
             self._log(epoch, f"decays the learning rate to {learning_rate(self.model):g}")
+
+    def _monitored(self, epoch: int, logs: dict[str, Any]) -> float | None:
+        """The epoch's monitored value; None, with one warning, where it may come, or has come, in other epochs only."""
+        if (value := logs.get(self.monitor)) is not None:
+            self._has_come = True
+            return self._mean_over_ranks(checks.single(self.monitor, value))
+        validated = any(name.startswith("val_") for name in logs)
+        may_come = self.monitor.startswith("val_") and epoch + 1 < self.params["epochs"]
+        if not (self.monitor in logs or self._has_come or (may_come and not validated)):
+            raise ValueError(f"monitor={self.monitor!r} is not logged; there are {sorted(logs)}.")
+        if not self._noticed:
+            self._noticed = True
+            logging.warning(
+                "TwoPhaseSchedule: epoch %d has no %s, the monitor; epochs without it are counted, and show nothing.",
+                *(epoch + 1, self.monitor),
+            )
+        return None
 
     def _mean_over_ranks(self, loss: float) -> float:
         """The mean of the ranks' losses, which are equal already for LargeBatchModel, but not for plain Keras."""

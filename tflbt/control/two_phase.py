@@ -66,15 +66,21 @@ class TwoPhase:
         checks.one_of("phase", self.phase, (EXPLORATION, CONVERGENCE))
         checks.counts(self, "epoch", "plateau_epoch", "switch_epoch", "decays")
 
-    def end_of_epoch(self, loss: float, eigenvalue: Callable[[], float]) -> Decision:
-        """Processes an epoch's mean training loss; `eigenvalue()` is called only if it is needed."""
+    def end_of_epoch(self, loss: float | None, eigenvalue: Callable[[], float]) -> Decision:
+        """Processes an epoch's mean training loss; `eigenvalue()` is called only if it is needed.
+
+        An epoch without a loss (None), which may be measured in some only, is counted and shows nothing.
+        """
         if self.phase == EXPLORATION:
             if not self._explored(loss):
                 return Decision()
             self.phase, self.switch_epoch = CONVERGENCE, self.epoch
-            self.reference_loss, self.reference_eigenvalue = loss, eigenvalue()
+            if loss is not None:
+                self.reference_loss, self.reference_eigenvalue = loss, eigenvalue()
             return Decision(switched=True)
         self.epoch += 1
+        if loss is None:
+            return Decision()
         measured = eigenvalue()
         if self._sharper_and_higher(loss, measured):
             self.reference_eigenvalue = self.reference_loss = None
@@ -83,10 +89,10 @@ class TwoPhase:
         self.reference_loss, self.reference_eigenvalue = loss, measured
         return Decision()
 
-    def _explored(self, loss: float) -> bool:
+    def _explored(self, loss: float | None) -> bool:
         """Counts one exploration epoch; True if the plateau and the extra epochs are over."""
         self.epoch += 1
-        seen = self.epoch - 1 >= self.begin
+        seen = loss is not None and self.epoch - 1 >= self.begin
         if seen and self.plateau_epoch is None and self.plateau.update(loss):
             self.plateau_epoch = self.epoch
         if self.plateau_epoch is None:

@@ -18,6 +18,7 @@ from absl import logging
 from tflbt.distributed import links
 from tflbt.distributed.activity import Activity, is_stopped, pollers, thread_ids, whereabouts
 from tflbt.distributed.hosts import addresses
+from tflbt.distributed.launcher import has_ended, mpi_launcher
 from tflbt.distributed.verdict import ENDS, LIMIT_VARIABLE, Report, judge, limit_of
 
 # With what the launchers need to end all ranks, a job whose rank is stuck ends within a minute.
@@ -101,6 +102,7 @@ class _Watch:
         self._heard: dict[int, dict[str, Any]] = {}  # what each rank said last
         self._others: dict[int, Activity] = {}  # of ranks on this host that are silent
         self._pids: dict[int, int] = {}  # of these
+        self._launcher = mpi_launcher()  # Open MPI's ranks would train on without it for a while
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
 
@@ -127,6 +129,8 @@ class _Watch:
             ):  # this thread did not run: it cannot judge for how long others were silent
                 self._excuse(now)
             last = now
+            if self._launcher is not None and has_ended(self._launcher):
+                _end_orphan(self._launcher.pid, f"rank {self.rank} on {self.host}")
             idle = 0.0
             if self.updates == seen:
                 idle = self._activity.sample()
@@ -251,6 +255,13 @@ def _leave(stopped: Sequence[int] = ()) -> None:
         for pid in stopped:
             _kill_after(2, pid)
     time.sleep(1.3)
+    os._exit(EXIT_STATUS)
+
+
+def _end_orphan(launcher: int, rank: str) -> None:
+    """Ends this process, whose launcher has been killed and took the ranks' output with it, as a rule."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"tflbt: mpirun, process {launcher}, has ended, so {rank} ends\n".encode())
     os._exit(EXIT_STATUS)
 
 

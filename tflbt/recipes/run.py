@@ -23,8 +23,8 @@ from tflbt.runs.config import as_plain, flatten
 from tflbt.runs.run_directory import RunDirectory
 from tflbt.training import LargeBatchModel
 
-# What may change between the start of a run and its resumption: nothing that the result depends on.
-_MAY_DIFFER = (
+# What may change between the start of a run, or a search, and its resumption: nothing that the result depends on.
+MAY_DIFFER = (
     *("stall_limit", "directions", "checkpoint.every", "checkpoint.keep"),
     *("checkpoint.initial", "checkpoint.keep_epochs"),
     *("checkpoint.every_updates", "checkpoint.every_minutes", "checkpoint.preemption"),
@@ -175,8 +175,8 @@ def claim(path: str | os.PathLike[str], config: Any, resume: bool) -> RunDirecto
 
     def claimed() -> RunDirectory:
         if resume:
-            new = _new_defaults(RunDirectory(path).hyper_parameters, config)
-            return RunDirectory.open(path, config, {*_MAY_DIFFER, *new})
+            new = new_defaults(RunDirectory(path).hyper_parameters, config)
+            return RunDirectory.open(path, config, {*MAY_DIFFER, *new})
         return RunDirectory.create(path, config)
 
     return comm.on_chief(claimed, "tflbt.run_directory")
@@ -204,8 +204,8 @@ def _begin_checkpoints(directory: RunDirectory, resume: bool, every: int, start_
         directory.checkpoints.mkdir(parents=True, exist_ok=True)
 
 
-def _new_defaults(before: Mapping[str, Any], config: ml_collections.ConfigDict) -> set[str]:
-    """The dotted keys of a recipe that a run's configuration lacks and that have their defaults."""
+def new_defaults(before: Mapping[str, Any], config: ml_collections.ConfigDict) -> set[str]:
+    """The dotted keys of a recipe that an earlier version's configuration lacks and that have their defaults."""
     default = default_config()
     for kind in parts.KINDS:
         if config[kind].get("name"):

@@ -20,10 +20,11 @@ from tflbt.recipes import space as recipe_space
 from tflbt.recipes.data import Samples, build_samples
 from tflbt.recipes.parts import USED_WITH
 from tflbt.runs import directions, received
-from tflbt.runs.config import as_plain
+from tflbt.runs.config import as_plain, flatten
 from tflbt.tuning import space as spaces
 from tflbt.tuning.ledger import Result
 from tflbt.tuning.search import Search
+from tflbt.tuning.search_directory import SearchDirectory
 from tflbt.tuning.trial import Trial
 from tflbt.tuning.winner import write_winner
 
@@ -124,10 +125,19 @@ def tune_recipe(
         grace=_grace(config, searched),
         group=group,
         about={"name": config.name, "defaults": defaults, "config": as_plain(config)},
+        may_differ=comm.on_chief(lambda: _may_differ(workdir, config), "tflbt.tuning.before"),
         write_best=write_best,
         **options,
     )
     return search.run(trainer)
+
+
+def _may_differ(workdir: Path, config: ml_collections.ConfigDict) -> tuple[str, ...]:
+    """What may change of the recipe if a search goes on: as for a run, also the keys that it does not know yet."""
+    directory = SearchDirectory(workdir)
+    before = directory.about.get("config") if directory.search_json.exists() else None
+    new = run.new_defaults(flatten(before), config) if isinstance(before, dict) else ()
+    return tuple(f"config.{key}" for key in (*run.MAY_DIFFER, *new))
 
 
 def _grace(config: ml_collections.ConfigDict, searched: keras_tuner.HyperParameters) -> int:

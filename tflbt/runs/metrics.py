@@ -242,7 +242,10 @@ def flat(row: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(value, (np.ndarray, list, tuple)) and not hasattr(value, "numpy"):
             found[name] = value
             continue
-        numbers = np.asarray(value)
+        try:
+            numbers = np.asarray(value)
+        except ValueError:  # lists of different lengths
+            continue
         if numbers.size == 1:
             found[name] = numbers.item()
         elif numbers.size <= MOST_NUMBERS and numbers.dtype.kind in "biuf":

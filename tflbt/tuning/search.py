@@ -21,7 +21,7 @@ from tflbt.tuning.ledger import Ledger, Result
 from tflbt.tuning.left_graphs import settled
 from tflbt.tuning.one_trial import exchange_over_all_ranks, expecting_traces, run_trial
 from tflbt.tuning.oracle import INDEPENDENT, TUNERS, make_oracle
-from tflbt.tuning.search_directory import COLUMNS, SearchDirectory
+from tflbt.tuning.search_directory import COLUMNS, MAY_DIFFER, SearchDirectory
 from tflbt.tuning.study import BASELINE, DONE, WAIT, Study
 from tflbt.tuning.trial import FAILED, Outcome, Trial
 from tflbt.tuning.trial_callbacks import WatchTrial
@@ -71,6 +71,7 @@ class Search:
         patience: Seconds for which a rank of a group that has ended a trial waits for the group's others.
         write_best: Called on rank 0 with each new best trial and its objective.
         verbose: 1 (default) prints two lines per trial.
+        may_differ: The dotted keys of `about` in which a resumed search may differ all the same; default: none.
 
     Raises:
         ValueError: If an argument is not valid, or the search to resume is another one.
@@ -109,6 +110,7 @@ class Search:
     patience: float = 60.0
     write_best: Callable[[Trial, float], None] | None = None
     verbose: int = 1
+    may_differ: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Checks the arguments and claims the directory."""
@@ -200,8 +202,9 @@ class Search:
             "space": self.space.get_config(),
             **self.about,
         }
-        claim = SearchDirectory.open if self.resume else SearchDirectory.create
-        return claim(self.directory, about)
+        if self.resume:
+            return SearchDirectory.open(self.directory, about, (*MAY_DIFFER, *self.may_differ))
+        return SearchDirectory.create(self.directory, about)
 
     def _open_ledger(self) -> None:
         """Reads the journal, on rank 0."""

@@ -19,7 +19,7 @@ from tflbt.training.checkpoint import Checkpoints
 from tflbt.tuning.study import BASELINE, Study
 
 # What may change between the start of a search and its resumption: it may go on for longer, on other ranks.
-_MAY_DIFFER = ("max_trials", "ranks", "ranks_per_trial")
+MAY_DIFFER = ("max_trials", "ranks", "ranks_per_trial")
 # Files by which a directory is recognised.
 _MARKS = {
     "search.json": "a search",
@@ -66,7 +66,7 @@ class SearchDirectory(ClaimedDirectory):
         cls,
         path: str | os.PathLike[str],
         description: Mapping[str, Any] | None = None,
-        may_differ: Collection[str] = _MAY_DIFFER,
+        may_differ: Collection[str] = MAY_DIFFER,
     ) -> SearchDirectory:
         """As `ClaimedDirectory.open`; writes down what differs and may."""
         search = super().open(path, description, may_differ)
