@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import random
@@ -19,6 +20,7 @@ from tflbt import legacy_keras
 def test_keras_2_is_chosen_while_tensorflow_is_not_imported(monkeypatch, loaded, chosen):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "tf_keras")
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    monkeypatch.setattr(legacy_keras, "_MENDS", {})
     monkeypatch.setattr(legacy_keras, "chosen", False)
     monkeypatch.setenv("TF_USE_LEGACY_KERAS", "")  # so that it is set back afterwards
     monkeypatch.delenv("TF_USE_LEGACY_KERAS")
@@ -66,3 +68,25 @@ def test_random_layers_are_built_after_a_seed_was_set():
         layer.build([None, 3])
         seen.append(layer.kernel.numpy().tolist())
     assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize("name", ["horovod.tensorflow.keras", "horovod.tensorflow.keras.callbacks"])
+def test_horovods_callbacks_call_the_backend_of_tf_keras(name):
+    """They import it as `keras.backend`, which is another Keras in the second lane."""
+    parent = importlib.import_module(name.rpartition(".")[0])
+    spec = legacy_keras._FINDER.find_spec(name, parent.__path__)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.K is tf.keras.backend
+    assert legacy_keras._FINDER.find_spec("horovod.tensorflow.functions", parent.__path__) is None
+
+
+def test_keras_tuner_searches_models_of_tf_keras(monkeypatch):
+    theirs = importlib.import_module("keras_tuner.src.backend")
+    assert theirs.keras.Model is tf.keras.Model
+    config = SimpleNamespace(_MULTI_BACKEND=True)
+    legacy_keras.mend_tuner(config)  # the rest of it has been imported with another Keras
+    assert config._MULTI_BACKEND
+    monkeypatch.delitem(sys.modules, "keras_tuner.src.backend.keras")
+    legacy_keras.mend_tuner(config)
+    assert not config._MULTI_BACKEND

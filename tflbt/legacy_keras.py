@@ -1,7 +1,7 @@
-"""Keras 2 where TensorFlow brings Keras 3: chosen before TensorFlow is imported, and mended for Python 3.12.
+"""Keras 2 where TensorFlow brings Keras 3: chosen before TensorFlow is imported, for all packages that use Keras.
 
 From 2.16 on, `tf.keras` is Keras 3 unless TF_USE_LEGACY_KERAS is set before TensorFlow is imported; then it is Keras 2,
-from the package tf_keras.
+from the package tf_keras. Packages that import `keras` by its own name get Keras 3 all the same: they are mended here.
 """
 
 from __future__ import annotations
@@ -10,29 +10,32 @@ import importlib.util
 import os
 import random
 import sys
-from importlib.machinery import ModuleSpec
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
-_BACKEND = "tf_keras.src.backend"
 chosen = (
     False  # whether Keras 2 was chosen here: a program that imports TensorFlow first has Keras 3
 )
 
 
 def choose() -> None:
-    """Sets TF_USE_LEGACY_KERAS where tf_keras is installed and neither the user nor an imported TensorFlow decided."""
+    """Sets TF_USE_LEGACY_KERAS where tf_keras is installed and neither the user nor an imported TensorFlow decided.
+
+    Where it is set, packages that would use Keras 3 are mended, those that are already imported too.
+    """
     global chosen
-    free = "tensorflow" not in sys.modules and "TF_USE_LEGACY_KERAS" not in os.environ
-    if free and importlib.util.find_spec("tf_keras"):
+    if importlib.util.find_spec("tf_keras") is None:
+        return
+    if "tensorflow" not in sys.modules and "TF_USE_LEGACY_KERAS" not in os.environ:
         os.environ["TF_USE_LEGACY_KERAS"] = "1"
         chosen = True
-    if sys.version_info < (3, 12):
+    if os.environ.get("TF_USE_LEGACY_KERAS") not in ("1", "true", "True"):
         return
-    if _BACKEND in sys.modules:
-        mend_seeds(sys.modules[_BACKEND])
-    else:
-        sys.meta_path.insert(0, _Mender())
+    sys.meta_path.insert(0, _FINDER)
+    for name in _MENDS.keys() & sys.modules.keys():
+        _MENDS[name](sys.modules[name])
 
 
 def refuse_keras_3() -> None:
@@ -84,21 +87,43 @@ def mend_seeds(backend: ModuleType) -> None:
     backend.RandomGenerator._create_seed = create_seed
 
 
-class _Mender:
-    """Mends tf_keras's backend as soon as it is imported."""
+def mend_horovod(module: ModuleType) -> None:
+    """Lets Horovod's callbacks and functions for Keras call the backend of `tf.keras`: they take that of `keras`."""
+    import tensorflow as tf
+
+    module.K = tf.keras.backend  # type: ignore[attr-defined]
+
+
+def mend_tuner(config: ModuleType) -> None:
+    """Lets KerasTuner use `tf.keras`, as it does without Keras 3; too late once the rest is imported."""
+    if "keras_tuner.src.backend.keras" not in sys.modules:
+        config._MULTI_BACKEND = False  # type: ignore[attr-defined]
+
+
+_MENDS: dict[str, Callable[[ModuleType], None]] = {
+    "horovod.tensorflow.keras": mend_horovod,
+    "horovod.tensorflow.keras.callbacks": mend_horovod,
+    "keras_tuner.src.backend.config": mend_tuner,
+}
+if sys.version_info >= (3, 12):
+    _MENDS["tf_keras.src.backend"] = mend_seeds
+
+
+class _Finder:
+    """Mends modules as soon as they are imported."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        """Finds the backend as others would, and has it mended."""
-        if name != _BACKEND:
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        """Finds such a module as Python would, and has it mended."""
+        spec = PathFinder.find_spec(name, path, target) if name in _MENDS else None
         if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
+            execute, mend = spec.loader.exec_module, _MENDS[name]
 
             def execute_and_mend(module: ModuleType) -> None:
                 execute(module)
-                mend_seeds(module)
+                mend(module)
 
             spec.loader.exec_module = execute_and_mend  # type: ignore[method-assign]
         return spec
+
+
+_FINDER = _Finder()
