@@ -45,6 +45,10 @@ class Owner:
         """Gives it its place."""
         self._process.place(environment)
 
+    def ask(self) -> None:
+        """Has it say that it is alive."""
+        self._process.ask()
+
     def stop(self, at_once: bool) -> None:
         """Ends it."""
         self._process.stop(at_once=at_once)
@@ -73,6 +77,13 @@ class RayProcess:
         """Gives it its place."""
         self.ready = False
         self._actor.place.remote(environment)
+
+    def ask(self) -> None:
+        """Has it say that it is alive."""
+        self._actor.ask.remote()
+
+    def is_stopped(self) -> None:
+        """Cannot be seen from here."""
 
     def poll(self) -> int | None:
         """Its exit status."""

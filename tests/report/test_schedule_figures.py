@@ -82,6 +82,27 @@ def test_a_batch_that_stays_has_figures_of_their_own():
         assert name in captions.WHOLE and captions.caption(name, History(rows)).endswith(".")
 
 
+def test_ranks_that_come_and_go_are_steps():
+    """Below the batch they follow; by themselves where that stays; not at all where they stay."""
+    rows = [{**row, "ranks": 1 + 2 * (row["epoch"] > 3)} for row in absa()]
+    panels = figures.draw(History(rows))["batch_size"].axes
+    assert [axes.get_ylabel() for axes in panels][:3] == [
+        "batch size",
+        "ranks",
+        "learning rate (log scale)",
+    ]
+    line = panels[1].lines[0]
+    at = dict(zip(line.get_xdata(), line.get_ydata()))
+    assert line.get_drawstyle() == "steps-pre" and (at[0], at[3], at[4], at[12]) == (1, 1, 3, 3)
+    assert all(tick == int(tick) for tick in panels[1].get_yticks())
+    words = "below, the number of ranks, the learning rate,"
+    assert words in captions.caption("batch_size", History(rows))
+    died = [{"epoch": n, "batch_size": 64, "ranks": [None, 2, 1][n - 1]} for n in (1, 2, 3)]
+    assert list(figures.draw(History(died))) == ["ranks"] and "ranks" in captions.WHOLE
+    assert captions.title("ranks", History(died)) == "Ranks"
+    assert figures.draw(History(died[:2])) == {}
+
+
 def test_many_sizes_are_labelled_by_powers_of_two():
     rows = [{"epoch": n, "batch_size": 1000 + 100 * n} for n in range(1, 20)]
     assert len(figures.draw(History(rows))["batch_size"].axes[0].get_yticks()) < 10

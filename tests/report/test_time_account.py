@@ -35,6 +35,15 @@ def test_parts_and_what_is_left():
     assert sum(time_account.totals(History(FULL)).values()) == 30.0
 
 
+def test_the_time_in_which_ranks_met_is_no_part_of_any_epochs_seconds():
+    rows = [row(1, computation=9.0), row(2, computation=8.0, resizing=0.5, joining=3.0)]
+    assert time_account.by_epoch(History(rows)) == {
+        "computation": [9.0, 8.0],
+        "resizing": [0.0, 3.5],
+        "other": [1.0, 1.5],
+    }
+
+
 def test_clocks_that_disagree_leave_nothing_negative():
     found = time_account.by_epoch(History([row(1, computation=10.001)]))
     assert found == {"computation": [10.001]}

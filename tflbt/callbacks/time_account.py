@@ -21,7 +21,8 @@ class TimeAccount(TensorLogs, tf.keras.callbacks.Callback):
     `seconds_communication` (all-reduces of the updates, waiting for slower ranks included), `seconds_input` (waiting
     for the next sub-batch) and `seconds_validation` (evaluations inside `fit`). Only the last is known for a plain
     Keras model. `seconds_curvature` and `seconds_resizing` come from the callbacks that measure or resize; the rest of
-    the column `seconds` is everything else: tracing in the first epoch, other callbacks, files.
+    the column `seconds` is everything else: tracing in the first epoch, other callbacks, files. `tflbt.elastic.fit`
+    adds `seconds_joining`, between two epochs: the ranks meet.
 
     Updates read the clock only where this callback is among those of their `fit`. Name it among RunLog's `sources`; its
     own position in the list of callbacks does not matter. Every rank may run it:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
 import sys
 import sysconfig
@@ -50,6 +51,16 @@ def is_stopped(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "Tt"
     except OSError:
         return False
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that it has started, as far as they run."""
+    found = [pid]
+    for parent in found:  # which grows
+        with contextlib.suppress(OSError):
+            children = Path(f"/proc/{parent}/task/{parent}/children").read_text()
+            found += map(int, children.split())
+    return found
 
 
 def pollers(seconds: float = 0.3) -> set[int]:

@@ -17,12 +17,13 @@ from typing import Any, Protocol
 from horovod.runner import gloo_run
 from horovod.runner.elastic import driver as horovod_driver
 from horovod.runner.elastic.discovery import HostDiscovery
-from horovod.runner.elastic.rendezvous import create_rendezvous_handler
-from horovod.runner.http import http_server
 
-SCOPE = "tflbt"  # of the rendezvous server's keys that are ours
+from tflbt.distributed import elastic_meeting, watchdog
+from tflbt.distributed.verdict import BLIND_LIMIT
+
 POLL = 0.05  # seconds
 GRACE = 30.0  # seconds that a process has to end, with a checkpoint perhaps
+ENDED = "so the others go on without it"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Seat:
     places: int
 
 
-class Worker(Protocol):
+class Worker(elastic_meeting.Answering, Protocol):
     """A process of the job, which has a place from the start, or waits for one."""
 
     @property
@@ -79,7 +80,7 @@ class Job:
     ) -> None:
         self._find_seats, self._start, self._log = seats, start, log
         self._max_ranks, self._standby, self._address = max_ranks, standby, address
-        self._variables = variables
+        self._variables, self._meeting = variables, elastic_meeting.Meeting()
         self._numbers = itertools.count()
         self._lock = threading.RLock()
         self._seats: dict[str, Seat] = {}  # of all virtual hosts that there have been
@@ -106,12 +107,12 @@ class Job:
     def run(self) -> list[int]:
         """Runs the job; returns the exit statuses of the processes that had a place as it ended."""
         horovod_driver.DISCOVER_HOSTS_FREQUENCY_SECS = POLL
-        server = _Server(self._address)
+        server = elastic_meeting.Server(self._address)
         count = len(self._members)
         self._driver = horovod_driver.ElasticDriver(
             server, _Offer(self.offer), 1, self._max_ranks, timeout=60
         )
-        port = server.start(_handler(self._driver, self))
+        port = server.start(elastic_meeting.handler(self._driver, self, self._meeting))
         self._variables = {
             **self._variables,
             "HOROVOD_GLOO_RENDEZVOUS_ADDR": self._address,
@@ -176,16 +177,13 @@ class Job:
         """Takes what ranks say.
 
         `progress`, of rank 0: the finished epochs, and the numbers of ranks that fit its batch. `stuck`: the virtual
-        host of a rank that does not go on, which is ended, and why.
+        host of a rank that does not go on, which is ended, and why. `alive`: the virtual host that says so.
         """
+        if key == "alive":
+            self._meeting.hear(value)
         if key == "stuck":
             name, _, line = value.partition(":")
-            with self._lock:
-                worker = self._workers.get(name)
-            if worker is not None and worker.poll() is None:
-                self._log(f"ends {name}: {line}")
-                print(f"tflbt: {line}", file=sys.stderr, flush=True)
-                worker.stop(at_once=True)
+            self._end(name, line)
         if key == "progress":
             epochs, _, sizes = value.partition(":")
             with self._lock:
@@ -205,6 +203,15 @@ class Job:
         name = f"{seat.host}-{seat.number}-{next(self._numbers)}"
         self._seats[name] = seat
         return name
+
+    def _end(self, name: str, line: str) -> None:
+        """Ends the process of a virtual host at once, and says why."""
+        with self._lock:
+            worker = self._workers.get(name)
+        if worker is not None and worker.poll() is None:
+            self._log(f"ends {name}: {line}")
+            print(f"tflbt: {line}", file=sys.stderr, flush=True)
+            worker.stop(at_once=True)
 
     def _leave(self, name: str) -> None:
         """Takes a virtual host back; its process, if that has not joined yet, waits again."""
@@ -231,6 +238,7 @@ class Job:
             seat = self._seats[name]
             # It may have been withdrawn a moment ago.
             worker = self._workers.get(name) or self._waiting.pop(seat, None)
+            has_waited = worker is not None
             if name not in self._members:
                 self._leaving[name] = seat
             self._placed.add(name)
@@ -240,14 +248,12 @@ class Job:
                 worker.place(environment)
             self._workers[name] = worker
         self._log(f"places {name} as rank {slot.rank} of {slot.size}")
-        while (status := worker.poll()) is None:
-            if any(event.is_set() for event in events):
-                worker.stop()
-            time.sleep(POLL)
+        status = self._await_end(name, worker, events, has_waited)
         with self._lock:
             self._log(f"{name} ended with status {status}")
             left = name in self._leaving
             if not left:
+                self._meeting.end(name)
                 self.statuses.append(status)
                 self.succeeded |= status == 0
             self._leaving.pop(name, None)
@@ -256,9 +262,34 @@ class Job:
             fits = left or not status or len(self._members) in self._good_sizes
             # Otherwise the driver must first know of who else has to leave.
             offers = self._offers + (0 if fits else 2)
-        while self._offers < offers and not self._stopped:
+        while self._offers < offers and not (self._stopped or self._driver.finished()):
             time.sleep(POLL)
         return status, time.time()
+
+    def _await_end(
+        self, name: str, worker: Worker, events: Iterable[threading.Event], has_waited: bool
+    ) -> int:
+        """Returns a process's exit status; ends it where it does not answer, or takes long to end when it is to."""
+        limit, since = watchdog.elastic_limit(), 0.0
+        heard = self._meeting.heard
+        doubt = elastic_meeting.Doubt(worker, lambda: heard.get(name, 0.0))
+        while (status := worker.poll()) is None:
+            time.sleep(POLL)
+            if any(event.is_set() for event in events):
+                since = since or time.monotonic()
+                worker.stop(at_once=time.monotonic() - since > GRACE)
+            silent = doubt.seconds(self._meeting.waits_for(name, self._driver.host_assignments))
+            if limit and silent >= limit:
+                stopped = worker.is_stopped()
+                # One that has never answered may still import, unless it can be seen that it is stopped.
+                if stopped is None and silent < BLIND_LIMIT and not (has_waited or name in heard):
+                    continue
+                why = "it is stopped" if stopped else "it does not answer"
+                seat = self._seats[name]
+                line = f"the others have waited {silent:.0f} s for process {seat.number} on {seat.host}"
+                self._end(name, f"{line}: {why}, {ENDED}.")
+                limit = 0.0
+        return status
 
 
 class _Offer(HostDiscovery):
@@ -271,40 +302,3 @@ class _Offer(HostDiscovery):
     def find_available_hosts_and_slots(self) -> dict[str, int]:
         """Called every `POLL` seconds."""
         return self._offer()
-
-
-class _Server(http_server.RendezvousServer):
-    """A rendezvous server that listens on this machine alone where all ranks are on it: it asks for no password."""
-
-    def __init__(self, address: str) -> None:
-        super().__init__(0)
-        self._address = "127.0.0.1" if address == "127.0.0.1" else ""
-
-    def start(self, handler_cls: Any = http_server.RendezvousHandler) -> int:
-        """Starts to listen; returns the port."""
-        server = http_server.RendezvousHTTPServer((self._address, 0), handler_cls, 0)
-        self._httpd = server
-        self._listen_thread = threading.Thread(target=server.serve_forever, daemon=True)
-        self._listen_thread.start()
-        return server.server_address[1]
-
-
-def _handler(driver: Any, job: Job) -> Any:
-    """Horovod's handler of requests, which answers ours too."""
-    base = create_rendezvous_handler(driver)
-
-    class Handler(base):  # type: ignore[misc, valid-type]
-        """The rendezvous, what rank 0 says of its progress, and whether ranks are to come or go."""
-
-        def _get_value(self, scope: str, key: str) -> Any:
-            if scope == SCOPE:
-                return job.get(key)
-            return super()._get_value(scope, key)
-
-        def _put_value(self, scope: str, key: str, value: bytes) -> None:
-            if scope == SCOPE:
-                job.put(key, value.decode("ascii"))
-            else:
-                super()._put_value(scope, key, value)
-
-    return Handler

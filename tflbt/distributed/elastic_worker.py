@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -65,11 +66,12 @@ def wait_for_place() -> None:
 
 
 def end_with_launcher() -> None:
-    """Ends this process, from now on, when its launcher ends, however that happens."""
+    """Ends this process, from now on, when its launcher ends, however that happens; answers its questions."""
 
     def watch() -> None:
         while sys.stdin.readline():
-            pass
+            with contextlib.suppress(OSError):
+                _put("alive", os.environ["HOROVOD_HOSTNAME"])
         os._exit(AGAIN)
 
     threading.Thread(target=watch, name="tflbt-launcher", daemon=True).start()
@@ -77,8 +79,7 @@ def end_with_launcher() -> None:
 
 def report(epochs: int, sizes: list[int]) -> None:
     """Tells the launcher how many epochs are finished, and the numbers of ranks that fit the batch."""
-    text = f"{epochs}:{','.join(map(str, sizes))}".encode("ascii")
-    urlopen(Request(_url("tflbt/progress"), data=text, method="PUT"), timeout=30).close()
+    _put("progress", f"{epochs}:{','.join(map(str, sizes))}", 30)
 
 
 def ranks_are_to_change() -> bool:
@@ -88,8 +89,12 @@ def ranks_are_to_change() -> bool:
 
 def lose(seat: str, line: str) -> None:
     """Tells the launcher to end the rank in a seat, without which the others go on, and why."""
-    text = f"{seat}:{line}".encode("ascii", "backslashreplace")
-    urlopen(Request(_url("tflbt/stuck"), data=text, method="PUT"), timeout=10).close()
+    _put("stuck", f"{seat}:{line}")
+
+
+def _put(key: str, text: str, timeout: float = 10) -> None:
+    data = text.encode("ascii", "backslashreplace")
+    urlopen(Request(_url(f"tflbt/{key}"), data=data, method="PUT"), timeout=timeout).close()
 
 
 def _get(path: str, timeout: float | None = 30) -> bytes:

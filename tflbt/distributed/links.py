@@ -11,6 +11,7 @@ import json
 import os
 import select
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -18,16 +19,28 @@ from multiprocessing import connection
 from typing import Any
 
 LONGEST = 4096  # bytes of a message
+PATIENCE = 10  # seconds that the other end has for a message that it has begun, or must send
 
 
 class Link:
     """One end of a connection, with the moment at which the other end was last heard."""
 
     def __init__(self, wire: connection.Connection, key: bytes, is_hub: bool) -> None:
-        """Takes a connection, after both ends have shown that they know the key."""
+        """Takes a connection, after both ends have shown that they know the key.
+
+        Raises:
+            ConnectionError: If the other end has ended.
+            OSError: If it does not answer.
+        """
+        with socket.socket(fileno=os.dup(wire.fileno())) as same:
+            limit = struct.pack("ll", PATIENCE, 0)
+            same.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         ends = (connection.deliver_challenge, connection.answer_challenge)
-        for prove in ends if is_hub else reversed(ends):
-            prove(wire, key)
+        try:
+            for prove in ends if is_hub else reversed(ends):
+                prove(wire, key)
+        except EOFError:
+            raise ConnectionError("the other end has ended") from None
         self._wire = wire
         self.heard = time.monotonic()
         self.is_open = True

@@ -42,6 +42,11 @@ def configured_limit(limit: float | None = None) -> float:
     return seconds
 
 
+def elastic_limit(limit: float | None = None) -> float:
+    """The stall limit where ranks come and go: `configured_limit`, or what Gloo's own leaves."""
+    return min(configured_limit(limit), ELASTIC_SHARE * _gloo_limit())
+
+
 class Watchdog:
     """Ends this process, and with it the job, once no rank that trains with it has worked for `limit` seconds.
 
@@ -57,8 +62,8 @@ class Watchdog:
     """
 
     def __init__(self, limit: float, rank: int, size: int = 1, group: int | None = 0) -> None:
-        if _is_elastic() and limit:
-            limit = min(limit, ELASTIC_SHARE * _gloo_limit())
+        if _is_elastic():
+            limit = elastic_limit(limit)
         self.limit, self.group = limit, group
         self._is_alone = _watch is None
         self._watch = _watch or _Watch(rank, size)
@@ -170,6 +175,8 @@ class _Watch:
         reports, missing = [own], self.size - 1
         open_links = {}
         for rank, link in sorted(dict(self.hub.links if self.hub else {}).items()):
+            if rank not in self._heard:
+                continue  # it has met all others a moment before this one
             self._heard[rank] = link.receive() or self._heard[rank]
             missing -= 1
             if not link.is_open:
@@ -310,6 +317,15 @@ def link(
     hidden = pollers() if before is None else thread_ids() - set(before)
     _watch = watch = _Watch(hvd.rank(), hvd.size(), hvd.local_rank(), hidden)
     watch.lose = lose
+    # Who is stopped in here is not known yet: time alone counts, or Gloo, which ends this where ranks come and go.
+    alone = Watchdog(configured_limit(), watch.rank)
+    with contextlib.nullcontext() if _is_elastic() else alone:
+        _introduce(hvd, watch)
+    watch.start()
+
+
+def _introduce(hvd: Any, watch: _Watch) -> None:
+    """Has all ranks say what they are, and connects this one to rank 0."""
     address, trouble = "127.0.0.1", "no network has an address of every host"
     is_here = _is_elastic() and os.environ.get("HOROVOD_GLOO_RENDEZVOUS_ADDR") == address
     if hvd.local_size() < hvd.size() and not is_here:
@@ -332,7 +348,6 @@ def link(
             "rank %d cannot reach rank 0 beside Horovod (%s): a stuck rank is noticed after ten minutes only.",
             watch.rank, trouble,
         )  # fmt: skip
-    watch.start()
 
 
 def _meet(hvd: Any, watch: _Watch) -> str | None:

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tflbt.distributed import activity
 from tflbt.distributed.elastic_driver import Job, Seat
 from tflbt.distributed.hosts import parse_file
 
@@ -35,8 +36,10 @@ class Process:
     It ends when its standard input does, so also when this launcher is killed.
     """
 
-    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
-        self.ready = False
+    def __init__(
+        self, command: list[str], environment: dict[str, str], *, is_here: bool = True
+    ) -> None:
+        self.ready, self._is_here = False, is_here
         self._process = subprocess.Popen(
             command,
             env=environment,
@@ -59,10 +62,23 @@ class Process:
     def place(self, environment: dict[str, str]) -> None:
         """Gives it its place; that it may have died is seen later."""
         self.ready = False
+        self._write(json.dumps(environment))
+
+    def ask(self) -> None:
+        """Has it say that it is alive: any line does."""
+        self._write("?")
+
+    def _write(self, line: str) -> None:
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(environment) + "\n")
+            self._process.stdin.write(line + "\n")
             self._process.stdin.flush()
+
+    def is_stopped(self) -> bool | None:
+        """Whether it, or a process that it has started, has been stopped; None if it runs on another machine."""
+        if not self._is_here:
+            return None
+        return any(map(activity.is_stopped, activity.family(self._process.pid)))
 
     def poll(self) -> int | None:
         """Its exit status."""
@@ -135,7 +151,8 @@ def starter(options: argparse.Namespace) -> Callable[[Seat, dict[str, str] | Non
         remote = (
             f"cd {shlex.quote(os.getcwd())} && exec env {shlex.join([*words, *options.command])}"
         )
-        return Process([*shlex.split(options.ssh), seat.host, remote], dict(os.environ))
+        words = [*shlex.split(options.ssh), seat.host, remote]
+        return Process(words, dict(os.environ), is_here=False)
 
     return start
 

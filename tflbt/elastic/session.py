@@ -16,9 +16,9 @@ from tflbt.callbacks.time_account import TimeAccount
 from tflbt.control.ranks import check_ranks
 from tflbt.data.forms import is_arrays
 from tflbt.distributed import comm, elastic_worker, membership
+from tflbt.elastic.epoch_ends import Commits, Once, Resizing
 from tflbt.elastic.state import Snapshot, restore, take_snapshot
 from tflbt.training import LargeBatchModel
-from tflbt.training.keras_internals import TensorLogs
 
 
 def fit(
@@ -147,7 +147,7 @@ class Session:
 
         All that these change is replaced when the process joins.
         """
-        arguments = {**self.arguments, "epochs": 1, "verbose": 0, "callbacks": [_Once()]}
+        arguments = {**self.arguments, "epochs": 1, "verbose": 0, "callbacks": [Once()]}
         if arguments.get("validation_data") is not None or arguments.get("validation_split"):
             arguments["validation_steps"] = 1
         for callback in self.callbacks:
@@ -267,66 +267,3 @@ def ranks_that_fit(
     """
     most = min(max(batch_size // samples_per_rank, min_ranks), max_ranks)
     return [n for n in range(1, most + 1) if batch_size % step(n) == 0] or [1]
-
-
-class Commits(TensorLogs, tf.keras.callbacks.Callback):
-    """The last callback: notes the training after each epoch, and ends the `fit` where ranks are to come or go."""
-
-    def __init__(self, session: Session) -> None:
-        super().__init__()
-        self.session, self.ranks_change = session, False
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Gives callbacks without `restore` their attributes back, which their `on_train_begin` may have reset."""
-        self.session.states.begin(self.model)
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Notes the training before its first epoch."""
-        if self.session.saved is None:
-            self.session.commit(epoch)
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Notes the training; asks the launcher whether ranks are to come or go."""
-        session, chief = self.session, comm.is_chief()
-        session.history[epoch] = {name: _number(value) for name, value in (logs or {}).items()}
-        session.commit(epoch + 1)
-        if chief:
-            elastic_worker.report(epoch + 1, session.sizes())
-        if epoch + 1 == session.epochs or self.model.stop_training:
-            return
-        change = float(chief and elastic_worker.ranks_are_to_change())
-        (total,) = comm.all_reduce_sum([tf.constant(change)], "tflbt.elastic.change")
-        if total > 0:
-            session.paused_at = time.perf_counter()
-            self.ranks_change = self.model.stop_training = True
-
-
-class Resizing(TensorLogs, tf.keras.callbacks.Callback):
-    """The first callback: adds to an epoch's row how long its ranks had waited for one another."""
-
-    def __init__(self, session: Session) -> None:
-        super().__init__()
-        self.session, self.seconds = session, 0.0
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """The first update after a change of ranks ends the pause."""
-        if (begun := self.session.paused_at) is not None:
-            self.seconds, self.session.paused_at = time.perf_counter() - begun, None
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Adds the column."""
-        if logs is not None:
-            logs["seconds_joining"] = self.seconds
-        self.seconds = 0.0
-
-
-class _Once(tf.keras.callbacks.Callback):
-    """Ends a training after its first update."""
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """The first update is over."""
-        self.model.stop_training = True
-
-
-def _number(value: Any) -> Any:
-    return value.numpy().item() if tf.is_tensor(value) and not value.shape.rank else value

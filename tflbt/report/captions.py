@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tflbt.report.measures import radii, updates
+from tflbt.report.schedule_figures import changes
 from tflbt.runs.history import History
 
 # Titles and captions of what rules and monitors measure.
@@ -13,6 +14,7 @@ WHOLE = (
     "learning_rate",
     "eigenvalue",
     "batch_size",
+    "ranks",
     "adversarial_ratio",
     "stability",
     *_MEASURES,
@@ -26,6 +28,7 @@ _TITLES = {
     "learning_rate": "Learning rate",
     "eigenvalue": "Largest Hessian eigenvalue",
     "batch_size": "Batch size",
+    "ranks": "Ranks",
     "adversarial_ratio": "Adversarial samples",
     "stability": "Stability of SGD",
     "margin": "Margin and loss",
@@ -81,6 +84,8 @@ def caption(name: str, history: History) -> str:
     if name == "accuracy":
         what = (history.metric or "").replace("_", " ")
         return f"The {what} on the training samples, and on the validation samples after the epoch."
+    if name == "ranks":
+        return "How many ranks trained in each epoch: they come with a batch that grows, and go."
     if name == "adversarial_ratio":
         return "The share of each batch that was replaced by adversarial samples."
     if name == "stability":
@@ -115,11 +120,15 @@ def _of_stability(history: History) -> str:
 def _of_batch(history: History) -> str:
     """Describes the panels of a run whose batch size changes."""
     columns = {
+        "ranks": "the number of ranks",
         "learning_rate": "the learning rate",
         "eigenvalue": "the Hessian eigenvalue that was measured",
         "adversarial_ratio": "the share of adversarial samples",
     }
-    *most, last = [words for column, words in columns.items() if history.has(column)] or [""]
+    columns = {column: words for column, words in columns.items() if history.has(column)}
+    if not changes(history, "ranks"):
+        columns.pop("ranks", None)
+    *most, last = list(columns.values()) or [""]
     panels = f"; below, {', '.join(most)}{' and ' if most else ''}{last}" if last else ""
     return (
         f"Samples that one update sees, over all ranks and sub-batches{panels}. "

@@ -1,4 +1,4 @@
-"""Figures of a schedule: learning rate, batch size, eigenvalue, adversarial share."""
+"""Figures of a schedule: learning rate, batch size, ranks, eigenvalue, adversarial share."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from tflbt.report import axis_scale, figure_style, phase_marks
 from tflbt.report.figure_style import COLOURS, WHOLE
@@ -17,10 +18,10 @@ _HEIGHT = 2.0  # inches per panel if there are several
 
 
 def draw(history: History) -> dict[str, Figure]:
-    """Returns the figures with data by name: `learning_rate`, `eigenvalue`, `adversarial_ratio`, or `batch_size`.
+    """Returns the figures with data by name: `ranks`, `learning_rate`, `eigenvalue`, ..., or `batch_size`.
 
-    A run whose batch size changes has `batch_size` alone, with a panel for each: batch size and learning rate above
-    each other, the eigenvalue and the adversarial share below, with marks where the batch grew.
+    A run whose batch size changes has `batch_size` alone, with a panel for each: batch size, ranks where they came or
+    went, learning rate, eigenvalue and adversarial share below each other, with marks where the batch grew.
 
     Source: Fig. 2 of `abs-absa.txt`.
     """
@@ -51,6 +52,15 @@ def _batch_size(axes: Axes, history: History) -> None:
     _steps(axes, history, sizes, "train")
     axis_scale.sizes(axes, sizes)
     phase_marks.shade(axes, history)
+
+
+def _ranks(axes: Axes, history: History) -> None:
+    """Draws how many ranks trained in each epoch."""
+    axes.set_ylabel("ranks")
+    numbers = history.series("ranks")
+    _steps(axes, history, numbers, "communication")
+    axes.set_ylim(0, 1.15 * max(number for number in numbers if math.isfinite(number)))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5, min_n_ticks=1))
 
 
 def _learning_rate(axes: Axes, history: History) -> None:
@@ -94,9 +104,9 @@ def _steps(axes: Axes, history: History, values: Sequence[float], role: str) -> 
     axes.plot(epochs, [values[0], *values], **look)
 
 
-def _changes(history: History) -> bool:
-    """True if the batch size changes during the run."""
-    return len({size for size in history.series("batch_size") if math.isfinite(size)}) > 1
+def changes(history: History, column: str) -> bool:
+    """True if a column has several values during the run."""
+    return len({value for value in history.series(column) if math.isfinite(value)}) > 1
 
 
 def _has_adversaries(history: History) -> bool:
@@ -106,7 +116,8 @@ def _has_adversaries(history: History) -> bool:
 
 # By name: whether there is something to draw, and the function that draws it.
 _PANELS: dict[str, tuple[Callable[[History], bool], Callable[[Axes, History], None]]] = {
-    "batch_size": (_changes, _batch_size),
+    "batch_size": (lambda history: changes(history, "batch_size"), _batch_size),
+    "ranks": (lambda history: changes(history, "ranks"), _ranks),
     "learning_rate": (lambda history: history.has("learning_rate"), _learning_rate),
     "eigenvalue": (lambda history: history.has("eigenvalue"), _eigenvalue),
     "adversarial_ratio": (_has_adversaries, _adversarial_ratio),

@@ -15,13 +15,15 @@ OTHER = "other"
 def by_epoch(history: History) -> dict[str, list[float]]:
     """Returns the seconds that each epoch spent on each part that took any time, and on `other`, the rest.
 
-    Epochs without a number count 0.
+    Epochs without a number count 0. Where ranks came or went, the time without training before an epoch belongs to it.
     """
     parts = {part: _column(history, f"seconds_{part}") for part in PARTS}
     stability = _column(history, "seconds_stability")  # StabilityMonitor measures curvature too
     parts["curvature"] = [a + b for a, b in zip(parts["curvature"], stability)]
+    joining = _column(history, "seconds_joining")  # of ranks that come and go in one job
+    parts["resizing"] = [a + b for a, b in zip(parts["resizing"], joining)]
     spent = [sum(values) for values in zip(*parts.values())]
-    whole = _column(history, "seconds")
+    whole = [a + b for a, b in zip(_column(history, "seconds"), joining)]
     parts[OTHER] = [max(0.0, total - accounted) for total, accounted in zip(whole, spent)]
     return {part: values for part, values in parts.items() if any(values)}
 
