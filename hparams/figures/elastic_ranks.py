@@ -3,13 +3,13 @@
 python hparams/figures/elastic_ranks.py DATA_DIR FOLDER             # three runs in turn; again: those not there yet
 python hparams/figures/elastic_ranks.py DATA_DIR FOLDER --figure    # table and figure of the runs that are there
 
-cifar10_resnet20.py:absa with ResNet-8 on the first 5,000 images of CIFAR-10, batches of 128 to 1,024, a core per rank, 256
-samples of an update per rank: one rank, two ranks, and launch/elastic.sh from one to two. Writes elastic_ranks.png
+cifar10_resnet20.py:absa with ResNet-8 on the first 5,000 images of CIFAR-10, batches of 128 to 1,024, a core per rank,
+256 samples of an update per rank: one rank, two ranks, and launch/elastic.sh from one to two. Writes elastic_ranks.png
 beside this file. Its bars are the columns of metrics.csv, in which resizing is `seconds_joining`: no epoch's time.
 
 The last line has a stricter measure, by the times of all updates. A turn is the time from an epoch's last update to the
-end of the next epoch's first, less a usual update of that epoch, and less the seconds that metrics.csv has for the first
-epoch's curvature and validation. What the turn at which ranks came costs beyond the median of the same run's other
+end of the next epoch's first, less a usual update of that epoch, and less what metrics.csv has for curvature and
+validation of the epoch that ended. What the turn at which ranks came costs beyond the median of the same run's other
 turns (iterators, checkpoint, log) is resizing; the first update's wait for the new rank is in it. The share is of the
 time from the first update to the last.
 """
