@@ -155,13 +155,17 @@ def test_what_is_said_to_the_libraries_goes_to_all_hosts() -> None:
 
 
 def test_slurm_takes_the_templates_numbers_or_the_jobs() -> None:
-    assert "--nodes=2 --ntasks=8 --ntasks-per-node=4 " in command(
+    assert "--nodes=2 --ntasks=8 --ntasks-per-node=4 --cpus-per-task=8 " in command(
         "slurm.sbatch", "--dry-run", "--config=a.py"
     )
+    # A job that was not asked for cores per task gets none from here.
+    assert "--cpus-per-task" not in command("slurm.sbatch", "--dry-run", "true", SLURM_JOB_ID="7")
     told = command(
-        "slurm.sbatch", "--dry-run", "--config=a.py", SLURM_NNODES="3", SLURM_NTASKS_PER_NODE="5"
-    )
-    assert told.startswith("srun --mpi=pmix --nodes=3 --ntasks=15 --ntasks-per-node=5 ")
+        "slurm.sbatch", "--dry-run", "--config=a.py", SLURM_NNODES="3", SLURM_NTASKS_PER_NODE="5",
+        SLURM_CPUS_PER_TASK="6",
+    )  # fmt: skip
+    numbers = "--nodes=3 --ntasks=15 --ntasks-per-node=5 --cpus-per-task=6"
+    assert told.startswith(f"srun --mpi=pmix {numbers} --cpu-bind=none ")
     assert told.endswith(" python -m tflbt.train --config=a.py")
 
 
