@@ -127,7 +127,7 @@ def main() -> None:
     add("data_dir")
     add("folder", type=Path)
     add("--figure", action="store_true", help="train nothing")
-    add("--epochs", type=int, default=24)
+    add("--epochs", type=int, default=20)
     add("--images", type=int, default=5000, help="to train on; a fifth as many to test on")
     add("--workdir", type=Path, help=argparse.SUPPRESS)  # of a rank's run
     options = parser.parse_args()

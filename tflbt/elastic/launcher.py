@@ -23,7 +23,7 @@ from typing import Any
 
 from tflbt.distributed import activity
 from tflbt.distributed.elastic_driver import Job, Seat
-from tflbt.distributed.hosts import parse_file
+from tflbt.distributed.hosts import addresses, parse_file
 
 # What reaches the ranks on other hosts, by the beginnings of names.
 FORWARDED = ("HOROVOD_", "TF_", "TFLBT_", "NCCL_", "OMP_", "PYTHONPATH", "PATH", "LD_LIBRARY_PATH")
@@ -93,8 +93,9 @@ class Process:
 
 
 def is_here(host: str) -> bool:
-    """Whether a host is this machine, by its name."""
-    return host in ("localhost", socket.gethostname()) or host.startswith("127.")
+    """Whether a host is this machine, by its name or one of its addresses."""
+    own = [str(interface.ip) for _, interface in addresses()]
+    return host in ("localhost", socket.gethostname(), *own) or host.startswith("127.")
 
 
 class Hosts:
