@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tensorflow as tf
 
 from tflbt.distributed import comm, elastic_worker
 from tflbt.training.keras_internals import TensorLogs
 
-if TYPE_CHECKING:
-    from tflbt.elastic.session import Session
-
 
 class Commits(TensorLogs, tf.keras.callbacks.Callback):
-    """The last callback: notes the training after each epoch, and ends the `fit` where ranks are to come or go."""
+    """The last callback: notes the training after each epoch, and ends the `fit` where ranks are to come or go.
 
-    def __init__(self, session: Session) -> None:
+    Args:
+        session: The `Session` of the `fit`.
+    """
+
+    def __init__(self, session: Any) -> None:
         super().__init__()
         self.session, self.ranks_change = session, False
 
@@ -53,7 +54,7 @@ class Resizing(TensorLogs, tf.keras.callbacks.Callback):
     RunLog's `seconds` of neither epoch hold.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Any) -> None:
         super().__init__()
         self.session, self.seconds = session, 0.0
 
