@@ -40,7 +40,7 @@ def train(options: argparse.Namespace) -> None:
     import tensorflow as tf
 
     from tflbt import data, recipes
-    from tflbt.distributed import comm, membership
+    from tflbt.distributed import comm, elastic_worker, membership
     from tflbt.recipes import build, run
 
     class Turns(tf.keras.callbacks.Callback):
@@ -65,7 +65,7 @@ def train(options: argparse.Namespace) -> None:
     config.sub_batch_size, config.model.depth = 64, 8
     third = options.epochs / 3
     config.schedule.epochs = (round(1.5 * third), round(2 * third), round(8 / 3 * third))
-    config.batch_schedule.update({"max_batch_size": 1024, "kappa": 3, "curvature_samples": 128})
+    config.batch_schedule.update({"max_batch_size": 1024, "kappa": 2, "curvature_samples": 128})
     if membership.elastic():
         config.elastic.update({"max_ranks": 2, "samples_per_rank": 256})
     build.prepare_process(config)
@@ -79,8 +79,8 @@ def train(options: argparse.Namespace) -> None:
         y_test=images.y_test[:test],
     )
     recipe = build.build(config, images=images)
-    directory = run.claim(options.workdir, config, resume=False)
-    recipe.fit([Turns()], directory)
+    resume = elastic_worker.must_resume()  # where all ranks were lost
+    recipe.fit([Turns()], run.claim(options.workdir, config, resume), resume=resume)
 
 
 def resizing(workdir: Path) -> tuple[float, float, float]:

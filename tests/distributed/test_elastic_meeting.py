@@ -17,32 +17,25 @@ from tflbt.elastic import launcher
 
 # In place of ssh: takes the host for its own name, and runs the command here.
 SSH = "sh -c 'exec sh -c \"$1\"'"
-STOPS = "test $HOROVOD_RANK = 0 || kill -STOP $$"
+STOPS = "test $TFLBT_ELASTIC_SEAT = 0/1 || kill -STOP $$"
 
 
-@pytest.mark.parametrize(
-    ("host", "why"), [("localhost", "it is stopped"), ("far", "it does not answer")]
-)
+@pytest.mark.parametrize(("host", "why"), [("localhost", "is stopped"), ("far", "does not answer")])
 def test_a_rank_that_is_stopped_as_it_ends(host, why, monkeypatch, capfd):
     """Rank 0 has ended; Horovod's driver would wait for rank 1 without end."""
     monkeypatch.setenv("HOROVOD_GLOO_TIMEOUT_SECONDS", "1")
     monkeypatch.setattr(elastic_driver, "BLIND_LIMIT", 1.0)  # this one has never said a word
     monkeypatch.setattr(elastic_driver, "GRACE", 1.0)
-    options = launcher.arguments(["--max-ranks", "2", "--ssh", SSH, "--", "sh", "-c", STOPS])
-    seats = [Seat("localhost", 0, 1), Seat(host, 1, 2)]
-    job = Job(
-        lambda: seats,
-        launcher.starter(options),
-        first_ranks=2,
-        max_ranks=2,
-        standby=0,
-        address="127.0.0.1",
-        variables={},
-        log=lambda line: None,
-    )
+    job = started(Seat("localhost", 0, 1), Seat(host, 1, 2), STOPS)
     assert sorted(job.run()) == [-signal.SIGKILL, 0] and job.succeeded
-    line = f"s for process 1 on {host}: {why}, so the others go on without it."
-    assert line in capfd.readouterr().err
+    assert f"tflbt: process 1 on {host} {why}, so it is ended." in capfd.readouterr().err
+
+
+def test_a_rank_that_is_alone_and_stopped(monkeypatch, capfd):
+    """Nobody waits for it but the launcher."""
+    monkeypatch.setenv("HOROVOD_GLOO_TIMEOUT_SECONDS", "1")
+    assert started(Seat("localhost", 0, 1), "kill -STOP $$").run() == [-signal.SIGKILL]
+    assert "process 0 on localhost is stopped, so" in capfd.readouterr().err
 
 
 def test_a_process_that_answers_is_left_alone():
@@ -69,6 +62,21 @@ def test_a_process_that_answers_is_left_alone():
         process._process.stdin.close()  # as where its launcher ends
         assert process._process.wait(timeout=60) == 75
         server.stop()
+
+
+def started(*seats_and_program):
+    *seats, program = seats_and_program
+    words = ["--max-ranks", "2", "--ssh", SSH, "--", "sh", "-c", program]
+    return Job(
+        lambda: seats,
+        launcher.starter(launcher.arguments(words)),
+        first_ranks=len(seats),
+        max_ranks=2,
+        standby=0,
+        address="127.0.0.1",
+        variables={},
+        log=lambda line: None,
+    )
 
 
 class Heard:

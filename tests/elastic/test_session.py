@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -14,8 +15,9 @@ import tensorflow as tf
 from tests.conftest import rank_environment
 from tests.elastic import growing
 from tests.ranks.runs import rows
-from tflbt import elastic
-from tflbt.distributed import comm
+from tflbt import elastic, recipes
+from tflbt.distributed import comm, elastic_worker
+from tflbt.train import train
 
 PROGRAM = Path(growing.__file__)
 
@@ -74,6 +76,20 @@ def test_ranks_come_die_leave_and_are_lost(tmp_path):
             [float(value) for value in other.values()],
             rtol=1e-5,
         )
+
+
+def test_a_process_that_waits_leaves_the_run_directory_to_rank_0(tmp_path, monkeypatch):
+    """It may be there first; rank 0 would refuse a directory in which there is something."""
+    config = recipes.default_config()
+    with config.unlocked():
+        config.model = {"name": "logistic_regression"}
+    config.update({"batch_size": 500, "sub_batch_size": 500})
+    monkeypatch.setenv("TFLBT_ELASTIC", "1")
+    monkeypatch.setenv(elastic_worker.STANDBY_VARIABLE, "1")
+    monkeypatch.setattr(sys, "stdin", io.StringIO())  # its launcher ends
+    with pytest.raises(SystemExit):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_arguments_that_cannot_be_are_refused_by_name():

@@ -19,11 +19,11 @@ from horovod.runner.elastic import driver as horovod_driver
 from horovod.runner.elastic.discovery import HostDiscovery
 
 from tflbt.distributed import elastic_meeting, watchdog
-from tflbt.distributed.verdict import BLIND_LIMIT
+from tflbt.distributed.verdict import BLIND_LIMIT, LIMIT_VARIABLE
 
 POLL = 0.05  # seconds
 GRACE = 30.0  # seconds that a process has to end, with a checkpoint perhaps
-ENDED = "so the others go on without it"
+ENDED = f", so it is ended. If that is too early, raise the limit with {LIMIT_VARIABLE}=SECONDS (0: never)."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -284,10 +284,9 @@ class Job:
                 # One that has never answered may still import, unless it can be seen that it is stopped.
                 if stopped is None and silent < BLIND_LIMIT and not (has_waited or name in heard):
                     continue
-                why = "it is stopped" if stopped else "it does not answer"
+                why = "is stopped" if stopped else "does not answer"
                 seat = self._seats[name]
-                line = f"the others have waited {silent:.0f} s for process {seat.number} on {seat.host}"
-                self._end(name, f"{line}: {why}, {ENDED}.")
+                self._end(name, f"process {seat.number} on {seat.host} {why}{ENDED}")
                 limit = 0.0
         return status
 

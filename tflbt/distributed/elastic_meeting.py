@@ -19,6 +19,7 @@ from horovod.runner.elastic.rendezvous import (
 from horovod.runner.http import http_server
 
 SCOPE = "tflbt"  # of the rendezvous server's keys that are ours
+LOOK = 0.5  # seconds between looks at a process
 ASK = 1.0  # seconds between questions, each of which has to be answered within ANSWER
 ANSWER = 5.0
 
@@ -75,10 +76,10 @@ class Meeting:
 
 
 class Doubt:
-    """For how long a process that others wait for has not answered.
+    """For how long a process has been stopped, or, where that cannot be seen, has not answered while others wait.
 
     Args:
-        process: The process, asked only while others wait for it.
+        process: The process.
         heard: Returns when it has answered last, on the monotonic clock.
     """
 
@@ -87,20 +88,28 @@ class Doubt:
         self._looked, self._asked, self._silent = time.monotonic(), 0.0, 0.0
 
     def seconds(self, waited_for: bool) -> float:
-        """Looks, or asks; to be called often. Time in which this launcher did not run itself does not count."""
+        """Looks, or asks, twice a second at most; to be called often.
+
+        Time in which nobody waits counts half: ranks that are linked find by themselves who is stopped, and say more.
+        Time in which this launcher did not run itself does not count.
+        """
         now = time.monotonic()
-        passed, self._looked = min(now - self._looked, ASK), now
-        self._silent = self._silent + passed if waited_for and not self._answers(now) else 0.0
+        if now - self._looked >= LOOK:
+            passed, self._looked = min(now - self._looked, ASK), now
+            lost = self._is_stopped_or_silent(now, waited_for)
+            self._silent = self._silent + passed * (1 if waited_for else 0.5) if lost else 0.0
         return self._silent
 
-    def _answers(self, now: float) -> bool:
+    def _is_stopped_or_silent(self, now: float, waited_for: bool) -> bool:
         stopped = self._process.is_stopped()
         if stopped is not None:
-            return not stopped
+            return stopped
+        if not waited_for:
+            return False
         if now - self._asked >= ASK:
             self._asked = now
             self._process.ask()
-        return now - self._heard() < ANSWER
+        return now - self._heard() >= ANSWER
 
 
 class Asked(Protocol):

@@ -102,7 +102,7 @@ class Recipe:
         over = any(getattr(callback, "over", False) for callback in more_callbacks)
         if finished >= self.config.epochs or over:
             return None
-        if not finished:
+        if not finished and not elastic_worker.is_standby():  # which may be here before rank 0
             comm.on_chief(
                 lambda: _begin_checkpoints(directory, resume, checkpoint.every, start_over),
                 "tflbt.checkpoint.begin",
