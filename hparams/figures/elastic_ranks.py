@@ -92,7 +92,7 @@ def resizing(workdir: Path) -> tuple[float, float, float]:
     at_changes: list[float] = []
     rows = RunDirectory(workdir).metrics.read()
     for row, (_, size, ends), (_, next_size, next_ends) in zip(rows, epochs, epochs[1:]):
-        update = statistics.median(b - a for a, b in zip(next_ends, next_ends[1:]))
+        update = statistics.median([b - a for a, b in zip(next_ends, next_ends[1:])] or [0.0])
         measured = sum(row.get(f"seconds_{part}") or 0.0 for part in ("curvature", "validation"))
         turn = next_ends[0] - ends[-1] - update - measured
         (usual if size == next_size else at_changes).append(turn)
