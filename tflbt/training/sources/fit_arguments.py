@@ -76,4 +76,4 @@ def check_loop(callbacks: Any, verbose: Any) -> None:
         return
     for callback in tf.nest.flatten([] if callbacks is None else callbacks):
         if not isinstance(callback, tf.keras.callbacks.Callback):
-            raise ValueError(f"callbacks={callbacks!r} must be Keras callbacks, in a list.")
+            raise ValueError(f"callbacks={callbacks!r} must be callbacks of tf.keras, in a list.")
