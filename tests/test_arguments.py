@@ -101,13 +101,14 @@ LEGAL = {
     "fit.x": [np.zeros(3)],
     "fit.y": [],
     "fit.validation_data": [None],
-    "fit.verbose": [True, 0],
+    "fit.verbose": [None, True, 0],
+    "fit.shuffle": [None, True, 0],
     "fit.class_weight": [None, {}],
     "fit.sample_weight": [None, {}],
     "fit.transform": [None, len],
     "fit.validation_freq": [[], [0], [-1, 2]],  # the epochs after which to validate
     "evaluate.callbacks": [None, [], {}],
-    "evaluate.verbose": [True, 0],
+    "evaluate.verbose": [None, True, 0],
     "evaluate.sample_weight": [None, {}],
     "compile.metrics": [None, [], {}, len],
     "compile.weighted_metrics": [None, [], {}, len],
@@ -313,3 +314,54 @@ def test_fit_evaluate_and_compile_refuse_bad_arguments_by_name():
         tried, faults = tried + more, faults + found
     assert not faults, f"{len(faults)} of {tried}:\n" + "\n".join(faults[:60])
     assert tried > 1_000 and int(model.optimizer.iterations) == 0
+
+
+# What plain Keras takes too, as its users write it; several in a `fit`.
+LEGAL_FITS = (
+    {"verbose": 3, "shuffle": 0, "validation_split": None, "epochs": np.array(1), "batch_size": tf.constant(4)},
+    {"verbose": None, "shuffle": None, "validation_split": np.float32(0.5), "epochs": np.int64(1)},
+    {"verbose": np.int64(0), "shuffle": 1, "class_weight": {np.int64(0): np.float32(1), np.int64(1): 2}},
+    {"shuffle": np.bool_(True), "class_weight": {0: tf.constant(1.0), 1: np.array(2.0)}, "batch_size": np.uint8(4)},
+    {"callbacks": tf.keras.callbacks.History(), "validation_data": [X, Y], "validation_freq": [1]},
+    {"callbacks": ((tf.keras.callbacks.History(),), []), "sample_weight": np.ones([4, 1])},
+)  # fmt: skip
+
+
+def test_fit_takes_what_keras_takes():
+    inputs = tf.keras.Input([3])
+    model = tflbt.LargeBatchModel(inputs, tf.keras.layers.Dense(2)(inputs))
+    loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", loss, loss_weights=np.array([0.5]))
+    for arguments in LEGAL_FITS:
+        model.fit(X, Y, **{"verbose": 0, **arguments})
+    batches, steps = tf.data.Dataset.from_tensor_slices((X, Y)).batch(2), np.ceil(len(X) / 2)
+    model.fit(batches.repeat(), steps_per_epoch=steps, verbose=0)
+    model.fit(batches, validation_data=batches, validation_steps=steps, verbose=0)
+    model.evaluate(batches, steps=steps, verbose=3)
+
+
+def test_numpys_and_paths_spellings_are_taken(tmp_path):
+    assert schedules.regime_adaptation(np.array([1, 2]), 8, 4) == (2, 4)
+    assert tflbt.callbacks.RunLog(tmp_path, verbose=True).verbose == 1
+    assert data.fit_standardize(tf.constant(IMAGES)).mean.shape == (2, 2, 1)
+    assert float(tflbt.optimizers.LARS(np.array(0.5)).learning_rate) == 0.5
+    config = recipes.default_config()
+    config.epochs, config.deterministic = np.int64(3), np.bool_(True)
+    config.optimizer.learning_rate = np.float32(0.5)
+    config.schedule = {"name": "step", "epochs": np.array([1, 2])}
+    assert (config.epochs, config.optimizer.learning_rate, config.schedule.epochs) == (
+        3,
+        0.5,
+        (1, 2),
+    )
+    root = Path(__file__).resolve().parents[1]
+    assert recipes.load(root / "hparams" / "digits_resnet.py").name.startswith("digits_resnet")
+
+
+def test_a_number_in_an_array_is_a_number():
+    lars = tflbt.optimizers.LARS(tf.constant(0.1), momentum=np.array(0.5))
+    assert lars.get_config()["momentum"] == 0.5
+    assert schedules.CosineDecay(tf.constant(3)).epochs == 3
+    for wrong in (np.array(0.5), tf.Variable(3), np.array("3")):
+        with pytest.raises(ValueError, match="^max_ranks="):
+            tflbt.callbacks.ElasticRanks(wrong)

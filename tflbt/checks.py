@@ -54,14 +54,20 @@ def arguments(target: Target) -> Target:
         if not kinds:  # read at the first call: an annotation may name what is defined further down
             kinds.update({"return": None, **typing.get_type_hints(target, include_extras=True)})
         try:
-            bound = signature.bind(*args, **kwargs).arguments
+            bound = signature.bind(*args, **kwargs)
         except TypeError:
             return target(*args, **kwargs)  # Python's own words, with the function's name
-        for name, value in bound.items():
+        single = {}
+        for name, value in bound.arguments.items():
             if name in kinds:
                 is_several = signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL
+                if not is_several and not _fits(value, kinds[name]):
+                    single[name] = value = scalar(value)
                 for each in value if is_several else (value,):
                     kind(name, each, kinds[name])
+        if single:
+            bound.arguments.update(single)
+            args, kwargs = bound.args, bound.kwargs
         return target(*args, **kwargs)
 
     checked.__signature__ = signature  # type: ignore[attr-defined]
@@ -74,6 +80,19 @@ def kind(name: str, value: Any, annotation: Any) -> None:
         whole(name, value, at_least=0)
     elif not _fits(value, annotation):
         raise ValueError(f"{name}={reprlib.repr(value)} must be {_words(annotation, value)}.")
+
+
+def scalar(value: Any) -> Any:
+    """The number in an array or tensor without dimensions; anything else, a variable too, as it is.
+
+    Example:
+        >>> scalar(np.array(3)), scalar([3])
+        (3, [3])
+    """
+    is_single = getattr(value, "ndim", None) == 0 and not hasattr(value, "assign")
+    if is_single and hasattr(value, "numpy"):
+        value = value.numpy()
+    return value.item() if is_single and isinstance(value, (np.ndarray, np.generic)) else value
 
 
 def _fits(value: Any, kind: Any) -> bool:

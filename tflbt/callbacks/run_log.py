@@ -78,10 +78,10 @@ class RunLog(TensorLogs, tf.keras.callbacks.Callback):
         self,
         run_directory: RunDirectory | str | os.PathLike[str],
         sources: Iterable[Any] = (),  # with `epoch_columns`, as `Source` has it
-        verbose: int = 1,
+        verbose: bool | int = 1,
     ) -> None:
         super().__init__()
-        checks.one_of("verbose", verbose, (0, 1, 2))
+        checks.one_of("verbose", verbose, (0, 1, 2, True, False))
         if not isinstance(run_directory, RunDirectory):
             run_directory = RunDirectory(run_directory)
         self.run_directory = run_directory

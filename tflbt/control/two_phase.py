@@ -92,8 +92,8 @@ class TwoPhase:
     def _explored(self, loss: float | None) -> bool:
         """Counts one exploration epoch; True if the plateau and the extra epochs are over."""
         self.epoch += 1
-        seen = loss is not None and self.epoch - 1 >= self.begin
-        if seen and self.plateau_epoch is None and self.plateau.update(loss):
+        seen = self.epoch - 1 >= self.begin and self.plateau_epoch is None
+        if seen and loss is not None and self.plateau.update(loss):
             self.plateau_epoch = self.epoch
         if self.plateau_epoch is None:
             return False

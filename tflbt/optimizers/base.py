@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tflbt import checks
@@ -57,6 +58,8 @@ class LayerWiseOptimizer(keras_slots.HookedOptimizer):
 
     def _set_first_rate(self, learning_rate: Any) -> None:
         """Sets the rate that the constructor got; raises ValueError unless it is a number or a schedule."""
+        if isinstance(learning_rate, np.ndarray):
+            learning_rate = checks.scalar(learning_rate)
         if not isinstance(learning_rate, RATES) and not callable(learning_rate):
             checks.number("learning_rate", learning_rate, at_least=0, at_most=checks.LARGEST)
         try:

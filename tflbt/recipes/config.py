@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -186,12 +187,12 @@ def lars(
 
 
 @checks.arguments
-def load(recipe: str) -> ml_collections.ConfigDict:
+def load(recipe: str | os.PathLike[str]) -> ml_collections.ConfigDict:
     """Reads a recipe as `--config` names it.
 
     Args:
-        recipe: "FILE.py:VARIANT", or "FILE.py" for the file's default variant: the file is run, as any Python file that
-            you start. "FILE.json" is read as data: `best.json` of a search, `config.json` of a run.
+        recipe: "FILE.py:VARIANT", or "FILE.py" for the file's default variant, text or a path: the file is run, as any
+            Python file that you start. "FILE.json" is read as data: `best.json` of a search, `config.json` of a run.
 
     Returns:
         What the file's `get_config` returns, or the JSON file says, locked.
@@ -206,6 +207,7 @@ def load(recipe: str) -> ml_collections.ConfigDict:
         ...
         FileNotFoundError: ... the recipe cannot be read: 'hparams/nothing.py'
     """
+    recipe = os.fspath(recipe)
     file, variant = named(recipe)
     if file.endswith(".json"):
         if variant:

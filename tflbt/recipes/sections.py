@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import ml_collections
+import numpy as np
 from ml_collections import config_dict
 
 from tflbt import checks
@@ -23,6 +24,12 @@ class Keys(ml_collections.ConfigDict):
     def get(self, key: str, default: Any = None) -> Any:
         """The value of a key, or the default."""
         return super().get(key, default) if key in self or "." in key else default
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        """Sets a key; NumPy's numbers and arrays become Python's numbers and tuples, which a configuration keeps."""
+        if isinstance(value, (np.generic, np.ndarray)):
+            value = value.item() if value.ndim == 0 else tuple(value.tolist())
+        super().__setitem__(key, value)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Keys:
         """A copy of all that it holds, as it stands."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import overload
 
 from tflbt import checks
@@ -104,7 +104,7 @@ def regime_adaptation(
         (2000, (810, 1220, 1640))
     """
     _check(batch_size=batch_size, base_batch_size=base_batch_size)
-    if isinstance(epochs, Sequence):
+    if isinstance(epochs, Iterable):
         return tuple(regime_adaptation(each, batch_size, base_batch_size) for each in epochs)
     checks.whole("epochs", epochs, at_least=1)
     return max(1, round(epochs * batch_size / base_batch_size))

@@ -217,14 +217,14 @@ class LargeBatchModel(SplitBatchModel):
         epochs: int = 1,
         verbose: Any = "auto",
         callbacks: Any = None,
-        validation_split: float = 0.0,
+        validation_split: float | None = 0.0,
         validation_data: Any = None,
-        shuffle: bool | str = True,
+        shuffle: bool | str | int | None = True,
         class_weight: Mapping[Any, Any] | None = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
-        steps_per_epoch: int | None = None,
-        validation_steps: int | None = None,
+        steps_per_epoch: float | None = None,
+        validation_steps: float | None = None,
         validation_batch_size: int | None = None,
         validation_freq: int | Iterable[int] = 1,
         *,
@@ -310,11 +310,11 @@ class LargeBatchModel(SplitBatchModel):
         with preparation.of_fit(
             self, x, y, sample_weight, techniques,
             batch_size=batch_size, sub_batch_size=sub_batch_size, epochs=epochs, initial_epoch=initial_epoch,
-            steps_per_epoch=steps_per_epoch, validation_data=validation_data, validation_steps=validation_steps,
-            validation_split=validation_split, validation_batch_size=validation_batch_size,
-            class_weight=class_weight, shuffle=shuffle, seed=seed, tail=tail, transform=transform, shard=shard,
-            callbacks=callbacks, verbose=verbose, stall_limit=stall_limit, validation_freq=validation_freq,
-            workers=kwargs,
+            steps_per_epoch=fit_arguments.steps(steps_per_epoch), validation_data=validation_data,
+            validation_steps=fit_arguments.steps(validation_steps), validation_split=validation_split or 0.0,
+            validation_batch_size=validation_batch_size, validation_freq=validation_freq, class_weight=class_weight,
+            shuffle=shuffle, seed=seed, tail=tail, transform=transform, shard=shard, callbacks=callbacks,
+            verbose=verbose, stall_limit=stall_limit, workers=kwargs,
         ) as arguments:  # fmt: skip
             return super().fit(**arguments)
 
@@ -326,7 +326,7 @@ class LargeBatchModel(SplitBatchModel):
         batch_size: int | None = None,
         verbose: Any = "auto",
         sample_weight: Any = None,
-        steps: int | None = None,
+        steps: float | None = None,
         callbacks: Any = None,
         *,
         shard: bool | None = None,
@@ -349,7 +349,7 @@ class LargeBatchModel(SplitBatchModel):
             The loss and metrics over all samples of all ranks, as in Keras.
         """
         with preparation.of_evaluation(
-            self, x, y, sample_weight, batch_size=batch_size, steps=steps, shard=shard,
+            self, x, y, sample_weight, batch_size=batch_size, steps=fit_arguments.steps(steps), shard=shard,
             callbacks=callbacks, verbose=verbose,
         ) as arguments:  # fmt: skip
             return super().evaluate(**arguments, **kwargs)

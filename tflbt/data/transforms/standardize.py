@@ -101,6 +101,7 @@ def fit_standardize(
         return Standardize(mean, scale)
     checks.one_of("mode", mode, MODES)
     checks.number("floor", floor, more_than=0)
+    images = np.asarray(images)  # of a tensor
     if images.dtype != np.uint8 or images.ndim != 4 or not len(images):
         raise ValueError(
             f"images must be uint8 [N, H, W, C] in mode {mode!r}, got {images.dtype} {images.shape}; "

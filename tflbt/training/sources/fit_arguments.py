@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tflbt import checks
@@ -30,13 +31,13 @@ def check(validation_freq: Any, callbacks: Any, verbose: Any, shuffle: Any, **ot
             checks.whole(name, others[name], at_least=least)
     if checks.is_whole(validation_freq):
         checks.whole("validation_freq", validation_freq, at_least=1)
-    checks.number("validation_split", others["validation_split"], at_least=0, at_most=1)
+    if others["validation_split"] is not None:
+        checks.number("validation_split", others["validation_split"], at_least=0, at_most=1)
     if others["stall_limit"] is not None and others["stall_limit"] < 0:
         raise ValueError(
             f"stall_limit={others['stall_limit']!r} must be a number of seconds, at least 0."
         )
-    if isinstance(shuffle, str):
-        checks.one_of("shuffle", shuffle, ("batch",))
+    checks.one_of("shuffle", shuffle, (True, False, 1, 0, None, "batch"))
     check_loop(callbacks, verbose)
     if others["transform"] is not None and not callable(others["transform"]):
         raise ValueError(f"transform={others['transform']!r} must be a function of (x, seeds).")
@@ -44,7 +45,14 @@ def check(validation_freq: Any, callbacks: Any, verbose: Any, shuffle: Any, **ot
     if weights is not None:
         checks.kind("class_weight", weights, Mapping)
         for label, weight in weights.items():
-            checks.number(f"class_weight[{label!r}]", weight, at_least=0)
+            name = f"class_weight[{label!r}]"
+            single = hasattr(weight, "__array__") and not checks.is_number(weight)
+            checks.number(name, checks.single(name, weight) if single else weight, at_least=0)
+
+
+def steps(value: float | None) -> Any:
+    """A number of steps as an integer where it is whole: Keras takes that of `np.ceil(samples / batch)` too."""
+    return value if value is None or not float(value).is_integer() else int(value)
 
 
 def check_compile(loss: Any, metrics: Any, weighted_metrics: Any, loss_weights: Any) -> None:
@@ -65,13 +73,14 @@ def check_compile(loss: Any, metrics: Any, weighted_metrics: Any, loss_weights: 
                     f"{name}={value!r} must be of Keras's {name}, their names or functions."
                 )
     for part in [] if loss_weights is None else tf.nest.flatten(loss_weights):
-        checks.kind("loss_weights", part, float | tf.Tensor | tf.Variable)
+        for number in np.ravel(part) if isinstance(part, np.ndarray) else (part,):
+            checks.kind("loss_weights", number, float | tf.Tensor | tf.Variable)
 
 
 def check_loop(callbacks: Any, verbose: Any) -> None:
     """Raises ValueError for callbacks or a verbosity that Keras's loops do not take."""
     if not isinstance(verbose, bool):
-        checks.one_of("verbose", verbose, ("auto", 0, 1, 2))
+        checks.one_of("verbose", verbose, ("auto", 0, 1, 2, 3, None))
     if isinstance(callbacks, tf.keras.callbacks.CallbackList):
         return
     for callback in tf.nest.flatten([] if callbacks is None else callbacks):
