@@ -82,12 +82,9 @@ def plain(axes: Axes) -> None:
 
 def line(axes: Axes, epochs: Sequence[int], values: Sequence[float], role: str) -> None:
     """Draws a series in the colour of a role, NaN as a gap; short series and isolated points get dots."""
-    alone = [
-        i
-        for i, value in enumerate(values)
-        if math.isfinite(value)
-        and not any(math.isfinite(v) for v in (*values[max(0, i - 1) : i], *values[i + 1 : i + 2]))
-    ]
+    finite = [False, *map(math.isfinite, values), False]
+    places = enumerate(zip(finite, finite[1:], finite[2:]))
+    alone = [i for i, (before, here, after) in places if here and not before and not after]
     dots = None if len(values) <= 25 else alone
     look: dict[str, Any] = {"marker": "o", "markersize": 3.6, "solid_capstyle": "round"}
     axes.plot(epochs, values, color=COLOURS[role], linewidth=1.8, markevery=dots, **look)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -56,12 +57,19 @@ class History:
 
     def _numbers(self, column: str) -> list[float]:
         """The same, the same list at each call: pages and figures ask for a column a hundred times."""
+        if column not in self._columns:
+            return [math.nan] * len(self.rows)
         if column not in self._found:
             values = (row.get(column) for row in self.rows)
             self._found[column] = [
                 float(v) if isinstance(v, (int, float)) else math.nan for v in values
             ]
         return self._found[column]
+
+    @functools.cached_property
+    def _columns(self) -> dict[str, None]:
+        """Those of any row, in their order: most that figures ask for are in none."""
+        return dict.fromkeys(itertools.chain.from_iterable(self.rows))
 
     @functools.cached_property
     def _found(self) -> dict[str, list[float]]:
@@ -81,7 +89,7 @@ class History:
         """The metric to show beside the loss: an accuracy if there is one."""
         names = [
             name.removeprefix("val_")
-            for name in dict.fromkeys(name for row in self.rows for name in row)
+            for name in self._columns
             if is_logged_metric(name) and not name.endswith("loss")
         ]
         names = [name for name in dict.fromkeys(names) if self.has(name) or self.has(f"val_{name}")]

@@ -265,7 +265,7 @@ def _from_text(text: str) -> Any:
     """Returns the value of a cell: int, float, text, or None if it is empty."""
     if text == "":
         return None
-    for kind in (int, float):
+    for kind in (float,) if "." in text else (int, float):  # a failure takes longer than to look
         try:
             value = kind(text)
         except ValueError:
