@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
-from tflbt.elastic.launcher import Hosts, Seat, arguments, environment_of, is_here, lost
+from tflbt.elastic.launcher import (
+    Hosts,
+    Seat,
+    across,
+    arguments,
+    environment_of,
+    is_here,
+    lost,
+    main,
+)
 
 
 def test_a_hosts_file_is_read_again_and_survives_being_written(tmp_path):
@@ -43,6 +54,18 @@ def test_arguments(capsys):
         with pytest.raises(SystemExit):
             arguments(words)
         assert message in capsys.readouterr().err
+
+
+def test_ranks_of_several_hosts_connect_on_the_network_that_joins_them(capsys):
+    """Horovod's Gloo would take the address of each host's name, and end by a signal where that is not known."""
+    options = arguments(["--max-ranks", "2", "--interface", "lo", "--", "python", "train.py"])
+    across(options, ["a", "b"])
+    assert options.address == "127.0.0.1"
+    chosen = ["--hosts", "a:1,b:1", "--interface", "lo", "--run", "python", "train.py"]
+    assert options.command[3:] == chosen
+    assert subprocess.run([*options.command[:-2], "true"]).returncode == 0
+    assert main(["--max-ranks", "1", "--interface", "none", "--", "true"]) == 2
+    assert "tflbt: --interface 'none'; this machine has lo" in capsys.readouterr().err
 
 
 def test_what_processes_get_and_which_ends_are_losses():

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from tflbt.distributed import activity
+from tflbt.distributed import hosts as host_names
 from tflbt.distributed.elastic_driver import Job, Seat
 from tflbt.distributed.hosts import addresses, parse_file
 
@@ -170,8 +171,8 @@ def arguments(words: list[str]) -> argparse.Namespace:
     add("--min-ranks", type=int, default=1, help="ranks to begin with (default 1)")
     add("--standby", type=int, default=1, help="processes that wait beyond those wanted (1)")
     add("--hosts", type=Path, help="a hosts file, read again and again; default: this machine")
-    add("--address", help="what the hosts call this machine; default its name")
-    add("--interface", help="the network interface of the hosts (default lo, with --hosts none)")
+    add("--address", help="what the hosts call this machine; default its address there")
+    add("--interface", help="the network interface of the hosts (default: what joins them, or lo)")
     add("--ssh", default="ssh", help="the command that reaches a host (ssh)")
     add("--restarts", type=int, default=10, help="starts from the newest checkpoint, at most (10)")
     add("--log", type=Path, help="a file for the job's events, with their times")
@@ -256,11 +257,37 @@ def launch(
     return 1
 
 
+def across(options: argparse.Namespace, hosts: list[str]) -> None:
+    """Has ranks on several hosts connect on the interface that joins these, whatever address a host's name has.
+
+    On every host that is its own, which may have another name; the launcher is called by its address there.
+    """
+    interface = options.interface or host_names.joining_interface(hosts)
+    own = dict(addresses())
+    if options.address is None and interface in own:
+        options.address = str(own[interface].ip)
+    chosen = ["--interface", options.interface] if options.interface else []
+    named = ",".join(f"{host}:1" for host in hosts)
+    by_path = [sys.executable, "-I", host_names.__file__, "--hosts", named, *chosen, "--run"]
+    options.command = [*by_path, *options.command]
+
+
 def main(words: list[str] | None = None) -> int:
     """Launches what the command line says."""
     options = arguments(sys.argv[1:] if words is None else words)
     hosts = Hosts(options.hosts, options.max_ranks)
     local = options.hosts is None or all(is_here(seat.host) for seat in hosts())
+    try:
+        if local:
+            own = dict(addresses())[options.interface or "lo"]
+            os.environ.update(host_names.gloo_variables(str(own.ip)))
+        else:
+            across(options, list(dict.fromkeys(seat.host for seat in hosts())))
+    except (KeyError, ValueError) as error:
+        known = f"; this machine has {', '.join(dict(addresses()))}"
+        wrong = f"--interface {error}{known}" if isinstance(error, KeyError) else str(error)
+        print(f"tflbt: {wrong}", file=sys.stderr, flush=True)
+        return 2
 
     return launch(options, hosts, starter(options), local)
 
