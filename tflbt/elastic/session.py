@@ -168,8 +168,7 @@ class Session:
     def share(self) -> None:
         """Gives ranks that have just met the state of the one that has come furthest; `fit` shares rank 0's weights.
 
-        Raises:
-            SystemExit: If a process that waited for its place finds nobody who has a state.
+        A process that waited for its place, and finds nobody who has a state, ends.
         """
         self.model.update_state.same.settled = False  # others may have other hardware
         mine = -1 if self.saved is None else self.saved.epochs
@@ -180,7 +179,7 @@ class Session:
                 logging.error(
                     "No rank has the training's state any more: it goes on from a checkpoint."
                 )
-                raise SystemExit(elastic_worker.AGAIN)
+                elastic_worker.end_at_once()
             self._resume()
             return
         root = epochs.index(best)
