@@ -243,6 +243,30 @@ def iterators_end_at_once() -> Iterator[None]:
         yield
 
 
+# As users' programs do, like all ranks and all processes that tests start.
+OPTIMIZED = ("tests/benchmarks/", "tests/ranks/", "tests/training/test_contract.py")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def graphs_run_as_they_are_traced(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Switches off what takes two fifths of these short tests' time, and changes no result.
+
+    That is TensorFlow's optimizer of graphs, which pays in longer runs, and its notes of where each operation was made,
+    which only its error messages have.
+    """
+    import tensorflow as tf
+    from tensorflow.python.util import tf_stack
+
+    somewhere = tf_stack.extract_stack()
+    optimizer = "disable_meta_optimizer"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tf_stack, "extract_stack", lambda stacklevel=1: somewhere)
+        if not request.node.nodeid.startswith(OPTIMIZED):
+            tf.config.optimizer.set_experimental_options({optimizer: True})
+        yield
+        tf.config.optimizer.set_experimental_options({optimizer: False})
+
+
 @pytest.fixture(autouse=True)
 def process_as_it_was() -> Iterator[None]:
     """Undoes what a recipe's training sets for the whole process: determinism, random generators, precision."""
