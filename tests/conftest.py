@@ -244,7 +244,13 @@ def iterators_end_at_once() -> Iterator[None]:
 
 
 # As users' programs do, like all ranks and all processes that tests start.
-OPTIMIZED = ("tests/benchmarks/", "tests/ranks/", "tests/training/test_contract.py")
+OPTIMIZED = (
+    "tests/benchmarks/",
+    "tests/ranks/",
+    "tests/recipes/test_optimizer.py",
+    "tests/training/conversion/test_saving.py",
+    "tests/training/test_contract.py",
+)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -203,7 +203,8 @@ class _Watch:
             return judge([own], everybody=False)
         self.spoke.send(self.said(own))
         limit = limit_of([own, dataclasses.replace(own, limit=self.limit_of_hub)])
-        said = {"rank": 0, "limit": limit}
+        # Whether rank 0 answers, and no more: that it is idle may be this rank's fault.
+        said = {"rank": 0, "limit": limit, "group": None}
         found = judge([self._of_another({**self._heard[0], **said}, self.spoke)])
         first_here = 1 if self._heard[0]["host"] == self.host else 0
         is_first = self.local_rank <= first_here or self.lose is not None
