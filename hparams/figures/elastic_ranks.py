@@ -3,7 +3,7 @@
 python hparams/figures/elastic_ranks.py DATA_DIR FOLDER             # three runs in turn; again: those not there yet
 python hparams/figures/elastic_ranks.py DATA_DIR FOLDER --figure    # table and figure of the runs that are there
 
-cifar10_resnet20.py:absa with ResNet-8 on the first 5,000 images of CIFAR-10, batches of 128 to 1,024, a core per rank,
+cifar10_resnet20.py:absa with ResNet-8 on the first 10,000 images of CIFAR-10, batches of 128 to 1,024, a core per rank,
 256 samples of an update per rank: one rank, two ranks, and launch/elastic.sh from one to two. Writes elastic_ranks.png
 beside this file. Its bars are the columns of metrics.csv, in which resizing is `seconds_joining`: no epoch's time.
 
@@ -128,7 +128,7 @@ def main() -> None:
     add("folder", type=Path)
     add("--figure", action="store_true", help="train nothing")
     add("--epochs", type=int, default=20)
-    add("--images", type=int, default=5000, help="to train on; a fifth as many to test on")
+    add("--images", type=int, default=10000, help="to train on; a fifth as many to test on")
     add("--workdir", type=Path, help=argparse.SUPPRESS)  # of a rank's run
     options = parser.parse_args()
     if options.workdir:

@@ -17,7 +17,6 @@ from typing import Any
 import tensorflow as tf
 
 from tflbt.distributed import buckets, devices, membership, waiting, watchdog
-from tflbt.distributed.activity import thread_ids
 from tflbt.distributed.launcher import LAUNCHER_VARIABLES as LAUNCHER_VARIABLES
 from tflbt.distributed.launcher import launched as launched
 
@@ -144,7 +143,7 @@ def init() -> None:
             f"tf.keras is Keras {keras_version}, with which Horovod never reduces gradients. Use TensorFlow "
             "2.15, or set TF_USE_LEGACY_KERAS=1 and install tf_keras."
         )
-    before = thread_ids()
+    watchdog.note_threads()
     if not membership.elastic():
         # Ranks that start late are slow, not lost; those that are stuck later are the watchdog's to find.
         os.environ.setdefault("HOROVOD_GLOO_TIMEOUT_SECONDS", "300")
@@ -155,7 +154,7 @@ def init() -> None:
         membership.update(hvd.rank(), hvd.size())
     else:
         devices.configure(hvd.local_rank(), hvd.local_size())
-        watchdog.link(before)
+        watchdog.link()
 
 
 def rank() -> int:

@@ -168,6 +168,7 @@ def meet_again() -> None:
         _get(f"rank_and_size/{name}:0", None)  # Horovod would do this too, and then abort
         sys.exit(0)
     with watchdog.meeting():  # all wait for one that is stopped, until it is ended
+        watchdog.note_threads()
         hvd.init()
     watchdog.unlink()
     membership.update(hvd.rank(), hvd.size())

@@ -287,6 +287,7 @@ def _kill_after(seconds: int, pid: int) -> None:
 _KILL = 'sleep "$0"; set -- "$1" "$2" $(sed "s/.*)//" "/proc/$1/stat"); [ "${22}" != "$2" ] || kill -s KILL "$1"'
 
 _watch: _Watch | None = None
+_before: set[int] | None = None  # the threads of the time before Horovod
 
 
 def _is_elastic() -> bool:
@@ -299,23 +300,27 @@ def _gloo_limit() -> float:
     return float(os.environ.get("HOROVOD_GLOO_TIMEOUT_SECONDS", "30"))
 
 
-def link(
-    before: Collection[int] | None = None, lose: Callable[[str, str], None] | None = None
-) -> None:
+def note_threads() -> None:
+    """Notes this process's threads before Horovod starts, so that `link` need not find Horovod's by what they do."""
+    global _before
+    _before = thread_ids()
+
+
+def link(lose: Callable[[str, str], None] | None = None) -> None:
     """Connects the ranks, so that they hear of one another beside Horovod; every rank must call this, again is no harm.
 
     Rank 0 listens on loopback where all ranks are on one host, and otherwise on the interface that joins the hosts.
 
     Args:
-        before: The process's threads before Horovod started; None looks for Horovod's threads by what they do.
         lose: Where ranks come and go, tells the launcher which seat's rank to end, and why.
     """
-    global _watch
+    global _watch, _before
     import horovod.tensorflow as hvd
 
     if _watch is not None or hvd.size() == 1 or (_is_elastic() and lose is None):
         return
-    hidden = pollers() if before is None else thread_ids() - set(before)
+    hidden = pollers() if _before is None else thread_ids() - _before
+    _before = None
     _watch = watch = _Watch(hvd.rank(), hvd.size(), hvd.local_rank(), hidden)
     watch.lose = lose
     # Who is stopped in here is not known yet: time alone counts, or Gloo, which ends this where ranks come and go.
