@@ -19,6 +19,7 @@ from tests.conftest import ROOT, rank_environment
 
 TWO_HOSTS = ROOT / "tests" / "two_hosts.sh"
 PROGRAM = ROOT / "tests" / "hosts" / "three_epochs.py"
+JOINS = PROGRAM.with_name("joins.py")
 NAME = f"tflbt-{os.getpid()}"
 ADDRESSES = ("10.9.0.1", "10.9.0.2")
 
@@ -76,6 +77,32 @@ def start(launcher: str, folder: Path, output: Path) -> subprocess.Popen:
         two_hosts("on", "1", *words), cwd=folder, env=rank_environment(**said), stdin=subprocess.DEVNULL,
         stdout=output.open("w"), stderr=subprocess.STDOUT,
     )  # fmt: skip
+
+
+def test_a_rank_joins_from_the_other_host(cable, tmp_path):
+    """One job that goes on: the second host's process waits for its place, and joins over the cable."""
+    (tmp_path / "hosts").write_text("10.9.0.1 slots=1\n10.9.0.2 slots=1  # far\n")
+    launcher = [str(ROOT / "launch" / "elastic.sh"), "--max-ranks", "2", "--standby", "0"]
+    files = ["--hosts", "hosts", "--log", "log"]
+    words = two_hosts("on", "1", *launcher, *files, "--", "python", str(JOINS), ".")
+    job = subprocess.run(
+        words, cwd=tmp_path, env=rank_environment(OMP_NUM_THREADS="1"), stdin=subprocess.DEVNULL, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300, check=False,
+    )  # fmt: skip
+    assert job.returncode == 0, job.stdout
+    alone, both = f"0 {NAME}-1\n", [f"0 {NAME}-1", f"1 {NAME}-2"]
+    assert [(tmp_path / f"epoch-{epoch}").read_text() for epoch in range(3)] == [alone] * 3
+    for epoch in (3, 4):
+        assert sorted((tmp_path / f"epoch-{epoch}").read_text().splitlines()) == both
+
+    from tests.hosts import joins
+
+    model = joins.growing.compiled()
+    grow = joins.growing.callbacks(tmp_path)[0]
+    model.fit(joins.growing.X, joins.growing.Y, callbacks=[grow], **joins.ARGUMENTS)
+    with np.load(tmp_path / "end.npz") as end:
+        for alone, several in zip(model.get_weights(), end.values()):
+            np.testing.assert_allclose(several, alone, atol=2e-6)
 
 
 @pytest.mark.parametrize(
