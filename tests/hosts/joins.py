@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
 import tflbt
 from tests.elastic import growing
