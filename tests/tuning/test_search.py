@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras_tuner
 import pytest
 
+from tflbt.tuning import one_trial
 from tflbt.tuning.search import Search
 
 pytestmark = pytest.mark.usefixtures("settled_before")
@@ -63,6 +64,25 @@ def test_the_best_of_the_grid_wins_and_errors_are_recorded(tmp_path, space):
     assert again.run(train) == result
     with pytest.raises(FileExistsError):
         Search(tmp_path, space, "val_loss", **options)
+
+
+def test_a_kill_behind_a_trials_training_does_not_repeat_it(tmp_path, space, monkeypatch):
+    """Freeing its graphs takes seconds, in which its result is safe already."""
+    trained, options = [], {"tuner": "GridSearch", "verbose": 0}
+
+    def train(trial, folder, callbacks):
+        trained.append(trial.number)
+        callbacks[0].set_model(keras_tuner.HyperParameters())
+        callbacks[0].on_epoch_end(0, {"val_loss": trial.values["rate"]})
+
+    def kill():
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(one_trial, "free_left_graphs", kill)
+        Search(tmp_path, space, "val_loss", **options).run(train)
+    Search(tmp_path, space, "val_loss", resume=True, **options).run(train)
+    assert trained == [1, 2, 3]
 
 
 def test_three_errors_in_a_row_end_the_search(tmp_path, space):

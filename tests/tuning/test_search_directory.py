@@ -222,6 +222,9 @@ def test_safe_epochs_are_those_of_the_newest_whole_checkpoint(invented, tmp_path
     assert directory.safe_epochs(1) == 12
     (checkpoints / "epoch_00012").rename(checkpoints / ".replaced_epoch_00012")
     assert directory.safe_epochs(1) == 12  # as a training that goes on would find it
+    for updates in (7, 120):  # a job that ends within each epoch gets on, too
+        (checkpoints / f"epoch_00012_update_{updates:06d}").mkdir()
+        assert directory.safe_epochs(1) == 12 + updates / 1e6
     directory.drop_checkpoints(1)
     directory.drop_checkpoints(7)
     assert directory.safe_epochs(1) == 0 and (directory.trial(1) / "metrics.csv").exists()

@@ -119,6 +119,10 @@ class Checkpoints:
         found = [path for path in self.directory.iterdir() if _NAME.fullmatch(path.name)]
         return sorted(found, key=lambda path: (_place(path), path.name))
 
+    def newest_place(self) -> tuple[int, int]:
+        """The finished epochs of the newest checkpoint, damaged or not, and its updates of the next; 0 without one."""
+        return max(map(_place, self.found()), default=(0, 0))
+
     def newest_good(self) -> Path | None:
         """The newest checkpoint whose files match its manifest; None if there is none."""
         for path in reversed(self.found()):

@@ -29,11 +29,15 @@ def run_trial(
     """
     start = time.perf_counter()
     status, message = _ending_of(train, watch)
-    watch.model = None  # releases the trial's graphs, data sets and variables
-    tf.keras.backend.clear_session()
-    free_left_graphs()
+    watch.model = None
     status, message = _agreed(exchange((status, message)))
     return Outcome(status, tuple(watch.history), time.perf_counter() - start, message)
+
+
+def free_trials() -> None:
+    """Releases what trials that have ended leave, which takes seconds: when their results are safe."""
+    tf.keras.backend.clear_session()
+    free_left_graphs()
 
 
 @contextlib.contextmanager

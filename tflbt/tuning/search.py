@@ -19,7 +19,12 @@ from tflbt.distributed import comm
 from tflbt.runs.journal import Journal
 from tflbt.tuning.ledger import Ledger, Result
 from tflbt.tuning.left_graphs import settled
-from tflbt.tuning.one_trial import exchange_over_all_ranks, expecting_traces, run_trial
+from tflbt.tuning.one_trial import (
+    exchange_over_all_ranks,
+    expecting_traces,
+    free_trials,
+    run_trial,
+)
 from tflbt.tuning.oracle import INDEPENDENT, TUNERS, make_oracle
 from tflbt.tuning.search_directory import COLUMNS, MAY_DIFFER, SearchDirectory
 from tflbt.tuning.study import BASELINE, DONE, WAIT, Study
@@ -174,6 +179,7 @@ class Search:
                 outcome = self._run(trial, train, server)
                 logging.info("rank %d: trial %d: %s", comm.rank(), trial.number, outcome)
                 comm.on_chief(lambda: server.end(trial.number, outcome), "tflbt.tuning.end")  # noqa: B023
+                free_trials()
         comm.join()
         return comm.on_chief(lambda: ledger.result(), "tflbt.tuning.result")  # type: ignore[union-attr]
 

@@ -106,10 +106,10 @@ class SearchDirectory(ClaimedDirectory):
         """Returns the run directory of a trial."""
         return self.path / "trials" / f"{number:04d}"
 
-    def safe_epochs(self, number: int) -> int:
-        """Returns the number of a trial's epochs that a checkpoint holds."""
-        checkpoints = Checkpoints(self.trial(number) / "checkpoints").found()
-        return max((int(path.name.rpartition("_")[2]) for path in checkpoints), default=0)
+    def safe_epochs(self, number: int) -> float:
+        """Returns how many of a trial's epochs a checkpoint holds; updates of the next one count as millionths."""
+        epochs, updates = Checkpoints(self.trial(number) / "checkpoints").newest_place()
+        return epochs + updates / 1e6 if updates else epochs
 
     def copy_trial(self, number: int, to: int) -> None:
         """Makes a trial begin where another ended, if that left any files; does nothing if it has begun."""

@@ -59,7 +59,7 @@ class Study:
         groups: int = 1,
         in_rounds: bool | None = None,
         baseline: bool = False,
-        progress: Callable[[int], int] = lambda number: 0,
+        progress: Callable[[int], float] = lambda number: 0,
     ) -> None:
         self.oracle = oracle
         self.journal = journal
@@ -75,7 +75,7 @@ class Study:
         self._proposals: dict[int, keras_tuner.engine.trial.Trial] = {}
         self._reported: list[int] = []  # finished trials that the oracle knows, in that order
         self._unreported: list[int] = []  # finished trials not yet reported to the oracle
-        self._begun: dict[int, list[int]] = {}  # by trial, the safe epochs at each beginning
+        self._begun: dict[int, list[float]] = {}  # by trial, the safe epochs at each beginning
         self._queue: list[int] = []
         self._put_off: list[int] = []  # trials that may be killing their job
         self._in_this_round = 0  # trials proposed since a trial was begun
