@@ -130,7 +130,7 @@ def test_without_a_folder_it_is_what_keras_has_downloaded(tmp_path, monkeypatch,
     [
         (b"\1" + bytes(3071), "is truncated or damaged: it holds 3,072 bytes"),
         (b"", "is truncated or damaged: it holds 0 bytes"),
-        (bytes([10]) + bytes(3072), "holds the label 10, not 0 .. 9"),
+        (bytes([10]) + bytes(3072), "holds the label 10; it should be 0 .. 9"),
         (bytes(30_730_001), "holds more than 30,730,000 bytes"),
     ],
 )

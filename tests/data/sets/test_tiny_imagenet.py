@@ -10,7 +10,6 @@ import pytest
 import tensorflow as tf
 
 from tflbt.data import load
-from tflbt.data.sets import tiny_imagenet
 
 CLASSES = ("n02", "n01", "n03")  # not sorted: their order in wnids.txt is that of the labels
 TRAIN = 4  # images of each class
@@ -28,11 +27,6 @@ def jpeg(name, side=64, channels=3):
 
 def pixels(content):
     return tf.io.decode_jpeg(content, channels=3).numpy()
-
-
-@pytest.fixture(autouse=True)
-def small_chunks(monkeypatch):
-    monkeypatch.setattr(tiny_imagenet, "_CHUNK", 5)  # 12 training images: two whole ones and a rest
 
 
 @pytest.fixture

@@ -14,6 +14,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+from absl import logging
+
 _OPENERS: dict[str, Any] = {"": open, ".gz": gzip.open, ".xz": lzma.open}
 _DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError)
 _MOST_BYTES = 2**26  # of a file of text, or one image; a small compressed file may say terabytes
@@ -45,6 +48,21 @@ def required_file(places: Sequence[Path], names: Sequence[str], expected: str) -
             f"The folder should hold {expected}."
         )
     return path
+
+
+def require_labels(where: str | Path, labels: np.ndarray, known: range, more: str = "") -> None:
+    """Raises ValueError if a label is none of the known ones; names the first, and the file or data set."""
+    wrong = labels[~np.isin(labels, known)]
+    if len(wrong):
+        raise ValueError(
+            f"{where} holds the label {wrong[0]}; it should be {known[0]} .. {known[-1]}{more}."
+        )
+
+
+def warn_if_other(where: str | Path, count: int, published: int) -> None:
+    """Warns if a file or data set has another number of samples (or lines, or words) than the published one."""
+    if count != published:
+        logging.warning("%s is not the published one of %d: it has %d.", where, published, count)
 
 
 @contextlib.contextmanager

@@ -168,11 +168,8 @@ def _records(path: Path | None, place: Path, edition: _Edition, name: str) -> np
             f"{path} is truncated or damaged: it holds {len(content):,} bytes. It should be {expected}."
         )
     records = np.frombuffer(content, np.uint8).reshape(count, edition.record)
-    largest = records[:, edition.label_bytes - 1].max()
-    if largest >= edition.classes:
-        raise ValueError(
-            f"{path} holds the label {largest}, not 0 .. {edition.classes - 1}. It should be {expected}."
-        )
+    labels, known = records[:, edition.label_bytes - 1], range(edition.classes)
+    archives.require_labels(path, labels, known, f". It should be {expected}")
     return records
 
 

@@ -24,7 +24,7 @@ def load_digits(seed: int = 0) -> ImageData:
         1,437 training and 360 test images of shape `[8, 8, 1]`, 10 classes.
 
     Raises:
-        ImportError: If scikit-learn is not installed.
+        ValueError: If the seed is out of its range.
 
     Example:
         >>> data = load_digits()
@@ -32,10 +32,8 @@ def load_digits(seed: int = 0) -> ImageData:
         ((1437, 8, 8, 1), (360, 8, 8, 1), 16)
     """
     checks.whole("seed", seed, at_least=0, at_most=2**32 - 1)
-    try:
-        from sklearn import datasets, model_selection
-    except ImportError as error:
-        raise ImportError("The digits come with scikit-learn: pip install scikit-learn.") from error
+    from sklearn import datasets, model_selection  # it takes a while to import
+
     bunch = datasets.load_digits()
     images = bunch.images.astype(np.uint8)[..., np.newaxis]
     labels = bunch.target.astype(np.int64)

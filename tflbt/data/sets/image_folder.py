@@ -87,12 +87,14 @@ def _files_by_class(root: Path, split: str) -> dict[str, list[str]]:
     """Returns the names of the images in each class folder, sorted, because every rank needs the same order."""
     with os.scandir(root / split) as entries:
         classes = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
-    return {class_name: _images(root, f"{split}/{class_name}") for class_name in classes}
+    return {class_name: image_names(root, f"{split}/{class_name}") for class_name in classes}
 
 
-def _images(root: Path, folder: str) -> list[str]:
-    names = (name for name in os.listdir(root / folder) if not name.startswith("."))
-    return sorted(f"{folder}/{name}" for name in names if name.lower().endswith(ENDINGS))
+def image_names(root: Path, folder: str) -> list[str]:
+    """Returns the names of the images in a folder, which may be missing: `folder/NAME`, sorted."""
+    names = os.listdir(root / folder) if (root / folder).is_dir() else []
+    images = (name for name in names if name.lower().endswith(ENDINGS) and name[0] != ".")
+    return sorted(f"{folder}/{name}" for name in images)
 
 
 def _arrays(files: dict[str, list[str]]) -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from absl import logging
 
 from tflbt import checks
 from tflbt.data.sets import archives, image_folder
@@ -149,11 +148,8 @@ def load_image_records(
     arrays = {}
     for split in shards:
         arrays[split] = _arrays(root, indexed[split], known)
-        count, published = len(arrays[split][0]), _COUNTS[split]
-        if name == "imagenet" and count != published:
-            logging.warning(
-                "%s has %d %s records, not ImageNet's %d.", root, count, split, published
-            )
+        if name == "imagenet":
+            archives.warn_if_other(f"{root}/{split}", len(arrays[split][0]), _COUNTS[split])
     samples = (*mixed(*arrays["train"]), *arrays["validation"])
     return ImageRecords(root, *samples, tuple(map(str, known)), image_size, name, crop_area)
 
@@ -194,10 +190,6 @@ def _arrays(root: Path, indexed: _Indexed, known: range) -> tuple[np.ndarray, np
     """Returns the names and labels of a split's samples, whose files may have the labels `known`."""
     names: list[bytes] = []
     for shard, (begins, labels) in indexed.items():
-        wrong = labels[(labels < known.start) | (labels >= known.stop)]
-        if len(wrong):
-            raise ValueError(
-                f"{root}/{shard} holds the label {wrong[0]}; it should be {known[0]} .. {known[-1]}."
-            )
+        archives.require_labels(f"{root}/{shard}", labels, known)
         names += [os.fsencode(f"{shard}@{begin}") for begin in begins.tolist()]
     return np.array(names), np.concatenate([y for _, y in indexed.values()]) - known.start

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tflbt import checks
-from tflbt.data.sets.archives import folders, opened, required_file
+from tflbt.data.sets.archives import folders, opened, require_labels, required_file
 from tflbt.data.sets.image_data import ImageData
 
 _SPLITS = {"train": "train", "test": "t10k"}
@@ -52,8 +52,7 @@ def load_mnist(data_dir: str | Path | None) -> ImageData:
             raise ValueError(
                 f"{images_path} holds {len(images)} images but {labels_path} {len(labels)} labels."
             )
-        if labels.size and labels.max() > 9:
-            raise ValueError(f"{labels_path} holds the label {labels.max()}; it should be 0 .. 9.")
+        require_labels(labels_path, labels, range(10))
         arrays[f"x_{split}"] = images[..., np.newaxis]
         arrays[f"y_{split}"] = labels.astype(np.int64)
     return ImageData(**arrays, classes=10, name="mnist")

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from absl import logging
 
 from tflbt import checks
-from tflbt.data.sets.archives import folders, read, required_file
+from tflbt.data.sets.archives import folders, read, required_file, warn_if_other
 from tflbt.data.sets.image_data import ImageData
 
 _FILE, _ROWS = "agaricus-lepiota.data", 8124
@@ -82,8 +81,7 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     lines = read(path, _EXPECTED).decode("latin-1").rstrip().splitlines()
     if len(lines) < 2:
         raise ValueError(f"{path} holds {len(lines)} line(s). It should be {_EXPECTED}.")
-    if len(lines) != _ROWS:
-        logging.warning("%s is not the published set of %d lines: %d.", path, _ROWS, len(lines))
+    warn_if_other(path, len(lines), _ROWS)
     x = np.zeros([len(lines), 1, 1, sum(map(len, ATTRIBUTES.values()))], np.uint8)
     y = np.empty(len(lines), np.int64)
     for row, line in enumerate(lines):

@@ -6,10 +6,9 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from absl import logging
 
 from tflbt import checks
-from tflbt.data.sets.archives import folders, read, required_file
+from tflbt.data.sets.archives import folders, read, required_file, warn_if_other
 from tflbt.data.sets.text_data import TextData, windows
 
 _FOLDERS = ("ptb", "penn", "penn_treebank", "simple-examples/data")
@@ -86,9 +85,7 @@ def _read(path: Path, part: str) -> list[list[str]]:
     if not text.strip():
         raise ValueError(f"{path} holds no words. It should be {_FILE_EXPECTED}.")
     lines = [[*line.split(), END] for line in text.removesuffix("\n").split("\n")]
-    words = sum(map(len, lines))
-    if words != _WORDS[part]:
-        logging.warning("%s is not the published file of %d words: %d.", path, _WORDS[part], words)
+    warn_if_other(path, sum(map(len, lines)), _WORDS[part])
     return lines
 
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import logging
 
 from tflbt import checks
-from tflbt.data.sets.archives import folders
+from tflbt.data.sets import archives
 from tflbt.data.sets.image_data import ImageData
 
 _COUNTS = {"train": 73_257, "extra": 531_131, "test": 26_032}  # published
@@ -54,7 +53,7 @@ def load_svhn(data_dir: str | Path | None, parts: Sequence[str] = ("train", "ext
     """
     if not parts or not set(parts) <= {"train", "extra"}:
         raise ValueError(f"parts={parts!r} must be of 'train' and 'extra'.")
-    places = folders(data_dir, ["svhn"], _EXPECTED)
+    places = archives.folders(data_dir, ["svhn"], _EXPECTED)
     paths = {part: _find(places, part) for part in (*parts, "test")}  # all, before any is read
     training = [_read(paths[part], part) for part in parts]  # a single part is not copied
     x, y = training[0] if len(training) == 1 else map(np.concatenate, zip(*training))
@@ -85,9 +84,9 @@ def _read(path: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(
             f"{path} holds y {y.dtype} {y.shape} with {count:,} images. It should be {_FILE_EXPECTED}."
         )
-    if count != _COUNTS[part]:
-        logging.warning("%s is not the published set of %d: %d.", path, _COUNTS[part], count)
-    return _images(x), _digits(y.ravel(), path)
+    archives.require_labels(path, y, range(1, 11), " (10 for the digit 0)")
+    archives.warn_if_other(path, count, _COUNTS[part])
+    return _images(x), y.ravel().astype(np.int64) % 10
 
 
 def _matlab(path: Path) -> dict[str, Any]:
@@ -148,12 +147,3 @@ def _images(x: np.ndarray) -> np.ndarray:
         chunk = stored[first : first + _CHUNK]
         chunk.reshape(-1)[:] = chunk.transpose(0, 3, 2, 1).flatten()
     return stored.reshape(len(stored), 32, 32, 3)
-
-
-def _digits(y: np.ndarray, path: Path) -> np.ndarray:
-    wrong = y[~np.isin(y, np.arange(1, 11))]
-    if len(wrong):
-        raise ValueError(
-            f"{path} holds the label {wrong[0]}; it should be 1 .. 10 (10 for the digit 0)."
-        )
-    return y.astype(np.int64) % 10

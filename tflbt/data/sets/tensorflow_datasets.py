@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from tflbt import checks
+from tflbt.data.sets.archives import require_labels
 from tflbt.data.sets.image_data import ImageData
 
 _NAME = r"[\w.-]+(/[\w.+-]+)*(:[\d*][\w.*]*)?"
@@ -119,11 +120,5 @@ def _read(
             f"tfds:{name}, split {split}, in {builder.data_dir} is damaged: {error.message}"
         ) from error
     x, y = tfds.as_numpy(whole)
-    y = y.astype(np.int64)
-    wrong = y[(y < 0) | (y >= classes)]
-    if len(wrong):
-        raise ValueError(
-            f"tfds:{name}, split {split}, in {builder.data_dir} has the label {wrong[0]}; it should be "
-            f"0 .. {classes - 1}."
-        )
-    return x, y
+    require_labels(f"tfds:{name}, split {split}, in {builder.data_dir}", y, range(classes))
+    return x, y.astype(np.int64)

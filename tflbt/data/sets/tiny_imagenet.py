@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from absl import logging
 
 from tflbt import checks
 from tflbt.data.sets import archives
 from tflbt.data.sets.image_data import ImageData
+from tflbt.data.sets.image_folder import image_names
 from tflbt.data.sets.stored_images import mixed
 
 _FOLDER = "tiny-imagenet-200"
@@ -24,8 +23,7 @@ _EXPECTED = (
 _FILE = "a file of TinyImageNet"
 _COUNTS = {"train": 100_000, "val": 10_000}  # published
 _SIDE = 64  # pixels
-_CHUNK = 1024  # files decoded at a time
-_THREADS = 16  # that read files, which is mostly waiting
+_THREADS = 16  # that read and decode files
 
 
 @checks.arguments
@@ -61,9 +59,7 @@ def load_tiny_imagenet(data_dir: str | Path | None) -> ImageData:
     labels = _labels(root)
     splits = {"train": mixed(*_training(root, labels)), "val": _validation(root, labels)}
     for split, (names, _) in splits.items():
-        if len(names) != _COUNTS[split]:
-            published = f"the published set of {_COUNTS[split]}"
-            logging.warning("%s/%s is not %s: %d.", root, split, published, len(names))
+        archives.warn_if_other(f"{root}/{split}", len(names), _COUNTS[split])
     x_train, x_test = (_images(root, names.tolist()) for names, _ in splits.values())
     (_, y_train), (_, y_test) = splits.values()
     return ImageData(x_train, y_train, x_test, y_test, len(labels), "tiny_imagenet")
@@ -75,13 +71,6 @@ def _lines(root: Path, name: str) -> list[str]:
         raise FileNotFoundError(f"{root} holds no {name}. It should hold {_EXPECTED}.")
     text = archives.read(root / name, _FILE).decode(errors="replace")
     return [line for line in text.splitlines() if line.strip()]
-
-
-def _jpegs(root: Path, folder: str) -> list[str]:
-    """Returns the names of the JPEG files in a folder, including the folder, sorted."""
-    listed = os.listdir(root / folder) if (root / folder).is_dir() else []
-    images = (name for name in listed if name.lower().endswith((".jpeg", ".jpg")))
-    return sorted(f"{folder}/{name}" for name in images if not name.startswith("."))
 
 
 def _labels(root: Path) -> dict[str, int]:
@@ -99,7 +88,7 @@ def _labels(root: Path) -> dict[str, int]:
 
 def _training(root: Path, labels: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
     """Returns the names and labels of the training images, class by class."""
-    names = [_jpegs(root, f"train/{name}/images") for name in labels]
+    names = [image_names(root, f"train/{name}/images") for name in labels]
     for name, class_images in zip(labels, names):
         if not class_images:
             raise FileNotFoundError(
@@ -111,7 +100,7 @@ def _training(root: Path, labels: dict[str, int]) -> tuple[np.ndarray, np.ndarra
 
 def _validation(root: Path, labels: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
     """Returns the images of `val` in the order of their annotations: name, class, and the four numbers of a box."""
-    where, images = root / _ANNOTATIONS, set(_jpegs(root, _VAL))
+    where, images = root / _ANNOTATIONS, set(image_names(root, _VAL))
     annotated: dict[str, int] = {}
     for number, line in enumerate(_lines(root, _ANNOTATIONS), 1):
         file, _, rest = line.partition("\t")
@@ -134,41 +123,26 @@ def _validation(root: Path, labels: dict[str, int]) -> tuple[np.ndarray, np.ndar
 def _images(root: Path, names: list[str]) -> np.ndarray:
     """Reads and decodes images into one array."""
     images = np.empty([len(names), _SIDE, _SIDE, 3], np.uint8)
+
+    def read(place: int) -> None:
+        images[place] = _image(root / names[place])
+
     with ThreadPoolExecutor(_THREADS) as threads:
-        for first in range(0, len(names), _CHUNK):
-            chunk = names[first : first + _CHUNK]
-            contents = list(threads.map(lambda name: archives.read(root / name, _FILE), chunk))
-            try:
-                images[first : first + _CHUNK] = _decoded(tf.constant(contents, tf.string))
-            except tf.errors.InvalidArgumentError:  # it does not say which image
-                for name, content in zip(chunk, contents):
-                    _check(root / name, content)
-                raise
+        for _ in threads.map(read, range(len(names))):
+            pass
     return images
 
 
-@tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-def _decoded(contents: tf.Tensor) -> tf.Tensor:
-    shape = [_SIDE, _SIDE, 3]
-
-    def decode(content: tf.Tensor) -> tf.Tensor:
-        sides = tf.image.extract_jpeg_shape(content)[:2]  # a header may say gigabytes
-        with tf.control_dependencies([tf.debugging.assert_equal(sides, shape[:2])]):
-            content = tf.identity(content)
-        return tf.ensure_shape(tf.io.decode_jpeg(content, channels=3), shape)
-
-    with tf.device("CPU:0"):
-        return tf.map_fn(decode, contents, fn_output_signature=tf.TensorSpec(shape, tf.uint8))
-
-
-def _check(path: Path, content: bytes) -> None:
-    """Raises if this is the file that could not be decoded, or has another size."""
+def _image(path: Path) -> np.ndarray:
+    """Reads and decodes one image."""
+    content = archives.read(path, _FILE)
     try:
-        height, width, _ = tf.image.extract_jpeg_shape(content).numpy()
-        if (height, width) != (_SIDE, _SIDE):
-            raise ValueError(
-                f"{path} is an image of {height} x {width} pixels, not {_SIDE} x {_SIDE}."
-            )
-        tf.io.decode_jpeg(content, channels=3)
+        with tf.device("CPU:0"):
+            height, width, _ = tf.image.extract_jpeg_shape(content).numpy()  # it may say gigabytes
+            if (height, width) != (_SIDE, _SIDE):
+                raise ValueError(
+                    f"{path} is an image of {height} x {width} pixels, not {_SIDE} x {_SIDE}."
+                )
+            return tf.io.decode_jpeg(content, channels=3).numpy()
     except tf.errors.InvalidArgumentError as error:
         raise OSError(f"{path} is damaged, or no JPEG.") from error
