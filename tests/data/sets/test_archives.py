@@ -20,8 +20,10 @@ def test_the_folder_itself_comes_first_and_only_folders_that_exist(tmp_path):
 def test_names_are_tried_in_order_and_in_every_packing(tmp_path):
     for name in ("second", "first.xz"):
         (tmp_path / name).touch()
-    assert archives.find_file(tmp_path, ["first", "second"]) == tmp_path / "first.xz"
-    assert archives.find_file(tmp_path, ["third"]) is None
+    first = archives.required_file([tmp_path], ["first", "second"], "it")
+    assert first == tmp_path / "first.xz"
+    with pytest.raises(FileNotFoundError, match="no first in"):
+        archives.required_file([tmp_path], ["first"], "a raw file", packed=False)
     assert archives.required_file([tmp_path / "absent", tmp_path], ["second"], "it") == (
         tmp_path / "second"
     )

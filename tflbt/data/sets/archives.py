@@ -33,19 +33,21 @@ def folders(data_dir: str | Path | None, names: Sequence[str], expected: str) ->
     return [root, *(root / name for name in names if (root / name).is_dir())]
 
 
-def find_file(folder: Path, names: Sequence[str]) -> Path | None:
-    """Returns the first of the names that is a file, as it stands or with `.gz` or `.xz` added; None without one."""
-    paths = (folder / f"{name}{ending}" for name in names for ending in _OPENERS)
-    return next((path for path in paths if path.is_file()), None)
+def required_file(
+    places: Sequence[Path], names: Sequence[str], expected: str, packed: bool = True
+) -> Path:
+    """Returns the first of the names that is a file in one of the places, raw or `packed` as `.gz` or `.xz`.
 
-
-def required_file(places: Sequence[Path], names: Sequence[str], expected: str) -> Path:
-    """Returns the first of the names that is a file in one of the places, raw, `.gz` or `.xz`; raises without one."""
-    path = next((path for place in places if (path := find_file(place, names))), None)
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    endings = _OPENERS if packed else [""]
+    paths = [place / f"{n}{ending}" for place in places for n in names for ending in endings]
+    path = next((path for path in paths if path.is_file()), None)
     if path is None:
+        forms = " (raw, .gz or .xz)" if packed else ""
         raise FileNotFoundError(
-            f"There is no {names[0]} (raw, .gz or .xz) in {', '.join(map(str, places))}. "
-            f"The folder should hold {expected}."
+            f"There is no {names[0]}{forms} in {', '.join(map(str, places))}. The folder should hold {expected}."
         )
     return path
 

@@ -40,12 +40,6 @@ class _Edition:
     def expected(self) -> str:
         return f"the files {', '.join(self.files)} of {self.folders[0]}-binary.tar.gz, unpacked (raw, .gz or .xz)"
 
-    def file_expected(self, name: str) -> str:
-        return (
-            f"{self.files[name] * self.record:,} bytes: {self.files[name]:,} records of "
-            f"{self.label_bytes} label byte(s) and {_PIXELS:,} pixel bytes"
-        )
-
 
 _CIFAR10 = _Edition(
     name="cifar10",
@@ -115,21 +109,14 @@ def _load(data_dir: str | Path | None, edition: _Edition) -> ImageData:
         if (Path.home() / ".keras" / "datasets" / edition.archive).is_file():
             return _of_keras(edition)
         data_dir = ""
-    download = f"tf.keras.datasets.{edition.name}.load_data()"
-    hint = f"{edition.expected}; or let {download} download it once and leave data_dir out"
+    hint = (
+        f"{edition.expected}; or let tf.keras.datasets.{edition.name}.load_data() download it once and leave data_dir "
+        "out (the Python version is a pickle, which could run anything: it is not read)"
+    )
     places = archives.folders(data_dir, edition.folders, hint)
-    paths = {
-        place: {name: archives.find_file(place, [name]) for name in edition.files}
-        for place in places
-    }
-    place = next((place for place in places if any(paths[place].values())), None)
-    if place is None:
-        raise FileNotFoundError(
-            f"There is no {edition.name} in {', '.join(map(str, places))}: looked for {hint}. (Its Python version is a "
-            "pickle, which could run anything: it is not read.)"
-        )
-    records = {name: _records(path, place, edition, name) for name, path in paths[place].items()}
-    _check_counts(records, edition, place)
+    paths = {name: archives.required_file(places, [name], hint) for name in edition.files}
+    records = {name: _records(path, edition, name) for name, path in paths.items()}
+    _check_counts(records, edition, paths)
     train, test = (
         _samples([records[n] for n in names], edition) for names in (edition.train, edition.test)
     )
@@ -154,13 +141,12 @@ def _of_keras(edition: _Edition) -> ImageData:
     return ImageData(*train, *test, classes=edition.classes, name=edition.name)
 
 
-def _records(path: Path | None, place: Path, edition: _Edition, name: str) -> np.ndarray:
+def _records(path: Path, edition: _Edition, name: str) -> np.ndarray:
     """Reads one file: uint8 `[n, record]`; errors name it and say what it should be."""
-    expected = edition.file_expected(name)
-    if path is None:
-        raise FileNotFoundError(
-            f"{place / name} (raw, .gz or .xz) is missing beside the others of {edition.name}. It should be {expected}."
-        )
+    expected = (
+        f"{edition.files[name] * edition.record:,} bytes: {edition.files[name]:,} records of {edition.label_bytes} "
+        f"label byte(s) and {_PIXELS:,} pixel bytes"
+    )
     content = archives.read(path, expected, edition.files[name] * edition.record)
     count, left = divmod(len(content), edition.record)
     if left or not count:
@@ -173,18 +159,20 @@ def _records(path: Path | None, place: Path, edition: _Edition, name: str) -> np
     return records
 
 
-def _check_counts(records: dict[str, np.ndarray], edition: _Edition, place: Path) -> None:
+def _check_counts(
+    records: dict[str, np.ndarray], edition: _Edition, paths: dict[str, Path]
+) -> None:
     """Refuses a file that was cut between two records; accepts a set that is smaller in every file, with a warning."""
     counts = {name: len(part) for name, part in records.items()}
     short = [name for name, count in counts.items() if count != edition.files[name]]
     if short and len(short) < len(counts):
         name = short[0]
         raise ValueError(
-            f"{name} in {place} is truncated or damaged: it holds {counts[name]:,} images and "
-            f"should hold {edition.files[name]:,}."
+            f"{paths[name]} is truncated or damaged: it holds {counts[name]:,} images and should hold "
+            f"{edition.files[name]:,}."
         )
     if short:
-        logging.warning("%s in %s is not the published set: %s.", edition.name, place, counts)
+        logging.warning("%s is not the published set: %s.", edition.name, counts)
 
 
 def _samples(parts: list[np.ndarray], edition: _Edition) -> tuple[np.ndarray, np.ndarray]:

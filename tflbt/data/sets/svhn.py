@@ -54,21 +54,14 @@ def load_svhn(data_dir: str | Path | None, parts: Sequence[str] = ("train", "ext
     if not parts or not set(parts) <= {"train", "extra"}:
         raise ValueError(f"parts={parts!r} must be of 'train' and 'extra'.")
     places = archives.folders(data_dir, ["svhn"], _EXPECTED)
-    paths = {part: _find(places, part) for part in (*parts, "test")}  # all, before any is read
+    paths = {  # all, before any is read
+        part: archives.required_file(places, [f"{part}_32x32.mat"], _EXPECTED, packed=False)
+        for part in (*parts, "test")
+    }
     training = [_read(paths[part], part) for part in parts]  # a single part is not copied
     x, y = training[0] if len(training) == 1 else map(np.concatenate, zip(*training))
     name = "svhn_extra" if tuple(parts) == ("extra",) else "svhn"
     return ImageData(x, y, *_read(paths["test"], "test"), classes=10, name=name)
-
-
-def _find(places: list[Path], part: str) -> Path:
-    name = f"{part}_32x32.mat"
-    path = next((place / name for place in places if (place / name).is_file()), None)
-    if path is None:
-        raise FileNotFoundError(
-            f"There is no {name} in {', '.join(map(str, places))}. It should be {_FILE_EXPECTED}."
-        )
-    return path
 
 
 def _read(path: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
