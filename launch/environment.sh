@@ -60,16 +60,20 @@ read_options() {
       --dry-run) dry_run=1 ;;
       -h | --help) print_help ;;
       --gloo | --mpi) controller=${1#--} ;;
+      --allow-run-as-root | -allow-run-as-root) ;; # it is allowed anyway
       --) shift; break ;;
       [0-9]*) [ -z "$ranks" ] || break; need_number "the number of ranks" "$1"; ranks=$1 ;;
-      -np | -n | --np | -c | --num-proc | -H | -host | --host | -hosts | --hosts | -hostfile | --hostfile | -machinefile | \
+      -np | -n | --np | --n | -c | --num-proc | -H | -host | --host | -hosts | --hosts | -hostfile | --hostfile | -machinefile | \
         --machinefile | -x | --network-interface | --network-interfaces | -mca | --mca | -p | --ssh-port | -i | \
         --ssh-identity-file)
         if [ "$1" != "$word" ]; then value=${1#*=}; else [ $# -gt 1 ] || fail "$1 needs a value"; value=$2; shift; fi
         case $word in
-          -np | -n | --np | -c | --num-proc) need_number "$word" "$value"; ranks=$value ;;
+          -np | -n | --np | --n | -c | --num-proc) need_number "$word" "$value"; ranks=$value ;;
           -H | -host | --host | -hosts | --hosts) host_list=$value ;;
-          -x) case $value in *=*) export "${value?}" ;; esac; variables+=("${value%%=*}") ;;
+          -x)
+            case ${value%%=*} in "" | [0-9]* | *[!A-Za-z0-9_]*) fail "-x needs NAME or NAME=VALUE, not '$value'" ;; esac
+            case $value in *=*) export "${value?}" ;; esac
+            variables+=("${value%%=*}") ;;
           --network-*) interface=$value ;;
           -mca | --mca) [ $# -gt 1 ] || fail "-mca $value needs a value"; mpi_options+=(-mca "$value" "$2"); shift ;;
           -p | --ssh-port) need_number "$word" "$value"; ssh+=(-p "$value") ;;
@@ -77,15 +81,20 @@ read_options() {
           *) hostfile=$value ;;
         esac ;;
       -cb | --check-build) fail "$1: python -m tflbt.doctor says what is installed" ;;
-      --min-np | --max-np | --min-num-proc | --max-num-proc | --host-discovery-script | --slots-per-host)
+      --min-np | --max-np | --min-num-proc | --max-num-proc | --host-discovery-script | --slots-per-host | \
+        --elastic-timeout | --reset-limit | --blacklist-cooldown-range)
         fail "$word is an option of elastic horovodrun: use launch/elastic.sh" ;;
-      --verbose | --disable-cache | --start-timeout | --output-filename | --timeline-* | --cycle-time-ms | --log-level | \
-        --fusion-threshold-mb | --cache-capacity | --config-file | --autotune* | --*hierarchical-* | --*stall-check* | \
-        --gloo-timeout-seconds | --mpi-args | --tcp | --binding-args | --*mpi-threads-disable | --num-nccl-streams)
+      --verbose | --disable-cache | --start-timeout | --output-filename | --*timeline-* | --cycle-time-ms | --log-* | \
+        --fusion-threshold-mb | --cache-capacity | --config-file | --*autotune* | --*hierarchical-* | --*stall-check* | \
+        --gloo-timeout-seconds | --mpi-args | --tcp | --binding-args | --*mpi-threads-disable | --num-nccl-streams | \
+        --thread-affinity | --prefix-*timestamp | --jsrun)
         fail "$word is an option of horovodrun: python -m tflbt.distributed.horovodrun takes it, or set the variable" \
           "HOROVOD_... that Horovod's documentation names for it" ;;
       -bind-to | --bind-to | -map-by | --map-by | -rank-by | --rank-by | -wd | -wdir | --wdir | -tag-output | --tag-output | \
-        -N | -npernode | --npernode | -oversubscribe | --oversubscribe | --report-bindings | --timestamp-output)
+        -N | -npernode | --npernode | -oversubscribe | --oversubscribe | --report-bindings | --timestamp-output | \
+        --nooversubscribe | --pernode | --npersocket | --bynode | --byslot | --prefix | --rankfile | --app | --path | \
+        --default-hostfile | --display-map | --display-allocation | --use-hwthread-cpus | --cpu-set | --cpu-list | \
+        --slot-list | --stdin | --tune | --gmca | --am | --preload-* | --timeout | --merge-stderr-to-stdout)
         fail "$word is an option of mpirun: give the setting behind it as -mca NAME VALUE (such as -mca" \
           "rmaps_base_oversubscribe 1), or call mpirun yourself: --dry-run shows how" ;;
       -[!-]*) fail "$1 is no option of this launcher (see --help); a command begins with a word" ;;
@@ -93,7 +102,7 @@ read_options() {
     esac
     shift
     case $word in
-      [0-9]* | -np | -n | --np | -c | --num-proc) ;;
+      [0-9]* | -np | -n | --np | --n | -c | --num-proc) ;;
       *) own_words+=("${before[@]:0:$((${#before[@]} - $#))}") ;;
     esac
   done

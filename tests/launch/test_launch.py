@@ -69,6 +69,7 @@ def test_elastic_runs_a_command_or_trains() -> None:
         "-np 2 -x SEED=1 -x PATH",
         "--gloo -np 2 --",
         "-np 1 2",
+        "--allow-run-as-root --n 2",
     ],
 )
 def test_either_launchers_words_for_the_same_ranks(words: str, tmp_path: Path) -> None:
@@ -106,6 +107,10 @@ def test_either_launchers_words_for_the_same_ranks(words: str, tmp_path: Path) -
         ("horovodrun.sh", ("-np", "2", "--mpi", "true"), "use launch/mpirun.sh"),
         ("mpirun.sh", ("-np", "2", "--gloo", "true"), "use launch/horovodrun.sh"),
         ("mpirun.sh", ("-np", "2", "-nice", "true"), "-nice is no option"),
+        ("mpirun.sh", ("--display-map", "-np", "2", "true"), "-mca NAME VALUE"),
+        ("mpirun.sh", ("-np", "2", "-x", "=5", "true"), "-x needs NAME or NAME=VALUE, not '=5'"),
+        ("horovodrun.sh", ("-np", "2", "--no-autotune", "true"), "horovodrun takes it"),
+        ("local.sh", ("-np", "2", "--reset-limit", "3", "true"), "use launch/elastic.sh"),
         ("mpirun.sh", ("-np", "2", "-H", "a:1", "-hostfile", "/dev/null", "true"), "not both"),
         ("mpirun.sh", ("-np", "2", "-H", "localhost:1", "true"), "raise their slots="),
         ("mpirun.sh", ("true",), "-np must be"),

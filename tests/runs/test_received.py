@@ -11,6 +11,7 @@ import pytest
 from tflbt import report
 from tflbt.callbacks import RunLog
 from tflbt.runs import received
+from tflbt.runs.directory_lock import hold
 from tflbt.runs.journal import Journal
 from tflbt.runs.metrics import MetricsTable
 from tflbt.runs.run_directory import RunDirectory
@@ -119,6 +120,26 @@ def test_a_journal_and_events_do_not_follow_links(outside, tmp_path):
     os.symlink(outside / "thesis.txt", tmp_path / "events.out.tfevents.0.tflbt")
     space = type("Space", (), {"space": ()})
     HParamsLog(tmp_path, space, "loss").add(1, {}, {"loss": 0.5}, "completed")
+
+
+def test_what_has_another_name_elsewhere_changes_here_alone(outside, tmp_path):
+    """Hard links, as in a copy by `cp -al`, or to somebody's own file."""
+    row = {"epoch": 1, "loss": 0.5}
+    run, copy = tmp_path / "run", tmp_path / "copy"
+    copy.mkdir()
+    place = RunDirectory.create(run, {"epochs": 3})
+    place.metrics.append(row)
+    Journal(run / "journal.jsonl").append({"event": "begin"})
+    for name in ("metrics.csv", "journal.jsonl"):
+        os.link(run / name, copy / name)
+    place.metrics.append({**row, "epoch": 2})
+    Journal(run / "journal.jsonl").append({"event": "end"})
+    assert len(place.metrics.read()) == len(Journal(run / "journal.jsonl").events()) == 2
+    assert len(MetricsTable(copy / "metrics.csv").read()) == 1
+    assert len(Journal(copy / "journal.jsonl").events()) == 1
+    os.link(outside / "thesis.txt", copy / ".lock")
+    lock = hold(copy)
+    del lock
 
 
 def reading(path):

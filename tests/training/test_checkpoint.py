@@ -301,6 +301,25 @@ def test_a_forged_state_is_refused_by_its_name(two, forge):
     assert "\n" not in str(error.value)
 
 
+def cut(path):
+    os.truncate(path / "variables.data-00000-of-00001", 3)
+
+
+def garbage(path):
+    (path / "variables.index").write_bytes(bytes(range(256)))
+
+
+@pytest.mark.parametrize("forge", [cut, garbage])
+def test_forged_variables_are_refused_by_their_folder(two, forge):
+    newest = two.found()[-1]
+    forge(newest)
+    rewritten(newest)
+    for read in (lambda: restored(two), lambda: read_weights(newest)):
+        with pytest.raises(ValueError, match="epoch_00002 is ") as error:
+            read()
+        assert "\n" not in str(error.value)
+
+
 def test_a_folder_whose_name_is_a_pattern_is_restored(two, tmp_path):
     odd = tmp_path / "run[1] ?*"
     two.directory.rename(odd)

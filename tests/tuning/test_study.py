@@ -277,11 +277,28 @@ def test_the_journal_of_another_search_is_refused_and_untouched(invented, tuner)
 
 def test_a_journal_that_is_none_of_a_search_is_named(invented):
     whole = {"event": "new", "trial": 1, "values": {}}
+    end = {
+        "event": "end",
+        "trial": 1,
+        "status": "failed",
+        "history": [],
+        "seconds": 1,
+        "message": "",
+    }
+    wrong = [
+        {"history": "abc"},
+        {"history": [None]},
+        {"history": [10**400]},
+        {"seconds": "x"},
+        {"message": None},
+    ]
     for events, message in [
         ([{"event": "start"}], "{'event': 'start'} is not an event of a search"),
         ([{"event": "new", "trial": 1}], "is not an event of a search"),
         ([{"event": "begin", "trial": 1, "epochs": 0}], "'begin' of trial 1, which is not running"),
         ([{**whole, "trial": 2}], "trial 2 had {}, but now"),
+        ([{"event": ["new"], "trial": 1}], "is not an event of a search"),
+        *(([{**end, **change}], "is not an event of a search") for change in wrong),
     ]:
         path = invented.path()
         path.write_text("".join(json.dumps(event) + "\n" for event in events))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +54,14 @@ def extend(path: str | os.PathLike[str], content: str) -> None:
             except OSError:
                 os.ftruncate(file.fileno(), size)
                 raise
+
+
+def unshare(path: str | os.PathLike[str]) -> None:
+    """Gives a file that has further names (hard links, as of `cp -al`) a copy of its own, before it is changed."""
+    with contextlib.suppress(FileNotFoundError):
+        about = os.lstat(path)
+        if stat.S_ISREG(about.st_mode) and about.st_nlink > 1:
+            write(path, Path(path).read_bytes())
 
 
 def _new(path: Path) -> int:

@@ -47,8 +47,7 @@ class DirectoryLock:
         weakref.finalize(self, _release, self._file)
         # Without space for the holder's name, the lock works all the same.
         with contextlib.suppress(OSError):
-            os.ftruncate(self._file, 0)
-            os.pwrite(self._file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+            _write(self._file, f"process {os.getpid()} on {socket.gethostname()}\n")
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         """Pickles to None: a lock belongs to its process."""
@@ -58,8 +57,15 @@ class DirectoryLock:
 def _release(file: int) -> None:
     """Frees a directory; the file stays, empty, for other jobs that want the lock."""
     with contextlib.suppress(OSError):
-        os.ftruncate(file, 0)
+        _write(file, "")
     os.close(file)
+
+
+def _write(file: int, holder: str) -> None:
+    """Writes who holds the lock; nothing into a file that has another name, too (a hard link to somebody's file)."""
+    if os.fstat(file).st_nlink <= 1:
+        os.ftruncate(file, 0)
+        os.pwrite(file, holder.encode(), 0)
 
 
 def hold(directory: str | os.PathLike[str]) -> DirectoryLock:

@@ -22,6 +22,7 @@ class Journal:
     def append(self, event: dict[str, Any]) -> None:
         """Adds an event; if it cannot be written (no space), the error names the file, which is as it was before."""
         line = json.dumps(event, allow_nan=True) + "\n"
+        atomic_file.unshare(self.path)
         size = self.path.stat().st_size if self.path.exists() else 0
         with atomic_file.naming(self.path, "cannot write"):
             try:
@@ -42,6 +43,7 @@ class Journal:
         data = received.read(self.path, MOST_BYTES)
         whole = data[: data.rfind(b"\n") + 1]
         if whole != data:
+            atomic_file.unshare(self.path)
             with open(os.open(self.path, os.O_WRONLY | os.O_NOFOLLOW), "wb") as file:
                 file.truncate(len(whole))
         events = []

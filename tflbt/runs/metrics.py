@@ -172,7 +172,7 @@ class MetricsTable:
             state = os.lstat(self.path)
         except OSError:
             return ()
-        return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
+        return state.st_dev, state.st_ino, state.st_nlink, state.st_size, state.st_mtime_ns
 
     def _read_text(self) -> tuple[list[str], list[dict[str, str]]]:
         """Returns the columns and the cells as text, without a damaged last line."""

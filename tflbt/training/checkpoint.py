@@ -34,6 +34,8 @@ MANIFEST = "manifest.json"
 MOST_STATE_BYTES = (
     2**28
 )  # of state.json; a callback may keep a number for each of millions of updates
+# What TensorFlow raises about variables that are others than the model's, or whose files somebody has forged.
+_UNREADABLE = (AssertionError, ValueError, LookupError, RuntimeError, tf.errors.OpError)
 _NAME = re.compile(r"(?:\.replaced_)?epoch_(\d+)(?:_update_(\d+))?")
 
 
@@ -150,9 +152,8 @@ class Checkpoints:
         try:
             with _plainly_named(path) as folder:
                 _variables(model).read(os.path.join(folder, WEIGHTS)).assert_consumed()
-        except (AssertionError, ValueError, tf.errors.OpError) as error:
-            reason = str(error).splitlines()[0][:300]
-            raise ValueError(_mismatch(path, reason)) from error
+        except _UNREADABLE as error:
+            raise ValueError(_mismatch(path, _reason(error))) from error
         return state
 
 
@@ -175,7 +176,7 @@ def _read_state(path: Path) -> dict[str, Any]:
         with np.load(path / ARRAYS) as arrays:
             return _with_arrays(state, arrays)
     except (ValueError, KeyError, MemoryError, zipfile.BadZipFile, EOFError) as error:
-        raise ValueError(f"{path / ARRAYS} is damaged: {error!r}.") from error
+        raise ValueError(f"{path / ARRAYS} is damaged: {_reason(error)}.") from error
 
 
 @contextlib.contextmanager
@@ -212,6 +213,11 @@ def _with_arrays(state: Any, arrays: Any) -> Any:
     if isinstance(state, list):
         return [_with_arrays(value, arrays) for value in state]
     return state
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of an error's message, cut."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
 
 
 def _mismatch(path: Path, reason: str) -> str:
@@ -320,13 +326,16 @@ def read_weights(path: Path) -> list[np.ndarray]:
         raise FileNotFoundError(errno.ENOENT, reason, str(path))
     if (fault := damage(path)) is not None:
         raise ValueError(f"{path} is damaged: {fault}.")
-    with _plainly_named(path) as folder:
-        reader = tf.train.load_checkpoint(os.path.join(folder, WEIGHTS))
-        names = {}
-        for name in reader.get_variable_to_shape_map():
-            if found := re.fullmatch(r"weights/(\d+)/\.ATTRIBUTES/VARIABLE_VALUE", name):
-                names[int(found[1])] = name
-        return [reader.get_tensor(names[place]) for place in sorted(names)]
+    try:
+        with _plainly_named(path) as folder:
+            reader = tf.train.load_checkpoint(os.path.join(folder, WEIGHTS))
+            names = {}
+            for name in reader.get_variable_to_shape_map():
+                if found := re.fullmatch(r"weights/(\d+)/\.ATTRIBUTES/VARIABLE_VALUE", name):
+                    names[int(found[1])] = name
+            return [reader.get_tensor(names[place]) for place in sorted(names)]
+    except _UNREADABLE as error:
+        raise ValueError(f"{path} is damaged: {_reason(error)}.") from error
 
 
 def write_together(

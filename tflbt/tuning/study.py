@@ -13,7 +13,7 @@ from absl import logging
 from tflbt.runs.config import without_numpy
 from tflbt.runs.journal import Journal
 from tflbt.tuning.oracle import INDEPENDENT, ask
-from tflbt.tuning.trial import COMPLETED, FAILED, Outcome, Trial, best_epoch
+from tflbt.tuning.trial import COMPLETED, FAILED, Outcome, Trial, best_epoch, is_event
 
 # What `Study.next` returns instead of a trial: ask again later, or never.
 WAIT, DONE = "wait", "done"
@@ -25,12 +25,6 @@ ERRORS_IN_A_ROW = 3
 KILLS = 3
 _KILLED = "the job was killed"
 _MEANWHILE = " during this trial, without an epoch finished in between"
-# The fields of the journal's events besides their kind.
-_FIELDS = {
-    "new": {"trial", "values"},
-    "begin": {"trial", "epochs"},
-    "end": {"trial", "status", "history", "seconds", "message"},
-}
 
 
 class Study:
@@ -261,10 +255,11 @@ class Study:
     def _replay(self, events: list[dict[str, Any]]) -> None:
         """Restores the state from the journal's events."""
         for event in events:
-            kind = event["event"]
-            if not _FIELDS.get(kind, {None}) <= event.keys():
-                raise ValueError(f"{self.journal.path}: {event} is not an event of a search.")
-            number = event["trial"]
+            if not is_event(event):
+                raise ValueError(
+                    f"{self.journal.path}: {str(event)[:200]} is not an event of a search."
+                )
+            kind, number = event["event"], event["trial"]
             if kind == "new":
                 self._add(self._propose_again(number, event["values"]))
             elif number not in self.running:

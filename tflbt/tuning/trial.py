@@ -15,6 +15,13 @@ STOPPED = "stopped"  # ended early because it was hopeless
 DIVERGED = "diverged"  # its loss became NaN or infinite
 FAILED = "failed"  # an error on at least one rank
 STATUSES = (COMPLETED, STOPPED, DIVERGED, FAILED)
+_NUMBER = (int, float)
+# The fields of the journal's events besides their kind.
+_EVENTS: dict[str, dict[str, Any]] = {
+    "new": {"trial": int, "values": dict},
+    "begin": {"trial": int, "epochs": _NUMBER},
+    "end": {"trial": int, "status": str, "history": list, "seconds": _NUMBER, "message": str},
+}
 
 
 @checks.arguments
@@ -72,3 +79,17 @@ def best_epoch(history: Sequence[float], direction: str) -> int | None:
     sign = 1 if direction == "max" else -1
     finite = {epoch: sign * v for epoch, v in enumerate(history, start=1) if math.isfinite(v)}
     return max(finite, key=finite.__getitem__, default=None)
+
+
+def is_event(event: Mapping[str, Any]) -> bool:
+    """Says whether a dictionary of the journal has the fields of its kind of event, and numbers that a float holds."""
+    kind = event["event"]
+    fields = _EVENTS.get(kind) if isinstance(kind, str) else None
+    if fields is None or not all(isinstance(event.get(name), fields[name]) for name in fields):
+        return False
+    try:
+        for number in (event.get("epochs", 0), event.get("seconds", 0), *event.get("history", ())):
+            math.isfinite(number)
+    except (TypeError, OverflowError):
+        return False
+    return True
