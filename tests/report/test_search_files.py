@@ -145,7 +145,10 @@ def test_damaged_settings_are_named(folder, text):
     [
         ("", "2,lost,0.5,,,,,", "status='lost' must be one of 'completed'"),
         ("", "2,completed,high,,,,,", "objective='high' is not a number"),
-        ("", ",completed,0.5,,,,,", "line 3: "),
+        ("", ",completed,0.5,,,,,", "line 3: trial=None is no whole number"),
+        ("", "inf,completed,0.5,,,,,", "trial=inf is no whole number"),
+        ("", "2,completed,0.5,,1e400,,,", "epochs=inf is no whole number"),
+        ("", "2,completed,0.5,-1,,,,", "best_epoch=-1 is no whole number"),
         (
             "optimizer.learning_rate,",
             "2,completed,0.5,,,,,big,",

@@ -20,10 +20,15 @@ def load(path: str | os.PathLike[str], config: ConfigDict) -> ConfigDict:
     """
     content = received.read_json(path)
     values = content.get("config", content)
-    if not isinstance(values, dict) or not {"model", "optimizer", "data"} <= values.keys():
+    sections = {"model", "optimizer", "data"}
+    if (
+        not isinstance(values, dict)
+        or not sections <= values.keys()
+        or not isinstance(values["data"], dict)
+    ):
         raise ValueError(f"{path} is no recipe: it holds no configuration.")
     unknown = [key for key in values if key not in config]
-    unknown += [f"data.{key}" for key in values["data"] or () if key not in config.data]
+    unknown += [f"data.{key}" for key in values["data"] if key not in config.data]
     if unknown:
         raise ValueError(f"{path}: config.{unknown[0]} is no key of a recipe.")
     try:

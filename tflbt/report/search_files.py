@@ -17,6 +17,7 @@ from tflbt.runs.received import read_json
 _COLUMNS = ("trial", "status", "objective", "best_epoch", "epochs", "seconds", "continues")
 _LAST_COLUMN = "message"
 _BASELINE = 0  # the row of the recipe before tuning
+_MOST = 10**15  # of trials and epochs; as `tflbt.runs.metrics` takes
 
 
 def read(directory: str | os.PathLike[str]) -> SearchHistory:
@@ -61,14 +62,14 @@ def _trial(row: Mapping[str, Any], space: Mapping[str, HyperParameter]) -> Trial
     declared = {} if row["trial"] == _BASELINE else space
     values = {name: _value(declared.get(name), name, row[name]) for name in names}
     return TrialRow(
-        number=int(row["trial"]),
+        number=_whole("trial", row["trial"]),
         status=row["status"],
         objective=_number("objective", row["objective"], math.nan),
         values={name: value for name, value in values.items() if value is not None},
-        best_epoch=row.get("best_epoch"),
-        epochs=int(row.get("epochs") or 0),
+        best_epoch=_whole("best_epoch", row.get("best_epoch"), None),
+        epochs=_whole("epochs", row.get("epochs"), 0),
         seconds=_number("seconds", row.get("seconds"), math.nan),
-        continues=row.get("continues"),
+        continues=_whole("continues", row.get("continues"), None),
         message=str(row.get(_LAST_COLUMN) or ""),
     )
 
@@ -89,7 +90,16 @@ def _same(value: Any, choices: Iterable[Any], name: str) -> Any:
     for choice in choices:
         if str(choice) == str(value) or (choice == value and not isinstance(choice, bool)):
             return choice
-    raise ValueError(f"{name}={value!r} is none of the space's {list(choices)}.")
+    raise ValueError(f"{name}={value!r} is none of the space's {str(list(choices))[:200]}.")
+
+
+def _whole(name: str, value: Any, *empty: Any) -> Any:
+    """Returns the number of a trial or epoch in a cell, as we write it or as pandas does, or `empty` if it may be."""
+    if value is None and empty:
+        return empty[0]
+    if isinstance(value, (int, float)) and 0 <= value < _MOST and value == int(value):
+        return int(value)
+    raise ValueError(f"{name}={value!r} is no whole number.")
 
 
 def _number(name: str, value: Any, empty: Any) -> Any:

@@ -144,9 +144,9 @@ def space_of(settings: Mapping[str, Any]) -> dict[str, HyperParameter]:
     space: dict[str, HyperParameter] = {}
     for entry in (settings.get("space") or {}).get("space", ()):
         config = entry["config"]
-        name = config["name"]
+        name = str(config["name"])
         before = space.get(name, HyperParameter(name)).choices
         log = str(config.get("sampling") or "").endswith("log")  # "log" and "reverse_log"
         choices = (*before, *config.get("values", ()))
-        space[name] = HyperParameter(name, entry["class_name"], log, choices)
+        space[name] = HyperParameter(name, str(entry["class_name"]), log, choices)
     return space
