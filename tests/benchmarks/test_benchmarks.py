@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import subprocess
 import sys
+import types
+from pathlib import Path
 
 import pytest
 
-from tflbt.benchmarks import batch_growth
+from tflbt.benchmarks import batch_growth, side_by_side
 from tflbt.benchmarks.__main__ import main, names
 from tflbt.benchmarks.side_by_side import Target, hold_against, medians
 
@@ -42,9 +45,22 @@ SMALLEST = {
 }
 
 
+@pytest.fixture
+def forked_commands(run_command, quick_launcher, tmp_path: Path, monkeypatch) -> None:
+    """Has the commands that benchmarks start forked from a process that has imported TensorFlow."""
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        words = command[1:] if command[0] == sys.executable else command
+        done = run_command(words, tmp_path, PATH=os.environ["PATH"])
+        done.check_returncode()
+        return done
+
+    monkeypatch.setattr(side_by_side, "subprocess", types.SimpleNamespace(run=run))
+
+
 @pytest.mark.parametrize("name", names())
 def test_benchmark_prints_figures_beside_targets(
-    name: str, capsys: pytest.CaptureFixture[str], quick_launcher: None
+    name: str, capsys: pytest.CaptureFixture[str], forked_commands: None
 ) -> None:
     status = main([name, *SMALLEST[name]])
     printed = capsys.readouterr().out

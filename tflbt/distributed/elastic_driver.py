@@ -136,7 +136,7 @@ class Job:
         if self._driver is not None and not self._driver.finished():
             self._driver.stop()
         for worker in workers:
-            worker.stop()
+            worker.stop(at_once=bool(worker.is_stopped()))  # which would not hear of anything else
         until = time.monotonic() + GRACE
         while any(worker.poll() is None for worker in workers) and time.monotonic() < until:
             time.sleep(POLL)
