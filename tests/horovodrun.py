@@ -42,7 +42,11 @@ def as_new(*descriptors: int) -> None:
 
 
 def run(words: Sequence[str]) -> None:
-    """Runs what `python WORDS` would."""
+    """Runs what `python WORDS` would, without TensorFlow's notes of where each operation was made, for its errors."""
+    from tensorflow.python.util import tf_stack
+
+    somewhere = tf_stack.extract_stack()
+    tf_stack.extract_stack = lambda stacklevel=1: somewhere
     if words[0] == "-m":
         sys.path[0] = os.getcwd()
         sys.argv = list(words[1:])
