@@ -165,6 +165,10 @@ def test_a_damaged_line_is_named(folder, names, line, message):
     assert message in str(error.value)
 
 
+def test_what_no_figure_can_show_is_no_objective(folder):
+    assert table(folder, "", "1,completed,-1e308,,,,,", "2,completed,0.5,,,,,").best.number == 2
+
+
 def test_a_column_that_must_be_there_is_named(folder):
     (folder / "trials.csv").write_text("trial,objective\n1,0.5\n")
     with pytest.raises(ValueError, match=r"trials\.csv, line 2: no column 'status'"):

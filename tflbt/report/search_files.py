@@ -17,6 +17,7 @@ from tflbt.runs.received import read_json
 _COLUMNS = ("trial", "status", "objective", "best_epoch", "epochs", "seconds", "continues")
 _LAST_COLUMN = "message"
 _BASELINE = 0  # the row of the recipe before tuning
+_LARGEST = 1e300  # of what figures can show
 _MOST = 10**15  # of trials and epochs; as `tflbt.runs.metrics` takes
 
 
@@ -103,9 +104,9 @@ def _whole(name: str, value: Any, *empty: Any) -> Any:
 
 
 def _number(name: str, value: Any, empty: Any) -> Any:
-    """Returns the number in a cell, or `empty` if there is none."""
+    """Returns the number in a cell, or `empty` if there is none; infinite where differences of such numbers are."""
     if value is None:
         return empty
     if not isinstance(value, (int, float)):
         raise ValueError(f"{name}={value!r} is not a number.")
-    return value
+    return value if not abs(value) > _LARGEST else math.inf if value > 0 else -math.inf

@@ -28,6 +28,8 @@ def test_points_and_both_fits():
     np.testing.assert_allclose(log.get_ydata()[-1], 8)
     assert "square root" in captions.caption("diffusion", found)
     assert "diffusion" not in figures.draw(History(found.rows))
+    others = [{"epoch": 2, "updates": 7, "distance": "x"}, {"epoch": None, "distance": 1.0}]
+    assert diffusion_figure.draw(History(found.rows, others)) is None
 
 
 def test_groups_are_drawn_at_the_mean_of_their_seeds():

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tflbt import checks
 from tflbt.analysis.diffusion import Diffusion, fit_diffusion
 from tflbt.report import figure_style
 from tflbt.report.figure_style import COLOURS, WHOLE
@@ -101,12 +104,22 @@ def _root(found: Diffusion) -> str:
 
 def _points(history: History) -> tuple[list[float], list[float]]:
     """Returns updates and distances, without those at which nothing has moved."""
-    rows = [row for row in history.distances if row.get("distance") and row["distance"] > 0]
+    rows = [row for row in _rows(history) if row["distance"] > 0]
     return [row["updates"] for row in rows], [row["distance"] for row in rows]
 
 
 def _after(history: History) -> float:
     """Returns the last update that was measured in the warm-up."""
     return max(
-        (row["updates"] for row in history.distances if row["epoch"] <= history.warmup), default=0
+        (row["updates"] for row in _rows(history) if row["epoch"] <= history.warmup), default=0
     )
+
+
+def _rows(history: History) -> list[Mapping[str, Any]]:
+    """Returns the rows of finite numbers; a table that somebody sent may hold anything."""
+    names = ("epoch", "updates", "distance")
+    return [
+        row
+        for row in history.distances
+        if all(checks.is_number(row.get(name)) and math.isfinite(row[name]) for name in names)
+    ]
