@@ -87,6 +87,24 @@ def test_variables_are_written_where_they_lie(rank):
     assert bool(tf.reduce_any(before != 0)) == (rank == 0), "what was read before stays"
 
 
+def test_ranks_that_have_met_share_in_one_call_and_gloo_in_few_messages(rank, monkeypatch):
+    sums, sent, real_sum, real = [], [], comm.all_reduce_sum, comm._broadcast_in_place
+    monkeypatch.setattr(comm, "all_reduce_sum", lambda *them: (sums.append(1), real_sum(*them))[1])
+    monkeypatch.setattr(
+        comm, "_broadcast_in_place", lambda *them: (sent.append(len(them[0])), real(*them))
+    )
+    shapes = [[], [7], [2, 3], [2**14], [5]]
+    for met in (False, True):
+        variables = [tf.Variable(tf.fill(shape, i + 10.0 * rank)) for i, shape in enumerate(shapes)]
+        comm.broadcast_variables(variables, "shared", met=met)
+        for i, variable in enumerate(variables):
+            variable.assign_add(tf.ones_like(variable) * i)  # each has memory of its own
+        for i, (shape, variable) in enumerate(zip(shapes, variables)):
+            np.testing.assert_array_equal(variable.numpy(), np.full(shape, 2.0 * i))
+    assert len(sums) == 1, "those that have met do not meet again"
+    assert sent == [2 if hvd.gloo_enabled() else 5] * 2
+
+
 def test_reductions_of_some_ranks(rank):
     alone = comm.Reduction(process_set=SETS[rank])
     both = comm.Reduction(process_set=hvd.global_process_set)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 # Of a bucket of several variables. The broadcast of a smaller one is no slower per byte.
 MOST_BYTES = 32 * 2**20
+_raw = tf.raw_ops
 
 
 def of(variables: Sequence[tf.Variable], most: int = MOST_BYTES) -> Iterator[list[tf.Variable]]:
@@ -28,17 +30,25 @@ def size(bucket: Sequence[tf.Variable]) -> int:
     return sum(v.shape.num_elements() * v.dtype.size for v in bucket)
 
 
+# Raw operations, as the methods of hundreds of small variables take longer than to send them.
 def packed(bucket: Sequence[tf.Variable]) -> tf.Tensor:
     """The values of a bucket in a row; a single variable's are not copied."""
-    rows = [tf.reshape(variable, [-1]) for variable in bucket]
-    return rows[0] if len(rows) == 1 else tf.concat(rows, 0)
+    rows = [_shaped(_raw.ReadVariableOp(resource=v.handle, dtype=v.dtype), v, [-1]) for v in bucket]
+    return rows[0] if len(rows) == 1 else _raw.ConcatV2(values=rows, axis=0)
 
 
 def unpack(content: tf.Tensor, bucket: Sequence[tf.Variable]) -> None:
     """Assigns values that were `packed`; until they are updated they share its memory."""
-    parts = tf.split(content, [variable.shape.num_elements() for variable in bucket])
+    sizes = [variable.shape.num_elements() for variable in bucket]
+    parts = _raw.SplitV(value=content, size_splits=sizes, axis=0, num_split=len(sizes))
     for variable, part in zip(bucket, parts):
-        variable.assign(tf.reshape(part, variable.shape))
+        value = _shaped(part, variable, variable.shape)
+        _raw.AssignVariableOp(resource=variable.handle, value=value)
+
+
+def _shaped(value: tf.Tensor, variable: tf.Variable, shape: Any) -> tf.Tensor:
+    """A variable's values in another shape, if it is no row itself."""
+    return value if variable.shape.rank == 1 else _raw.Reshape(tensor=value, shape=shape)
 
 
 def values(variable: tf.Variable) -> np.ndarray:

@@ -94,6 +94,8 @@ _neighbours: dict[int, Reduction] = {}  # by how many ranks they are
 _BROADCAST = frozenset(
     [tf.float32, tf.float64, tf.float16, tf.int8, tf.int16, tf.int32, tf.int64, tf.uint8, tf.bool]
 )
+# Bytes. Gloo takes longer over a smaller message than to copy it into a larger and back, MPI does not.
+_MESSAGE = 2**14
 _group: Any = None  # the process set that stands for all ranks inside `process_set_scope`
 
 
@@ -344,12 +346,13 @@ def gather_objects(obj: Any, name: str, reduction: Reduction = EVERYONE) -> list
 
 
 def broadcast_variables(
-    variables: list[tf.Variable], name: str, reduction: Reduction = EVERYONE
+    variables: list[tf.Variable], name: str, reduction: Reduction = EVERYONE, *, met: bool = False
 ) -> None:
     """Assigns the chief's values to `variables`, matched by their position in the list, bit for bit.
 
-    What lies in the host's memory is read and written where it is. The rest, as on a GPU, travels in buckets: memory
-    holds one, or the largest variable, beside the variables.
+    What lies in the host's memory is read and written where it is; over Gloo, small variables as one. The rest, as on
+    a GPU, travels in buckets: memory holds one, or the largest variable, beside the variables. `met` says that the
+    ranks come from another call that all of them made together, so that none waits long for the others here.
 
     Horovod's own `broadcast_variables` matches by name, and hangs if one rank has built more models than another.
     """
@@ -359,7 +362,18 @@ def broadcast_variables(
     numbers = [variable for variable in variables if variable.dtype in _BROADCAST]
     others = [variable for variable in variables if variable.dtype not in _BROADCAST]
     there = [variable for variable in numbers if not _broadcasts_in_place(variable)]
-    _broadcast_in_place([v for v in numbers if _broadcasts_in_place(v)], name, reduction)
+    here = [variable for variable in numbers if _broadcasts_in_place(variable)]
+    if here and not met:
+        # The next call keeps the processor busy: the watchdog would not see that a rank waits for another.
+        all_reduce_sum([tf.zeros([])], f"{name}.begin", reduction.uncompressed)
+    most = _MESSAGE if _horovod().gloo_enabled() else 0
+    small = [variable for variable in here if buckets.size([variable]) < most]
+    alone = [variable for variable in here if buckets.size([variable]) >= most]
+    with tf.device("CPU:0"):
+        packs = [(tf.Variable(buckets.packed(bucket)), bucket) for bucket in buckets.of(small)]
+    _broadcast_in_place([*(pack for pack, _ in packs), *alone], name, reduction)
+    for pack, bucket in packs if not chief else []:
+        buckets.unpack(pack.read_value(), bucket)
     with tf.device("CPU:0"):
         for place, bucket in enumerate(buckets.of(there)):
             mine = buckets.packed(bucket)
@@ -378,13 +392,9 @@ def _broadcasts_in_place(variable: tf.Variable) -> bool:
 
 
 def _broadcast_in_place(variables: Sequence[tf.Variable], name: str, reduction: Reduction) -> None:
-    """Broadcasts variables without a copy, all of them in one call, once all ranks are here.
-
-    Horovod keeps the processor busy until they are sent: the watchdog would not see that a rank waits for another.
-    """
+    """Broadcasts variables without a copy, all of them in one call; Horovod keeps the processor busy meanwhile."""
     if not variables:
         return
-    all_reduce_sum([tf.zeros([])], f"{name}.begin", reduction.uncompressed)
     from horovod.tensorflow.mpi_ops import MPI_LIB
 
     handles = {id(variable.handle): variable.handle for variable in variables}  # each is locked

@@ -239,8 +239,9 @@ def check_same_model(model: TrainingModel, facts: dict[str, Any]) -> None:
 
 
 def share_state(model: TrainingModel) -> None:
-    """Gives every rank the chief's state."""
-    comm.broadcast_variables(shared_variables(model), "tflbt.state", model.reduction)
+    """Gives every rank the chief's state; they have just found out together that it differs."""
+    variables = shared_variables(model)
+    comm.broadcast_variables(variables, "tflbt.state", model.reduction, met=True)
 
 
 def shared_variables(model: TrainingModel) -> list[tf.Variable]:
