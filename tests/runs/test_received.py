@@ -211,10 +211,13 @@ def test_a_spreadsheets_mark_and_pandas_epochs_are_read(tmp_path):
         table.truncate(1)
 
 
-@pytest.mark.parametrize("path", ["", " "])
-def test_an_empty_path_is_no_place(path):
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [("", "is empty: name a dir"), (" ", "is empty: name a dir"), ("a\0b", "has a NUL character")],
+)
+def test_an_empty_or_impossible_path_is_no_place(path, says):
     for kind in (RunDirectory, SearchDirectory, RunLog, report.write, report.write_search):
-        with pytest.raises(ValueError, match="is empty: name a directory"):
+        with pytest.raises(ValueError, match=says):
             kind(path)
 
 

@@ -22,7 +22,7 @@ def place(path: str | os.PathLike[str]) -> Path:
     """Returns a path that a person gave, a leading `~` as the home directory; "" is nothing and not where we stand.
 
     Raises:
-        ValueError: If it is empty, as an unset variable in a shell makes it.
+        ValueError: If it is empty, as an unset variable in a shell makes it, or no system can have such a name.
 
     Example:
         >>> place("")
@@ -35,6 +35,8 @@ def place(path: str | os.PathLike[str]) -> Path:
         raise ValueError(
             f"path={text!r} is empty: name a directory ('.' is the one where you are)."
         )
+    if "\0" in text:
+        raise ValueError(f"path={text!r} has a NUL character, which no file's name can have.")
     return Path(os.path.expanduser(text))
 
 
