@@ -16,7 +16,12 @@ HELD_BY = {
     "benchmarks/test_benchmarks.py runs every benchmark": [
         *("benchmarks/augmentation", "benchmarks/batch_growth", "benchmarks/optimizer_memory"),
         *("benchmarks/device", "benchmarks/elastic", "benchmarks/fits", "benchmarks/load"),
-        *("benchmarks/side_by_side", "benchmarks/wire"),
+        *(
+            "benchmarks/side_by_side",
+            "benchmarks/start",
+            "benchmarks/wire",
+            "benchmarks/bare_keras",
+        ),
     ],
     "the tests of the three callbacks that are derived from it": ["callbacks/batch_size"],
     "callbacks/test_callback_states.py": ["callbacks/states/watched"],

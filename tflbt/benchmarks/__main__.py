@@ -8,7 +8,7 @@ import sys
 
 import tflbt.benchmarks
 
-_NOT_BENCHMARKS = {"__main__", "side_by_side"}
+_NOT_BENCHMARKS = {"__main__", "bare_keras", "side_by_side"}
 
 
 def names() -> list[str]:
