@@ -7,7 +7,7 @@
 #                                            first case of each test until the file has used 0.3 s (the rest shows as
 #                                            s); without ranks, benchmarks and what NOT_QUICK in tests/conftest.py names
 #        tests/run.sh -m slow                the runs on real data that take minutes
-#        tests/run.sh -n 0                   in one process (two share the tests out otherwise)
+#        tests/run.sh -n 0                   in one process (three share the tests out otherwise)
 #        tests/run.sh tests/ranks            the tests of two ranks alone
 #
 # There are two sessions of pytest, each with its own summary: first that of tests/ranks, on two real ranks in step,
@@ -49,6 +49,7 @@ if [ $ranks = 1 ]; then
     sed -u 's/^\[0\]<std[a-z]*>://' || status=$?
 fi
 others=0
-"$bin/python" -m pytest --ignore=tests/ranks --durations=10 -n 2 --dist $share "$@" || others=$?
+# A third process has work for two cores where tests wait: for limits, or for processes that they start.
+"$bin/python" -m pytest --ignore=tests/ranks --durations=10 -n 3 --dist $share "$@" || others=$?
 if [ $others = 5 ] && [ $ranks = 1 ]; then others=0; fi # pytest's word for "no tests": they may be those of ranks
 exit $((status > others ? status : others))
