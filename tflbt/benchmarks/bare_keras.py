@@ -10,7 +10,7 @@ import tensorflow as tf
 K = tf.keras
 
 
-class EndsAfterAnUpdate(K.callbacks.Callback):
+class EndsAfterAnUpdate(tf.keras.callbacks.Callback):
     """Ends the process."""
 
     def on_train_batch_end(self, batch, logs=None):
