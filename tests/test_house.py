@@ -18,6 +18,7 @@ HELD_BY = {
         *("benchmarks/device", "benchmarks/elastic", "benchmarks/fits", "benchmarks/load"),
         *(
             "benchmarks/side_by_side",
+            "benchmarks/jpeg",
             "benchmarks/start",
             "benchmarks/wire",
             "benchmarks/bare_keras",
