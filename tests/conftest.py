@@ -68,9 +68,21 @@ NOT_QUICK = (
 )
 
 
+# They wait more than they compute: begun first, so that none is left alone at the end.
+FIRST = (
+    "tests/hosts/",
+    "tests/elastic/",
+    "tests/launch/",
+    "tests/test_train.py",
+    "tests/test_tune.py",
+    "tests/training/test_lost_rank.py",
+    "tests/tuning/test_groups.py",
+)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselects, on ranks, the tests of one process that the command line names, and what is not quick."""
-    wanted = items
+    wanted = sorted(items, key=lambda item: not item.nodeid.startswith(FIRST))
     if launched():
         wanted = [item for item in items if RANKS in item.path.parents]
     if os.environ.get("TFLBT_QUICK_TESTS"):

@@ -77,7 +77,7 @@ EVIL = {
     "a section": ({"optimizer": 3}, "best.json: "),
     "another type": ({"epochs": "60"}, "best.json: "),
     "of data": ({"data": {"name": 5}}, "best.json: "),
-    "data itself": ({"data": [1]}, "best.json: "),
+    "data itself": ({"data": [1]}, "holds no configuration"),
     "deep": (
         {"optimizer": {"name": "LayerWise", "inner": {"name": 5}}},
         "config.optimizer.inner.name=5",
