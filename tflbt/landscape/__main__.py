@@ -83,9 +83,7 @@ def landscape(
     comm.init()
     grid = Grid(points, low, high)
     networks = RunsOnSamples(runs, **options)
-    names = [run.name for run in networks.runs]
-    if len(set(names)) < len(names):
-        names = [run.path.resolve().name for run in networks.runs]
+    names = _names([(run.name, run.path.resolve().name) for run in networks.runs])
     about: dict[str, Any] = {"kind": kind, "runs": [str(run) for run in runs], **options}
     if kind == "cuts":
         about["epochs"] = epochs
@@ -97,6 +95,20 @@ def landscape(
         about.update(dataclasses.asdict(grid), statistics=statistics, seed=seed)
         about["losses"] = found.tolist()
     comm.on_chief(lambda: _write(folder, about, names, log), "tflbt.landscape.write")
+
+
+def _names(runs: list[tuple[str, str]]) -> list[str]:
+    """Returns what tells runs apart: the variants of their recipes, the recipes, or the folders.
+
+    Example:
+        >>> _names([("a:small", "1"), ("a:large", "2")]), _names([("a:lars", "1"), ("b:lars", "2")])
+        (['small', 'large'], ['a:lars', 'b:lars'])
+        >>> _names([("a:lars", "1"), ("a:lars", "2")])
+        ['1', '2']
+    """
+    ways = zip(*((name.rpartition(":")[2], name, folder) for name, folder in runs))
+    found = [list(names) for names in ways]
+    return next((names for names in found if len(set(names)) == len(runs)), found[-1])
 
 
 def _write(folder: str, about: dict[str, Any], names: list[str], log: bool) -> None:

@@ -52,6 +52,8 @@ def surface(
         )  # fmt: skip
         solid.set_title("log₁₀ loss" if log else "loss", fontsize=10)
         solid.view_init(elev=32, azim=-60)
+        solid.set_box_aspect(None, zoom=0.8)  # room for the names of its axes
+        solid.locator_params(nbins=4)
         flat = figure.add_subplot(1, 2, 2)
         levels = (np.geomspace if log else np.linspace)(low, high, _LEVELS)
         drawn = flat.contourf(first, second, finite, levels, norm=norm, cmap=_COLOURS)
@@ -60,8 +62,10 @@ def surface(
         figure.colorbar(drawn, ax=flat, label="loss", ticks=levels[::3], format=text)
         for name, (x, y) in marks.items():
             flat.plot(x, y, "o", color="white", markeredgecolor=COLOURS["ink"], markersize=6)
+            right = x > values.mean()  # where its name would leave the picture
             flat.annotate(
-                name, (x, y), xytext=(5, 5), textcoords="offset points",
+                name, (x, y), xytext=(-5 if right else 5, 5), textcoords="offset points",
+                horizontalalignment="right" if right else "left",
                 bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none"},
             )  # fmt: skip
         for axes in (solid, flat):
