@@ -21,6 +21,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 mpi/install.sh --dev
 bin=${VIRTUAL_ENV:-$root/.venv}/bin
+export PATH=$bin:$PATH # the launchers take their commands from there
 temporary=$(mktemp -d)
 trap 'rm -rf "$temporary"' EXIT
 
@@ -44,7 +45,7 @@ fi
 status=0
 if [ $ranks = 1 ]; then
   # Horovod looks for work every millisecond otherwise, which is a sixth of this session's processor time.
-  PATH=$bin:$PATH PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH} HOROVOD_CYCLE_TIME=${HOROVOD_CYCLE_TIME:-5} \
+  PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH} HOROVOD_CYCLE_TIME=${HOROVOD_CYCLE_TIME:-5} \
     "$bin/horovodrun" -np 2 --gloo "$bin/python" -m pytest --durations=10 "$@" -n 0 2>&1 |
     sed -u 's/^\[0\]<std[a-z]*>://' || status=$?
 fi

@@ -19,8 +19,7 @@ import pytest
 
 PROGRAMS = Path(__file__).resolve().parent
 ROOT = PROGRAMS.parents[1]
-TAG = f"cp{sys.version_info.major}{sys.version_info.minor}"
-WHEEL = f"horovod-0.28.1-{TAG}-{TAG}-linux_{os.uname().machine}.whl"
+WHEEL = f"horovod-0.28.1-cp311-cp311-linux_{os.uname().machine}.whl"
 TOOLS = "bash sed df awk cksum cut cat mkdir rm mv mktemp dirname uname getconf grep tail flock ln"
 
 
@@ -39,6 +38,7 @@ class Project:
         for tool in TOOLS.split():
             if found := shutil.which(tool):
                 (self.bin / tool).symlink_to(found)
+        self.python = str(self.program("python-of-both-lanes", "echo 3.11"))
         self.environment = {
             "HOME": str(folder),
             "PATH": str(self.bin),
@@ -76,7 +76,7 @@ class Project:
         return done.stderr
 
     def with_environment(self) -> Path:
-        """Makes a .venv whose Python is real but for pip, whose calls it notes in a file."""
+        """Makes a .venv whose Python says that it is 3.11 and notes pip's calls in a file; for the rest it is real."""
         python = self.root / ".venv" / "bin" / "python"
         python.parent.mkdir(parents=True)
         calls = self.root / "pip-calls"
@@ -168,16 +168,16 @@ def test_python_that_does_not_run(project: Project) -> None:
 
 def test_environment_of_another_python(project: Project) -> None:
     project.with_environment()
-    other = project.program("other", f"echo 3.{9 if sys.version_info.minor != 9 else 10}")
+    other = project.program("other", "echo 3.10")
     done = project.run("--python", str(other))
     assert done.returncode == 1
     assert "remove it first" in done.stderr
 
 
 def test_no_compiler_and_no_make(project: Project) -> None:
-    assert "no C++ compiler" in project.refuses("--python", sys.executable)
+    assert "no C++ compiler" in project.refuses("--python", project.python)
     project.program("g++", "")
-    assert "no make" in project.refuses("--python", sys.executable)
+    assert "no make" in project.refuses("--python", project.python)
     project.program("make", "")
     project.program("nvcc", "echo 'Cuda compilation tools, release 13.0, V13.0.88'")  # not asked
     project.program("df", "printf 'x\\nx 9 9 9000000 9%% /\\n'")
@@ -207,11 +207,11 @@ def test_a_toolkit_must_be_named_and_be_of_cuda_12(project: Project) -> None:
 def test_too_little_space(project: Project) -> None:
     table = "Filesystem 1024-blocks Used Available Capacity Mounted\\ndisk 9 9 4000000 9%% /"
     project.program("df", f"printf '{table}\\n'")
-    line = project.refuses("--python", sys.executable)
+    line = project.refuses("--python", project.python)
     assert "3906 MiB free" in line
     assert "needs 4 GiB" in line
     project.program("df", f"printf '{table.replace('4000000', '8000000')}\\n'")
-    assert "needs 8 GiB" in project.refuses("--python", sys.executable, "--gpu")
+    assert "needs 8 GiB" in project.refuses("--python", project.python, "--gpu")
 
 
 def test_environment_that_cannot_be_made(project: Project) -> None:
@@ -223,9 +223,9 @@ def test_environment_that_cannot_be_made(project: Project) -> None:
 
 def test_where_the_wheel_is_kept(project: Project) -> None:
     wheels = project.cache / "tflbt" / "wheels"
-    python = ("--python", sys.executable)
+    python = ("--python", project.python)
     cpu = project.run("--where", *python).stdout.strip()
-    assert cpu == str(wheels / f"2.15.1-{TAG}-openmpi4.1.8-cpu")
+    assert cpu == str(wheels / "2.15.1-cp311-openmpi4.1.8-cpu")
     assert project.run("--where", "--gpu", *python).stdout.strip() == cpu.replace("-cpu", "-gpu")
     second = project.run("--where", "--tensorflow", "2.18", *python).stdout.strip()
     assert second == cpu.replace("2.15.1", "2.18.1")
@@ -242,10 +242,10 @@ def test_where_the_wheel_is_kept(project: Project) -> None:
     ],
 )
 def test_where_for_the_systems_mpi(project: Project, says: str, name: str) -> None:
-    where = ("--where", "--system-mpi", "--python", sys.executable)
+    where = ("--where", "--system-mpi", "--python", project.python)
     assert "no mpicxx on PATH" in project.refuses(*where)
     project.program("mpicxx", f"echo '{says}'")
-    assert f"-{TAG}-{name}-system" in project.run(*where).stdout
+    assert f"-cp311-{name}-system" in project.run(*where).stdout
 
 
 def test_environments_own_mpi_is_not_the_systems(project: Project) -> None:
