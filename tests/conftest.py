@@ -60,6 +60,7 @@ NOT_QUICK = (
     "tests/test_train_errors.py::test_wrong_flags",
     "tests/test_tune.py",
     "tests/training/test_checkpoint_kills.py",
+    "tests/training/test_update.py::test_xla_compiles",
     "tests/tuning/test_hypermodel.py",
     "tests/tuning/test_left_graphs.py",
     "tests/tuning/test_trial_server.py::test_two_processes",

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -125,23 +130,16 @@ def test_eager_and_compiled(how, samples, network, against_keras):
     )
 
 
-def test_xla_has_a_single_function_of_a_sub_batch_as_the_batch_grows(samples, network):
-    x, y = (each[:16] for each in samples)
-    model = LargeBatchModel.from_model(network())
-    model.compile("sgd", "mse", jit_compile=True)
-    sizes = []
-
-    def grow(epoch, logs):
-        model.batch_size = 4 * 2**epoch
-        sizes.append(model.batch_size)
-
-    callbacks = [K.callbacks.LambdaCallback(on_epoch_begin=grow)]
-    options = {"batch_size": 4, "sub_batch_size": 4, "epochs": 3, "callbacks": callbacks}
-    model.fit(x, y, **options, verbose=0)
-    update = model.train_tf_function.python_function.__self__
-    assert sizes == [4, 8, 16] and int(model.optimizer.iterations) == 4 + 2 + 1
-    assert update.of_all.experimental_get_tracing_count() == 1
-    assert model.train_tf_function.experimental_get_tracing_count() == 1
+def test_xla_compiles_once_for_each_shape_of_a_sub_batch_as_the_batch_grows(tmp_path):
+    program = Path(__file__).with_name("growing_under_xla.py")
+    flags = f"--xla_dump_to={tmp_path} --xla_dump_hlo_as_text"
+    environment = {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, str(program)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["4", "8", "16", str(5 + 3 + 2)]
+    # Sub-batches of 4 samples and of 2, in training and in evaluation.
+    assert len(list(tmp_path.glob("module_*.before_optimizations.txt"))) == 4
 
 
 def test_any_shape_of_inputs_outputs_and_losses(samples, against_keras):
