@@ -1,6 +1,8 @@
 """One optimizer step on ResNet-50's 161 variables (25.6 million): ours against Keras's and TensorFlow Addons'.
 
 python -m tflbt.benchmarks optimizers [--rounds N] [--variables N]
+
+Addons' LAMB takes part where they are installed: the second lane has none.
 """
 
 from __future__ import annotations
@@ -106,13 +108,18 @@ def add_variables(parser: argparse.ArgumentParser) -> None:
 
 
 def makers() -> dict[str, Callable[[], Any]]:
-    """Makers of the optimizers by name."""
+    """Makers of the optimizers by name, of TensorFlow Addons' only where they are installed."""
     keras = tf.keras.optimizers
+    try:
+        lamb = addons.get("tfa.LAMB")
+        theirs = {"TensorFlow Addons LAMB": lambda: lamb(0.001, weight_decay=0.01)}
+    except ValueError:
+        theirs = {}
     return {
         "Keras SGD, momentum": lambda: keras.SGD(0.1, momentum=0.9),
         "Keras legacy SGD, momentum (fused)": lambda: keras.legacy.SGD(0.1, momentum=0.9),
         "Keras Adam": lambda: keras.Adam(),
-        "TensorFlow Addons LAMB": lambda: addons.get("tfa.LAMB")(0.001, weight_decay=0.01),
+        **theirs,
         "LARS": lambda: LARS(0.1, weight_decay=1e-4),
         "LARS, no weight decay": lambda: LARS(0.1),
         "LARS, Nesterov": lambda: LARS(0.1, nesterov=True, weight_decay=1e-4),
@@ -140,6 +147,7 @@ def targets(seconds: dict[str, float]) -> list[Target]:
             ("LayerWise(Adam)", "Keras Adam", 1.4),
             ("MedianCurvature", "LARS", 4.0),
         )
+        if other in seconds
     ]
 
 
