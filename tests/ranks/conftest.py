@@ -163,6 +163,8 @@ def session_of_ranks(request):
     from tests.ranks import twins
     from tflbt.distributed import comm
 
+    # As tflbt.init does where it starts Horovod.
+    os.environ["HOROVOD_DISABLE_GROUP_FUSION"] = "1"
     hvd.init(process_sets=twins.SETS)
     tflbt.init()
     assert tflbt.size() == RANKS

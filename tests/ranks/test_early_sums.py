@@ -31,6 +31,7 @@ def groups(model):
 
 
 def test_the_last_layers_sum_is_there_before_the_first_layer_has_its_gradient(monkeypatch):
+    monkeypatch.setenv("HOROVOD_DISABLE_GROUP_FUSION", "0")  # one after another
     there, found = threading.Event(), []
 
     def noted(_):
@@ -72,6 +73,32 @@ def test_the_last_layers_sum_is_there_before_the_first_layer_has_its_gradient(mo
     close(model.get_weights(), wanted.get_weights())
     close(history["loss"], of_keras["loss"])
     identical_on_ranks(model.get_weights(), "weights")
+
+
+def test_a_sum_does_not_wait_for_the_end_of_another(monkeypatch):
+    there, found = threading.Event(), []
+
+    def noted(_):
+        there.set()
+        return np.float32(0)
+
+    def waited(_):
+        found.append(there.wait(20))
+        there.clear()
+        return np.float32(0)
+
+    def all_reduce_sum(tensors, name, *arguments, **options):
+        seen = {"tflbt.update.part0": waited, "tflbt.update.part1": noted}.get(name)
+        if seen:
+            zero = tf.numpy_function(seen, [tf.reduce_sum(tensors[0])], tf.float32, stateful=False)
+            tensors = [tensor + tf.ensure_shape(zero, []) for tensor in tensors]
+        return in_comm(tensors, name, *arguments, **options)
+
+    in_comm = comm.all_reduce_sum
+    monkeypatch.setattr(comm, "all_reduce_sum", all_reduce_sum)
+    large(K.optimizers.SGD(0.1), network())
+    assert comm.groups_stay_apart()
+    assert found == [True] * 6
 
 
 def test_sub_batches_compression_and_times(monkeypatch):

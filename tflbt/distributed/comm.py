@@ -96,6 +96,8 @@ _BROADCAST = frozenset(
 )
 # Bytes. Gloo takes longer over a smaller message than to copy it into a larger and back, MPI does not.
 _MESSAGE = 2**14
+# Whether Horovod leaves what is summed as a group to itself; it reads this when it starts.
+_APART = "HOROVOD_DISABLE_GROUP_FUSION"
 _group: Any = None  # the process set that stands for all ranks inside `process_set_scope`
 
 
@@ -151,12 +153,18 @@ def init() -> None:
         os.environ.setdefault("HOROVOD_GLOO_TIMEOUT_SECONDS", "300")
     if not tf.config.list_physical_devices("GPU"):
         os.environ.update(waiting.settings(os.environ))
+    os.environ.setdefault(_APART, "1")
     hvd.init()
     if membership.elastic():
         membership.update(hvd.rank(), hvd.size())
     else:
         devices.configure(hvd.local_rank(), hvd.local_size())
         watchdog.link()
+
+
+def groups_stay_apart() -> bool:
+    """Whether Horovod never joins two calls of `all_reduce_sum`, which would add numbers in another order."""
+    return os.environ.get(_APART, "0") not in ("", "0")
 
 
 def rank() -> int:

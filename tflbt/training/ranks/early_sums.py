@@ -19,8 +19,9 @@ class EarlySums:
 
     A model whose gradients are small has one part, which travels with the update's other sums. Of a large one all
     parts but the last begin in the last sub-batch, while its backward pass goes on. A rank computes until its own
-    gradients are there: what it waits for from then on is communication. A part begins when the one before has ended:
-    Horovod would join two now and then, and three ranks or more would add their numbers in another order.
+    gradients are there: what it waits for from then on is communication. Where Horovod may join parts, as in a program
+    that has started it by itself, each begins when the one before has ended: three ranks or more would add the numbers
+    of joined parts in another order, now and then.
 
     Args:
         model: The model, compiled.
@@ -51,7 +52,7 @@ class EarlySums:
             def as_they_are(mine: list[tf.Tensor] = mine) -> list[tf.Tensor]:
                 return [tf.identity(gradient) for gradient in mine]
 
-            with tf.control_dependencies(before):
+            with tf.control_dependencies([] if comm.groups_stay_apart() else before):
                 before = tf.cond(last, over_ranks, as_they_are)
             for place, total in zip(places, before):
                 sums[place] = total
