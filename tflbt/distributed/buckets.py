@@ -17,14 +17,14 @@ def of(variables: Sequence[tf.Variable], most: int = MOST_BYTES) -> Iterator[lis
     """The variables, type by type and in their order, in lists of at most so many bytes or of a single variable."""
     for dtype in dict.fromkeys(variable.dtype for variable in variables):
         bucket: list[tf.Variable] = []
-        held = 0
+        used = 0
         for variable in (each for each in variables if each.dtype == dtype):
             more = size([variable])
-            if bucket and held + more > most:
+            if bucket and used + more > most:
                 yield bucket
-                bucket, held = [], 0
+                bucket, used = [], 0
             bucket.append(variable)
-            held += more
+            used += more
         yield bucket
 
 
