@@ -32,6 +32,7 @@ import tensorflow as tf
 
 from tflbt import checks
 from tflbt.data.batch_augmentation import BatchAugmentation, transformed
+from tflbt.data.reading import Reader
 from tflbt.data.sample_seeds import sample_seeds
 from tflbt.distributed import comm
 
@@ -120,18 +121,32 @@ def sub_batches(
         return begin + places, instances
 
     source = _Source(arrays, samples, seed if shuffle else None, rows)
+    reader = transform if isinstance(transform, Reader) else None
 
-    def batch(index: tf.Tensor) -> Any:
-        gathered, seeds_of = _gathered(
-            source, index, tf.convert_to_tensor(whole), transform is not None
-        )
+    def found(index: tf.Tensor) -> tuple[Any, Any]:
+        now = tf.convert_to_tensor(whole)
+        gathered, seeds_of = _gathered(source, index, now, transform is not None)
+        return gathered, sample_seeds(seed, *seeds_of) if seeds_of else None
+
+    def names_and_seeds(index: tf.Tensor) -> tuple[Any, Any]:
+        gathered, seeds = found(index)
+        return gathered[0] if isinstance(gathered, tuple) else gathered, seeds
+
+    def batch(index: tf.Tensor, read: Any = None) -> Any:
+        gathered, seeds = found(index)
         if transform is None:
             return gathered
-        return transformed(gathered, transform, sample_seeds(seed, *seeds_of))
+        if reader is None:
+            return transformed(gathered, transform, seeds)
+        before = index * sub_batch_size
+        return transformed(gathered, lambda x, s: reader.finished(x, s, before, read), seeds)
 
     with tf.device("CPU:0"):
         calls = min(comm.cores(), _MOST_PARALLEL_CALLS)
         dataset = tf.data.Dataset.range(steps * dealt)
+        if reader is not None:
+            dataset = reader.stream(dataset, sub_batch_size, names_and_seeds, calls)
+            dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps * dealt))
         dataset = dataset.map(batch, num_parallel_calls=calls, deterministic=True)
         options = tf.data.Options()
         options.autotune.enabled = False  # it can delay the end of `fit` by up to a minute

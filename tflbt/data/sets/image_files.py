@@ -20,13 +20,14 @@ from typing import Any
 
 import tensorflow as tf
 
+from tflbt.data.reading import Reader
 from tflbt.data.sample_seeds import uniform
 from tflbt.data.transforms.crop_windows import area_windows
 from tflbt.data.transforms.random_resized_crop import AREA, ASPECT, DRAWS, Range, check_ranges
 
 Contents = Callable[[tf.Tensor], tf.Tensor]
+Paths = Callable[[tf.Tensor], tf.Tensor]
 _SHORTER_SIDE = 256 / 224  # of the square's
-_AT_A_TIME = 4  # files of a batch; `tflbt.data.sharding` makes several batches at a time
 _UNREADABLE = "image files that are missing, damaged, or neither JPEG nor PNG: "
 
 
@@ -43,16 +44,9 @@ def random_crops(
 
     `seeds` are int32 `[n, 2]` (`tflbt.data.sample_seeds`); `area`, `aspect` and `draw` are as in
     `RandomResizedCrop`; `contents` reads a path, a string `[]`, and returns the bytes of its JPEG or PNG. n may be 0.
-    Files that cannot be
-    read raise `tf.errors.InvalidArgumentError`, which `unreadable_named` turns into an `OSError`.
+    Files that cannot be read raise `tf.errors.InvalidArgumentError`, which `unreadable_named` turns into an `OSError`.
     """
-    check_ranges(area, aspect)
-
-    def read(path: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        window = _random_window(contents(path), seed, area, aspect, draw)
-        return tf.image.resize(window, [size, size])
-
-    return _read_all(paths, (paths, seeds), read, size)
+    return random_crop_reader(_same, size, area, aspect, contents, draw)(paths, seeds)
 
 
 def resized_random_crops(
@@ -65,24 +59,49 @@ def resized_random_crops(
     and the longer side keeps the ratio, as in `centre_crops`; every position is equally likely. Such a square shows
     half of an image of 2 : 3, where one of `random_crops`, whose arguments and result these are, may show 8%.
     """
+    return resized_random_crop_reader(_same, size, contents)(paths, seeds)
+
+
+def centre_crops(paths: tf.Tensor, size: int, contents: Contents = tf.io.read_file) -> tf.Tensor:
+    """Reads the centre of each file, as evaluation sees it; arguments and result are those of `random_crops`."""
+    return centre_crop_reader(_same, size, contents)(paths)
+
+
+def random_crop_reader(
+    paths: Paths, size: int, area: Range, aspect: Range, contents: Contents, draw: str
+) -> Reader:
+    """`random_crops` as a transform, of names of which `paths` makes the files' paths."""
+    check_ranges(area, aspect)
+
+    def read(path: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        window = _random_window(contents(path), seed, area, aspect, draw)
+        return tf.image.resize(window, [size, size])
+
+    return _reader(lambda names, seeds: (paths(names), seeds), read, size)
+
+
+def resized_random_crop_reader(paths: Paths, size: int, contents: Contents) -> Reader:
+    """`resized_random_crops` as a transform."""
+
+    def elements(names: tf.Tensor, seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return paths(names), tf.stack([uniform(seeds, draw) for draw in range(2)], axis=1)
 
     def read(path: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
         image, rest = _resized(contents(path), size)
         corner = place * tf.cast(rest + 1, tf.float32)  # below rest + 1, as the place is below 1
         return _square(image, tf.cast(corner, tf.int32), size)
 
-    places = tf.stack([uniform(seeds, draw) for draw in range(2)], axis=1)
-    return _read_all(paths, (paths, places), read, size)
+    return _reader(elements, read, size)
 
 
-def centre_crops(paths: tf.Tensor, size: int, contents: Contents = tf.io.read_file) -> tf.Tensor:
-    """Reads the centre of each file, as evaluation sees it; arguments and result are those of `random_crops`."""
+def centre_crop_reader(paths: Paths, size: int, contents: Contents) -> Reader:
+    """`centre_crops` as a transform."""
 
     def read(path: tf.Tensor) -> tf.Tensor:
         image, rest = _resized(contents(path), size)
         return _square(image, rest // 2, size)
 
-    return _read_all(paths, (paths,), read, size)
+    return _reader(lambda names, _: (paths(names),), read, size)
 
 
 @contextlib.contextmanager
@@ -109,25 +128,14 @@ def unreadable_named() -> Iterator[None]:
         raise OSError(message[1]) from error
 
 
-def _read_all(paths: tf.Tensor, elements: Any, read: Callable[..., Any], size: int) -> tf.Tensor:
-    """Stacks `read(*element)` over a batch, several at a time.
+def _reader(
+    elements: Callable[..., tuple[tf.Tensor, ...]], read: Callable[..., tf.Tensor], size: int
+) -> Reader:
+    return Reader(elements, read, tf.TensorSpec([size, size, 3]), _UNREADABLE)
 
-    TensorFlow's ops do not say which file they failed on. So each image carries its number, images that fail are
-    left out, and the missing numbers give the files' names.
-    """
-    count = tf.shape(paths)[0]
-    numbers = tf.range(count)
-    images = tf.data.Dataset.from_tensor_slices((numbers, elements))
-    images = images.map(lambda number, element: (number, read(*element)), _AT_A_TIME)
-    images = images.ignore_errors().batch(tf.cast(tf.maximum(count, 1), tf.int64))
-    none = (tf.zeros([0], tf.int32), tf.zeros([0, size, size, 3]))
-    images = images.concatenate(tf.data.Dataset.from_tensors(none))
-    read_numbers, images = images.take(1).get_single_element()
-    missing = tf.reduce_all(numbers[:, None] != read_numbers[None], axis=1)
-    names = tf.strings.reduce_join(tf.boolean_mask(paths, missing), separator=", ")
-    message = tf.strings.join([_UNREADABLE, names, "."])
-    with tf.control_dependencies([tf.debugging.Assert(tf.size(read_numbers) == count, [message])]):
-        return tf.ensure_shape(tf.identity(images), [None, size, size, 3])
+
+def _same(paths: Any) -> tf.Tensor:
+    return tf.convert_to_tensor(paths)
 
 
 def _resized(contents: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tflbt import checks
+from tflbt.data.reading import Reader
 from tflbt.data.sets import image_files
 from tflbt.data.sharding import epoch_order
 from tflbt.data.transforms.random_resized_crop import DRAW, Range
@@ -86,20 +87,21 @@ class StoredImages:
         """Height, width, channels of the crops."""
         return self.image_size, self.image_size, 3
 
-    def random_crops(self, names: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
-        """Transform for training: see `tflbt.data.sets.image_files.random_crops`."""
+    @property
+    def random_crops(self) -> Reader:
+        """Transform of (names, seeds) for training: see `tflbt.data.sets.image_files.random_crops`."""
         crops = (self.image_size, self.crop_area, self.crop_aspect, self.contents, self.crop_draw)
-        return image_files.random_crops(self._paths(names), seeds, *crops)
+        return image_files.random_crop_reader(self._paths, *crops)
 
-    def resized_random_crops(self, names: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
-        """Transform for training: see `tflbt.data.sets.image_files.resized_random_crops`."""
-        paths = self._paths(names)
-        return image_files.resized_random_crops(paths, seeds, self.image_size, self.contents)
+    @property
+    def resized_random_crops(self) -> Reader:
+        """Transform of (names, seeds) for training: see `tflbt.data.sets.image_files.resized_random_crops`."""
+        return image_files.resized_random_crop_reader(self._paths, self.image_size, self.contents)
 
-    def centre_crops(self, names: tf.Tensor, seeds: tf.Tensor | None = None) -> tf.Tensor:
-        """Transform for evaluation: see `tflbt.data.sets.image_files.centre_crops`."""
-        del seeds
-        return image_files.centre_crops(self._paths(names), self.image_size, self.contents)
+    @property
+    def centre_crops(self) -> Reader:
+        """Transform of names for evaluation: see `tflbt.data.sets.image_files.centre_crops`."""
+        return image_files.centre_crop_reader(self._paths, self.image_size, self.contents)
 
     def some_training_images(
         self, count: int, rank: int = 0, size: int = 1

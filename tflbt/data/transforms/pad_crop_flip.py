@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from tflbt import checks
+from tflbt.data.reading import Reader
 from tflbt.data.sample_seeds import fold_in, uniform_integers
 from tflbt.data.user_functions import converted
 
@@ -92,12 +94,15 @@ def chain(*transforms: Callable[[Any, tf.Tensor], Any]) -> Callable[[Any, tf.Ten
         TensorShape([1, 2, 2, 1])
     """
 
-    def chained(features: Any, seeds: tf.Tensor) -> Any:
-        for number, transform in enumerate(transforms):
+    def chained(features: Any, seeds: tf.Tensor, first: int = 0) -> Any:
+        for number, transform in enumerate(transforms[first:], first):
             features = converted(transform)(features, fold_in(seeds, number))
         return features
 
-    return chained
+    if not transforms or not isinstance(transforms[0], Reader):
+        return chained
+    rest = functools.partial(chained, first=1)
+    return transforms[0].followed_by(rest, lambda seeds: fold_in(seeds, 0))
 
 
 def _rows_or_zeros(images: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
