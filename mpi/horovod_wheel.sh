@@ -92,6 +92,8 @@ build_horovod() {
   "$venv/bin/python" -m tarfile -e "$source.tar.gz" "$build"
   # Horovod's own choice is optimised code with debugging information, most of the wheel.
   sed -i 's/string(REPLACE "-O2" "-O3"/string(REPLACE "-O2 -g" "-O3"/' "$source/CMakeLists.txt"
+  # What XLA offered it is gone from TensorFlow 2.19 on.
+  [ "$lane" != 2.20 ] || sed -i '/xla_mpi_ops.cc/d' "$source/horovod/tensorflow/CMakeLists.txt"
   offer_headers
   if [ "$device" = gpu ]; then
     export HOROVOD_GPU_OPERATIONS=NCCL

@@ -4,7 +4,8 @@
 # Usage: mpi/install.sh [options]
 #   --tensorflow LANE
 #                   2.15 (Keras 2.15, TensorFlow Addons; Python 3.9 to 3.11) or 2.18 (tf_keras 2.18, no Addons;
-#                   Python 3.10 to 3.12; native on H100) (default: as last time; the first time 2.15)
+#                   Python 3.10 to 3.12; native on H100) or 2.20 (the same without --gpu)
+#                   (default: as last time; the first time 2.15)
 #   --python PATH   the Python to make .venv with (default: the active environment's, an existing .venv's, or the
 #                   newest python3.x on PATH that the TensorFlow takes)
 #   --dev           pytest, ruff, mypy, pre-commit and Ray too (later calls keep them)
@@ -16,7 +17,7 @@
 #   --help          this text
 #
 # It installs into the active virtual environment, or makes .venv at the project's root and uses
-# that. Every version comes from mpi/constraints.txt, or mpi/constraints-2.18.txt. It needs a C++ compiler
+# that. Every version comes from mpi/constraints.txt, or mpi/constraints-LANE.txt. It needs a C++ compiler
 # with make, 4 GiB of disk (8 with --gpu) and a package index, but no root access and no system package. Horovod has
 # no binary packages: it is built once (a few minutes) and the wheel is kept in
 #   ${XDG_CACHE_HOME:-~/.cache}/tflbt/wheels/<TensorFlow>-<Python>-<MPI>-<cpu|gpu>/

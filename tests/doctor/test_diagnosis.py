@@ -47,6 +47,7 @@ def test_python(python: tuple[int, ...], ready: bool) -> None:
     ("python", "tensorflow", "status"),
     [
         ((3, 12, 1), "2.18.1", "ok"),
+        ((3, 12, 1), "2.20.0", "ok"),
         ((3, 9, 18), "2.18.1", "error"),
         ((3, 13, 0), "2.18.1", "error"),
         ((3, 12, 1), None, "ok"),  # that TensorFlow is missing is another line

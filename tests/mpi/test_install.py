@@ -143,7 +143,13 @@ def test_wrong_python_version_of_the_second_lane(project: Project, version: str)
 
 def test_unknown_lane(project: Project) -> None:
     line = project.refuses("--tensorflow", "2.17", status=2)
-    assert "--tensorflow 2.17: choose 2.15 or 2.18" in line
+    assert "--tensorflow 2.17: choose 2.15, 2.18 or 2.20" in line
+
+
+def test_the_third_lane_is_for_processors(project: Project) -> None:
+    assert "choose --tensorflow 2.18" in project.refuses("--tensorflow", "2.20", "--gpu")
+    project.program("python3.12", "echo 3.12")
+    assert "/2.20.0-cp312-" in project.run("--where", "--tensorflow", "2.20").stdout
 
 
 def test_no_python_that_would_do(project: Project) -> None:
@@ -380,6 +386,7 @@ def test_every_requirement_of_setup_cfg_has_a_pin() -> None:
     for name, absent in (
         ("constraints.txt", "tf-keras"),
         ("constraints-2.18.txt", "tensorflow-addons"),
+        ("constraints-2.20.txt", "tensorflow-addons"),
     ):
         pins = (ROOT / "mpi" / name).read_text()
         pinned = {line.split("==")[0] for line in pins.splitlines() if "==" in line}

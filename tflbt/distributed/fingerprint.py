@@ -60,7 +60,7 @@ def evidence(prints: tf.Tensor) -> tf.Tensor:
     """What a rank contributes to the sum for its fingerprints, uint8 `[..., 8]`: float32 `[2, ..., 16]`."""
     digits = tf.concat([prints // 16, prints % 16], axis=-1)
     digits = tf.cast(digits, tf.float32)
-    return tf.stack([digits, digits**2])
+    return tf.stack([digits, tf.square(digits)])
 
 
 def equal(summed: tf.Tensor, ranks: Any) -> tf.Tensor:

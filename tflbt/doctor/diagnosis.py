@@ -12,7 +12,7 @@ from tflbt.doctor.facts import Facts, Finding
 
 _INSTALL = "run mpi/install.sh"
 # The TensorFlows that tflbt is tested with, and the Pythons that have them.
-_LANES = {"2.15": ((3, 9), (3, 11)), "2.18": ((3, 10), (3, 12))}
+_LANES = {"2.15": ((3, 9), (3, 11)), "2.18": ((3, 10), (3, 12)), "2.20": ((3, 10), (3, 12))}
 _OPTIONAL = (
     ("TensorFlow Addons", "tensorflow-addons", "addons"),
     ("KerasTuner", "keras-tuner", "tuner"),
@@ -91,7 +91,7 @@ def _judge_tensorflow(facts: Facts) -> list[Finding]:
         return [Finding("error", "TensorFlow", value, hint)]
     tensorflow = Finding("ok", "TensorFlow", facts.tensorflow)
     if lane(facts) is None:
-        hint = f"tflbt is tested with 2.15.1, and with 2.18.1 and tf_keras, only: {_INSTALL}"
+        hint = f"tflbt is tested with 2.15.1, and with tf_keras on 2.18.1 and 2.20.0, only: {_INSTALL}"
         tensorflow = dataclasses.replace(tensorflow, status="warning", hint=hint)
     return [tensorflow, _judge_keras(facts, facts.keras)]
 
