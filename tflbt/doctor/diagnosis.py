@@ -91,7 +91,9 @@ def _judge_tensorflow(facts: Facts) -> list[Finding]:
         return [Finding("error", "TensorFlow", value, hint)]
     tensorflow = Finding("ok", "TensorFlow", facts.tensorflow)
     if lane(facts) is None:
-        hint = f"tflbt is tested with 2.15.1, and with tf_keras on 2.18.1 and 2.20.0, only: {_INSTALL}"
+        hint = (
+            f"tflbt is tested with 2.15.1, and with tf_keras on 2.18.1 and 2.20.0, only: {_INSTALL}"
+        )
         tensorflow = dataclasses.replace(tensorflow, status="warning", hint=hint)
     return [tensorflow, _judge_keras(facts, facts.keras)]
 
