@@ -22,7 +22,7 @@ def check(model, x, y, truth, which=("magnitude", "largest", "smallest"), **opti
     values, weights = np.linalg.eigvalsh(truth), len(truth)
     order = {"magnitude": np.argsort(-abs(values)), "largest": np.argsort(-values)}
     order["smallest"] = order["largest"][::-1]
-    size = abs(values).max()
+    size = float(abs(values).max())
     close = {"rel": 1e-3, "abs": 1e-4 * size}
     for name in which:
         options_ = dict(which=name, iterations=weights, **options)
