@@ -5,11 +5,14 @@ python -m tflbt.benchmarks jpeg [--images N] [--rounds N]
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -21,6 +24,10 @@ from tflbt.distributed import comm
 
 SIZE, BATCH = 224, 32
 HEIGHT, WIDTH = 375, 500  # ImageNet's most frequent size
+PAUSE, IDLE = (
+    0.3,
+    0.01,
+)  # a process that uses less processor time than this in a pause, all in seconds, does nothing
 
 
 def write_images(folder: Path, count: int) -> None:
@@ -36,7 +43,7 @@ def write_images(folder: Path, count: int) -> None:
 
 
 def bare(names: np.ndarray, labels: np.ndarray) -> tf.data.Dataset:
-    """A shuffled epoch of random crops, as a script would have it."""
+    """Shuffled epochs of random crops, as a script would have them."""
 
     def read(name: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         contents = tf.io.read_file(name)
@@ -52,15 +59,18 @@ def bare(names: np.ndarray, labels: np.ndarray) -> tf.data.Dataset:
         image = tf.image.decode_and_crop_jpeg(contents, window, channels=3)
         return tf.image.resize(image, [SIZE, SIZE]), label
 
-    data = tf.data.Dataset.from_tensor_slices((names, labels)).shuffle(len(names))
+    data = tf.data.Dataset.from_tensor_slices((names, labels)).shuffle(len(names)).repeat()
     return data.map(read, comm.cores()).batch(BATCH).prefetch(2)
 
 
-def processor_seconds(data: tf.data.Dataset) -> float:
-    """The processor time of all threads that an epoch takes."""
-    begin = time.process_time()
-    for _ in data:
+def processor_seconds(batches: Iterator[Any], number: int) -> float:
+    """The processor time of all threads that so many batches take, until as many as before are read ahead."""
+    begin = before = time.process_time()
+    for _ in itertools.islice(batches, number):
         pass
+    while time.process_time() - before > IDLE:
+        before = time.process_time()
+        time.sleep(PAUSE)
     return time.process_time() - begin
 
 
@@ -70,6 +80,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--images", type=int, default=512, help="of an epoch (default 512)")
     parser.add_argument("--rounds", type=int, default=7, help="counted epochs (default 7)")
     options = parser.parse_args(argv)
+    batches = -(-options.images // BATCH)
+    options.images = batches * BATCH
     with tempfile.TemporaryDirectory() as folder:
         write_images(Path(folder), options.images)
         found = load_image_folder(folder)
@@ -80,13 +92,15 @@ def main(argv: list[str]) -> int:
                 (found.x_train, found.y_train),
                 sub_batch_size=BATCH,
                 transform=found.random_crops,
+                epochs=2 + options.rounds,  # the last is only read ahead
             ),
         }
+        iterators = {name: iter(data) for name, data in candidates.items()}
         seconds: dict[str, list[float]] = {name: [] for name in candidates}
         for turn in range(1 + options.rounds):
-            for name, data in candidates.items():
-                taken = processor_seconds(data)
-                if turn:
+            for name, iterator in iterators.items():
+                taken = processor_seconds(iterator, batches)
+                if turn:  # what begins once, in the first epoch, does not count
                     seconds[name].append(taken)
     medians = [statistics.median(taken) for taken in seconds.values()]
     for name, taken in zip(seconds, medians):
