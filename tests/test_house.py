@@ -19,6 +19,7 @@ HELD_BY = {
         *(
             "benchmarks/side_by_side",
             "benchmarks/jpeg",
+            "benchmarks/ranks",
             "benchmarks/start",
             "benchmarks/wire",
             "benchmarks/bare_keras",

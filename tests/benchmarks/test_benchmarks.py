@@ -37,8 +37,12 @@ SMALLEST = {
     "fits": ["--rounds=1", "--further=1"],
     "jpeg": ["--images=4", "--rounds=1"],
     "load": ["--updates=40", "--fits=10"],
-    "optimizer_memory": ["--variables=3"],
+    "optimizer_memory": ["--variables=3", "--units=8"],
     "optimizers": ["--rounds=1", "--variables=3"],
+    "ranks": [
+        *("--rounds=1", "--updates=1", "--epochs=1"),
+        *("--sub_batch=2", "--depth=4", "--over=gloo"),
+    ],
     "relaunch": ["--rounds=1"],
     "start": ["--rounds=1"],
     "sub_batches": ["--rounds=1", "--images=16", "--sub_batch=8", "--depth=4"],

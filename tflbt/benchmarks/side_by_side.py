@@ -29,7 +29,9 @@ def resident_mib() -> float:
 
 def lines_of(command: list[str]) -> list[str]:
     """The lines that a command prints."""
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    # Unbuffered, a line and its end are two pieces, which launchers mark as of this rank or that each.
+    environment = {name: v for name, v in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     return done.stdout.splitlines()
 
 
