@@ -88,7 +88,7 @@ def throughput(
     batch, whole = min(LARGE_BATCH, count), min(whole, count)
     first = x[:whole], y[:whole]
 
-    def fit(model: LargeBatchModel, *data: np.ndarray, size: int = batch, rules: Any = ()) -> None:
+    def fit(model: Any, *data: Any, size: int = batch, rules: Any = ()) -> None:
         model.fit(*data, batch_size=size, sub_batch_size=sub_batch, rules=rules, verbose=0)
 
     seconds = medians(
