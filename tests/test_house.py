@@ -19,7 +19,6 @@ HELD_BY = {
         *(
             "benchmarks/side_by_side",
             "benchmarks/jpeg",
-            "benchmarks/ranks",
             "benchmarks/start",
             "benchmarks/wire",
             "benchmarks/bare_keras",

@@ -94,7 +94,7 @@ def main(argv: list[str]) -> int:
     shapes = resnet50_shapes(arguments.variables)
     largest = 4 * max(shape.num_elements() for shape in shapes)
     peaks = {name: peak(make, shapes, device) / largest for name, make in makers().items()}
-    held = {number: gradients_held(number, arguments.units, device) for number in (1, 4)}
+    sets = {number: gradients_held(number, arguments.units, device) for number in (1, 4)}
     if not is_chief():
         return 0
     print(f"{device}: {len(shapes)} variables, the largest {largest / 2**20:.1f} MiB")
@@ -108,8 +108,8 @@ def main(argv: list[str]) -> int:
             for name in ("LARS", "LAMB", "LayerWise(SGD, momentum)", "LayerWise(Adam)")
         ),
         *(
-            Target(f"update of {number} sub-batch(es) / a set of gradients", sets, SETS)
-            for number, sets in held.items()
+            Target(f"update of {number} sub-batch(es) / a set of gradients", found, SETS)
+            for number, found in sets.items()
         ),
     )
     return 0 if size() > 1 else missed  # launchers take anything else for a crash
