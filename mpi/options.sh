@@ -1,7 +1,7 @@
 # The part of install.sh that decides what to install: options, TensorFlow, Python and MPI (sourced, not run).
 #
-# Reads install.sh's names fail, pin, root and usage_error. Sets lane (2.15, 2.18 or 2.20), pythons (which it takes, newest
-# first), constraints (the file of its versions), venv, python, version, tag, device, mpi, mpi_name, dev and where.
+# Reads install.sh's names fail, pin, root and usage_error. Sets lane (2.15, 2.18 or 2.20), pythons (which it takes,
+# newest first), constraints (the file of its versions), venv, python, version, tag, device, mpi, mpi_name, dev and where.
 # shellcheck shell=bash disable=SC2034,SC2154
 
 python="" version="" lane="" device="" mpi="" dev="" where=""
@@ -36,6 +36,7 @@ choose_lane() {
     2.20) pythons="3.12 3.11 3.10" constraints=$root/mpi/constraints-2.20.txt ;;
     *) usage_error "--tensorflow $lane: choose 2.15, 2.18 or 2.20" ;;
   esac
+  [ "$lane-$device" != 2.20-gpu ] || fail "--tensorflow 2.20 --gpu has not been tried: choose --tensorflow 2.18"
 }
 
 takes() { case " $pythons " in *" $1 "*) ;; *) return 1 ;; esac; }
@@ -75,7 +76,6 @@ remember_options() {
   : "${device:=$(sed -n 's/^device=//p' <<<"$kept")}" "${mpi:=$(sed -n 's/^mpi=//p' <<<"$kept")}"
   : "${dev:=$(sed -n 's/^dev=//p' <<<"$kept")}"
   : "${lane:=2.15}" "${device:=cpu}" "${mpi:=pypi}" "${dev:=0}"
-  [ "$lane-$device" != 2.20-gpu ] || fail "--tensorflow 2.20 --gpu has not been tried: choose --tensorflow 2.18"
 }
 
 # Names the MPI for the wheel's folder. A wheel built with a system's MPI remembers where that MPI is.

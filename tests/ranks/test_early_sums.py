@@ -30,33 +30,42 @@ def groups(model):
     return sorted(node.name.rpartition("/")[2] for node in nodes if "orovod" in node.op)
 
 
+class Signal:
+    """What one operation of a graph gives and another waits for; `found` says whether it came in time."""
+
+    def __init__(self):
+        self.there, self.found = threading.Event(), []
+
+    def given(self, _):
+        self.there.set()
+        return np.float32(0)
+
+    def awaited(self, _):
+        self.found.append(self.there.wait(20))
+        self.there.clear()
+        return np.float32(0)
+
+
+def after(function, tensor):
+    """0, once the function has been called with the sum of a tensor."""
+    zero = tf.numpy_function(function, [tf.reduce_sum(tensor)], tf.float32, stateful=False)
+    return tf.ensure_shape(zero, [])
+
+
 def test_the_last_layers_sum_is_there_before_the_first_layer_has_its_gradient(monkeypatch):
     monkeypatch.setenv("HOROVOD_DISABLE_GROUP_FUSION", "0")  # one after another
-    there, found = threading.Event(), []
-
-    def noted(_):
-        there.set()
-        return np.float32(0)
-
-    def waited(_):
-        found.append(there.wait(20))
-        there.clear()
-        return np.float32(0)
+    signal = Signal()
 
     def all_reduce_sum(tensors, name, *arguments, **options):
         sums = in_comm(tensors, name, *arguments, **options)
         if name != "tflbt.update.part0":
             return sums
-        zero = tf.numpy_function(noted, [tf.reduce_sum(sums[0])], tf.float32, stateful=False)
-        return [total + tf.ensure_shape(zero, []) for total in sums]
+        zero = after(signal.given, sums[0])
+        return [total + zero for total in sums]
 
     @tf.custom_gradient
     def waits(values):
-        def gradient(upstream):
-            zero = tf.numpy_function(waited, [tf.reduce_sum(upstream)], tf.float32, stateful=False)
-            return upstream + tf.ensure_shape(zero, [])
-
-        return tf.identity(values), gradient
+        return tf.identity(values), lambda upstream: upstream + after(signal.awaited, upstream)
 
     in_comm = comm.all_reduce_sum
     monkeypatch.setattr(comm, "all_reduce_sum", all_reduce_sum)
@@ -66,7 +75,7 @@ def test_the_last_layers_sum_is_there_before_the_first_layer_has_its_gradient(mo
     model, history = large(
         K.optimizers.SGD(0.1, momentum=0.9), K.Model(inputs, K.layers.Dense(2)(hidden)), sub_batch_size=8
     )  # fmt: skip
-    assert found == [True] * 6
+    assert signal.found == [True] * 6
     parts = [f"tflbt.update.part{number}.float32" for number in range(3)]
     assert groups(model) == ["tflbt.update.float32", *parts]
     wanted, of_keras = plain(K.optimizers.SGD(0.1, momentum=0.9))
@@ -76,29 +85,20 @@ def test_the_last_layers_sum_is_there_before_the_first_layer_has_its_gradient(mo
 
 
 def test_a_sum_does_not_wait_for_the_end_of_another(monkeypatch):
-    there, found = threading.Event(), []
-
-    def noted(_):
-        there.set()
-        return np.float32(0)
-
-    def waited(_):
-        found.append(there.wait(20))
-        there.clear()
-        return np.float32(0)
+    signal = Signal()
 
     def all_reduce_sum(tensors, name, *arguments, **options):
-        seen = {"tflbt.update.part0": waited, "tflbt.update.part1": noted}.get(name)
-        if seen:
-            zero = tf.numpy_function(seen, [tf.reduce_sum(tensors[0])], tf.float32, stateful=False)
-            tensors = [tensor + tf.ensure_shape(zero, []) for tensor in tensors]
+        functions = {"tflbt.update.part0": signal.awaited, "tflbt.update.part1": signal.given}
+        if name in functions:
+            zero = after(functions[name], tensors[0])
+            tensors = [tensor + zero for tensor in tensors]
         return in_comm(tensors, name, *arguments, **options)
 
     in_comm = comm.all_reduce_sum
     monkeypatch.setattr(comm, "all_reduce_sum", all_reduce_sum)
     large(K.optimizers.SGD(0.1), network())
     assert comm.groups_stay_apart()
-    assert found == [True] * 6
+    assert signal.found == [True] * 6
 
 
 def test_sub_batches_compression_and_times(monkeypatch):

@@ -24,10 +24,8 @@ from tflbt.distributed import comm
 
 SIZE, BATCH = 224, 32
 HEIGHT, WIDTH = 375, 500  # ImageNet's most frequent size
-PAUSE, IDLE = (
-    0.3,
-    0.01,
-)  # a process that uses less processor time than this in a pause, all in seconds, does nothing
+# Seconds: a process that uses less processor time than IDLE in a PAUSE has nothing more to read ahead.
+PAUSE, IDLE = 0.3, 0.01
 
 
 def write_images(folder: Path, count: int) -> None:

@@ -87,6 +87,7 @@ def throughput(
     large, measured = (compiled(LargeBatchModel.from_model(build())) for _ in range(2))
     batch, whole = min(LARGE_BATCH, count), min(whole, count)
     first = x[:whole], y[:whole]
+    rules = [NoiseScale()]  # another would trace the update anew
 
     def fit(model: Any, *data: Any, size: int = batch, rules: Any = ()) -> None:
         model.fit(*data, batch_size=size, sub_batch_size=sub_batch, rules=rules, verbose=0)
@@ -95,7 +96,7 @@ def throughput(
         {
             "plain": lambda: plain.fit(x, y, batch_size=sub_batch, verbose=0),
             "large": lambda: fit(large, x, y),
-            "measured": lambda: fit(measured, x, y, rules=[NoiseScale()]),
+            "measured": lambda: fit(measured, x, y, rules=rules),
             "plain, whole": lambda: plain.fit(*first, batch_size=whole, verbose=0),
             "large, whole": lambda: fit(large, *first, size=whole),
         },
