@@ -56,5 +56,5 @@ def _shaped(value: tf.Tensor, variable: tf.Variable, shape: Any) -> tf.Tensor:
 
 def values(variable: tf.Variable) -> np.ndarray:
     """A variable's values, not copied where they are in this memory: only to be read, and before the next update."""
-    tensor = variable.read_value()
+    tensor = _raw.ReadVariableOp(resource=variable.handle, dtype=variable.dtype)
     return np.asarray(tensor if variable.shape.rank else tensor.numpy())

@@ -7,6 +7,7 @@ are whole numbers below 2^24 for up to 70,000 ranks, so that float32 holds them 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from tflbt.distributed import buckets
+
+_SMALL = 2**14  # bytes, in which TensorFlow's operation begins no sooner than Python ends
 
 
 def fingerprint(tensor: Any) -> tf.Tensor:
@@ -43,17 +46,23 @@ def fingerprint_of_all(tensors: Sequence[Any]) -> tf.Tensor:
 def of_variables(variables: Sequence[tf.Variable]) -> np.ndarray:
     """The fingerprint of each variable, uint8 `[n, 8]`; at once, as to compile it takes longer than to do it often."""
     with tf.device("CPU:0"):
-        return np.stack([fingerprint_of_array(buckets.values(v)) for v in variables])
+        return np.stack([of_array(buckets.values(v)) for v in variables])
 
 
-def fingerprint_of_array(array: np.ndarray) -> np.ndarray:
-    """The fingerprint of an array in this memory, as `fingerprint` has it, uint8 `[8]`."""
-    if not array.size:
-        return fingerprint(array).numpy()
-    if tf.as_dtype(array.dtype).is_floating and np.isnan(array.min()):
+def of_array(array: np.ndarray) -> np.ndarray:
+    """The fingerprint of an array in this memory, not that of a tensor, uint8 `[8]`; all NaNs count as the same."""
+    are_numbers = array.dtype.kind not in "OSU"
+    if are_numbers and array.size and np.isnan(array.min()):
         array = np.where(np.isnan(array), array.dtype.type("nan"), array)
+    if are_numbers and array.nbytes < _SMALL:
+        return of_bytes(array.tobytes())
     row = array.reshape(1, -1)
     return np.asarray(tf.raw_ops.Fingerprint(data=row, method="farmhash64"))[0]
+
+
+def of_bytes(content: bytes) -> np.ndarray:
+    """The fingerprint of bytes, uint8 `[8]`."""
+    return np.frombuffer(hashlib.blake2b(content, digest_size=8).digest(), np.uint8)
 
 
 def evidence(prints: tf.Tensor) -> tf.Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import zlib
 from typing import Any
@@ -79,7 +78,7 @@ def _equal(model: TrainingModel, facts: dict[str, Any], of_state: bool) -> list[
     weights = [(v.dtype.name, tuple(v.shape)) for v in variables(model)]
     written = {name: isinstance(value, FirstBatch) or repr(value) for name, value in facts.items()}
     prints = [
-        np.frombuffer(hashlib.blake2b(content, digest_size=8).digest(), np.uint8)
+        fingerprint.of_bytes(content)
         for content in (
             repr((weights, written)).encode(),
             fingerprint.of_variables(shared_variables(model)).tobytes() if of_state else b"",

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -283,16 +284,16 @@ def built_untraced(model: tf.keras.Model, y: Any) -> bool:
 
     It can where nothing else creates variables when it is called: one output, and Keras's own layers and metrics.
     """
-    own = (model.call, model.compute_loss, model.compute_metrics)
+    own = [model.call, model.compute_loss, model.compute_metrics]
+    own += [part for part in parts(model) if isinstance(part, tf.keras.layers.Layer)]
     metrics = [*tf.nest.flatten(model.compiled_metrics._user_metrics or ())]
     metrics += tf.nest.flatten(model.compiled_metrics._user_weighted_metrics or ())
-    parts = [layer for layer in model.submodules if isinstance(layer, tf.keras.layers.Layer)]
-    parts += [metric for metric in metrics if isinstance(metric, tf.keras.metrics.Metric)]
+    own += [metric for metric in metrics if isinstance(metric, tf.keras.metrics.Metric)]
     if (
         not getattr(model, "_is_graph_network", False)
         or tf.nest.is_nested(model.output)
         or not isinstance(y, tf.TensorSpec)
-        or not all(legacy_keras.package_of(each) in ("keras", "tflbt") for each in (*parts, *own))
+        or not all(legacy_keras.package_of(each) in ("keras", "tflbt") for each in own)
     ):
         return False
     model.compiled_loss.build(model.output)
@@ -300,25 +301,28 @@ def built_untraced(model: tf.keras.Model, y: Any) -> bool:
     return all(metric.weights for metric in model.metrics)  # some create theirs for labels
 
 
-_looked_through: dict[int, tuple[Any, ...]] = {}  # by a model's id
+# By model: what it consisted of, and its submodules. Weakly, since a submodule may know its model.
+_parts: weakref.WeakKeyDictionary[Any, tuple[list[int], list[weakref.ref]]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def parts(model: tf.keras.Model) -> tuple[Any, ...]:
-    """A model's `submodules`, for which TensorFlow looks through all attributes of all layers each time."""
-    return _looked_through.get(id(model)) or tuple(model.submodules)
+    """A model's `submodules`, for which TensorFlow looks through all attributes of all layers.
 
-
-@contextlib.contextmanager
-def looked_through(model: tf.keras.Model) -> Iterator[None]:
-    """In the body `parts` of a built model are those that it has now."""
-    before = _looked_through.get(id(model))
-    _looked_through[id(model)] = tuple(model.submodules)
-    try:
-        yield
-    finally:
-        del _looked_through[id(model)]
-        if before is not None:
-            _looked_through[id(model)] = before
+    It does so again only where Keras's own list of the model's layers has changed, or has modules of TensorFlow in it,
+    whose own parts Keras does not list.
+    """
+    listed = list(model._flatten_modules(include_self=False))
+    if not all(isinstance(each, tf.keras.layers.Layer) for each in listed):
+        return tuple(model.submodules)
+    before, found = _parts.get(model, ([], []))
+    known = tuple(reference() for reference in found)
+    if before == list(map(id, listed)) and None not in known:
+        return known
+    parts = tuple(model.submodules)
+    _parts[model] = (list(map(id, listed)), [weakref.ref(part) for part in parts])
+    return parts
 
 
 def concrete_functions(function: Any) -> list[Any]:

@@ -77,9 +77,8 @@ def of_fit(
     data = epoch_tail.start(model, tail, data)
     equal = {"epochs": epochs, "initial_epoch": initial_epoch, "seed": seed}
     equal.update(epoch_tail.facts(model, tail))
-    with keras_loop.watched(model, stall_limit) as dog, contextlib.ExitStack() as stack:
+    with keras_loop.watched(model, stall_limit) as dog:
         agreement.build(model, data.spec)
-        stack.enter_context(keras_internals.looked_through(model))
         split_batch.start_rules(model, gathered_rules, data.spec)
         agreement.settle(model, data, equal, validation_data)
         check_stateful(model, data.plan)
