@@ -11,6 +11,8 @@ import tensorflow as tf
 
 from tests.callbacks.conftest import as_new
 from tflbt import LargeBatchModel, callbacks, schedules
+from tflbt.benchmarks.device import counting_reads
+from tflbt.training.keras_internals import TensorLogs
 
 EPOCHS = 6
 LOSSES = [1.0, 1.0, 2.0, 3.0, 4.0, 5.0]  # flat at 2, then rising
@@ -261,3 +263,39 @@ def test_the_table_makes_the_two_phase_schedule_decay(tmp_path, data, make_model
     """Else the tests above would compare nothing."""
     _, states = run(tmp_path, ["TwoPhaseSchedule"], data, make_model(), script)
     assert states["TwoPhaseSchedule"]["machine"]["decays"] == 2
+
+
+# What a callback asks for: the rate that others may have assigned; where a measurement is due, its numbers and the
+# optimizer's count.
+ASKING = {"DistanceMonitor": 3, "RateCurve": 1, "Warmup": 1}
+
+
+class ReadsSoFar(TensorLogs, tf.keras.callbacks.Callback):
+    """Notes after each update how many reads there have been."""
+
+    def __init__(self, seen):
+        super().__init__()
+        self.seen, self.numbers = seen, []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.numbers.append(len(self.seen))
+
+
+@pytest.mark.parametrize("name", sorted(MAKERS))
+def test_an_update_waits_for_the_host_no_more_often_than_in_plain_keras(
+    name, tmp_path, data, make_model, script
+):
+    """Where the host reads a tensor from a device, it waits for all that the device does before."""
+
+    def most_reads(cls, added):
+        """Of an update within an epoch."""
+        model = make_model(tf.keras.optimizers.SGD(1e-4), cls=cls)
+        many = [np.tile(part, [8, 1]) for part in data]
+        with counting_reads() as seen:
+            reads = ReadsSoFar(seen)
+            model.fit(*many, batch_size=4, verbose=0, callbacks=[*added, reads])
+        assert len(reads.numbers) > 4
+        return max(np.diff(reads.numbers))
+
+    ours = most_reads(LargeBatchModel, [script(LOSSES), MAKERS[name](tmp_path, data)])
+    assert ours == most_reads(tf.keras.Model, []) + ASKING.get(name, 0)

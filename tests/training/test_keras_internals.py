@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -127,3 +131,66 @@ def test_what_is_built_without_a_trace_is_what_a_batch_builds(last, loss, metric
 
 def states(model):
     return [(m.name, [(v.name, tuple(v.shape)) for v in m.weights]) for m in model.metrics]
+
+
+class Blocks(K.Model):
+    """Layers in a list, in a dictionary, in a layer, and perhaps in a module of TensorFlow."""
+
+    def __init__(self, with_module=False):
+        super().__init__()
+        self.listed = [K.layers.Dense(1)]
+        self.named = {"first": K.layers.Dropout(0.1)}
+        self.inner = K.Sequential([K.layers.Dense(2)])
+        if with_module:
+            self.module = tf.Module()
+            self.module.layer = K.layers.Dense(3)
+
+
+def add_to_the_list(model):
+    model.listed.append(K.layers.Dense(4))
+
+
+def replace_in_the_dictionary(model):
+    model.named["first"] = K.layers.Dropout(0.2)
+
+
+def add_to_the_inner_model(model):
+    model.inner.add(K.layers.Dense(5))
+
+
+def replace_in_the_module(model):
+    model.module.layer = K.layers.Dense(6)
+
+
+def take_the_module_away(model):
+    del model.module
+
+
+CHANGES = [add_to_the_list, replace_in_the_dictionary, add_to_the_inner_model]
+CHANGES_OF_THE_MODULE = [replace_in_the_module, take_the_module_away]
+
+
+@pytest.mark.parametrize(
+    ("change", "with_module"),
+    [
+        *((change, False) for change in CHANGES),
+        *((change, True) for change in (*CHANGES, *CHANGES_OF_THE_MODULE)),
+    ],
+)
+def test_the_parts_of_a_model_are_those_that_it_has_now(change, with_module):
+    model = Blocks(with_module)
+    for turn in range(2):
+        for _ in range(2):
+            assert list(map(id, keras_internals.parts(model))) == list(map(id, model.submodules))
+        if not turn:
+            change(model)
+
+
+def test_a_model_is_not_kept_by_what_is_known_of_its_parts():
+    model = Blocks()
+    model.inner.owner = functools.partial(type, model)  # a part knows its model
+    keras_internals.parts(model)
+    known = weakref.ref(model)
+    del model
+    gc.collect()
+    assert known() is None

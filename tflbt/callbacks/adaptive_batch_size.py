@@ -6,10 +6,12 @@ import math
 import time
 from typing import Any
 
+import tensorflow as tf
+
 from tflbt import checks
 from tflbt.callbacks.batch_size import BatchSizeFactor
 from tflbt.callbacks.curvature_probe import CurvatureProbe
-from tflbt.callbacks.learning_rate import learning_rate
+from tflbt.callbacks.learning_rate import current_rate, learning_rate
 from tflbt.control.adaptive_batch import AdaptiveBatch, check_ratios
 
 REFERENCES = ("initialization", "first_epoch", "after_first_epoch")
@@ -141,7 +143,7 @@ class AdaptiveBatchSize(BatchSizeFactor):
         self._initial_is_due = False
         self._measured_at = 0  # samples seen at the last measurement
         self._seconds_resizing = 0.0
-        self._last = (0.0, 0)  # learning rate and batch size of the last update
+        self._last: tuple[Any, int] = (0.0, 0)  # learning rate and batch size of the last update
         self._share = 0.0  # adversarial, at the beginning of the epoch
 
     @property
@@ -202,7 +204,8 @@ class AdaptiveBatchSize(BatchSizeFactor):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Measures and decides after every `measure_every` samples, if that is not None."""
-        self._last = learning_rate(self.model), self.model.batch_size
+        # Not yet read: the host would wait for the update.
+        self._last = tf.convert_to_tensor(current_rate(self.model)), self.model.batch_size
         if self.measure_every is None or self._awaits_first_epoch:
             return
         seen = self.model.samples_seen
@@ -213,7 +216,8 @@ class AdaptiveBatchSize(BatchSizeFactor):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measures and decides; ends the adversarial samples at epoch tau."""
         logs = logs if logs is not None else {}
-        logs["learning_rate"], logs["batch_size"] = self._last
+        rate, logs["batch_size"] = self._last
+        logs["learning_rate"] = float(rate)
         if self.measure_every is None or self._awaits_first_epoch:
             self._measured_at = self.model.samples_seen
             self._decide(f"end of epoch {epoch + 1}")
@@ -295,7 +299,7 @@ class AdaptiveBatchSize(BatchSizeFactor):
         return {
             "curvature": self.curvature.epoch_state(),
             "share": self._share,
-            "last": list(self._last),
+            "last": [float(self._last[0]), self._last[1]],
             "seconds_resizing": self._seconds_resizing,
         }
 

@@ -302,7 +302,7 @@ def built_untraced(model: tf.keras.Model, y: Any) -> bool:
 
 
 # By model: what it consisted of, and its submodules. Weakly, since a submodule may know its model.
-_parts: weakref.WeakKeyDictionary[Any, tuple[list[int], list[weakref.ref]]] = (
+_submodules: weakref.WeakKeyDictionary[Any, tuple[list[int], list[weakref.ref]]] = (
     weakref.WeakKeyDictionary()
 )
 
@@ -316,12 +316,12 @@ def parts(model: tf.keras.Model) -> tuple[Any, ...]:
     listed = list(model._flatten_modules(include_self=False))
     if not all(isinstance(each, tf.keras.layers.Layer) for each in listed):
         return tuple(model.submodules)
-    before, found = _parts.get(model, ([], []))
+    before, found = _submodules.get(model, ([], []))
     known = tuple(reference() for reference in found)
     if before == list(map(id, listed)) and None not in known:
         return known
     parts = tuple(model.submodules)
-    _parts[model] = (list(map(id, listed)), [weakref.ref(part) for part in parts])
+    _submodules[model] = (list(map(id, listed)), [weakref.ref(part) for part in parts])
     return parts
 
 
