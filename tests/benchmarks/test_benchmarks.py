@@ -40,7 +40,7 @@ SMALLEST = {
     "optimizer_memory": ["--variables=3", "--units=8"],
     "optimizers": ["--rounds=1", "--variables=3"],
     "ranks": [
-        *("--rounds=1", "--updates=1", "--epochs=1"),
+        *("--rounds=1", "--updates=1"),
         *("--sub_batch=2", "--depth=4", "--over=gloo"),
     ],
     "relaunch": ["--rounds=1"],

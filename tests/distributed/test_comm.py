@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import rank_environment
-from tflbt.distributed import comm, wrapped_optimizer
+from tflbt.distributed import broadcast, comm, wrapped_optimizer
 
 
 def test_one_process_needs_no_horovod_and_a_launched_one_is_told():
@@ -37,7 +37,7 @@ def test_one_process_talks_to_itself():
     assert comm.on_chief(lambda: 7, "seven") == 7
     with pytest.raises(FileNotFoundError, match="nowhere"):
         comm.on_chief(Path("/nowhere").read_text, "read")
-    comm.broadcast_variables([tf.Variable(1.0)], "variables")
+    broadcast.broadcast_variables([tf.Variable(1.0)], "variables")
     assert wrapped_optimizer.unwrap(tf.keras.optimizers.SGD()) is None
     assert wrapped_optimizer.unwrap("sgd") is None
 

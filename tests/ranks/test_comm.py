@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tests.ranks.twins import SETS, K
-from tflbt.distributed import comm, wrapped_optimizer
+from tflbt.distributed import broadcast, comm, wrapped_optimizer
 
 
 def test_who_is_who(rank):
@@ -60,7 +60,7 @@ def test_variables_are_matched_by_place_and_kept_to_the_last_bit(rank):
         tf.Variable([rank, 7], dtype=tf.int64),
         tf.Variable(rank == 0),
     ]
-    comm.broadcast_variables(variables, "variables")
+    broadcast.broadcast_variables(variables, "variables")
     first, second, third = (variable.numpy() for variable in variables)
     assert first == np.float32(np.pi) and second.tolist() == [0, 7] and bool(third)
     assert len(extra) == rank
@@ -80,7 +80,7 @@ def test_variables_are_written_where_they_lie(rank):
     large = tf.Variable(tf.fill([2**20], float(rank)))
     place = np.asarray(large.read_value()).ctypes.data
     before = variables[0].read_value()
-    comm.broadcast_variables([*variables, large], "variables")
+    broadcast.broadcast_variables([*variables, large], "variables")
     for variable, value in zip(variables, chiefs):
         np.testing.assert_array_equal(variable.numpy(), value.numpy())
     assert not large.numpy().any() and np.asarray(large.read_value()).ctypes.data == place
@@ -88,15 +88,15 @@ def test_variables_are_written_where_they_lie(rank):
 
 
 def test_ranks_that_have_met_share_in_one_call_and_gloo_in_few_messages(rank, monkeypatch):
-    sums, sent, real_sum, real = [], [], comm.all_reduce_sum, comm._broadcast_in_place
+    sums, sent, real_sum, real = [], [], comm.all_reduce_sum, broadcast._broadcast_in_place
     monkeypatch.setattr(comm, "all_reduce_sum", lambda *them: (sums.append(1), real_sum(*them))[1])
     monkeypatch.setattr(
-        comm, "_broadcast_in_place", lambda *them: (sent.append(len(them[0])), real(*them))
+        broadcast, "_broadcast_in_place", lambda *them: (sent.append(len(them[0])), real(*them))
     )
     shapes = [[], [7], [2, 3], [2**14], [5]]
     for met in (False, True):
         variables = [tf.Variable(tf.fill(shape, i + 10.0 * rank)) for i, shape in enumerate(shapes)]
-        comm.broadcast_variables(variables, "shared", met=met)
+        broadcast.broadcast_variables(variables, "shared", met=met)
         for i, variable in enumerate(variables):
             variable.assign_add(tf.ones_like(variable) * i)  # each has memory of its own
         for i, (shape, variable) in enumerate(zip(shapes, variables)):

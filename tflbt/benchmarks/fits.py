@@ -21,6 +21,7 @@ import tensorflow as tf
 from tflbt import init, is_chief, models, size
 from tflbt.benchmarks.side_by_side import Target, hold_against, parser_of
 from tflbt.distributed import comm
+from tflbt.distributed.broadcast import broadcast_variables
 from tflbt.training import LargeBatchModel
 
 K = tf.keras
@@ -76,7 +77,7 @@ def seconds_of_sharing(mebibytes: int, rounds: int) -> dict[str, float]:
     candidates = {
         BROADCAST: lambda: hvd.broadcast(content, root_rank=0, name="content"),
         "hvd.broadcast_variables": lambda: hvd.broadcast_variables(variables, root_rank=0),
-        OURS: lambda: comm.broadcast_variables(variables, "variables", met=True),
+        OURS: lambda: broadcast_variables(variables, "variables", met=True),
     }
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in range(1 + rounds):

@@ -1,48 +1,58 @@
 """Images/s of two ranks, each with a core to itself, over those of two processes that know nothing of each other.
 
-Ranks wait for one another in every update: beside the ratios stands what the two processes would do if they did.
+Ranks wait for one another in every update: beside the ratios stands what the two processes would do if they did. The
+jobs take turns of an epoch each, while the others are stopped.
 
-python -m tflbt.benchmarks ranks [--rounds N] [--updates N] [--epochs N] [--sub_batch N] [--depth N] [--over gloo mpi]
+python -m tflbt.benchmarks ranks [--rounds N] [--updates N] [--sub_batch N] [--depth N] [--over gloo mpi]
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import shutil
+import signal
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import tensorflow as tf
 
 from tflbt import init, size
-from tflbt.benchmarks.side_by_side import Target, hold_against, lines_of, parser_of
+from tflbt.benchmarks.side_by_side import Target, hold_against, parser_of
 from tflbt.benchmarks.sub_batches import add_depth, images, large_batch_model
+from tflbt.benchmarks.wire import UpdateTimes
 from tflbt.distributed.launcher import LAUNCHER_VARIABLES, rank_by_launcher
 
 SUB_BATCHES = 4  # of an update, on each rank
 FLOOR = 0.97
+RANKS = range(2)
+ALONE = "two processes"
 
 
-class UpdateEnds(tf.keras.callbacks.Callback):
-    """Notes when each update ends."""
+class Turns(tf.keras.callbacks.Callback):
+    """Stops this process before every epoch; the benchmark has it go on."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.moments: list[float] = []
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """An update ends."""
-        self.moments.append(time.perf_counter())
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Its turn is over."""
+        os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def train(options: argparse.Namespace) -> np.ndarray:
-    """What a process runs, on a core of its own; returns the seconds of each update after the first epoch."""
-    core = sorted(os.sched_getaffinity(0))[rank_by_launcher()]
+    """What a process runs, on a core of its own; returns the seconds of updates after the first epoch, a row for each.
+
+    The first update of an epoch does not count.
+    """
+    rank = rank_by_launcher()
+    core = sorted(os.sched_getaffinity(0))[rank]
     os.sched_setaffinity(0, {core})  # TensorFlow has not yet begun its threads
     if options.alone:
         for name in LAUNCHER_VARIABLES:
@@ -50,68 +60,150 @@ def train(options: argparse.Namespace) -> np.ndarray:
     else:
         init()
     batch = size() * SUB_BATCHES * options.sub_batch
-    ends = UpdateEnds()
+    times = UpdateTimes()
+    # Renamed, so that nobody reads half a number.
+    written = Path(options.turns, f"{rank}.new")
+    written.write_text(str(os.getpid()))
+    written.rename(written.with_name(str(rank)))
     large_batch_model(options.depth).fit(
-        *images(options.updates * batch), batch_size=batch, sub_batch_size=options.sub_batch,
-        epochs=1 + options.epochs, verbose=0, callbacks=[ends],
+        *images((1 + options.updates) * batch), batch_size=batch, sub_batch_size=options.sub_batch,
+        epochs=1 + options.rounds, verbose=0, callbacks=[times, Turns()], stall_limit=0,
     )  # fmt: skip
-    return np.diff(ends.moments)[options.updates - 1 :]
+    return np.reshape(times.seconds, [-1, options.updates])[1:]
 
 
-def seconds_of_updates(launcher: str, over: str, words: list[str]) -> np.ndarray:
-    """Of two processes that a launcher starts: a row for each."""
-    program = [sys.executable, "-m", "tflbt.benchmarks", "ranks", "--train", *words]
-    lines = lines_of([launcher, "-np", "2", f"--{over}", *program])
-    rows = re.findall(r"seconds ([\d. ]+)", "\n".join(lines))
-    return np.array([row.split() for row in rows], float)
+class Job:
+    """Two processes that a launcher has started, which stop before every epoch.
+
+    Args:
+        words: The launcher, its options, and what the processes train.
+        folder: An empty one of its own, where they leave the numbers of their processes.
+    """
+
+    def __init__(self, words: list[str], folder: Path) -> None:
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+        self._job = subprocess.Popen(
+            [*words, "--train", f"--turns={folder}"],
+            stdout=subprocess.PIPE,
+            env=environment,
+            text=True,
+        )
+        self._folder = folder
+
+    def take_turn(self) -> None:
+        """Has the processes go on, until they have both stopped again or ended."""
+        for pid in self._pids():
+            os.kill(pid, signal.SIGCONT)
+        self.wait()
+
+    def wait(self) -> None:
+        """Returns when all processes have stopped, or the job has ended; raises CalledProcessError if it has failed."""
+        while (status := self._job.poll()) is None:
+            pids = self._pids()
+            if len(pids) == len(RANKS) and all(_stopped(pid) for pid in pids):
+                return
+            time.sleep(0.01)
+        if status:
+            raise subprocess.CalledProcessError(status, self._job.args)
+
+    def seconds(self) -> np.ndarray:
+        """What `train` returned, of each process."""
+        lines, _ = self._job.communicate()
+        rows = re.findall(r"seconds ([\d. ;]+)", lines)
+        return np.array([[each.split() for each in row.split(";")] for row in rows], float)
+
+    def end(self) -> None:
+        """Ends what is left of the job."""
+        for pid in self._pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._job.kill()
+
+    def _pids(self) -> list[int]:
+        """The processes that have told their number."""
+        files = [self._folder / str(rank) for rank in RANKS]
+        return [int(file.read_text()) for file in files if file.exists()]
 
 
-def images_per_second(seconds: np.ndarray, options: argparse.Namespace) -> float:
-    """The sum over processes, of each of which there is a row of the seconds of its updates."""
-    return float((SUB_BATCHES * options.sub_batch / seconds.mean(1)).sum())
+def _stopped(pid: int) -> bool:
+    """Whether a process is stopped."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() == psutil.STATUS_STOPPED
+    return False
+
+
+def seconds_in_turns(
+    launcher: str, argv: list[str], options: argparse.Namespace
+) -> dict[str, np.ndarray]:
+    """The seconds of updates of each job: of its processes, of each round."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+
+        def start(name: str, over: str, *words: str) -> Job:
+            turns = Path(folder, name)
+            turns.mkdir()
+            program = [sys.executable, "-m", "tflbt.benchmarks", "ranks", *argv, *words]
+            job = Job([launcher, "-np", str(len(RANKS)), f"--{over}", *program], turns)
+            stack.callback(job.end)
+            return job
+
+        jobs = {ALONE: start("alone", "gloo", "--alone")}
+        jobs |= {f"two ranks over {over}": start(over, over) for over in options.over}
+        for job in jobs.values():
+            job.wait()
+        for _ in range(1 + options.rounds):
+            for job in jobs.values():
+                job.take_turn()
+        return {name: job.seconds() for name, job in jobs.items()}
+
+
+def images_per_second(seconds: np.ndarray, options: argparse.Namespace) -> np.ndarray:
+    """Of each round, the sum over processes."""
+    return (SUB_BATCHES * options.sub_batch / seconds.mean(2)).sum(0)
 
 
 def main(argv: list[str]) -> int:
     """Prints images/s, and the ratios beside their floor."""
     parser = parser_of("ranks", __doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="of new processes (default 3)")
-    parser.add_argument("--updates", type=int, default=8, help="of an epoch (default 8)")
-    parser.add_argument("--epochs", type=int, default=2, help="after the first (default 2)")
+    parser.add_argument("--rounds", type=int, default=8, help="turns that count (default 8)")
+    parser.add_argument(
+        "--updates", type=int, default=4, help="of a turn that count: all but its first (default 4)"
+    )
     parser.add_argument("--sub_batch", type=int, default=64, help="its images (default 64)")
     add_depth(parser)
     parser.add_argument("--over", nargs="+", choices=("gloo", "mpi"), default=["gloo", "mpi"])
     parser.add_argument("--train", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--turns", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.train:
-        print(f"seconds {' '.join(f'{taken:.5f}' for taken in train(options))}")
+        rounds = (" ".join(f"{taken:.5f}" for taken in turn) for turn in train(options))
+        print(f"seconds {';'.join(rounds)}")
         return 0
     launcher = shutil.which("horovodrun")
-    if launcher is None or len(os.sched_getaffinity(0)) < 2:
+    if launcher is None or len(os.sched_getaffinity(0)) < len(RANKS):
         missing = "horovodrun is not on PATH" if launcher is None else "there is one core"
         print(f"{missing}: nothing measured, 0 bounds met")
         return 0
-    candidates = {"two processes": ("gloo", [*argv, "--alone"])}
-    candidates |= {f"two ranks over {over}": (over, argv) for over in options.over}
-    rates: dict[str, list[float]] = {name: [] for name in candidates}
-    waiting = []
-    for _ in range(options.rounds):
-        for name, (over, words) in candidates.items():
-            seconds = seconds_of_updates(launcher, over, words)
-            rates[name].append(images_per_second(seconds, options))
-            if "--alone" in words:
-                slower = np.broadcast_to(seconds.max(0), seconds.shape)
-                waiting.append(images_per_second(slower, options) / rates[name][-1])
-    (_, alone), *together = rates.items()
-    for name, found in rates.items():
-        print(f"{name:<52} {statistics.median(found):8.1f} images/s")
-    limit = statistics.median(waiting)
-    print(f"limit: the two processes, had each update waited for the slower one {limit:.3f}")
-    ratios = {name: [a / b for a, b in zip(found, alone)] for name, found in together}
+    seconds = seconds_in_turns(launcher, argv, options)
+    alone = seconds[ALONE]
+    slower = np.broadcast_to(alone.max(0), alone.shape)
+    waiting = images_per_second(slower, options) / images_per_second(alone, options)
+    for name, found in seconds.items():
+        rate = statistics.median(images_per_second(found, options))
+        print(f"{name:<52} {rate:8.1f} images/s")
+    print(f"{ALONE}, had each waited for the slower one in every update: {np.median(waiting):.3f}")
     return hold_against(
         *(
-            Target(f"{name} / two processes", statistics.median(found), FLOOR, at_least=True)
-            for name, found in ratios.items()
+            Target(
+                f"{name} / {ALONE}",
+                float(
+                    np.median(images_per_second(found, options) / images_per_second(alone, options))
+                ),
+                FLOOR,
+                at_least=True,
+            )
+            for name, found in seconds.items()
+            if name != ALONE
         )
     )
 

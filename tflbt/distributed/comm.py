@@ -11,12 +11,12 @@ import dataclasses
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
 
-from tflbt.distributed import buckets, devices, membership, waiting, watchdog
+from tflbt.distributed import devices, membership, waiting, watchdog
 from tflbt.distributed.launcher import LAUNCHER_VARIABLES as LAUNCHER_VARIABLES
 from tflbt.distributed.launcher import launched as launched
 
@@ -90,12 +90,6 @@ class Reduction:
 
 EVERYONE = Reduction()
 _neighbours: dict[int, Reduction] = {}  # by how many ranks they are
-# What Horovod broadcasts as it is; words and rarer numbers are pickled.
-_BROADCAST = frozenset(
-    [tf.float32, tf.float64, tf.float16, tf.int8, tf.int16, tf.int32, tf.int64, tf.uint8, tf.bool]
-)
-# Bytes. Gloo takes longer over a smaller message than to copy it into a larger and back, MPI does not.
-_MESSAGE = 2**14
 # Whether Horovod leaves what is summed as a group to itself; it reads this when it starts.
 _APART = "HOROVOD_DISABLE_GROUP_FUSION"
 _group: Any = None  # the process set that stands for all ranks inside `process_set_scope`
@@ -351,69 +345,6 @@ def gather_objects(obj: Any, name: str, reduction: Reduction = EVERYONE) -> list
     if reduction.size == 1:
         return [obj]
     return _horovod().allgather_object(obj, name=name, **reduction.options)
-
-
-def broadcast_variables(
-    variables: list[tf.Variable], name: str, reduction: Reduction = EVERYONE, *, met: bool = False
-) -> None:
-    """Assigns the chief's values to `variables`, matched by their position in the list, bit for bit.
-
-    What lies in the host's memory is read and written where it is; over Gloo, small variables as one. The rest, as on
-    a GPU, travels in buckets: memory holds one, or the largest variable, beside the variables. `met` says that the
-    ranks come from another call that all of them made together, so that none waits long for the others here.
-
-    Horovod's own `broadcast_variables` matches by name, and hangs if one rank has built more models than another.
-    """
-    if reduction.size == 1 or not variables:
-        return
-    chief, options = reduction.rank == 0, {"root_rank": reduction.root, **reduction.options}
-    numbers = [variable for variable in variables if variable.dtype in _BROADCAST]
-    others = [variable for variable in variables if variable.dtype not in _BROADCAST]
-    there = [variable for variable in numbers if not _broadcasts_in_place(variable)]
-    here = [variable for variable in numbers if _broadcasts_in_place(variable)]
-    if here and not met:
-        # The next call keeps the processor busy: the watchdog would not see that a rank waits for another.
-        all_reduce_sum([tf.zeros([])], f"{name}.begin", reduction.uncompressed)
-    most = _MESSAGE if _horovod().gloo_enabled() else 0
-    small = [variable for variable in here if buckets.size([variable]) < most]
-    alone = [variable for variable in here if buckets.size([variable]) >= most]
-    with tf.device("CPU:0"):
-        packs = [(tf.Variable(buckets.packed(bucket)), bucket) for bucket in buckets.of(small)]
-    _broadcast_in_place([*(pack for pack, _ in packs), *alone], name, reduction)
-    for pack, bucket in packs if not chief else []:
-        buckets.unpack(pack.read_value(), bucket)
-    with tf.device("CPU:0"):
-        for place, bucket in enumerate(buckets.of(there)):
-            mine = buckets.packed(bucket)
-            received = _horovod().broadcast(mine, name=f"{name}.{place}", **options)
-            if not chief:
-                buckets.unpack(received, bucket)
-    values = [variable.numpy() for variable in others]
-    for variable, value in zip(others, broadcast_object(values, name, reduction) if others else []):
-        variable.assign(value)
-
-
-def _broadcasts_in_place(variable: tf.Variable) -> bool:
-    """Whether Horovod can broadcast a variable where it lies; of those without a number there is nothing to send."""
-    is_here = "device:CPU" in variable.device
-    return is_here and variable.dtype != tf.int16 and variable.shape.num_elements() > 0
-
-
-def _broadcast_in_place(variables: Sequence[tf.Variable], name: str, reduction: Reduction) -> None:
-    """Broadcasts variables without a copy, all of them in one call; Horovod keeps the processor busy meanwhile."""
-    if not variables:
-        return
-    from horovod.tensorflow.mpi_ops import MPI_LIB
-
-    handles = {id(variable.handle): variable.handle for variable in variables}  # each is locked
-    process_set = reduction.options.get("process_set")
-    MPI_LIB.horovod_broadcast_inplace_resource(
-        [*handles.values()],
-        # Its own `broadcast_` takes the variables' names, which may differ.
-        variable_names=[f"{name}.{place}" for place in range(len(handles))],
-        root_rank=reduction.root,
-        process_set_id=process_set.process_set_id if process_set else 0,
-    )
 
 
 def on_chief(action: Callable[[], Any], name: str, reduction: Reduction = EVERYONE) -> Any:

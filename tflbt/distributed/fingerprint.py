@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tflbt.distributed import buckets
-
 _SMALL = 2**14  # bytes, in which TensorFlow's operation begins no sooner than Python ends
 
 
@@ -46,7 +44,13 @@ def fingerprint_of_all(tensors: Sequence[Any]) -> tf.Tensor:
 def of_variables(variables: Sequence[tf.Variable]) -> np.ndarray:
     """The fingerprint of each variable, uint8 `[n, 8]`; at once, as to compile it takes longer than to do it often."""
     with tf.device("CPU:0"):
-        return np.stack([of_array(buckets.values(v)) for v in variables])
+        return np.stack([of_array(_values(v)) for v in variables])
+
+
+def _values(variable: tf.Variable) -> np.ndarray:
+    """A variable's values, not copied where they are in this memory; with the raw operation, as its method is slow."""
+    tensor = tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype)
+    return np.asarray(tensor if variable.shape.rank else tensor.numpy())
 
 
 def of_array(array: np.ndarray) -> np.ndarray:

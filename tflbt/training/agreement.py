@@ -14,6 +14,7 @@ from tflbt.data import first_batch
 from tflbt.data.first_batch import FirstBatch
 from tflbt.data.user_functions import converted
 from tflbt.distributed import comm, fingerprint, hardware
+from tflbt.distributed.broadcast import broadcast_variables
 from tflbt.training import keras_internals
 from tflbt.training.ranks import mixed_hardware
 from tflbt.training.sources.rank_data import FitData
@@ -240,7 +241,7 @@ def check_same_model(model: TrainingModel, facts: dict[str, Any]) -> None:
 def share_state(model: TrainingModel) -> None:
     """Gives every rank the chief's state; they have just found out together that it differs."""
     variables = shared_variables(model)
-    comm.broadcast_variables(variables, "tflbt.state", model.reduction, met=True)
+    broadcast_variables(variables, "tflbt.state", model.reduction, met=True)
 
 
 def shared_variables(model: TrainingModel) -> list[tf.Variable]:

@@ -7,6 +7,7 @@ import tensorflow as tf
 from absl import logging
 
 from tflbt.distributed import comm, fingerprint
+from tflbt.distributed.broadcast import broadcast_variables
 from tflbt.training.update_state import TrainingModel
 
 
@@ -30,7 +31,7 @@ def agree(model: TrainingModel) -> None:
         variable.assign(tf.cast(total / plain.size, variable.dtype))
     others = [variable for variable in differ if not variable.dtype.is_floating]
     before = [variable.numpy() for variable in others]
-    comm.broadcast_variables(others, "tflbt.layer_values", plain)
+    broadcast_variables(others, "tflbt.layer_values", plain)
     for variable, mine in zip(others, before):
         if not np.array_equal(variable.numpy(), mine):
             _warn_once(same.named, variable.name, plain.rank)

@@ -12,6 +12,7 @@ import tensorflow as tf
 from absl import logging
 
 from tflbt.distributed import comm, hardware
+from tflbt.distributed.broadcast import broadcast_variables
 from tflbt.training.update_state import TrainingModel
 
 # A rate that every rank computes for itself, by a few operations.
@@ -43,7 +44,7 @@ def share(model: TrainingModel, variables: dict[str, tf.Variable]) -> None:
     """
     reduction = model.reduction.uncompressed
     before = [variable.read_value() for variable in variables.values()]
-    comm.broadcast_variables(list(variables.values()), "tflbt.mixed", reduction)
+    broadcast_variables(list(variables.values()), "tflbt.mixed", reduction)
     mine = [
         name
         for value, (name, variable) in zip(before, variables.items())
