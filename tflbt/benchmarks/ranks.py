@@ -113,7 +113,9 @@ class Job:
         return np.array([[each.split() for each in row.split(";")] for row in rows], float)
 
     def end(self) -> None:
-        """Ends what is left of the job."""
+        """Ends the job, if it has not ended."""
+        if self._job.poll() is not None:
+            return
         for pid in self._pids():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -61,7 +61,7 @@ class RateCurve(LearningRateFactor):
         self.owner = owner
         self._by_epoch = unit == "epochs" and all(curve.by_epoch for curve in self.curves)
         self._epoch = 0
-        self._steps_per_execution = 1
+        self._batches_a_call = 1
         self._updates = 0  # of the optimizer, including the one that has begun
         self._first_update: int | None = None  # the optimizer's updates at epoch 0
         self._last: float | None = None  # the factor that this callback set last
@@ -83,7 +83,7 @@ class RateCurve(LearningRateFactor):
         """Assigns the epoch's rate, if it has only one."""
         super().on_epoch_begin(epoch, logs)
         self._epoch = epoch
-        self._steps_per_execution = int(steps_per_execution(self.model))
+        self._batches_a_call = int(steps_per_execution(self.model))
         if self._by_epoch:
             self._set_progress(epoch + 1)
         elif self.unit == "updates":
@@ -96,7 +96,7 @@ class RateCurve(LearningRateFactor):
         if self._by_epoch:
             return
         steps = self.params.get("steps") or math.inf
-        end = min(batch + self._steps_per_execution, steps)
+        end = min(batch + self._batches_a_call, steps)
         if self.unit == "epochs":
             self._set_progress(self._epoch + end / steps)
             return

@@ -48,7 +48,8 @@ def of_variables(variables: Sequence[tf.Variable]) -> np.ndarray:
 
 
 def _values(variable: tf.Variable) -> np.ndarray:
-    """A variable's values, not copied where they are in this memory; with the raw operation, as its method is slow."""
+    """A variable's values, to be read before the next update: they are not copied where they are in this memory."""
+    # The raw operation, as the variable's own method takes three times as long.
     tensor = tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype)
     return np.asarray(tensor if variable.shape.rank else tensor.numpy())
 
