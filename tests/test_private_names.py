@@ -14,6 +14,10 @@ ROOMS = ("training/keras_internals.py", "optimizers/keras_slots.py")
 # Where else they are used, and why there is no public way.
 ALLOWED: dict[str, tuple[str, set[str]]] = {
     "benchmarks/device.py": ("all that the host reads goes through it", {"_numpy"}),
+    "curvature/products.py": (
+        "the second backward pass again and again, without a persistent tape's zeros",
+        {"_call_flat", "_delayed_rewrite_functions"},
+    ),
     "curvature/total_loss.py": (
         "loss_weights as compile got them; masks of outputs",
         {"_user_loss_weights", "_keras_mask"},

@@ -12,6 +12,8 @@ from tflbt.curvature.products import (
     gradient,
     hessian_product,
     input_squares,
+    linearised,
+    linearised_by_tape,
     step_length,
 )
 
@@ -71,3 +73,33 @@ def test_squares_add_up_and_count_positions():
     nothing = input_squares([tf.constant([[1, 2]])], [kernel], tf.float32)
     assert float(step_length(0.02, *nothing)) == pytest.approx(0.02)
     assert float(step_length(0.05, tf.constant(240.0), tf.constant(10.0))) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("way", [linearised, linearised_by_tape])
+def test_one_run_gives_as_many_products_as_wanted(way):
+    """Of a table that is read in places, in a loop, and of a weight that the loss does not read."""
+    rng = np.random.default_rng(0)
+    table, kernel, unread = (
+        tf.Variable(rng.standard_normal(shape)) for shape in [(7, 4), (4, 4), (3,)]
+    )
+    variables = [unread, table, kernel]
+
+    def loss(rows, y):
+        state = tf.gather(table, rows)
+        for _ in tf.range(2):
+            state = tf.tanh(state @ kernel)
+        return tf.reduce_sum((state - y) ** 2)
+
+    loss = tf.function(loss)
+    specs = [tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, 4], tf.float64)]
+    slopes = tf.function(
+        lambda rows, y: gradient(lambda: loss(rows, y), variables), input_signature=specs
+    )
+    batch = [tf.constant([1, 4, 1], tf.int64), tf.constant(rng.standard_normal((3, 4)))]
+    product = way(slopes, variables, batch)
+    for _ in range(2):
+        vector = [tf.constant(rng.standard_normal(variable.shape)) for variable in variables]
+        expected = hessian_product(lambda: loss(*batch), variables, vector)
+        for ours, theirs in zip(product(vector), expected, strict=True):
+            np.testing.assert_allclose(ours, tf.convert_to_tensor(theirs), rtol=1e-12)
+    assert not np.any(product(vector)[0]) and np.any(product(vector)[1])

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -45,6 +46,58 @@ def gradient(loss: Callable[[], tf.Tensor], variables: Sequence[tf.Variable]) ->
         value = loss()
     slopes = tape.gradient(value, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     return [tf.convert_to_tensor(slope) for slope in slopes]
+
+
+def linearised(
+    slopes: Any, variables: Sequence[tf.Variable], batch: Sequence[Any]
+) -> Callable[[Sequence[tf.Tensor]], list[tf.Tensor]]:
+    """Return `v -> Hv` of one batch, from a `tf.function` of it whose outputs are the gradient by `variables`.
+
+    The batch goes forward and backward once, here; a product is the second backward pass alone. `slopes` has an input
+    signature. What it computed on its way is kept as long as the function returned lives.
+    """
+    concrete = slopes.get_concrete_function()
+    try:
+        # What a tape that is used once would call. A persistent tape gives the same numbers, but takes all results on
+        # the way for ones that may be differentiated: a product then adds zeros for each of them (2.6 gradients' time
+        # in place of 2.0, ResNet-20, CPU), and tracing it takes twice as long.
+        forward, backward = concrete._delayed_rewrite_functions.forward_backward()
+        run = forward.call_flat
+    except AttributeError:  # a TensorFlow that names them otherwise
+        return linearised_by_tape(slopes, variables, batch)
+    inputs = [*tf.nest.flatten(list(batch), expand_composites=True), *concrete.captured_inputs]
+    values = {id(tensor): value for tensor, value in zip(concrete.inputs, inputs)}
+    values |= {id(tensor): value for tensor, value in zip(concrete.graph.outputs, run(*inputs))}
+    captured = [values.get(id(tensor), tensor) for tensor in backward.captured_inputs]
+    places = {id(read): place for place, read in enumerate(inputs)}
+
+    def product(vector: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        images = backward._call_flat(list(map(tf.convert_to_tensor, vector)), captured)
+        found = [
+            images[places[id(v.handle)]] if id(v.handle) in places else None for v in variables
+        ]
+        return [
+            tf.zeros(v.shape, v.dtype) if image is None else tf.convert_to_tensor(image)
+            for v, image in zip(variables, found)
+        ]
+
+    return product
+
+
+def linearised_by_tape(
+    slopes: Any, variables: Sequence[tf.Variable], batch: Sequence[Any]
+) -> Callable[[Sequence[tf.Tensor]], list[tf.Tensor]]:
+    """Return what `linearised` does, by public names of TensorFlow alone."""
+    with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+        tape.watch(variables)
+        results = slopes(*batch)
+
+    def product(vector: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        parts = [tf.convert_to_tensor(part) for part in vector]
+        images = tape.gradient(results, variables, parts, tf.UnconnectedGradients.ZERO)
+        return [tf.convert_to_tensor(image) for image in images]
+
+    return product
 
 
 def central_difference(
