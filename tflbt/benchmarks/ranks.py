@@ -1,7 +1,7 @@
 """Images/s of two ranks, each with a core to itself, over those of two processes that know nothing of each other.
 
-Ranks wait for one another in every update: beside the ratios stands what the two processes would do if they did. The
-jobs take turns of an epoch each, while the others are stopped.
+Ranks wait for one another in every update: beside the ratios stand what the two processes would do if they did, and how
+a rank's threads share its core. The jobs take turns of an epoch each, while the others are stopped.
 
 python -m tflbt.benchmarks ranks [--rounds N] [--updates N] [--sub_batch N] [--depth N] [--over gloo mpi]
 """
@@ -27,7 +27,7 @@ import psutil
 import tensorflow as tf
 
 from tflbt import init, size
-from tflbt.benchmarks.side_by_side import Target, hold_against, parser_of
+from tflbt.benchmarks.side_by_side import Target, buffered, hold_against, parser_of
 from tflbt.benchmarks.sub_batches import add_depth, images, large_batch_model
 from tflbt.benchmarks.wire import UpdateTimes
 from tflbt.distributed.launcher import LAUNCHER_VARIABLES, rank_by_launcher
@@ -46,10 +46,34 @@ class Turns(tf.keras.callbacks.Callback):
         os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def train(options: argparse.Namespace) -> np.ndarray:
-    """What a process runs, on a core of its own; returns the seconds of updates after the first epoch, a row for each.
+class CoreUse(tf.keras.callbacks.Callback):
+    """Counts the seconds of epochs after the first: by the clock, of all threads, and of those named."""
 
-    The first update of an epoch does not count.
+    def __init__(self, threads: set[int]) -> None:
+        super().__init__()
+        self._threads = threads
+        self._begin = self.seconds = np.zeros(3)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Notes where the seconds stand."""
+        self._begin = self._now()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Adds the epoch's."""
+        if epoch:
+            self.seconds = self.seconds + self._now() - self._begin
+
+    def _now(self) -> np.ndarray:
+        used = {each.id: each.user_time + each.system_time for each in psutil.Process().threads()}
+        named = sum(used.get(thread, 0.0) for thread in self._threads)
+        return np.array([time.perf_counter(), sum(used.values()), named])
+
+
+def train(options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
+    """What a process runs, on a core of its own.
+
+    Returns the seconds of updates after the first epoch, a row for each (its first update does not count), and the
+    shares of the core that all threads use, and those that Horovod began.
     """
     rank = rank_by_launcher()
     core = sorted(os.sched_getaffinity(0))[rank]
@@ -57,8 +81,10 @@ def train(options: argparse.Namespace) -> np.ndarray:
     if options.alone:
         for name in LAUNCHER_VARIABLES:
             os.environ.pop(name, None)
-    else:
+    before = {each.id for each in psutil.Process().threads()}
+    if not options.alone:
         init()
+    use = CoreUse({each.id for each in psutil.Process().threads()} - before)
     batch = size() * SUB_BATCHES * options.sub_batch
     times = UpdateTimes()
     # Renamed, so that nobody reads half a number.
@@ -67,9 +93,10 @@ def train(options: argparse.Namespace) -> np.ndarray:
     written.rename(written.with_name(str(rank)))
     large_batch_model(options.depth).fit(
         *images((1 + options.updates) * batch), batch_size=batch, sub_batch_size=options.sub_batch,
-        epochs=1 + options.rounds, verbose=0, callbacks=[times, Turns()], stall_limit=0,
+        epochs=1 + options.rounds, verbose=0, callbacks=[times, Turns(), use], stall_limit=0,
     )  # fmt: skip
-    return np.reshape(times.seconds, [-1, options.updates])[1:]
+    clock, *threads = use.seconds
+    return np.reshape(times.seconds, [-1, options.updates])[1:], np.array(threads) / clock
 
 
 class Job:
@@ -81,11 +108,10 @@ class Job:
     """
 
     def __init__(self, words: list[str], folder: Path) -> None:
-        environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
         self._job = subprocess.Popen(
             [*words, "--train", f"--turns={folder}"],
             stdout=subprocess.PIPE,
-            env=environment,
+            env=buffered(),
             text=True,
         )
         self._folder = folder
@@ -106,11 +132,12 @@ class Job:
         if status:
             raise subprocess.CalledProcessError(status, self._job.args)
 
-    def seconds(self) -> np.ndarray:
+    def results(self) -> tuple[np.ndarray, np.ndarray]:
         """What `train` returned, of each process."""
         lines, _ = self._job.communicate()
-        rows = re.findall(r"seconds ([\d. ;]+)", lines)
-        return np.array([[each.split() for each in row.split(";")] for row in rows], float)
+        rows = re.findall(r"seconds ([\d. ;]+); of its core ([\d. ]+)", lines)
+        seconds = [[each.split() for each in row.split(";")] for row, _ in rows]
+        return np.array(seconds, float), np.array([core.split() for _, core in rows], float)
 
     def end(self) -> None:
         """Ends the job, if it has not ended."""
@@ -134,10 +161,10 @@ def _stopped(pid: int) -> bool:
     return False
 
 
-def seconds_in_turns(
+def results_in_turns(
     launcher: str, argv: list[str], options: argparse.Namespace
-) -> dict[str, np.ndarray]:
-    """The seconds of updates of each job: of its processes, of each round."""
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """What `train` returned in each job, of each of its processes."""
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
 
         def start(name: str, over: str, *words: str) -> Job:
@@ -155,7 +182,7 @@ def seconds_in_turns(
         for _ in range(1 + options.rounds):
             for job in jobs.values():
                 job.take_turn()
-        return {name: job.seconds() for name, job in jobs.items()}
+        return {name: job.results() for name, job in jobs.items()}
 
 
 def images_per_second(seconds: np.ndarray, options: argparse.Namespace) -> np.ndarray:
@@ -178,21 +205,29 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--turns", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.train:
-        rounds = (" ".join(f"{taken:.5f}" for taken in turn) for turn in train(options))
-        print(f"seconds {';'.join(rounds)}")
+        turns, core = train(options)
+        rounds = (" ".join(f"{taken:.5f}" for taken in turn) for turn in turns)
+        print(
+            f"seconds {';'.join(rounds)}; of its core {' '.join(f'{share:.3f}' for share in core)}"
+        )
         return 0
     launcher = shutil.which("horovodrun")
     if launcher is None or len(os.sched_getaffinity(0)) < len(RANKS):
         missing = "horovodrun is not on PATH" if launcher is None else "there is one core"
         print(f"{missing}: nothing measured, 0 bounds met")
         return 0
-    seconds = seconds_in_turns(launcher, argv, options)
+    results = results_in_turns(launcher, argv, options)
+    seconds = {name: found for name, (found, _) in results.items()}
     alone = seconds[ALONE]
     slower = np.broadcast_to(alone.max(0), alone.shape)
     waiting = images_per_second(slower, options) / images_per_second(alone, options)
     for name, found in seconds.items():
         rate = statistics.median(images_per_second(found, options))
-        print(f"{name:<52} {rate:8.1f} images/s")
+        used, of_horovod = results[name][1].mean(0)
+        print(
+            f"{name:<24} {rate:8.1f} images/s; of a core: computing {used - of_horovod:.3f}, Horovod's threads "
+            f"{of_horovod:.3f}, waiting {1 - used:.3f}"
+        )
     print(f"{ALONE}, had each waited for the slower one in every update: {np.median(waiting):.3f}")
     return hold_against(
         *(

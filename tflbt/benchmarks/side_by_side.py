@@ -29,10 +29,16 @@ def resident_mib() -> float:
 
 def lines_of(command: list[str]) -> list[str]:
     """The lines that a command prints."""
-    # Unbuffered, a line and its end are two pieces, which launchers mark as of this rank or that each.
-    environment = {name: v for name, v in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=buffered())
     return done.stdout.splitlines()
+
+
+def buffered() -> dict[str, str]:
+    """The environment for a launcher whose lines are read.
+
+    Unbuffered, a line and its end are two pieces, which launchers mark as of this rank or that each.
+    """
+    return {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 
 
 def medians(
