@@ -74,12 +74,34 @@ def add_depth(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--depth", type=int, default=20, help=text)
 
 
+def bare_loop(model: Any, x: np.ndarray, y: np.ndarray, sub_batch: int) -> Callable[[], object]:
+    """What takes an update of all images a sub-batch at a time, as a loop written for just this would."""
+    images, labels = tf.constant(x), tf.constant(y)
+    variables = model.trainable_variables
+
+    @tf.function
+    def update() -> tf.Tensor:
+        sums = [tf.zeros_like(variable) for variable in variables]
+        for begin in tf.range(0, len(x), sub_batch):
+            # As ours: more at a time would hold more than one sub-batch's activities.
+            tf.autograph.experimental.set_loop_options(parallel_iterations=1)
+            part = slice(begin, begin + sub_batch)
+            with tf.GradientTape() as tape:
+                loss = model.loss(labels[part], model(images[part], training=True))
+            sums = [a + b for a, b in zip(sums, tape.gradient(loss, variables))]
+        means = [total * (sub_batch / len(x)) for total in sums]
+        model.optimizer.apply_gradients(zip(means, variables))
+        return loss
+
+    return lambda: update().numpy()
+
+
 def throughput(
     build: Callable[[], tf.keras.Model], pixels: int, whole: int, options: argparse.Namespace
 ) -> list[Target]:
-    """Epochs over the same images: plain Keras at the sub-batch size, and large batches of sub-batches.
+    """Epochs over the same images: plain Keras at the sub-batch size, large batches of sub-batches, and the limit.
 
-    A batch of `whole` images is also taken as one by plain Keras.
+    That is a loop written for one update of these images. A batch of `whole` is also taken as one by plain Keras.
     """
     count, sub_batch = options.images, options.sub_batch
     x, y = images(count, pixels)
@@ -87,6 +109,7 @@ def throughput(
     large, measured = (compiled(LargeBatchModel.from_model(build())) for _ in range(2))
     batch, whole = min(LARGE_BATCH, count), min(whole, count)
     first = x[:whole], y[:whole]
+    bare = bare_loop(compiled(build()), x[:batch], y[:batch], sub_batch)
     rules = [NoiseScale()]  # another would trace the update anew
 
     def fit(model: Any, *data: Any, size: int = batch, rules: Any = ()) -> None:
@@ -96,6 +119,7 @@ def throughput(
         {
             "plain": lambda: plain.fit(x, y, batch_size=sub_batch, verbose=0),
             "large": lambda: fit(large, x, y),
+            "bare": bare,
             "measured": lambda: fit(measured, x, y, rules=rules),
             "plain, whole": lambda: plain.fit(*first, batch_size=whole, verbose=0),
             "large, whole": lambda: fit(large, *first, size=whole),
@@ -105,6 +129,7 @@ def throughput(
     lines = {
         "plain": (f"tf.keras fit, batch {sub_batch}", count),
         "large": (f"LargeBatchModel, batch {batch} in sub-batches of {sub_batch}", count),
+        "bare": ("a loop written for one update of these images", batch),
         "plain, whole": (f"tf.keras fit, batch {whole}", whole),
         "large, whole": (f"LargeBatchModel, batch {whole} in sub-batches of {sub_batch}", whole),
     }
