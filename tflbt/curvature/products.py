@@ -69,13 +69,12 @@ def linearised(
     values = {id(tensor): value for tensor, value in zip(concrete.inputs, inputs)}
     values |= {id(tensor): value for tensor, value in zip(concrete.graph.outputs, run(*inputs))}
     captured = [values.get(id(tensor), tensor) for tensor in backward.captured_inputs]
-    places = {id(read): place for place, read in enumerate(inputs)}
+    places = {id(value): place for place, value in enumerate(inputs)}
+    read = [places.get(id(variable.handle)) for variable in variables]
 
     def product(vector: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         images = backward._call_flat(list(map(tf.convert_to_tensor, vector)), captured)
-        found = [
-            images[places[id(v.handle)]] if id(v.handle) in places else None for v in variables
-        ]
+        found = [None if place is None else images[place] for place in read]
         return [
             tf.zeros(v.shape, v.dtype) if image is None else tf.convert_to_tensor(image)
             for v, image in zip(variables, found)
