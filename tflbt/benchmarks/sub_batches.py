@@ -83,7 +83,7 @@ def bare_loop(model: Any, x: np.ndarray, y: np.ndarray, sub_batch: int) -> Calla
     def update() -> tf.Tensor:
         sums = [tf.zeros_like(variable) for variable in variables]
         for begin in tf.range(0, len(x), sub_batch):
-            # As ours: more at a time would hold more than one sub-batch's activities.
+            # As ours: more at a time would hold more than one sub-batch's activations.
             tf.autograph.experimental.set_loop_options(parallel_iterations=1)
             part = slice(begin, begin + sub_batch)
             with tf.GradientTape() as tape:

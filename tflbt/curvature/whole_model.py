@@ -119,8 +119,8 @@ class WholeModel:
         r"""Return `v -> Hv` by double differentiation, averaged over all ranks' samples.
 
         Samples that fit one sub-batch go forward and backward once, here; a product is then the second backward pass
-        alone, `H v = (\partial \nabla F / \partial w)^\top v`: 2.0 gradients' time instead of 3.0 (ResNet-20, CPU). Its
-        price is the memory of two backward passes, for as long as the function returned lives.
+        alone, `H v = (\partial \nabla F / \partial w)^\top v`: 2.0 to 2.3 gradients' time instead of 3.0 (ResNet-20,
+        CPU). Its price is the memory of two backward passes, for as long as the function returned lives.
         """
         self._count_valid(samples, reduction)
         if 0 < samples.count <= samples.sub_batch_size:
