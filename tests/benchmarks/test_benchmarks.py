@@ -34,6 +34,7 @@ SMALLEST = {
         *("--images=16", "--sub_batch=8", "--rounds=1"),
     ],
     "elastic": ["--rounds=1"],
+    "epochs": ["--rounds=1", "--epochs=1", "--updates=2"],
     "fits": ["--rounds=1", "--further=1"],
     "jpeg": ["--images=4", "--rounds=1"],
     "load": ["--updates=40", "--fits=10"],

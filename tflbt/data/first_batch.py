@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tflbt.data.iterator_ends import EndingAtOnce, cleared_after, cleared_apart, ended_apart
+
 _TELLING = 20.0  # bits: targets that are equal by chance once in a million times
 
 
@@ -109,7 +111,7 @@ def _rest(iterator: Any, optional: Any, begun: tf.Variable, batches: int) -> tf.
         begun.assign(True)
         return first
 
-    def following(_: Any) -> Any:
+    def following(iterator: Any) -> Any:
         return iterator.get_next_as_optional()
 
     def present(element: Any) -> Any:
@@ -122,7 +124,8 @@ def _rest(iterator: Any, optional: Any, begun: tf.Variable, batches: int) -> tf.
         tf.autograph.experimental.do_not_convert, (mark, following, present, value)
     )
     with tf.device("CPU:0"):
-        rest = tf.data.Dataset.counter().map(following)
+        # An element, not a variable of `following`: it would live on until Python collects that function's garbage.
+        rest = tf.data.Dataset.from_tensors(iterator).repeat().map(following)
         chain = tf.data.Dataset.from_tensors(optional).map(mark).concatenate(rest)
         chain = chain.take_while(present).map(value)
         if batches >= 0:
@@ -132,28 +135,25 @@ def _rest(iterator: Any, optional: Any, begun: tf.Variable, batches: int) -> tf.
         return chain.with_options(options).prefetch(1)
 
 
-class _Looked(tf.data.Dataset):
+class _Looked(EndingAtOnce):
     """A data set whose iterators are of another until that has been read from."""
 
     def __init__(
         self, later: tf.data.Dataset, first_pass: tf.data.Dataset, begun: tf.Variable
     ) -> None:
-        self._later, self._first_pass, self._begun = later, first_pass, begun
-        super().__init__(tf.data.experimental.to_variant(later))
-
-    def _inputs(self) -> list[tf.data.Dataset]:
-        return [self._later]
-
-    @property
-    def element_spec(self) -> Any:
-        """That of either data set."""
-        return self._later.element_spec
+        super().__init__(later)
+        self._begun = begun
+        self._first_pass = [first_pass]  # of which it is the only owner
+        cleared_after(self, self._first_pass)
 
     def __iter__(self) -> Iterator[Any]:
         """The first pass, or a later one."""
-        if self._first_pass is not None and bool(self._begun):
-            self._first_pass = None
-        return iter(self._later if self._first_pass is None else self._first_pass)
+        if self._first_pass and bool(self._begun):
+            cleared_apart(self._first_pass)
+            self._first_pass = []
+        if not self._first_pass:
+            return super().__iter__()
+        return ended_apart(iter(self._first_pass[0]), *self._first_pass)
 
 
 def _arrays(data: Any) -> list[np.ndarray]:

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tflbt import checks
 from tflbt.data.batch_augmentation import BatchAugmentation
+from tflbt.data.iterator_ends import ending_at_once
 from tflbt.distributed import comm, wrapped_optimizer
 from tflbt.training import (
     agreement,
@@ -367,11 +368,11 @@ class LargeBatchModel(SplitBatchModel):
         with single_batches.of_all_ranks(self, x, y, training=False):
             return super().test_on_batch(x, y, *args, **kwargs)
 
-    def predict(self, *args: Any, **kwargs: Any) -> Any:
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Predicts as `tf.keras.Model.predict`, on this rank alone: other ranks need not call it."""
         keras_loop.outside_of_functions("predict")
         with keras_loop.sub_batch_by_sub_batch(self):
-            return super().predict(*args, **kwargs)
+            return super().predict(ending_at_once(x), *args, **kwargs)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Predicts as `tf.keras.Model.predict_on_batch`, on this rank alone."""

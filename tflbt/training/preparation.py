@@ -12,6 +12,7 @@ from tflbt import checks
 from tflbt.control.tail import TAILS
 from tflbt.data.batch_augmentation import BatchAugmentation
 from tflbt.data.forms import is_arrays
+from tflbt.data.iterator_ends import ending_at_once
 from tflbt.training import (
     agreement,
     batch_scalars,
@@ -92,13 +93,15 @@ def of_fit(
         with (
             keras_loop.ending_together(model),
             keras_loop.sub_batch_by_sub_batch(model),
-            keras_internals.validation_reader(model, validation_data, validation_steps, workers),
+            keras_internals.validation_reader(
+                model, ending_at_once(validation_data), validation_steps, workers
+            ),
             keras_internals.beginning_after(model, done),
             interruption.watching(model, callbacks, data, x),
             same_on_ranks.explained(model),
         ):
             yield {
-                "x": sub_batches,
+                "x": ending_at_once(sub_batches),
                 "epochs": epochs,
                 "initial_epoch": initial_epoch,
                 "steps_per_epoch": data.steps_per_epoch,
@@ -161,7 +164,7 @@ def of_evaluation(
             sub_batches = split_check.examine(model, sub_batches, 1)
         yield {
             **arguments,
-            "x": sub_batches,
+            "x": ending_at_once(sub_batches),
             "callbacks": keras_loop.callbacks_with(
                 Housekeeping(0, dog), callbacks, model.reduction
             ),
