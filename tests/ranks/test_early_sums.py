@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import horovod.tensorflow.keras as hvd
 import numpy as np
@@ -17,7 +18,8 @@ from tflbt.training.update_state import time_updates
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
-    """Every gradient is a part of its own."""
+    """Every gradient is a part of its own, and begins early, over MPI too."""
+    monkeypatch.setattr(comm, "sums_take_the_core", lambda: False)
     monkeypatch.setattr(early_sums, "PART", 8)
     monkeypatch.setattr(early_sums, "PARTS", 99)
 
@@ -99,6 +101,39 @@ def test_a_sum_does_not_wait_for_the_end_of_another(monkeypatch):
     large(K.optimizers.SGD(0.1), network())
     assert comm.groups_stay_apart()
     assert signal.found == [True] * 6
+
+
+def test_where_sums_would_take_the_only_core_they_begin_when_all_gradients_are_there(monkeypatch):
+    monkeypatch.setattr(comm, "sums_take_the_core", lambda: True)
+    computed, found = threading.Event(), []
+
+    def late(_):
+        time.sleep(0.1)
+        computed.set()
+        return np.float32(0)
+
+    def begun(_):
+        found.append(computed.is_set())
+        computed.clear()
+        return np.float32(0)
+
+    def all_reduce_sum(tensors, name, *arguments, **options):
+        if name == "tflbt.update.part0":
+            zero = after(begun, tensors[0])
+            tensors = [tensor + zero for tensor in tensors]
+        return in_comm(tensors, name, *arguments, **options)
+
+    @tf.custom_gradient
+    def ends_late(values):
+        return tf.identity(values), lambda upstream: upstream + after(late, upstream)
+
+    in_comm = comm.all_reduce_sum
+    monkeypatch.setattr(comm, "all_reduce_sum", all_reduce_sum)
+    inputs = K.Input([5])
+    hidden = K.layers.Lambda(ends_late)(K.layers.Dense(8, "tanh")(inputs))
+    model = K.Model(inputs, K.layers.Dense(2)(hidden))
+    large(K.optimizers.SGD(0.1), model, sub_batch_size=8)
+    assert found == [True] * 6
 
 
 def test_sub_batches_compression_and_times(monkeypatch):

@@ -27,7 +27,7 @@ import psutil
 import tensorflow as tf
 
 from tflbt import init, size
-from tflbt.benchmarks.side_by_side import Target, buffered, hold_against, parser_of
+from tflbt.benchmarks.side_by_side import Target, buffered, hold_against, parser_of, take_core
 from tflbt.benchmarks.sub_batches import add_depth, images, large_batch_model
 from tflbt.benchmarks.wire import UpdateTimes
 from tflbt.distributed.launcher import LAUNCHER_VARIABLES, rank_by_launcher
@@ -76,8 +76,7 @@ def train(options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
     shares of the core that all threads use, and those that Horovod began.
     """
     rank = rank_by_launcher()
-    core = sorted(os.sched_getaffinity(0))[rank]
-    os.sched_setaffinity(0, {core})  # TensorFlow has not yet begun its threads
+    take_core(rank)
     if options.alone:
         for name in LAUNCHER_VARIABLES:
             os.environ.pop(name, None)

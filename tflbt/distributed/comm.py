@@ -161,6 +161,13 @@ def groups_stay_apart() -> bool:
     return os.environ.get(_APART, "0") not in ("", "0")
 
 
+def sums_take_the_core() -> bool:
+    """Whether a sum on its way keeps a rank's only core from computing: Open MPI looks for messages without a pause."""
+    hvd = _horovod()
+    over_mpi = hvd is not None and hvd.mpi_enabled() and not hvd.gloo_enabled()
+    return over_mpi and cores() == 1 and not tf.config.list_physical_devices("GPU")
+
+
 def rank() -> int:
     """This process's number among all ranks, from 0; inside `process_set_scope`, among those of the group."""
     hvd = _horovod()

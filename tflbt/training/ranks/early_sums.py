@@ -21,7 +21,8 @@ class EarlySums:
     parts but the last begin in the last sub-batch, while its backward pass goes on. A rank computes until its own
     gradients are there: what it waits for from then on is communication. Where Horovod may join parts, as in a program
     that has started it by itself, each begins when the one before has ended: three ranks or more would add the numbers
-    of joined parts in another order, now and then.
+    of joined parts in another order, now and then. Where MPI would take a rank's only core from its backward pass, all
+    parts begin when that has ended.
 
     Args:
         model: The model, compiled.
@@ -42,6 +43,7 @@ class EarlySums:
             tf.cond(last, lambda: read("computation", gradients), lambda: no_time)
         sums = list(gradients)
         before: list[tf.Tensor] = []
+        computed = gradients if comm.sums_take_the_core() else []
         for number, places in enumerate(self.early):
             mine = [gradients[place] for place in places]
             name = f"tflbt.update.part{number}"
@@ -52,7 +54,8 @@ class EarlySums:
             def as_they_are(mine: list[tf.Tensor] = mine) -> list[tf.Tensor]:
                 return [tf.identity(gradient) for gradient in mine]
 
-            with tf.control_dependencies([] if comm.groups_stay_apart() else before):
+            behind = [*computed, *([] if comm.groups_stay_apart() else before)]
+            with tf.control_dependencies(behind):
                 before = tf.cond(last, over_ranks, as_they_are)
             for place, total in zip(places, before):
                 sums[place] = total
