@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tflbt.benchmarks import batch_growth, side_by_side
+from tflbt.benchmarks import batch_growth, fits, side_by_side
 from tflbt.benchmarks.__main__ import main, names
 from tflbt.benchmarks.side_by_side import Target, hold_against, medians
 
@@ -34,7 +34,6 @@ SMALLEST = {
         *("--images=16", "--sub_batch=8", "--rounds=1"),
     ],
     "elastic": ["--rounds=1"],
-    "epochs": ["--rounds=1", "--epochs=1", "--updates=2"],
     "fits": ["--rounds=1", "--further=1"],
     "jpeg": ["--images=4", "--rounds=1"],
     "load": ["--updates=40", "--fits=10"],
@@ -74,6 +73,14 @@ def test_benchmark_prints_figures_beside_targets(
     assert status in (0, 1)
     assert " met" in printed or " MISSED" in printed
     assert (" MISSED" in printed) == (status == 1)
+
+
+def test_what_passes_between_epochs_stands_beside_plain_keras(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(fits, "UPDATES", 3)
+    (between,) = fits.between_epochs(epochs=2, rounds=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["plain Keras", "LargeBatchModel"]
+    assert f"{between.figure:.3f} of it between them" in lines[1]
 
 
 def test_growing_the_batch_traces_nothing_anew() -> None:

@@ -1,6 +1,7 @@
 """What `fit` costs beside its updates: the first of a model, and further ones, over plain Keras's.
 
 python -m tflbt.benchmarks fits [--rounds N] [--further N] [--model dense|resnet20] [--mebibytes N]
+python -m tflbt.benchmarks fits --epochs N [--rounds N]  what passes between epochs over a `tf.data` pipeline instead
 
 Under horovodrun or mpirun the peer is plain Keras with Horovod's optimizer, its first fit with Horovod's broadcast; and
 sharing ResNet-50's variables and momentum (195 MiB) stands beside a single broadcast of their bytes, and one in place.
@@ -26,6 +27,7 @@ from tflbt.training import LargeBatchModel
 
 K = tf.keras
 SAMPLES = 64  # of each rank: one update
+UPDATES = 500  # of an epoch over a pipeline
 BROADCAST, OURS = "one hvd.broadcast of its bytes", "sharing it"
 
 
@@ -94,6 +96,51 @@ def seconds_of_sharing(mebibytes: int, rounds: int) -> dict[str, float]:
     return {name: statistics.median(times) for name, times in of_last.items()}
 
 
+class InEpochs(tf.keras.callbacks.Callback):
+    """Adds up the seconds from the begin of each epoch to its end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """An epoch begins."""
+        self.seconds -= time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """It has ended."""
+        self.seconds += time.perf_counter()
+
+
+def pipeline() -> tf.data.Dataset:
+    """Batches as a user has them: shuffled, changed by as many threads as tf.data finds good, read ahead."""
+    x = np.random.default_rng(0).normal(size=(UPDATES * SAMPLES, 20)).astype("float32")
+    data = tf.data.Dataset.from_tensor_slices((x, np.arange(len(x)) % 5)).shuffle(1000)
+    data = data.map(lambda a, b: (2 * a, b), num_parallel_calls=tf.data.AUTOTUNE)
+    return data.batch(SAMPLES).prefetch(tf.data.AUTOTUNE)
+
+
+def between_epochs(epochs: int, rounds: int) -> list[Target]:
+    """Prints the seconds of fits over a pipeline, in epochs and between them, ours and plain Keras's in one process."""
+    data, loss = pipeline(), K.losses.SparseCategoricalCrossentropy(from_logits=True)
+    fitted = {"plain Keras": network("dense")}
+    fitted["LargeBatchModel"] = LargeBatchModel.from_model(network("dense"))
+    inside, whole = dict.fromkeys(fitted, 0.0), dict.fromkeys(fitted, 0.0)
+    for model in fitted.values():
+        model.compile("sgd", loss)
+    for turn in range(1 + rounds):
+        for name, model in fitted.items():
+            spent, begin = InEpochs(), time.perf_counter()
+            model.fit(data, epochs=epochs, verbose=0, callbacks=[spent])
+            if turn:
+                whole[name] += time.perf_counter() - begin
+                inside[name] += spent.seconds
+    share = {name: whole[name] / inside[name] - 1 for name in fitted}
+    for name in fitted:
+        print(f"{name:<16} {inside[name]:.2f} s in epochs, {share[name]:.3f} of it between them")
+    return [Target("between epochs / in them", share["LargeBatchModel"], 0.05)]
+
+
 def main(argv: list[str]) -> int:
     """Measures, prints the figures and returns the exit status; ranks other than 0 print nothing."""
     parser = parser_of("fits", __doc__)
@@ -101,7 +148,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--further", type=int, default=8, help="fits of each model (default 8)")
     parser.add_argument("--model", choices=("dense", "resnet20"), default="dense")
     parser.add_argument("--mebibytes", type=int, default=200, help="at most shared (default 200)")
+    parser.add_argument("--epochs", type=int, help="of a pipeline, in one process (default none)")
     options = parser.parse_args(argv)
+    if options.epochs:
+        return hold_against(*between_epochs(options.epochs, options.rounds))
     init()
     first: dict[bool, list[float]] = {False: [], True: []}
     further: dict[bool, list[float]] = {False: [], True: []}

@@ -60,14 +60,14 @@ class _Last:
     """What an iterator lets go of when it holds nothing else any more."""
 
 
-def cleared_after(owner: Any, held: list[Any]) -> None:
+def cleared_after(owner: Any, contents: list[Any]) -> None:
     """Empties a list in a thread of its own once nobody holds its owner any more."""
-    weakref.finalize(owner, cleared_apart, held).atexit = False
+    weakref.finalize(owner, cleared_apart, contents).atexit = False
 
 
-def cleared_apart(held: list[Any]) -> None:
+def cleared_apart(contents: list[Any]) -> None:
     """Empties a list in a thread of its own."""
     try:
-        threading.Thread(target=held.clear, name="tflbt-iterator-end").start()
+        threading.Thread(target=contents.clear, name="tflbt-iterator-end").start()
     except RuntimeError:  # the interpreter is ending, and begins no more threads
-        held.clear()
+        contents.clear()
