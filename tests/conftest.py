@@ -42,6 +42,7 @@ NOT_QUICK = (
     "tests/callbacks/test_curvature_probe.py::test_a_function_is_called_once",
     "tests/callbacks/test_run_log.py::test_instances_and_discarded_samples",
     "tests/curvature/test_estimate.py::test_against_the_dense_hessian",
+    "tests/data/test_iterator_ends.py::test_a_program",
     "tests/distributed/test_comm.py::test_one_process_needs_no_horovod",
     "tests/distributed/test_watchdog.py",
     "tests/doctor/test_doctor.py",

@@ -7,40 +7,65 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from tflbt.data.first_batch import look
 from tflbt.data.iterator_ends import ended_apart, ending_at_once
+from tflbt.training import LargeBatchModel
 
-ENDS = "tflbt-iterator-end"  # the name of the threads
+K = tf.keras
 
 
-def late_to_end():
-    """A data set whose iterators wait where they end, as tf.data's tuning has some wait; with what has them go on."""
-    go_on, ended = threading.Event(), threading.Event()
+class LateToEnd:
+    """A data set whose iterators wait where they end, as tf.data's tuning has some wait, until they may go on."""
 
-    def numbers():
+    def __init__(self):
+        self.go_on, self.begun, self.ended = threading.Event(), 0, 0
+        signature = tf.TensorSpec([2, 3]), tf.TensorSpec([2])
+        self.dataset = tf.data.Dataset.from_generator(self._batches, output_signature=signature)
+        self._threads = set(threading.enumerate())
+
+    def _batches(self):
+        self.begun += 1
         try:
-            yield from range(5)
+            for _ in range(5):
+                yield np.ones([2, 3]), np.ones([2])
         finally:
-            go_on.wait(60)
-            ended.set()
+            self.go_on.wait(60)
+            self.ended += 1
 
-    dataset = tf.data.Dataset.from_generator(numbers, output_signature=tf.TensorSpec([], tf.int64))
-    return dataset, go_on, ended
+    def release(self):
+        """Has all go on, and waits for their threads."""
+        assert self.begun and not self.ended, (self.begun, self.ended)
+        self.go_on.set()
+        for thread in set(threading.enumerate()) - self._threads:
+            if thread.name == "tflbt-iterator-end":
+                thread.join(60)
+        assert self.ended == self.begun
 
 
 def test_who_lets_an_iterator_go_does_not_wait_for_its_end():
-    dataset, go_on, ended = late_to_end()
-    iterator = iter(ending_at_once(dataset))
-    assert next(iterator) == 0
+    late = LateToEnd()
+    iterator = iter(ending_at_once(late.dataset))
+    next(iterator)
     del iterator
-    (thread,) = (each for each in threading.enumerate() if each.name == ENDS)
-    assert not ended.is_set()
-    go_on.set()
-    thread.join(60)
-    assert ended.is_set() and not thread.is_alive()
+    late.release()
+
+
+@pytest.mark.parametrize("method", ["fit", "validation_data", "evaluate", "predict"])
+def test_loops_of_a_model_do_not_wait(method):
+    model = LargeBatchModel.from_model(K.Sequential([K.layers.Dense(1, input_shape=[3])]))
+    model.compile("sgd", "mse")
+    late = LateToEnd()
+    if method == "validation_data":
+        other = tf.data.Dataset.from_tensors((tf.ones([2, 3]), tf.ones([2])))
+        model.fit(other, validation_data=late.dataset, validation_steps=2, verbose=0)
+    else:
+        steps = {"steps_per_epoch" if method == "fit" else "steps": 2}
+        getattr(model, method)(late.dataset, verbose=0, **steps)
+    late.release()
 
 
 def test_the_data_set_is_the_same():
@@ -88,21 +113,16 @@ def test_a_program_that_still_holds_an_iterator_ends_well():
 
 @pytest.mark.parametrize("passes", [0, 1, 2])
 def test_a_data_set_that_was_looked_at_ends_apart_and_leaves_no_iterator_behind(passes):
-    dataset, go_on, ended = late_to_end()
-    found, _ = look(dataset, share=lambda whole: whole.prefetch(1), steps=None)
+    late = LateToEnd()
+    found, _ = look(late.dataset, share=lambda whole: whole.prefetch(1), steps=None)
     gc.disable()  # nothing may wait for it
     try:
         for _ in range(passes):
-            ended.clear()
             iterator = iter(found)
             next(iterator)
             del iterator
         del found
-        assert not ended.is_set()
-        go_on.set()
-        assert ended.wait(60)
-        for thread in threading.enumerate():
-            if thread.name == ENDS:
-                thread.join(60)
+        assert late.begun == max(1, passes)
+        late.release()
     finally:
         gc.enable()

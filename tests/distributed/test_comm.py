@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,19 @@ def test_one_process_talks_to_itself():
     broadcast.broadcast_variables([tf.Variable(1.0)], "variables")
     assert wrapped_optimizer.unwrap(tf.keras.optimizers.SGD()) is None
     assert wrapped_optimizer.unwrap("sgd") is None
+
+
+@pytest.mark.parametrize(
+    ("over", "cores", "take"), [("mpi", 1, True), ("mpi", 2, False), ("gloo", 1, False), ("", 1, False)]
+)  # fmt: skip
+def test_sums_take_the_core_of_a_rank_over_mpi_that_has_one(monkeypatch, over, cores, take):
+    horovod = types.SimpleNamespace(
+        mpi_enabled=lambda: over == "mpi", gloo_enabled=lambda: over == "gloo"
+    )
+    monkeypatch.setattr(comm, "_horovod", lambda: horovod if over else None)
+    monkeypatch.setattr(comm, "cores", lambda: cores)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    assert comm.sums_take_the_core() is take
 
 
 def test_keras_3_is_refused_before_horovod_starts(monkeypatch):

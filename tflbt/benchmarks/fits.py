@@ -148,9 +148,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--further", type=int, default=8, help="fits of each model (default 8)")
     parser.add_argument("--model", choices=("dense", "resnet20"), default="dense")
     parser.add_argument("--mebibytes", type=int, default=200, help="at most shared (default 200)")
-    parser.add_argument("--epochs", type=int, help="of a pipeline, in one process (default none)")
+    parser.add_argument("--epochs", type=int, help="of a pipeline, alone (default none)")
     options = parser.parse_args(argv)
-    if options.epochs:
+    if options.epochs and not comm.launched():
         return hold_against(*between_epochs(options.epochs, options.rounds))
     init()
     first: dict[bool, list[float]] = {False: [], True: []}

@@ -28,7 +28,7 @@ def resident_mib() -> float:
 
 
 def take_core(rank: int) -> None:
-    """Leaves this process one core, another for each rank as far as there are so many; before TensorFlow is used."""
+    """Leaves this process the core of its rank's number, counted round; to be called before TensorFlow is used."""
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[rank % len(cores)]})
 

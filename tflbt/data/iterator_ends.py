@@ -2,7 +2,7 @@
 
 The thread that tunes a pipeline (`tf.data.Options().autotune`, on by default) looks at it after 10 ms, 20, 40 and so
 on, up to a minute. As an iterator ends, that thread is woken up to stop, but may look a moment before it can see that,
-and sleep on; the iterator then waits as long again as it was in use. With many ranks nearly every epoch would.
+and sleep on; the iterator then waits as long again as it was in use. Of many ranks one does in nearly every epoch.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
+
+_PATIENCE = 0.05  # seconds; buffers, files and threads end before the wait for the tuner
 
 
 class EndingAtOnce(tf.data.Dataset):
@@ -32,7 +34,7 @@ class EndingAtOnce(tf.data.Dataset):
 
     def __iter__(self) -> Iterator[Any]:
         """An iterator of the data set."""
-        return ended_apart(iter(self._dataset))
+        return ended_apart(iter(self._dataset), self._dataset)
 
 
 def ending_at_once(data: Any) -> Any:
@@ -48,16 +50,17 @@ def ended_apart(iterator: Any, *others: Any) -> Any:
 
     Args:
         iterator: The iterator.
-        *others: What else is to end then and there, as it may be the last to hold another iterator.
+        *others: What is to end behind it in that thread: the data set whose functions it calls as it ends, or what may
+            be the last to hold another iterator.
     """
-    iterator._tflbt_last = last = _Last()
     handles = tf.nest.flatten(iterator, expand_composites=True)  # what takes its time to end
-    cleared_after(last, [*handles, *others])
+    iterator._tflbt_last = last = _Last()
+    cleared_after(last, [*others, *handles])  # a list is emptied from its end
     return iterator
 
 
 class _Last:
-    """What an iterator lets go of when it holds nothing else any more."""
+    """The attribute that an iterator got last, and so the last to die with it: the iterator then holds nothing else."""
 
 
 def cleared_after(owner: Any, contents: list[Any]) -> None:
@@ -66,8 +69,13 @@ def cleared_after(owner: Any, contents: list[Any]) -> None:
 
 
 def cleared_apart(contents: list[Any]) -> None:
-    """Empties a list in a thread of its own."""
+    """Empties a list in a thread of its own; waits for it no longer than files and threads of data sets take to end."""
+    thread = threading.Thread(target=contents.clear, name="tflbt-iterator-end")
     try:
-        threading.Thread(target=contents.clear, name="tflbt-iterator-end").start()
-    except RuntimeError:  # the interpreter is ending, and begins no more threads
+        thread.start()
+    except (
+        RuntimeError
+    ):  # there can be no more threads, as at the end of a program since Python 3.12
         contents.clear()
+    else:
+        thread.join(_PATIENCE)
