@@ -14,7 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
-_PATIENCE = 0.05  # seconds; buffers, files and threads end before the wait for the tuner
+_PATIENCE = 0.02  # seconds; buffers, files and threads end before the wait for the tuner
 
 
 class EndingAtOnce(tf.data.Dataset):
