@@ -150,7 +150,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--mebibytes", type=int, default=200, help="at most shared (default 200)")
     parser.add_argument("--epochs", type=int, help="of a pipeline, alone (default none)")
     options = parser.parse_args(argv)
-    if options.epochs and not comm.launched():
+    if options.epochs and comm.launched():
+        parser.error("--epochs is measured in one process: leave the launcher out")
+    if options.epochs:
         return hold_against(*between_epochs(options.epochs, options.rounds))
     init()
     first: dict[bool, list[float]] = {False: [], True: []}

@@ -73,9 +73,7 @@ def cleared_apart(contents: list[Any]) -> None:
     thread = threading.Thread(target=contents.clear, name="tflbt-iterator-end")
     try:
         thread.start()
-    except (
-        RuntimeError
-    ):  # there can be no more threads, as at the end of a program since Python 3.12
-        contents.clear()
+    except RuntimeError:
+        contents.clear()  # there can be no more threads, as at the end of a program since Python 3.12
     else:
         thread.join(_PATIENCE)
